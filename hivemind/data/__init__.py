@@ -1,0 +1,1 @@
+"""The data layer: what the hive knows about itself, kept in Redis."""

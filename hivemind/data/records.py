@@ -1,0 +1,179 @@
+"""What the registry says of an instance, as values. Fields that Redis holds are hostile until read here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..identity import ProcessIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRecord:
+    """One service of an instance and what it did since the instance began."""
+
+    name: str
+    state: str = "waiting"
+    sent: int = 0
+    restarts: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionRecord:
+    """One subscription of an instance and its ledger.
+
+    ``received`` reached the process; of these ``handled`` returned, ``failed`` raised, ``invalid`` did not fit
+    the annotation, ``dropped`` found the inbox full. ``missed`` never came, ``duplicate`` came twice and
+    ``stale`` came from an older incarnation: neither of the last two reaches a handler.
+    """
+
+    pattern: str
+    handler: str = ""
+    workers: int = 1
+    received: int = 0
+    handled: int = 0
+    failed: int = 0
+    invalid: int = 0
+    dropped: int = 0
+    missed: int = 0
+    duplicate: int = 0
+    stale: int = 0
+    malformed: int = 0
+    inbox: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What an instance says of itself once, when it registers."""
+
+    node: str
+    host: str
+    pid: int
+    started: float
+    lease: float
+    process: ProcessIdentity | None = None
+    watched: bool = True
+    version: str = ""
+    python: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What an instance says of itself every beat."""
+
+    state: str = "running"
+    services: tuple[ServiceRecord, ...] = ()
+    subscriptions: tuple[SubscriptionRecord, ...] = ()
+    outbox: int = 0
+    gaps: int = 0
+    lag: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One running copy of a node, as the registry has it.
+
+    ``expires`` is when its lease ends, in unix seconds by Redis's clock; None when the lease has ended: then the
+    instance is ``lost`` and the rest is what could be known without it.
+    """
+
+    instance: str
+    incarnation: int
+    expires: float | None
+    about: About
+    stats: Stats
+
+    @property
+    def node(self) -> str:
+        """The node of which this is a copy."""
+        return self.instance.rpartition(".")[0]
+
+    @property
+    def number(self) -> int:
+        """Which copy this is, from 0."""
+        return int(self.instance.rpartition(".")[2])
+
+    @property
+    def state(self) -> str:
+        """A NodeState, or ``lost`` when the lease has ended without a goodbye."""
+        return self.stats.state if self.expires is not None else "lost"
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the lease ended without a goodbye."""
+        return self.expires is None
+
+    def to_json(self) -> dict[str, Any]:
+        """One flat object for ``--json`` and the page; stable names."""
+        about, stats = asdict(self.about), asdict(self.stats)
+        about.pop("node")
+        return {
+            "instance": self.instance,
+            "node": self.node,
+            "number": self.number,
+            "incarnation": self.incarnation,
+            "expires": self.expires,
+            **about,
+            **stats,
+            "state": self.state,
+        }
+
+
+def about_from(raw: Mapping[str, Any], instance: str) -> About:
+    """Read ``About`` from stored JSON; what is missing or of the wrong type gets a harmless value."""
+    process = raw.get("process")
+    metadata = raw.get("metadata")
+    return About(
+        node=instance.rpartition(".")[0],
+        host=_text(raw.get("host")),
+        pid=_whole(raw.get("pid")),
+        started=_number(raw.get("started")),
+        lease=_number(raw.get("lease")),
+        process=ProcessIdentity.from_json(process) if isinstance(process, dict) else None,
+        watched=raw.get("watched") is not False,
+        version=_text(raw.get("version")),
+        python=_text(raw.get("python")),
+        metadata={str(k): _text(v) for k, v in metadata.items()} if isinstance(metadata, dict) else {},
+    )
+
+
+def stats_from(raw: Mapping[str, Any]) -> Stats:
+    """Read ``Stats`` from stored JSON; what is missing or of the wrong type gets a harmless value."""
+    return Stats(
+        state=_text(raw.get("state")) or "running",
+        services=tuple(_record(ServiceRecord, entry) for entry in _objects(raw.get("services"))),
+        subscriptions=tuple(_record(SubscriptionRecord, entry) for entry in _objects(raw.get("subscriptions"))),
+        outbox=_whole(raw.get("outbox")),
+        gaps=_whole(raw.get("gaps")),
+        lag=_number(raw.get("lag")),
+    )
+
+
+def _record(kind: type[Any], raw: Mapping[str, Any]) -> Any:
+    values = {}
+    for name, default in kind.__dataclass_fields__.items():
+        convert = _whole if default.type == "int" else _text
+        if name in raw:
+            values[name] = convert(raw[name])
+    first = next(iter(kind.__dataclass_fields__))
+    return kind(**{first: "", **values})
+
+
+def _objects(raw: object) -> list[Mapping[str, Any]]:
+    return [entry for entry in raw if isinstance(entry, dict)] if isinstance(raw, list) else []
+
+
+def _text(raw: object) -> str:
+    return raw[:4096] if isinstance(raw, str) else ""
+
+
+def _whole(raw: object) -> int:
+    return raw if isinstance(raw, int) and not isinstance(raw, bool) else 0
+
+
+def _number(raw: object) -> float:
+    return float(raw) if isinstance(raw, int | float) and not isinstance(raw, bool) else 0.0

@@ -1,0 +1,161 @@
+"""Every error that Hivemind raises on purpose.
+
+::
+
+    HivemindError
+    ├── ConfigurationError       what you wrote cannot work; nothing was started
+    │   ├── SettingsError        a constant in config/hive.py (or its environment variable)
+    │   ├── InvalidName          a topic, pattern, hive or node name
+    │   ├── DeclarationError     a decorator, add_service or add_subscription used wrongly
+    │   ├── HiveNotFound         no hive where one was named
+    │   └── NodeLoadError        a node's file cannot be imported, or holds no node
+    ├── PayloadError             a payload has no JSON form; raised in the caller of ``send``
+    ├── SendError
+    │   ├── OutboxFull           the outbox has no room and may not wait
+    │   ├── Refused              Redis said no: the messages are certainly not published
+    │   └── Unconfirmed          no answer in time: the outcome is not known
+    ├── RedisError
+    │   ├── RedisUnavailable     cannot be reached, or does not answer
+    │   ├── RedisDenied          wrong password, or an ACL that forbids
+    │   └── RedisRefused         answered with an error: out of memory, disk full, read only
+    ├── InstanceHeld             another living process has this instance
+    ├── Fenced                   a newer incarnation of this instance exists
+    └── SupervisorError          supervisord cannot be reached, or refused
+
+A message says what happened, where, and what to do. What a program may want to read is an attribute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class HivemindError(Exception):
+    """The root of all errors here: ``except HivemindError`` catches whatever this library raises."""
+
+
+class ConfigurationError(HivemindError):
+    """Something in the hive is written so that it cannot work."""
+
+
+class SettingsError(ConfigurationError):
+    """A setting has a value that it cannot have.
+
+    ``constant``, ``value`` and ``allowed`` say what; ``file`` and ``line`` say where (``line`` is None when
+    the value came from the environment).
+    """
+
+    def __init__(self, constant: str, value: object, allowed: str, file: str, line: int | None = None) -> None:
+        self.constant, self.value, self.allowed, self.file, self.line = constant, value, allowed, file, line
+        where = f"{file}:{line}" if line else file
+        super().__init__(f"{where}: {constant} = {value!r}: {allowed}")
+
+
+class InvalidName(ConfigurationError, ValueError):
+    """A name that cannot be: ``kind`` says of what, ``reason`` why."""
+
+    def __init__(self, kind: str, name: object, reason: str) -> None:
+        self.kind, self.name, self.reason = kind, name, reason
+        super().__init__(f"{name!r} cannot be the name of a {kind}: {reason}")
+
+
+class DeclarationError(ConfigurationError):
+    """A service or subscription is declared in a way that cannot be bound."""
+
+
+class HiveNotFound(ConfigurationError):
+    """There is no hive where one was named or expected."""
+
+
+class NodeLoadError(ConfigurationError):
+    """A node's module cannot be loaded. ``file`` and ``line`` point at the fault where that is known."""
+
+    def __init__(self, target: str, reason: str, file: Path | str | None = None, line: int | None = None) -> None:
+        self.target, self.reason, self.file, self.line = target, reason, file, line
+        where = f"{file}:{line}: " if file and line else f"{file}: " if file else ""
+        super().__init__(f"{target}: {where}{reason}")
+
+
+class PayloadError(HivemindError, ValueError):
+    """A payload cannot be sent. ``path`` leads to the value that is to blame, such as ``$.speed[3]``."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"payload at {path}: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """One message that an outbox could not see through: enough to find it again."""
+
+    topic: str
+    sequence: int
+    reason: str
+
+
+class SendError(HivemindError):
+    """A message did not get as far as was asked."""
+
+
+class OutboxFull(SendError):
+    """The outbox is full and the caller cannot wait: it is on the event loop, or the policy is ``raise``.
+
+    On the loop, ``await drain()`` between sends; on a thread ``send`` waits by itself.
+    """
+
+
+class Refused(SendError):
+    """Redis answered that it will not take these ``messages``. They are certainly not published."""
+
+    def __init__(self, messages: Sequence[Undelivered]) -> None:
+        self.messages = tuple(messages)
+        first = self.messages[0]
+        super().__init__(
+            f"Redis refused {len(self.messages)} message(s), the first on topic {first.topic!r}: {first.reason}"
+        )
+
+
+class Unconfirmed(SendError):
+    """Redis has not answered for these ``messages`` in time; they stay in the outbox and are sent again."""
+
+    def __init__(self, messages: Sequence[Undelivered], timeout: float) -> None:
+        self.messages, self.timeout = tuple(messages), timeout
+        super().__init__(f"no confirmation from Redis for {len(self.messages)} message(s) within {timeout:g} s")
+
+
+class RedisError(HivemindError):
+    """Redis did not do what was asked. The URL in the text never shows a password."""
+
+
+class RedisUnavailable(RedisError):
+    """Redis cannot be reached, or does not answer."""
+
+
+class RedisDenied(RedisError):
+    """Redis knows us not: wrong user or password, or an ACL without this right."""
+
+
+class RedisRefused(RedisError):
+    """Redis answered with an error, for example because its memory or its disk is full."""
+
+
+class InstanceHeld(HivemindError):
+    """Another living process is registered as this instance. ``holder`` says which, in words."""
+
+    def __init__(self, instance: str, holder: str) -> None:
+        self.instance, self.holder = instance, holder
+        super().__init__(f"{instance} is held by {holder}")
+
+
+class Fenced(HivemindError):
+    """A newer incarnation of this instance is registered: this process is a left-over and must stop."""
+
+    def __init__(self, instance: str, incarnation: int, newer: int) -> None:
+        self.instance, self.incarnation, self.newer = instance, incarnation, newer
+        super().__init__(f"{instance}: incarnation {incarnation} has been replaced by {newer}")
+
+
+class SupervisorError(HivemindError):
+    """supervisord cannot be reached or refused a request."""

@@ -1,0 +1,73 @@
+"""States as data: who may go where. ``advance`` is the only way from one state to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+
+class NodeState(StrEnum):
+    """The life of one node process."""
+
+    CREATED = "created"  # built, nothing is connected
+    STARTING = "starting"  # looking for Redis, registering
+    STANDBY = "standby"  # its number is held by another living process; waits for it
+    RUNNING = "running"  # registered, subscribed, services run
+    STOPPING = "stopping"  # services end, inboxes and outbox are emptied
+    STOPPED = "stopped"  # deregistered and closed
+    FENCED = "fenced"  # a newer incarnation exists; stops without acting
+
+
+class ServiceState(StrEnum):
+    """The life of one service."""
+
+    WAITING = "waiting"  # the node is not running yet
+    RUNNING = "running"  # its function is called again and again
+    BACKOFF = "backoff"  # its function raised; waits before the next call
+    FINISHED = "finished"  # its function returned an int other than 0
+    STOPPED = "stopped"  # the node stopped
+
+
+class LinkState(StrEnum):
+    """The life of one self-healing connection."""
+
+    CONNECTING = "connecting"  # opening, or waiting before the next try
+    UP = "up"  # commands go out, answers come in
+    DENIED = "denied"  # Redis refuses our credentials; tried again slowly
+    CLOSED = "closed"  # closed by us, for good
+
+
+State = TypeVar("State", bound=StrEnum)
+
+NODE: Mapping[NodeState, frozenset[NodeState]] = {
+    NodeState.CREATED: frozenset({NodeState.STARTING, NodeState.STOPPED}),
+    NodeState.STARTING: frozenset({NodeState.STANDBY, NodeState.RUNNING, NodeState.STOPPING}),
+    NodeState.STANDBY: frozenset({NodeState.STARTING, NodeState.STOPPING}),
+    NodeState.RUNNING: frozenset({NodeState.STOPPING, NodeState.FENCED}),
+    NodeState.FENCED: frozenset({NodeState.STOPPED}),
+    NodeState.STOPPING: frozenset({NodeState.STOPPED}),
+    NodeState.STOPPED: frozenset(),
+}
+
+SERVICE: Mapping[ServiceState, frozenset[ServiceState]] = {
+    ServiceState.WAITING: frozenset({ServiceState.RUNNING, ServiceState.STOPPED}),
+    ServiceState.RUNNING: frozenset({ServiceState.BACKOFF, ServiceState.FINISHED, ServiceState.STOPPED}),
+    ServiceState.BACKOFF: frozenset({ServiceState.RUNNING, ServiceState.STOPPED}),
+    ServiceState.FINISHED: frozenset({ServiceState.STOPPED}),
+    ServiceState.STOPPED: frozenset(),
+}
+
+LINK: Mapping[LinkState, frozenset[LinkState]] = {
+    LinkState.CONNECTING: frozenset({LinkState.UP, LinkState.DENIED, LinkState.CLOSED}),
+    LinkState.UP: frozenset({LinkState.CONNECTING, LinkState.CLOSED}),
+    LinkState.DENIED: frozenset({LinkState.CONNECTING, LinkState.UP, LinkState.CLOSED}),
+    LinkState.CLOSED: frozenset(),
+}
+
+
+def advance(table: Mapping[State, frozenset[State]], now: State, to: State) -> State:
+    """Return ``to`` if ``table`` lets ``now`` become it (or is it already), else raise ValueError."""
+    if to is now or to in table[now]:
+        return to
+    raise ValueError(f"{type(now).__name__}: {now} cannot become {to}")

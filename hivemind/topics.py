@@ -1,0 +1,146 @@
+"""Names: what a topic, a pattern, a hive and a node may be called, and every key and channel in Redis.
+
+=============================  ====================================================================
+live channel of a topic        ``hm:<hive>:t:<topic>``
+beat of an instance            channel ``hm:<hive>:b:<instance>``
+control and change notices     channel ``hm:<hive>:c:<kind>``
+registry: one instance         hash ``hm:{<hive>}:node:<instance>``, expires with its lease
+registry: all instances        set ``hm:{<hive>}:nodes``
+registry: last incarnation     ``hm:{<hive>}:epoch:<instance>``
+=============================  ====================================================================
+
+The braces make one hive's registry one slot of a Redis Cluster, so that one function may touch it whole.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from functools import lru_cache
+
+from .errors import InvalidName
+
+_TOPIC = re.compile(r"[A-Za-z0-9._/-]{1,128}")
+_PATTERN = re.compile(r"[A-Za-z0-9._/*?\[\]!^-]{1,128}")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_INSTANCE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}\.[0-9]{1,6}")
+_WILD = frozenset("*?[")
+
+
+def check_topic(topic: str) -> str:
+    """Return ``topic``; raise InvalidName unless it is 1 to 128 of ``A-Z a-z 0-9 . _ / -``."""
+    if not isinstance(topic, str) or not _TOPIC.fullmatch(topic):
+        raise InvalidName("topic", topic, "use 1 to 128 letters, digits and . _ / -")
+    return topic
+
+
+def check_pattern(pattern: str) -> str:
+    """Return ``pattern``; raise InvalidName unless it is a topic that may also contain ``* ? [ ] !``."""
+    if not isinstance(pattern, str) or not _PATTERN.fullmatch(pattern):
+        raise InvalidName("pattern", pattern, "use 1 to 128 letters, digits and . _ / - with the wildcards * ? [abc]")
+    if not _brackets_are_closed(pattern):
+        raise InvalidName("pattern", pattern, "every [ needs its ], with something between them")
+    return pattern
+
+
+def check_name(name: str, kind: str = "node") -> str:
+    """Return ``name``; raise InvalidName unless it is a letter and up to 63 of ``A-Z a-z 0-9 _ -``."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidName(kind, name, "start with a letter, then up to 63 letters, digits, _ and -")
+    return name
+
+
+def check_python_name(name: str, kind: str) -> str:
+    """As check_name, for names that also become a Python module or class: no ``-``, no keyword."""
+    check_name(name, kind)
+    if not name.isidentifier():
+        raise InvalidName(kind, name, "it becomes the name of a Python module: use _ instead of -")
+    if keyword.iskeyword(name) or keyword.iskeyword(name.lower()):
+        raise InvalidName(kind, name, f"{name.lower()!r} is a keyword of Python")
+    return name
+
+
+def check_instance(instance: str) -> str:
+    """Return ``instance``; raise InvalidName unless it is ``<node>.<number>``."""
+    if not isinstance(instance, str) or not _INSTANCE.fullmatch(instance):
+        raise InvalidName("instance", instance, "write the node's name, a dot and a number, such as batsignal.0")
+    return instance
+
+
+def is_pattern(text: str) -> bool:
+    """Whether ``text`` has a wildcard: only then does it cost Redis a pattern."""
+    return not _WILD.isdisjoint(text)
+
+
+@lru_cache(maxsize=4096)
+def _regex(pattern: str) -> re.Pattern[str]:
+    out, at = [], 0
+    while at < len(pattern):
+        char = pattern[at]
+        if char == "*":
+            out.append(".*")
+        elif char == "?":
+            out.append(".")
+        elif char == "[":
+            end = pattern.index("]", at + 1)
+            body = pattern[at + 1 : end].replace("\\", "\\\\")
+            out.append(f"[^{body[1:]}]" if body[0] in "!^" else f"[{body}]")
+            at = end
+        else:
+            out.append(re.escape(char))
+        at += 1
+    return re.compile("".join(out), re.DOTALL)
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Whether ``topic`` is what ``pattern`` asks for: a glob in which ``*`` crosses everything.
+
+    It agrees with what Redis does for the patterns that check_pattern lets through.
+    """
+    return _regex(pattern).fullmatch(topic) is not None
+
+
+def _brackets_are_closed(pattern: str) -> bool:
+    return re.fullmatch(r"(?:[^\[\]]|\[[!^]?[^\[\]!^]+\])*", pattern) is not None and not _reversed_range(pattern)
+
+
+def _reversed_range(pattern: str) -> bool:
+    return any(low > high for low, high in re.findall(r"(?<=[\[!^\w])([A-Za-z0-9])-([A-Za-z0-9])(?=[^\[]*\])", pattern))
+
+
+class Names:
+    """All keys and channels of one hive. Nothing else in the project spells one out."""
+
+    __slots__ = ("_live", "hive")
+
+    def __init__(self, hive: str) -> None:
+        self.hive = check_name(hive, "hive")
+        self._live = f"hm:{hive}:t:"
+
+    def live(self, topic: str) -> str:
+        """The channel on which messages of ``topic`` travel; with a pattern, what to PSUBSCRIBE to."""
+        return self._live + topic.replace("[!", "[^")
+
+    def topic(self, channel: str) -> str:
+        """The topic of a live channel (or, for a subscribed pattern, the pattern as Redis has it)."""
+        return channel[len(self._live) :]
+
+    def beat(self, instance: str) -> str:
+        """The channel on which ``instance`` says every beat that it lives, and what it sent last."""
+        return f"hm:{self.hive}:b:{instance}"
+
+    def control(self, kind: str) -> str:
+        """The channel of one kind of control message or change notice."""
+        return f"hm:{self.hive}:c:{kind}"
+
+    def node(self, instance: str) -> str:
+        """The registry hash of ``instance``."""
+        return f"hm:{{{self.hive}}}:node:{instance}"
+
+    def nodes(self) -> str:
+        """The set of all instances that ever registered and were not forgotten."""
+        return f"hm:{{{self.hive}}}:nodes"
+
+    def epoch(self, instance: str) -> str:
+        """The last incarnation given to ``instance``."""
+        return f"hm:{{{self.hive}}}:epoch:{instance}"
