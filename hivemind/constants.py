@@ -1,0 +1,203 @@
+"""What can be set: the constants of a hive and the tuning of its nodes, each with its default and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from .topics import check_name
+
+_URL_SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://", "redis+cluster://")
+_CONTROLLER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_TARGET = re.compile(r"[^\s:]+(:[A-Za-z_]\w*)?")
+_SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*(?=@)")
+_QUERY_PASSWORD = re.compile(r"([?&]\w*(?:password|secret|token)=)[^&\s]*", re.IGNORECASE)
+
+
+class NodeTuning(BaseModel):
+    """What ``NODES`` may say about one node. It tunes an enabled node, or with ``target`` adds one from elsewhere."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    replicas: int = Field(1, ge=0, le=1000, description="How many copies run.")
+    env: dict[str, str] = Field({}, description="Environment variables for its processes.")
+    restart: Literal["always", "on-failure", "never"] = Field("always", description="When it ends: start it again?")
+    needs: list[str] = Field([], description="Nodes that are started before it.")
+    tags: list[str] = Field([], description="Names for groups of nodes: `hm restart @tag`.")
+    target: str | None = Field(None, description="Where its code is, if not in nodes/: package.module:Class.")
+
+    @field_validator("needs", "tags")
+    @classmethod
+    def _are_names(cls, names: list[str], info: ValidationInfo) -> list[str]:
+        return [check_name(name, "node" if info.field_name == "needs" else "tag") for name in names]
+
+    @field_validator("target")
+    @classmethod
+    def _is_a_target(cls, target: str | None) -> str | None:
+        if target is not None and not _TARGET.fullmatch(target):
+            raise ValueError("write package.module, package.module:Class or file.py:Class")
+        return target
+
+
+class Constants(BaseModel):
+    """Every setting with its default. The descriptions are the comments that ``hm new`` writes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    HIVE_NAME: str = Field("default", description="The hive's name; hives on one Redis are kept apart by it.")
+    HIVE_DEFAULT_PORT: int = Field(
+        9476, ge=0, le=65535, description="Port of the root's page; if taken, the next free one. 0: any free one."
+    )
+    HIVE_CONTROLLER: str = Field(
+        "", description="The root's class, package.module:Class. Empty: the plain RootController."
+    )
+    LOG_LOCATION: Path = Field(
+        default_factory=lambda data: log_folder(os.environ, data.get("HIVE_NAME", "default")),
+        description="Folder of the log files. Empty: ~/.local/log/<name>; macOS ~/Library/Logs/<name>.",
+    )
+    LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        "INFO", description="What goes to the log files: DEBUG, INFO, WARNING, ERROR or CRITICAL."
+    )
+    LOG_MAX_BYTE_SIZE: int = Field(5 * 1024 * 1024, ge=0, description="Bytes after which a log file is rotated.")
+    LOG_BACKUP_COUNT: int = Field(2, ge=0, le=1000, description="How many rotated log files are kept.")
+    STATIC_DIRS: list[Path] = Field([], description="Folders of files that the root serves under /static.")
+    TEMPLATE_DIRS: list[Path] = Field([], description="Folders of templates that the root's page finds first.")
+    REDIS_URL: str = Field("", description="redis://, rediss://, unix:// ... Empty: a server of its own in var/.")
+    HEARTBEAT: float = Field(
+        2.0, gt=0, le=3600, allow_inf_nan=False, description="Seconds from one sign of life of a node to the next."
+    )
+    LEASE: float = Field(
+        6.0, gt=0, le=86400, allow_inf_nan=False, description="Seconds without one after which it counts as lost."
+    )
+    STOP_TIMEOUT: float = Field(
+        10.0, gt=0, le=3600, allow_inf_nan=False, description="Seconds that a node has to end politely."
+    )
+    PRODUCTION: bool = Field(False, description="True: `hm dev` keeps its hands off this hive.")
+    NODES: dict[str, NodeTuning] = Field({}, description="Tuning by name: replicas, env, restart, needs, tags, target.")
+
+    @field_validator("HIVE_NAME")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        return check_name(name, "hive")
+
+    @field_validator("HIVE_CONTROLLER")
+    @classmethod
+    def _is_a_controller(cls, target: str) -> str:
+        if target and not _CONTROLLER.fullmatch(target):
+            raise ValueError("write package.module:Class, such as root:GothamController, or nothing")
+        return target
+
+    @field_validator("LOG_LEVEL", mode="before")
+    @classmethod
+    def _in_upper_case(cls, level: object) -> object:
+        return level.upper() if isinstance(level, str) else level
+
+    @field_validator("LOG_LOCATION")
+    @classmethod
+    def _from_the_hive(cls, path: Path, info: ValidationInfo) -> Path:
+        return _absolute(path, info)
+
+    @field_validator("STATIC_DIRS", "TEMPLATE_DIRS")
+    @classmethod
+    def _all_from_the_hive(cls, paths: list[Path], info: ValidationInfo) -> list[Path]:
+        return [_absolute(path, info) for path in paths]
+
+    @field_validator("REDIS_URL")
+    @classmethod
+    def _is_a_url(cls, url: str) -> str:
+        if url and not url.startswith(_URL_SCHEMES):
+            raise ValueError(f"begin with one of {' '.join(_URL_SCHEMES)}, or leave it empty for an embedded server")
+        return url
+
+    @field_validator("LEASE")
+    @classmethod
+    def _outlives_a_lost_beat(cls, lease: float, info: ValidationInfo) -> float:
+        beat = info.data.get("HEARTBEAT", 0.0)
+        if lease < 2 * beat:
+            raise ValueError(f"must be at least twice HEARTBEAT, {2 * beat:g}, or one late beat counts as a death")
+        return lease
+
+    @field_validator("NODES")
+    @classmethod
+    def _nodes_have_names(cls, nodes: dict[str, NodeTuning]) -> dict[str, NodeTuning]:
+        for name, tuning in nodes.items():
+            if check_name(name) in tuning.needs:
+                raise ValueError(f"{name} needs itself")
+        return nodes
+
+
+def allowed(error: ErrorDetails) -> str:
+    """What may stand where pydantic found ``error``, in words: the whole range, not only the bound that was crossed."""
+    path = error["loc"]
+    model = Constants if len(path) == 1 else NodeTuning
+    if error["type"] == "extra_forbidden":
+        return f"there is no such setting{did_you_mean(str(path[-1]), model.model_fields)}"
+    if error["type"] == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    if error["type"].startswith(("int_", "float_")) or "_than" in error["type"]:
+        return _range(model.model_fields[str(path[-1])])
+    return "must be " + error["msg"].removeprefix("Input should be ")
+
+
+def _range(number: FieldInfo) -> str:
+    bounds = {key: getattr(m, key) for m in number.metadata for key in ("ge", "gt", "le") if hasattr(m, key)}
+    kind = "whole number" if number.annotation is int else "number"
+    low = f"at least {bounds['ge']}" if "ge" in bounds else f"greater than {bounds['gt']}"
+    high = f" and at most {bounds['le']}" if "le" in bounds else ""
+    return f"must be a {kind}, {low}{high}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def redact(url: str) -> str:
+    """``url``, or any text with URLs in it, with every password as ``***``."""
+    return _QUERY_PASSWORD.sub(r"\1***", _URL_PASSWORD.sub(r"\1***", url))
+
+
+def is_secret(name: str) -> bool:
+    """Whether what is called ``name`` sounds like a secret: its value is shown to nobody."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """The platform's folder for what programs keep between runs."""
+    if environ.get("XDG_STATE_HOME"):
+        return Path(environ["XDG_STATE_HOME"])
+    if sys.platform == "darwin":
+        return _home(environ) / "Library" / "Application Support"
+    if sys.platform == "win32":
+        return Path(environ.get("LOCALAPPDATA") or _home(environ) / "AppData" / "Local")
+    return _home(environ) / ".local" / "state"
+
+
+def log_folder(environ: Mapping[str, str], name: str) -> Path:
+    """The platform's log folder, plus the hive's name."""
+    if sys.platform == "darwin":
+        return _home(environ) / "Library" / "Logs" / name
+    if sys.platform == "win32":
+        return state_folder(environ) / "hivemind" / "Logs" / name
+    if environ.get("XDG_STATE_HOME"):
+        return state_folder(environ) / "hivemind" / "log" / name
+    return _home(environ) / ".local" / "log" / name
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+
+
+def _absolute(path: Path, info: ValidationInfo) -> Path:
+    base = info.context["base"] if info.context else Path.cwd()
+    return Path(base, path.expanduser())
