@@ -1,0 +1,57 @@
+# Two commands are all: `make run` and `make test`. They need Python 3.11 or newer, and nothing else.
+
+EXAMPLE := gotham
+MINUTES := 10
+BIN := .venv/bin
+RUN := .venv/ready-run
+DEV := .venv/ready-dev
+SOURCES := $(wildcard hivemind tests examples conf benchmarks setup.py)
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv run test lint format coverage accept wheel clean
+
+help: ## what one can make
+	@sed -n 's/^\([a-z.]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+
+$(RUN): setup.py .ci/venv
+	@.ci/venv run
+	@touch $@
+
+$(DEV): setup.py .ci/venv
+	@.ci/venv dev
+	@touch $(RUN) $@
+
+.venv: $(DEV) ## the virtual environment, with everything that tests and linters need
+
+run: $(RUN) ## run an example hive in this terminal; EXAMPLE=gotham or watchtower
+	@exec $(BIN)/hived --hive examples/$(EXAMPLE) start --foreground
+
+test: $(DEV) ## all tests, on every Redis server that is installed
+	@$(BIN)/pytest -q
+
+lint: $(DEV) ## ruff, mypy, import-linter
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(DEV) ## let ruff rewrite the sources
+	@$(BIN)/ruff check --fix $(SOURCES)
+	@$(BIN)/ruff format $(SOURCES)
+
+coverage: $(DEV) ## all tests, with the lines and branches that they reach; fails under 90 %
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report --fail-under=90
+
+accept: $(DEV) ## the acceptance test on real input; MINUTES=10
+	@$(BIN)/python -m tests.accept --minutes $(MINUTES)
+
+wheel: $(DEV) ## sdist and wheel, in dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --outdir dist .
+
+clean: ## remove everything that make made
+	rm -rf .venv build dist *.egg-info .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find hivemind tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
