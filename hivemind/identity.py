@@ -1,0 +1,137 @@
+"""Who a process is: its pid, and enough besides that a recycled pid is not mistaken for it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+
+_TICK = 2  # decimals of a start time: the kernel counts hundredths of a second
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """One process on one machine since one boot.
+
+    ``started`` tells two processes with the same pid apart and is good for nothing else: on Linux it is seconds
+    since boot, because a wall-clock start time moves when somebody sets the clock. ``boot`` changes with every
+    boot and differs between containers that do not see each other's pids.
+    """
+
+    pid: int
+    started: float
+    boot: str
+    host: str
+
+    @classmethod
+    def current(cls) -> ProcessIdentity:
+        """The identity of this very process."""
+        identity = cls.of(os.getpid())
+        if identity is None:
+            raise RuntimeError("this process cannot see itself in the process table: is /proc mounted?")
+        return identity
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessIdentity | None:
+        """The process that has ``pid`` now; None if there is none, it is a zombie, or it is hidden from us."""
+        started = _started(pid)
+        return None if started is None else cls(pid, started, _boot(), socket.gethostname())
+
+    def is_local(self) -> bool:
+        """Whether it belongs to this machine, since this boot: only then can is_alive know."""
+        return self.host == socket.gethostname() and self.boot == _boot()
+
+    def is_alive(self) -> bool:
+        """Whether this process still runs here. A zombie does not; one of another host or boot never does."""
+        return self.is_local() and _started(self.pid) == self.started
+
+    def to_json(self) -> dict[str, Any]:
+        """As a dict of JSON values; from_json reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> ProcessIdentity:
+        """Read what to_json wrote; raise ValueError if it is anything else. Keys it does not know are ignored."""
+        try:
+            return cls(int(value["pid"]), float(value["started"]), str(value["boot"]), str(value["host"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not the identity of a process: {value!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class PidRecord:
+    """What a pid file says: a process, and the hash of the program it was started from ("" if nobody gave one)."""
+
+    identity: ProcessIdentity
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PidFile:
+    """A file that names one process. It may be stale: ask the identity that it holds whether it is alive."""
+
+    path: Path
+
+    def read(self) -> PidRecord | None:
+        """What the file says; None if it is missing or is not one of ours (then it says nothing)."""
+        try:
+            value = orjson.loads(self.path.read_bytes())
+            return PidRecord(ProcessIdentity.from_json(value), str(value.get("digest", "")))
+        except (OSError, ValueError):
+            return None
+
+    def write(self, identity: ProcessIdentity, digest: str = "") -> None:
+        """Put ``identity`` there at once and whole: a reader sees the old record or the new one. Raises OSError."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        draft.write_bytes(orjson.dumps({**identity.to_json(), "digest": digest}) + b"\n")
+        draft.replace(self.path)
+
+    def remove(self) -> None:
+        """Delete the file; it need not be there."""
+        self.path.unlink(missing_ok=True)
+
+
+def _started(pid: int) -> float | None:
+    try:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return None
+        # On Linux psutil adds the boot time, which follows the wall clock, to what the kernel says: take it away
+        # again (asked for first: psutil 6 remembers it).
+        booted = psutil.boot_time() if psutil.LINUX else 0.0
+        return round(process.create_time() - booted, _TICK)
+    except (psutil.Error, ValueError, OverflowError):
+        return None
+
+
+@lru_cache(maxsize=1)
+def _boot() -> str:
+    if psutil.LINUX:
+        return f"{_read('/proc/sys/kernel/random/boot_id')}/{_pid_namespace()}"
+    if psutil.MACOS:
+        command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
+        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5).stdout.strip()
+        return found or str(int(psutil.boot_time()))
+    return str(int(psutil.boot_time()))
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text("ascii").strip()
+    except OSError:
+        return str(int(psutil.boot_time()))
+
+
+def _pid_namespace() -> str:
+    try:
+        return Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
+    except OSError:
+        return ""
