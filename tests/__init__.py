@@ -1,0 +1,1 @@
+"""Requirements in words, on real servers."""

@@ -1,0 +1,90 @@
+"""Fixtures that every test may use: real servers, and a hive name of one's own on them."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .servers import HOW_TO_INSTALL, Kind, RedisServer, find_server, installed, version
+
+_numbers = itertools.count(1)
+
+MakeServer = Callable[..., RedisServer]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--server",
+        choices=["auto", "all", *Kind],
+        default="auto",
+        help="the Redis server to test on; auto: Valkey, and for tests marked every_server each that is installed",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server_kind" in metafunc.fixturenames:
+        every = metafunc.definition.get_closest_marker("every_server") is not None
+        metafunc.parametrize("server_kind", _kinds(metafunc.config, every), scope="session")
+
+
+def _kinds(config: pytest.Config, every: bool) -> list[Kind]:
+    wanted = config.getoption("--server")
+    if wanted == "all" or (wanted == "auto" and every):
+        return list(Kind)
+    return (installed() or [Kind.VALKEY])[:1] if wanted == "auto" else [Kind(wanted)]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    have = [f"{kind} {version(binary)}" for kind in Kind if (binary := find_server(kind))]
+    terminalreporter.write_line(f"Redis servers here: {', '.join(have) or 'none'}")
+    for kind in Kind:
+        if find_server(kind) is None:
+            terminalreporter.write_line(f"!!! NOT TESTED on {kind}: {HOW_TO_INSTALL[kind]}", red=True, bold=True)
+
+
+@pytest.fixture(scope="session")
+def server_program(server_kind: Kind) -> Path:
+    """The server program that this test runs on; skips where it is not installed."""
+    found = find_server(server_kind)
+    if found is None:
+        pytest.skip(f"{server_kind} is not installed: {HOW_TO_INSTALL[server_kind]}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def server(server_program: Path) -> Iterator[RedisServer]:
+    """A server that the tests share: use a hive name of your own (``hive_name``), and do it no harm."""
+    with RedisServer(server_program) as started:
+        yield started
+
+
+@pytest.fixture
+def own_server(server_program: Path) -> Iterator[RedisServer]:
+    """A server for this test alone, on a unix socket: it may be killed, frozen, emptied and reconfigured."""
+    with RedisServer(server_program) as started:
+        yield started
+
+
+@pytest.fixture
+def make_server(server_program: Path) -> Iterator[MakeServer]:
+    """``make_server(tcp=True, lines=["maxmemory 10mb"])`` starts one more server for this test alone."""
+    made: list[RedisServer] = []
+
+    def make(*, tcp: bool = False, lines: tuple[str, ...] = ()) -> RedisServer:
+        made.append(RedisServer(server_program, tcp=tcp, lines=lines))
+        return made[-1].start()
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def hive_name(request: pytest.FixtureRequest) -> str:
+    """A hive that no other test uses."""
+    words = re.sub(r"[^A-Za-z0-9]+", "-", request.node.originalname)[:40]
+    return f"{words}-{next(_numbers)}"
