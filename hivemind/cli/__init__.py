@@ -1,0 +1,1 @@
+"""The command line: `hm` for hives and their nodes, `hived` for this machine's daemon."""

@@ -1,0 +1,42 @@
+"""Which hive a command is about."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from ..errors import HiveNotFound
+from ..settings import Settings, find_hive, load_settings
+from . import output
+
+
+def context_hive(ctx: click.Context) -> Path | None:
+    """The folder of the hive that a command is about: ``--hive``, ``HIVEMIND_HIVE``, upwards, one level down, None."""
+    return find_hive(Path.cwd(), ctx.find_root().params.get("hive"), os.environ)
+
+
+def context_settings(ctx: click.Context) -> Settings:
+    """The settings of the hive that a command is about; outside any hive those of the hive `default`."""
+    return load_settings(context_hive(ctx), os.environ)
+
+
+def hive_settings(ctx: click.Context) -> tuple[Path, Settings]:
+    """As context_settings, for commands that need a folder: HiveNotFound outside a hive."""
+    hive = context_hive(ctx)
+    if hive is None:
+        raise HiveNotFound("Not a valid hive! Cannot find config/hive.py here or above: cd into a hive, or use --hive")
+    return hive, load_settings(hive, os.environ)
+
+
+def announce(settings: Settings) -> None:
+    """Say on standard error which hive on which Redis is shown; every command that shows a network does so first."""
+    output.note(f"hive {settings.name} on {redis_address(settings)}")
+
+
+def redis_address(settings: Settings) -> str:
+    """The URL of the hive's Redis, without secrets; nothing is started for it."""
+    from ..constants import redact
+
+    return redact(settings.redis_url) or f"unix://{settings.runtime / 'redis.sock'}"

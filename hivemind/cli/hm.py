@@ -1,0 +1,47 @@
+"""`hm`: the command line of a hive.
+
+To add a command: write a click function in the file of its family (its docstring is its help, with an
+``Examples:`` block), and one line in SECTIONS. Heavy imports go inside the function, so that `hm -h` stays fast.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from .. import __version__
+from .groups import SectionGroup
+
+PYTHON = ".".join(map(str, sys.version_info[:3]))
+SECTIONS = {
+    "Start": {
+        "new": "start:new",
+        "create_node": "start:create_node",
+    },
+    "Talk": {},
+    "Watch": {},
+    "Repair": {
+        "config": "repair:config",
+        "redis": "repair:redis",
+    },
+}
+
+
+@click.group(cls=SectionGroup, sections=SECTIONS)
+@click.option("--hive", metavar="PATH", help="The hive's folder; else HIVEMIND_HIVE, or the hive one is in.")
+@click.version_option(__version__, message=f"hivemind %(version)s (Python {PYTHON})")
+def hm(hive: str | None) -> None:
+    """Networks of small processes: set up a hive, run its nodes, watch and repair them.
+
+    `hm COMMAND -h` tells more, with examples.
+    """
+
+
+def main() -> None:
+    """What the console script `hm` runs."""
+    hm(prog_name="hm")
+
+
+if __name__ == "__main__":
+    main()

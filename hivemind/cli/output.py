@@ -1,0 +1,135 @@
+"""Everything that the command line prints: answers on standard output, remarks and errors on standard error.
+
+Colour only where a person reads: never through a pipe, nor with ``NO_COLOR``. What comes from the network is
+made printable first, so that no payload can steer the terminal. rich is loaded with the first table on one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+_STYLES = {
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+    "dim": "2",
+    "bold": "1",
+}
+
+
+def say(text: str = "", style: str = "") -> None:
+    """One line of the answer, on standard output."""
+    _write(sys.stdout, text, style)
+
+
+def note(text: str) -> None:
+    """A remark that is not the answer, on standard error: which hive, a summary, what to do next."""
+    _write(sys.stderr, text, "dim")
+
+
+def warn(text: str) -> None:
+    """Something is not as it should be, but the command goes on."""
+    _write(sys.stderr, f"warning: {text}", "yellow")
+
+
+def error(text: str) -> None:
+    """Why the command failed: ``error: ...`` on standard error, passwords as ``***``."""
+    from ..constants import redact
+
+    _write(sys.stderr, f"error: {redact(text)}", "red")
+
+
+def usage(line: str, command: str) -> None:
+    """How a command that was used wrongly is used, and where to read more."""
+    _write(sys.stderr, f"{line}\nTry '{command} -h' for help.", "")
+
+
+def as_json(value: Any) -> None:
+    """``value`` as one JSON document on standard output: indented for a person, else on one line."""
+    import orjson
+
+    indent = orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0
+    text = orjson.dumps(value, default=str, option=indent | orjson.OPT_NON_STR_KEYS).decode()
+    print(text, file=sys.stdout, flush=True)
+
+
+def json_line(value: Any) -> None:
+    """``value`` as one line of JSON on standard output, flushed: for streams that programs read."""
+    import orjson
+
+    print(orjson.dumps(value, default=str).decode(), file=sys.stdout, flush=True)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, styles: Sequence[str] = ()) -> None:
+    """``rows`` under ``columns``; ``styles`` has a colour for each row, or "". Through a pipe nothing is cut off."""
+    cells = [["" if cell is None else printable(str(cell)) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _rich_table(columns, cells, styles)
+    else:
+        _plain_table(columns, cells)
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters and lone surrogates spelled out: it cannot steer the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\t\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether ``stream`` is read by a person who wants colour."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def prepare() -> None:
+    """Make both streams take any text, whatever their encoding is. Called once, before a command runs."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def finish() -> None:
+    """Push out what was printed; raises BrokenPipeError if nobody reads it any more."""
+    sys.stdout.flush()
+
+
+def abandon() -> None:
+    """Nobody reads standard output any more (`| head -1`): let the rest go nowhere, without complaints at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _write(stream: TextIO, text: str, style: str) -> None:
+    text = printable(text)
+    if style and coloured(stream):
+        text = f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+    print(text, file=stream, flush=True)
+
+
+def _plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    lines = [[column.upper() for column in columns], *([cell.replace("\n", " ") for cell in row] for row in rows)]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip(), file=sys.stdout)
+    sys.stdout.flush()
+
+
+def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for at, row in enumerate(rows):
+        shown.add_row(*(Text(cell) for cell in row), style=styles[at] if at < len(styles) else "")
+    Console(file=sys.stdout, no_color=not coloured(sys.stdout), highlight=False, markup=False).print(shown)
