@@ -1,0 +1,1 @@
+"""hived: keeps the declared node processes of one hive alive, through supervisord."""

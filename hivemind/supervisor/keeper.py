@@ -1,0 +1,182 @@
+"""The keeper: every program of supervisord starts through it, so that none runs twice.
+
+``python -m hivemind.supervisor.keeper --pidfile P --digest D --grace S [--env FILE] -- COMMAND...``
+
+If the pidfile names a process that lives (it outlived a supervisord that was killed), the keeper stands in
+for it: it ends when that one ends, hands it every signal, and ``grace`` seconds after a signal that means
+stop it kills that one's process group. Else it writes itself into the pidfile and becomes the command.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..identity import PidFile, ProcessIdentity
+
+STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+FORWARDED = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+ORPHAN_CHECK = 1.0  # seconds between looks at whether supervisord, our parent, still lives
+ENDED_BY_ITSELF = 1  # nobody but its parent can learn a process's exit status
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the command line asks for."""
+
+    pidfile: Path
+    digest: str
+    grace: float
+    env: Path | None
+    command: tuple[str, ...]
+
+
+def parse(arguments: Sequence[str]) -> Order:
+    """Read the command line; by hand, because importing a parser would double the keeper's start."""
+    at = list(arguments).index("--")
+    options = dict(zip(arguments[:at:2], arguments[1:at:2], strict=True))
+    env = options.get("--env")
+    return Order(
+        Path(options["--pidfile"]),
+        options.get("--digest", ""),
+        float(options.get("--grace", "10")),
+        Path(env) if env else None,
+        tuple(arguments[at + 1 :]),
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Adopt the survivor and return its exit status as far as it is known, or never return."""
+    order = parse(arguments)
+    pidfile = PidFile(order.pidfile)
+    with _only_one(order.pidfile):
+        record = pidfile.read()
+        if record is None or record.identity.pid == os.getpid() or not record.identity.is_alive():
+            pidfile.write(ProcessIdentity.current(), order.digest)
+            return become(order)
+    _say(f"adopted process {record.identity.pid}, which outlived its supervisord")
+    return Survivor(record.identity, order.grace).keep()
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Hold the lock of this pidfile; becoming another program lets it go, too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def become(order: Order) -> int:
+    """Become the command: same pid, same start time. Returns 127 if that cannot be."""
+    environment = {**os.environ, "HIVEMIND_SUPERVISED": "1"}
+    if order.env is not None:
+        environment |= json.loads(order.env.read_text())
+    try:
+        os.execvpe(order.command[0], order.command, environment)
+    except OSError as error:
+        _say(f"{order.command[0]}: {error.strerror}")
+        return 127
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):
+        os.write(1, f"hived: {text}\n".encode())
+
+
+class Survivor:
+    """A living process that is not our child: wait for it, hand it signals, end it when its time is over."""
+
+    def __init__(self, identity: ProcessIdentity, grace: float) -> None:
+        self.identity, self.grace = identity, grace
+        self._received: list[int] = []
+        self._deadline: float | None = None
+
+    def keep(self) -> int:
+        """Return when it has ended: 0 if it was asked to, else ENDED_BY_ITSELF. Also return when we are orphaned."""
+        parent = os.getppid()
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in FORWARDED:
+            signal.signal(number, lambda got, _: self._received.append(got))
+        ended = exit_event(self.identity.pid)
+        watched = [reader] if ended is None else [reader, ended]
+        while self.identity.is_alive() and os.getppid() == parent:
+            if reader in select.select(watched, (), (), self._patience(ended is not None))[0]:
+                os.read(reader, 1024)
+            self._hand_over()
+        return ENDED_BY_ITSELF if self._deadline is None else 0
+
+    def _hand_over(self) -> None:
+        while self._received:
+            number = self._received.pop(0)
+            if number in STOP_SIGNALS and self._deadline is None:
+                self._deadline = time.monotonic() + self.grace
+            kill(self.identity, number)
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            kill_group(self.identity)
+            self._deadline = time.monotonic() + ORPHAN_CHECK
+
+    def _patience(self, is_told: bool) -> float:
+        until = ORPHAN_CHECK if is_told else 0.2
+        if self._deadline is not None:
+            until = min(until, self._deadline - time.monotonic())
+        return max(0.0, until)
+
+
+def exit_event(pid: int) -> int | None:
+    """A file descriptor that becomes readable when ``pid`` ends; None where the system has none."""
+    try:
+        if sys.platform == "darwin":
+            return _kqueue(pid)
+        return os.pidfd_open(pid)
+    except (OSError, AttributeError):
+        return None
+
+
+if sys.platform == "darwin":
+
+    def _kqueue(pid: int) -> int:
+        queue = select.kqueue()
+        event = select.kevent(pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)
+        queue.control([event], 0)
+        return os.dup(queue.fileno())
+
+
+def kill(identity: ProcessIdentity, number: int) -> bool:
+    """Send a signal to exactly this process; False if it has ended."""
+    try:
+        if identity.is_alive():
+            os.kill(identity.pid, number)
+            return True
+    except ProcessLookupError:
+        pass
+    return False
+
+
+def kill_group(identity: ProcessIdentity) -> bool:
+    """SIGKILL this process, and with it its group if it leads one; False if it has ended."""
+    try:
+        if not identity.is_alive():
+            return False
+        if os.getpgid(identity.pid) == identity.pid:
+            os.killpg(identity.pid, signal.SIGKILL)
+        else:
+            os.kill(identity.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

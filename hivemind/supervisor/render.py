@@ -1,0 +1,142 @@
+"""From programs to the text of ``supervisord.conf``: pure.
+
+Every value is escaped for the three readers that it passes: the INI parser (`` ;`` and `` #`` begin comments),
+supervisord's own ``%(name)s`` expansion, and, in commands, ``shlex``. Environment variables are not in here:
+supervisord cannot quote them, and others could read them; the keeper takes them from a file.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+
+from ..errors import ConfigurationError
+from .paths import HivePaths
+from .topology import Program, stop_wait
+
+LISTENER = "hived"
+EVENTS = "PROCESS_STATE,SUPERVISOR_STATE_CHANGE,TICK_5"
+START_SECONDS = 2  # a program that ends sooner failed to start: it is revived with back-off
+QUIET_LOG = "256KB"
+AUTORESTART = {"always": "true", "on-failure": "unexpected", "never": "false"}
+_PLAIN = re.compile(r"[A-Za-z0-9@%_+=:,./-]")
+
+
+def render(paths: HivePaths, programs: Sequence[Program], python: str = sys.executable) -> str:
+    """The whole configuration; programs in the given order. Raises ConfigurationError for a path with a line break."""
+    sections = [_server(paths), _supervisord(paths), _listener(paths, python)]
+    sections += [_program(paths, program, python) for program in programs]
+    return "; hived wrote this and will write it again: change config/hive.py instead\n\n" + "\n".join(sections)
+
+
+def section(name: str, values: Mapping[str, str]) -> str:
+    """One section; ``values`` are escaped already."""
+    return f"[{name}]\n" + "".join(f"{key}={value}\n" for key, value in values.items())
+
+
+def plain(value: object) -> str:
+    """``value`` for a setting that is not a command: ``%`` doubled, and nothing in it that an INI file cannot hold."""
+    text = str(value)
+    if re.search(r"[\r\n\0]", text) or re.search(r"(^|\s)[;#]", text):
+        raise ConfigurationError(f"{text!r}: a path of a hive may hold no line break, and no ; or # after a space")
+    return text.replace("%", "%%")
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """A command of exactly these ``arguments``: every special character has a backslash before it."""
+    for argument in arguments:
+        if re.search(r"[\r\n\0]", argument):
+            raise ConfigurationError(f"{argument!r}: a command's argument may hold no line break")
+    return " ".join(_argument(argument) for argument in arguments)
+
+
+def _argument(argument: str) -> str:
+    escaped = "".join(char if _PLAIN.match(char) else f"\\{char}" for char in argument)
+    return escaped.replace("%", "%%") or '""'
+
+
+def keeper_command(paths: HivePaths, program: Program, python: str) -> list[str]:
+    """The keeper that runs ``program``: it kills a survivor one second before supervisord would kill the keeper."""
+    pidfile = program.pidfile or str(paths.program_pid(program.name))
+    command = [python, "-P", "-m", "hivemind.supervisor.keeper", "--pidfile", pidfile, "--digest", program.digest]
+    command += ["--grace", str(stop_wait(program.stop_timeout) - 1)]
+    if program.env:
+        command += ["--env", str(paths.program_env(program.name))]
+    return [*command, "--", *program.command]
+
+
+def _log(paths: HivePaths, name: str) -> str:
+    """Relative to ``var``, where supervisord runs: it expands ``%`` twice in this one setting."""
+    return str(paths.program_log(name).relative_to(paths.var))
+
+
+def _server(paths: HivePaths) -> str:
+    return section("unix_http_server", {"file": plain(paths.socket), "chmod": "0700"})
+
+
+def _supervisord(paths: HivePaths) -> str:
+    return (
+        section(
+            "supervisord",
+            {
+                "logfile": plain(paths.log / "supervisord.log"),
+                "logfile_maxbytes": "1MB",
+                "logfile_backups": "1",
+                "loglevel": "info",
+                "pidfile": plain(paths.pidfile),
+                "childlogdir": plain(paths.log),
+                "nodaemon": "true",
+                "silent": "true",
+                "nocleanup": "true",
+            },
+        )
+        + "\n"
+        + section(
+            "rpcinterface:supervisor",
+            {"supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"},
+        )
+    )
+
+
+def _listener(paths: HivePaths, python: str) -> str:
+    return section(
+        f"eventlistener:{LISTENER}",
+        {
+            "command": command_line([python, "-P", "-m", "hivemind.supervisor.daemon", "--var", str(paths.var)]),
+            "events": EVENTS,
+            "buffer_size": "1000",
+            "directory": plain(paths.hive),
+            "autorestart": "true",
+            "startsecs": "1",
+            "startretries": "1000000",
+            "stopwaitsecs": "5",
+            "stdout_logfile": "NONE",
+            "stderr_logfile": _log(paths, LISTENER),
+            "stderr_logfile_maxbytes": QUIET_LOG,
+            "stderr_logfile_backups": "1",
+        },
+    )
+
+
+def _program(paths: HivePaths, program: Program, python: str) -> str:
+    return section(
+        f"program:{program.name}",
+        {
+            "command": command_line(keeper_command(paths, program, python)),
+            "directory": plain(paths.hive),
+            "priority": str(program.priority),
+            "autostart": "true",
+            "autorestart": AUTORESTART[program.restart],
+            "exitcodes": "0",
+            "startsecs": str(START_SECONDS if program.restart == "always" else 0),
+            "startretries": "0",
+            "stopsignal": "TERM",
+            "stopwaitsecs": str(stop_wait(program.stop_timeout)),
+            "killasgroup": "true",
+            "redirect_stderr": "true",
+            "stdout_logfile": _log(paths, program.name),
+            "stdout_logfile_maxbytes": QUIET_LOG,
+            "stdout_logfile_backups": "1",
+        },
+    )

@@ -1,0 +1,201 @@
+"""From settings and enabled nodes to programs: pure, so that it can be read and tested as data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ..errors import ConfigurationError
+from ..settings import Constants, NodeTuning, Settings
+from .enabled import EnabledNode
+
+REDIS, ROOT = "redis", "root"
+FIRST, ROOT_PRIORITY, NODE_PRIORITY = 1, 5, 10  # Redis starts first and stops last
+NOT_FOR_NODES = ("NODES", "HIVE_DEFAULT_PORT", "HIVE_CONTROLLER", "STATIC_DIRS", "TEMPLATE_DIRS", "PRODUCTION")
+Kind = Literal["redis", "root", "node"]
+Restart = Literal["always", "on-failure", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One process that hived keeps alive. ``stop_timeout`` is in seconds; ``digest`` changes when it must restart."""
+
+    name: str  # the instance for nodes: batsignal.0
+    kind: Kind
+    node: str
+    command: tuple[str, ...]
+    priority: int
+    digest: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    restart: Restart = "always"
+    stop_timeout: float = 10.0
+    tags: tuple[str, ...] = ()
+    file: str = ""  # where a node's code should be
+    pidfile: str = ""  # "" : the usual place
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a node does not run as asked. It harms no other."""
+
+    node: str
+    reason: str
+    file: str | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}: " if self.file and self.line else f"{self.file}: " if self.file else ""
+        return f"{self.node}: {where}{self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What ``hm dev`` chose: ``only`` these nodes (empty: all), with or without ``root``, with or without ``nodes``."""
+
+    only: tuple[str, ...] = ()
+    root: bool = True
+    nodes: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RedisProgram:
+    """How the embedded server is started, and the pidfile that others who may have started it write, too."""
+
+    command: tuple[str, ...]
+    pidfile: Path
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """One node that should run: its code, and how."""
+
+    name: str
+    target: str
+    file: str
+    tuning: NodeTuning
+
+
+def node_plans(
+    settings: Settings, enabled: Sequence[EnabledNode], existing: Mapping[str, str], selection: Selection = Selection()
+) -> list[NodePlan]:
+    """The nodes that should run: the enabled ones, tuned, those with ``target``, and those that ``only`` names.
+
+    Raises ConfigurationError for a name in NODES or in ``only`` that nothing enables; it says what to uncomment.
+    """
+    tunings = settings.constants.NODES
+    plans = {node.name: NodePlan(node.name, node.module, node.file, _tuning(tunings, node.name)) for node in enabled}
+    for name, tuning in tunings.items():
+        if tuning.target is not None:
+            plans[name] = NodePlan(name, tuning.target, "", tuning)
+        elif name not in plans and name not in selection.only:
+            raise _nothing_enables(f"{settings.sources.get('NODES', 'NODES')}: NODES tunes {name}", name, existing)
+    for name in selection.only:
+        if name not in plans:
+            plans[name] = _not_enabled(settings, name, existing)
+    if not selection.nodes:
+        return []
+    return [plan for name, plan in plans.items() if not selection.only or name in selection.only]
+
+
+def programs(
+    settings: Settings,
+    nodes: Sequence[NodePlan],
+    *,
+    scale: Mapping[str, int],
+    redis: RedisProgram | None,
+    selection: Selection = Selection(),
+) -> list[Program]:
+    """Every program of the hive: Redis if it is embedded, the root, and each copy of each node, sorted by name."""
+    constants = settings.constants
+    found: list[Program] = []
+    if redis is not None:
+        found.append(_redis(redis))
+    if selection.root:
+        found.append(_root(constants))
+    ranks = _ranks(nodes)
+    for node in nodes:
+        replicas = scale.get(node.name, node.tuning.replicas)
+        found += [_instance(constants, node, number, NODE_PRIORITY + ranks[node.name]) for number in range(replicas)]
+    return sorted(found, key=lambda program: (program.priority, program.name))
+
+
+def stop_wait(stop_timeout: float) -> int:
+    """Whole seconds that supervisord waits for a program: what the node takes, then room for the keeper's kill."""
+    return math.ceil(stop_timeout) + 2
+
+
+def _redis(redis: RedisProgram) -> Program:
+    digest = _digest([*redis.command])
+    return Program(REDIS, "redis", REDIS, redis.command, FIRST, digest, stop_timeout=20.0, pidfile=str(redis.pidfile))
+
+
+def _root(constants: Constants) -> Program:
+    command = (sys.executable, "-m", "hivemind.root")
+    digest = _digest([command, _values(constants, ("NODES",))])
+    return Program(ROOT, "root", ROOT, command, ROOT_PRIORITY, digest, stop_timeout=constants.STOP_TIMEOUT)
+
+
+def _instance(constants: Constants, node: NodePlan, number: int, priority: int) -> Program:
+    command = (sys.executable, "-m", "hivemind.node", node.target, "--number", str(number))
+    env = dict(node.tuning.env)
+    return Program(
+        name=f"{node.name}.{number}",
+        kind="node",
+        node=node.name,
+        command=command,
+        priority=priority,
+        digest=_digest([command, env, node.tuning.restart, _values(constants, NOT_FOR_NODES)]),
+        env=env,
+        restart=node.tuning.restart,
+        stop_timeout=constants.STOP_TIMEOUT,
+        tags=tuple(node.tuning.tags),
+        file=node.file,
+    )
+
+
+def _values(constants: Constants, without: Sequence[str]) -> dict[str, object]:
+    values = constants.model_dump(mode="json")
+    return {name: value for name, value in values.items() if name not in without}
+
+
+def _digest(parts: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _tuning(tunings: Mapping[str, NodeTuning], name: str) -> NodeTuning:
+    return tunings.get(name) or NodeTuning.model_validate({})
+
+
+def _not_enabled(settings: Settings, name: str, existing: Mapping[str, str]) -> NodePlan:
+    """A node that ``-n`` names although ``nodes/__init__.py`` does not."""
+    if name not in existing or settings.hive is None:
+        raise _nothing_enables(f"-n {name}", name, existing)
+    folder = settings.hive / "nodes"
+    nested = folder / name / f"{name}.py"
+    module, file = (f"nodes.{name}.{name}", nested) if nested.is_file() else (f"nodes.{name}", folder / f"{name}.py")
+    return NodePlan(name, module, str(file), _tuning(settings.constants.NODES, name))
+
+
+def _nothing_enables(what: str, name: str, existing: Mapping[str, str]) -> ConfigurationError:
+    if name in existing:
+        return ConfigurationError(f"{what}, but nothing enables it: uncomment `{existing[name]}` in nodes/__init__.py")
+    return ConfigurationError(f"{what}, but there is no such node: make it with `hm create_node {name}`")
+
+
+def _ranks(nodes: Sequence[NodePlan]) -> dict[str, int]:
+    """How late each node starts: after all that it needs. A ring of needs starts together."""
+    names = {node.name for node in nodes}
+    needs = {node.name: names.intersection(node.tuning.needs) for node in nodes}
+    ranks = dict.fromkeys(needs, 0)
+    for _ in needs:  # the longest chain is no longer than the list
+        later = {name: max((ranks[other] + 1 for other in found), default=0) for name, found in needs.items()}
+        if later == ranks:
+            break
+        ranks = later
+    return ranks

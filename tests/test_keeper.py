@@ -1,0 +1,188 @@
+"""The keeper: a program runs once, whatever happened to the supervisord that started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hivemind.identity import PidFile, ProcessIdentity
+
+from .waiting import eventually
+
+SLEEPER = """
+import signal, time
+signal.signal(signal.SIGUSR1, lambda *_: print('poked', flush=True))
+print('up', flush=True)
+while True: time.sleep(60)
+"""
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print('up', flush=True)
+while True: time.sleep(60)
+"""
+
+
+class Keepers:
+    """Starts keepers of one pidfile, and ends all of them afterwards."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pidfile = folder / "batman.0.pid"
+        self.cleanup = ExitStack()
+
+    def start(self, code: str, *options: str, digest: str = "d1", grace: float = 5.0) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "hivemind.supervisor.keeper", "--pidfile", str(self.pidfile)]
+        command += ["--digest", digest, "--grace", str(grace), *options, "--", sys.executable, "-c", code]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0)
+        self.cleanup.callback(self._end, process)
+        return process
+
+    def orphan(self, code: str) -> ProcessIdentity:
+        """A program whose keeper's parent is gone, as after ``kill -9`` of supervisord; here it is just not ours."""
+        return self.identity(self.start(code))
+
+    def identity(self, process: subprocess.Popen[str]) -> ProcessIdentity:
+        assert line(process) == "up"
+        record = PidFile(self.pidfile).read()
+        assert record is not None
+        return record.identity
+
+    @staticmethod
+    def _end(process: subprocess.Popen[str]) -> None:
+        process.kill()
+        process.communicate(timeout=5)
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+@pytest.fixture
+def keepers(tmp_path: Path) -> Iterator[Keepers]:
+    made = Keepers(tmp_path)
+    with made.cleanup:
+        yield made
+
+
+def test_without_a_survivor_the_keeper_becomes_the_program(keepers: Keepers) -> None:
+    process = keepers.start(SLEEPER)
+    assert keepers.identity(process) == ProcessIdentity.of(process.pid)
+    assert "keeper" not in " ".join(psutil.Process(process.pid).cmdline())
+
+
+def test_the_pidfile_holds_the_digest(keepers: Keepers) -> None:
+    keepers.identity(keepers.start(SLEEPER, digest="abc"))
+    record = PidFile(keepers.pidfile).read()
+    assert record is not None
+    assert record.digest == "abc"
+
+
+def test_a_survivor_is_adopted_not_doubled(keepers: Keepers) -> None:
+    survivor = keepers.orphan(SLEEPER)
+    assert f"adopted process {survivor.pid}" in line(keepers.start(SLEEPER, digest="another"))
+    record = PidFile(keepers.pidfile).read()
+    assert record is not None
+    assert (record.identity, record.digest) == (survivor, "d1")
+
+
+def test_an_adopted_program_gets_every_signal(keepers: Keepers) -> None:
+    program = keepers.start(SLEEPER)
+    keepers.identity(program)
+    keeper = keepers.start(SLEEPER)
+    line(keeper)
+    eventually(lambda: _handles(keeper.pid, signal.SIGUSR1))
+    keeper.send_signal(signal.SIGUSR1)
+    assert line(program) == "poked"
+
+
+def test_terminating_the_keeper_ends_the_survivor_and_counts_as_well(keepers: Keepers) -> None:
+    program = keepers.start(SLEEPER)
+    keepers.identity(program)
+    keeper = keepers.start(SLEEPER)
+    line(keeper)
+    eventually(lambda: _handles(keeper.pid, signal.SIGTERM))
+    keeper.terminate()
+    assert program.wait(5) == -signal.SIGTERM
+    assert keeper.wait(5) == 0
+
+
+def test_a_survivor_that_will_not_end_is_killed_with_its_group(keepers: Keepers) -> None:
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {STUBBORN!r}], stdout=2)\n{STUBBORN}"
+    program = keepers.start(code)
+    keepers.identity(program)
+    (child,) = eventually(lambda: psutil.Process(program.pid).children())
+    keeper = keepers.start(SLEEPER, grace=0.3)
+    line(keeper)
+    eventually(lambda: _handles(keeper.pid, signal.SIGTERM))
+    keeper.terminate()
+    assert program.wait(5) == -signal.SIGKILL
+    assert keeper.wait(5) == 0
+    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_when_the_survivor_ends_the_keeper_ends(keepers: Keepers) -> None:
+    program = keepers.start(SLEEPER)
+    keepers.identity(program)
+    keeper = keepers.start(SLEEPER)
+    line(keeper)
+    program.kill()
+    program.wait(5)
+    assert keeper.wait(5) != 0
+
+
+def test_a_recycled_pid_is_not_adopted(keepers: Keepers) -> None:
+    me = ProcessIdentity.current()
+    PidFile(keepers.pidfile).write(ProcessIdentity(me.pid, me.started - 1.0, me.boot, me.host), "d1")
+    assert keepers.identity(keepers.start(SLEEPER)).pid != me.pid
+
+
+@pytest.mark.parametrize("garbage", [b"", b"{", b"123\n"])
+def test_a_spoilt_pidfile_stops_nothing(keepers: Keepers, garbage: bytes) -> None:
+    keepers.pidfile.write_bytes(garbage)
+    assert line(keepers.start(SLEEPER)) == "up"
+
+
+def test_the_environment_comes_from_its_file(keepers: Keepers, tmp_path: Path) -> None:
+    (tmp_path / "it.env").write_text('{"MASK": "black; 100%\\nbat"}')
+    process = keepers.start("import os; print(repr(os.environ['MASK']))", "--env", str(tmp_path / "it.env"))
+    assert line(process) == "'black; 100%\\nbat'"
+
+
+def test_a_keeper_whose_supervisord_died_leaves_quietly(keepers: Keepers) -> None:
+    survivor = keepers.orphan(SLEEPER)
+    command = [sys.executable, "-m", "hivemind.supervisor.keeper", "--pidfile", str(keepers.pidfile), "--", "true"]
+    code = (
+        f"import os, subprocess; print(subprocess.Popen({command!r}, stdout=2).pid, flush=True); input(); os._exit(0)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    keeper = ProcessIdentity.of(int(line(parent)))
+    assert keeper is not None
+    eventually(lambda: _handles(keeper.pid, signal.SIGTERM))
+    parent.communicate("\n", timeout=5)
+    eventually(lambda: not keeper.is_alive())
+    assert survivor.is_alive()
+
+
+def test_a_program_that_does_not_exist_is_named(keepers: Keepers) -> None:
+    command = [sys.executable, "-m", "hivemind.supervisor.keeper", "--pidfile", str(keepers.pidfile), "--", "/no/such"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    assert done.returncode == 127
+    assert "/no/such: No such file" in done.stdout
+
+
+def _handles(pid: int, number: int) -> bool:
+    """Whether that process has a handler for the signal yet."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        pytest.skip("needs /proc")
+    caught = next(text for text in status.read_text().splitlines() if text.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1) and os.getpgid(pid) >= 0
