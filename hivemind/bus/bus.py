@@ -1,0 +1,154 @@
+"""One process on the bus: an outbox, live subscriptions and ordinary commands, under one name."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from ..message import encode_headers, encode_payload
+from ..topics import Names
+from .commands import Commands
+from .endpoint import Endpoint
+from .functions import Functions
+from .inbox import InboxLimits
+from .live import Live, LiveSubscription
+from .outbox import Outbox, OutboxOptions
+
+WATCH = 60.0  #: seconds between two looks at which senders have fallen silent
+SILENT = 120.0  #: seconds without a beat after which a sender is forgotten
+
+
+@dataclass(frozen=True, slots=True)
+class BusOptions:
+    """How much a process may hold for others: what it sends, and what it receives."""
+
+    outbox: OutboxOptions = field(default_factory=OutboxOptions)
+    inbox: InboxLimits = field(default_factory=InboxLimits)
+
+
+class Bus:
+    """Everything a process does with Redis, in the hive ``hive``, in the name of ``instance``.
+
+    ``send`` works from any thread; the rest belongs to the event loop on which ``start`` was called. ``identify`` has
+    to be called before the first ``send``.
+    """
+
+    def __init__(self, endpoint: Endpoint, hive: str, instance: str, options: BusOptions | None = None) -> None:
+        self.endpoint, self.instance = endpoint, instance
+        self.incarnation = 0
+        self.options = options or BusOptions()
+        self.names = Names(hive)
+        self.outbox = Outbox(endpoint, f"hm:{instance}:out", self.names, self.options.outbox)
+        self.live = Live(endpoint, f"hm:{instance}:live", self.names)
+        self.commands = Commands(endpoint, f"hm:{instance}:cmd")
+        self.functions = Functions(self.commands)
+        self._senders: dict[str, float] = {}
+        self._watch: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Connect, in the background; what is sent meanwhile is spooled."""
+        self.outbox.start()
+        self.live.start()
+        self._watch = asyncio.get_running_loop().call_later(WATCH, self._forget_silent)
+
+    def identify(self, instance: str, incarnation: int) -> None:
+        """Say in whose name messages are sent from now on."""
+        self.instance, self.incarnation = instance, incarnation
+        self.outbox.identify(instance, incarnation)
+
+    async def aclose(self) -> None:
+        """Close all connections. What was not flushed is lost. May be called twice."""
+        if self._watch is not None:
+            self._watch.cancel()
+        await self.live.aclose()
+        await self.outbox.aclose()
+        await self.commands.aclose()
+
+    # -- sending
+
+    def send(self, topic: str, payload: Any, headers: Mapping[str, str] | None = None) -> int:
+        """Hand one message over and return its sequence. Never waits for the network.
+
+        Raises PayloadError, InvalidName, and OutboxFull where it may not wait for room.
+        """
+        body = encode_payload(payload)
+        return self.outbox.send(topic, body + encode_headers(headers) if headers else body)
+
+    async def drain(self) -> None:
+        """Give the loop a turn, and wait for room in the outbox."""
+        await self.outbox.drain()
+
+    async def flush(self, timeout: float = 10.0) -> None:
+        """Return when Redis has confirmed all that was sent before, and tell receivers what the last ones were.
+
+        Raises Refused or Unconfirmed, with the messages.
+        """
+        try:
+            await self.outbox.flush(timeout)
+        finally:
+            await self.tell_last()
+
+    async def tell_last(self, **more: Any) -> None:
+        """Publish on our beat channel what was sent last on each topic, behind the messages themselves."""
+        said = {"n": self.instance, "e": self.incarnation, "t": time.time(), "last": self.outbox.last_sequences()}
+        self.outbox.publish(self.names.beat(self.instance), orjson.dumps(said | more))
+        await asyncio.sleep(0)
+
+    def notify(self, kind: str, notice: Mapping[str, Any]) -> None:
+        """Publish a control message or a change notice."""
+        self.outbox.publish(self.names.control(kind), orjson.dumps(notice))
+
+    # -- receiving
+
+    async def subscribe(self, subscription: LiveSubscription) -> None:
+        """Subscribe and return when Redis has confirmed it. Raises RedisDenied when an ACL forbids it."""
+        subscription.ledger.on_sender = self.watch_sender
+        self.live.add(subscription)
+        await self.live.confirmed()
+        subscription.ledger.ready = await self.now()
+
+    async def now(self) -> float:
+        """Redis's time in unix milliseconds."""
+        seconds, micros = await self.commands.execute("TIME")
+        return int(seconds) * 1000 + int(micros) / 1000
+
+    def watch_sender(self, name: str) -> None:
+        """Listen to a sender's beats: they say what it sent last, so that a lost tail shows too."""
+        if name and name not in self._senders:
+            self._senders[name] = time.monotonic()
+            self.live.listen(self.names.beat(name), self._beat)
+
+    def _beat(self, body: bytes) -> None:
+        try:
+            said = orjson.loads(body)
+            name, incarnation, last = str(said["n"]), int(said["e"]), said["last"]
+            last = {topic: number for topic, number in last.items() if isinstance(number, int)}
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return  # not a beat of ours: anybody may publish there
+        self._senders[name] = time.monotonic()
+        for subscription in self.live.subscriptions:
+            subscription.tail(name, incarnation, last)
+
+    def _forget_silent(self) -> None:
+        self._watch = asyncio.get_running_loop().call_later(WATCH, self._forget_silent)
+        limit = time.monotonic() - SILENT
+        for name in [name for name, heard in self._senders.items() if heard < limit]:
+            del self._senders[name]
+            self.live.unlisten(self.names.beat(name), self._beat)
+            for subscription in self.live.subscriptions:
+                subscription.ledger.forget(name)
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

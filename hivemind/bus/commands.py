@@ -1,0 +1,92 @@
+"""Ordinary commands: one small pool of redis-py connections, no retries, a time limit on each, our errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from redis.asyncio import connection as connections
+
+from ..errors import RedisError
+from .endpoint import Endpoint, translated
+
+Argument = str | bytes | int | float
+TIMEOUT = 5.0  #: seconds until a command without an answer raises RedisUnavailable
+
+
+class Commands:
+    """Sends commands and returns replies as redis-py reads them (bytes stay bytes).
+
+    Connections are opened when needed, kept, and thrown away after any error. Nothing is ever sent twice: an
+    error after sending means that the outcome is not known. Close it with ``aclose()`` or ``async with``.
+    """
+
+    def __init__(self, endpoint: Endpoint, name: str = "hm", *, timeout: float = TIMEOUT) -> None:
+        self.endpoint, self.timeout = endpoint, timeout
+        self._name = name
+        self._idle: list[connections.AbstractConnection] = []
+        self._room = asyncio.Semaphore(4)
+
+    async def execute(self, *command: Argument) -> Any:
+        """Run one command. Raises RedisUnavailable, RedisDenied or RedisRefused."""
+        (reply,) = await self.pipeline([command])
+        if isinstance(reply, RedisError):
+            raise reply
+        return reply
+
+    async def pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Run many commands in one round trip; an error reply stands in its place as a RedisError.
+
+        Raises RedisUnavailable or RedisDenied when the connection fails: then no outcome is known.
+        """
+        if not commands:
+            return []
+        async with self._room:
+            return await self._round_trip(commands)
+
+    async def ping(self, timeout: float = 1.0) -> bool:
+        """Whether Redis answers at all within ``timeout`` seconds; an error reply counts as an answer."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self.pipeline([("PING",)])
+        except (RedisError, TimeoutError):
+            return False
+        return True
+
+    async def _round_trip(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        connection = self._idle.pop() if self._idle else await self.endpoint.open(self._name)
+        try:
+            async with asyncio.timeout(self.timeout):
+                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                replies = [await self._reply(connection) for _ in commands]
+        except BaseException as error:
+            await connection.disconnect(nowait=True)
+            if isinstance(error, Exception):
+                raise translated(error, self.endpoint.redacted) from error
+            raise
+        self._idle.append(connection)
+        return replies
+
+    async def _reply(self, connection: connections.AbstractConnection) -> Any:
+        try:
+            return await connection.read_response()
+        except Exception as error:
+            ours = translated(error, self.endpoint.redacted)
+            if connection.is_connected and not isinstance(error, OSError | TimeoutError):
+                return ours
+            raise
+
+    async def aclose(self) -> None:
+        """Close all connections; the next command would open one anew."""
+        while self._idle:
+            await self._idle.pop().disconnect(nowait=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,69 @@
+"""Functions that run inside Redis, so that what must happen together does.
+
+They form one library, ``hm_1``, that whoever misses it loads. A server that knows no functions (fakeredis) gets the
+same Lua by EVAL. The bodies are the files in ``lua/``; each sees ``keys`` and ``args``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from ..errors import RedisError, RedisRefused
+from .commands import Argument, Commands
+
+log = logging.getLogger("hivemind.functions")
+
+LIBRARY = "hm_1"
+NAMES = ("register", "renew", "report", "deregister", "forget")
+_WHEN_FULL = frozenset({"renew", "deregister", "forget"})  # these also run when Redis is out of memory
+
+
+def body(name: str) -> str:
+    """The Lua of one function."""
+    return (files("hivemind.bus") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def library() -> str:
+    """The text for FUNCTION LOAD."""
+    parts = [f"#!lua name={LIBRARY}"]
+    for name in NAMES:
+        flags = "{'allow-oom'}" if name in _WHEN_FULL else "{}"
+        parts.append(
+            f"redis.register_function{{function_name='{LIBRARY}_{name}', flags={flags}, "
+            f"callback=function(keys, args)\n{body(name)}\nend}}"
+        )
+    return "\n".join(parts)
+
+
+class Functions:
+    """Calls functions of the library over ``commands``, loading it when it is not there."""
+
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
+        self._by_eval = False
+
+    async def call(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        """Run function ``name``. Raises what ``Commands.execute`` raises."""
+        if not self._by_eval:
+            try:
+                return await self._commands.execute("FCALL", f"{LIBRARY}_{name}", len(keys), *keys, *arguments)
+            except RedisRefused as error:
+                if not await self._load(error):
+                    raise
+            return await self.call(name, keys, arguments)
+        text = "local keys, args = KEYS, ARGV\n" + body(name)
+        return await self._commands.execute("EVAL", text, len(keys), *keys, *arguments)
+
+    async def _load(self, error: RedisError) -> bool:
+        """Mend what made a call fail; False if it is nothing that loading could mend."""
+        if "unknown command" in str(error).lower():
+            self._by_eval = True
+            return True
+        if "function not found" not in str(error).lower():
+            return False
+        await self._commands.execute("FUNCTION", "LOAD", "REPLACE", library())
+        log.debug("loaded the library %s", LIBRARY)
+        return True

@@ -1,0 +1,142 @@
+"""The bounded queue between the reading of the socket and one subscription's workers.
+
+The loop puts, workers take: tasks on the same loop, or threads. When it is full the oldest entry is dropped and
+counted, because the newest is what a live subscription is for, and because nobody else may be kept waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+from ..message import Envelope
+
+#: topic, envelope, bytes that it took on the wire
+Entry = tuple[str, Envelope, int]
+BATCH = 64  #: entries that a thread takes at once
+
+
+@dataclass(frozen=True, slots=True)
+class InboxLimits:
+    """How much may wait for one subscription's workers."""
+
+    messages: int = 100_000
+    size: int = 64 * 1024 * 1024
+
+
+class Inbox:
+    """A bounded queue with one putter, the event loop, and any number of takers.
+
+    ``dropped`` counts what was thrown away because nobody took it in time.
+    """
+
+    __slots__ = (
+        "_bytes_in",
+        "_bytes_out",
+        "_closed",
+        "_entries",
+        "_ready",
+        "_waiters",
+        "_waiting",
+        "dropped",
+        "limits",
+    )
+
+    def __init__(self, limits: InboxLimits | None = None) -> None:
+        self.limits = limits or InboxLimits()
+        self.dropped = 0
+        self._entries: deque[Entry] = deque()
+        self._bytes_in = self._bytes_out = 0  # the first is written by the putter only, the second under the lock
+        self._closed = False
+        self._waiting = 0
+        self._ready = threading.Condition()
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing will be put any more."""
+        return self._closed
+
+    def put(self, entry: Entry) -> None:
+        """Add one entry, on the loop; drop the oldest if there is no room."""
+        entries, size = self._entries, entry[2]
+        while entries and (
+            len(entries) >= self.limits.messages or self._bytes_in - self._bytes_out + size > self.limits.size
+        ):
+            self._drop()
+        entries.append(entry)
+        self._bytes_in += size
+        if self._waiters:
+            self._wake_tasks()
+        elif self._waiting:
+            with self._ready:
+                self._ready.notify()
+
+    def _drop(self) -> None:
+        try:
+            self._bytes_in -= self._entries.popleft()[2]
+        except IndexError:  # a thread was faster: then there is room
+            return
+        self.dropped += 1
+
+    def _wake_tasks(self) -> None:
+        waiters = self._waiters
+        while waiters:
+            waiter = waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    async def wait(self) -> bool:
+        """Return True when there is something to take, False when there is nothing and never will be. For tasks."""
+        while not self._entries:
+            if self._closed:
+                return False
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+        return True
+
+    def take(self) -> Entry | None:
+        """Take the oldest entry, or None. For tasks on the putter's loop."""
+        if not self._entries:
+            return None
+        entry = self._entries.popleft()
+        self._bytes_out += entry[2]
+        return entry
+
+    def take_many(self, most: int = BATCH) -> list[Entry]:
+        """Wait for entries and take up to ``most``; an empty list means that there will be none. For threads."""
+        with self._ready:
+            self._waiting += 1
+            while not self._entries and not self._closed:
+                self._ready.wait()
+            self._waiting -= 1
+            taken: list[Entry] = []
+            while len(taken) < most:
+                try:
+                    entry = self._entries.popleft()
+                except IndexError:  # the putter dropped it
+                    break
+                taken.append(entry)
+                self._bytes_out += entry[2]
+            return taken
+
+    def close(self) -> None:
+        """Nothing comes any more: takers get what is left, then the end. On the loop."""
+        self._closed = True
+        while self._waiters:
+            self._wake_tasks()
+        with self._ready:
+            self._ready.notify_all()
+
+    def abandon(self) -> int:
+        """Throw away what is left and say how much it was."""
+        left = len(self._entries)
+        self._entries.clear()
+        return left

@@ -1,0 +1,99 @@
+"""The loss ledger: what a subscription should have received, and what it did.
+
+Pure bookkeeping over (sender, incarnation, topic, sequence): no clock, no I/O. For each sender and topic the next
+sequence is known; what is skipped is missed, what comes again is a duplicate, what an older life of the sender says
+is stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..message import Envelope
+
+OnGap = Callable[[str, str, int, int], None]
+
+
+class _Sender:
+    """One sender's newest life, and the sequence expected next on each topic."""
+
+    __slots__ = ("expected", "from_start", "incarnation")
+
+    def __init__(self, incarnation: int, from_start: bool) -> None:
+        self.incarnation, self.from_start = incarnation, from_start
+        self.expected: dict[str, int] = {}
+
+
+class Ledger:
+    """Counts for one subscription: ``received``, ``missed``, ``duplicate``, ``stale``.
+
+    ``ready`` is when the subscription was ready, in unix milliseconds by Redis's clock: a sender whose incarnation
+    is later began afterwards, so that its first message on a topic has to be number 1. Of an earlier sender, the
+    first message seen is where counting begins. ``on_gap(topic, sender, first, last)`` is told of every gap,
+    ``on_sender(name)`` of every sender that is heard for the first time.
+    """
+
+    __slots__ = ("_senders", "duplicate", "missed", "on_gap", "on_sender", "ready", "received", "stale")
+
+    def __init__(self) -> None:
+        self.ready = float("inf")
+        self.on_gap: OnGap | None = None
+        self.on_sender: Callable[[str], None] | None = None
+        self.received = self.missed = self.duplicate = self.stale = 0
+        self._senders: dict[str, _Sender] = {}
+
+    def admit(self, topic: str, envelope: Envelope) -> bool:
+        """Enter one message; False if no handler may see it. The envelope's fields have been checked."""
+        known = self._senders.get(envelope["n"])
+        sequence = envelope["s"]
+        if known is not None and known.incarnation == envelope["e"] and known.expected.get(topic) == sequence:
+            known.expected[topic] = sequence + 1
+            self.received += 1
+            return True
+        return self._admit_other(topic, envelope["n"], envelope["e"], sequence)
+
+    def _admit_other(self, topic: str, name: str, incarnation: int, sequence: int) -> bool:
+        sender = self._life(name, incarnation)
+        if sender is None:
+            self.stale += 1
+            return False
+        expected = sender.expected.get(topic, 1 if sender.from_start else sequence)
+        if sequence < expected:
+            self.duplicate += 1
+            return False
+        if sequence > expected:
+            self._miss(topic, name, expected, sequence - 1)
+        sender.expected[topic] = sequence + 1
+        self.received += 1
+        return True
+
+    def tail(self, name: str, incarnation: int, last: Mapping[str, int]) -> None:
+        """Enter what a sender says it sent last on each topic: what has not come by now will not come."""
+        sender = self._life(name, incarnation)
+        if sender is None:
+            return
+        for topic, sequence in last.items():
+            expected = sender.expected.get(topic, 1 if sender.from_start else sequence + 1)
+            if sequence >= expected:
+                self._miss(topic, name, expected, sequence)
+            sender.expected[topic] = max(expected, sequence + 1)
+
+    def forget(self, name: str) -> None:
+        """Drop what is known of a sender that has gone for good."""
+        self._senders.pop(name, None)
+
+    def _life(self, name: str, incarnation: int) -> _Sender | None:
+        """The sender in this life; None when a newer life of it is known."""
+        sender = self._senders.get(name)
+        if sender is None:
+            sender = self._senders[name] = _Sender(incarnation, incarnation > self.ready)
+            if self.on_sender is not None:
+                self.on_sender(name)
+        elif incarnation > sender.incarnation:
+            sender = self._senders[name] = _Sender(incarnation, True)
+        return sender if sender.incarnation == incarnation else None
+
+    def _miss(self, topic: str, sender: str, first: int, last: int) -> None:
+        self.missed += last - first + 1
+        if self.on_gap is not None:
+            self.on_gap(topic, sender, first, last)

@@ -1,0 +1,261 @@
+"""One self-healing connection: opened by redis-py, then read and written by us.
+
+redis-py does what is delicate once per connection (TLS, authentication, Sentinel); then the link takes the
+transport over, because from there on each message counts: a protocol that feeds a parser costs a seventh of a
+stream that is read reply by reply. A link never gives up; whoever owns it is told when it is up and when it was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Protocol, cast
+
+import hiredis
+
+from ..backoff import Backoff
+from ..errors import RedisDenied, RedisError
+from ..states import LINK, LinkState, advance
+from .endpoint import CONNECT_TIMEOUT, Endpoint
+
+log = logging.getLogger("hivemind.link")
+
+BACKOFF_CAP = 0.4  #: seconds between two tries at the most
+DENIED_DELAY = 5.0  #: seconds between two tries while Redis refuses our credentials
+SILENCE = 3.5  #: seconds without one byte, though asked for, after which a link is dead
+WRITE_BUFFER = 1024 * 1024  #: bytes that may wait in a transport before the owner is told to pause
+PING = b"*1\r\n$4\r\nPING\r\n"
+
+
+def pack(*command: str | bytes | int | float) -> bytes:
+    """One command as it travels."""
+    return bytes(hiredis.pack_command(cast("tuple[str]", command)))
+
+
+class Owner(Protocol):
+    """Who uses a link. All calls come on the event loop."""
+
+    def link_received(self, data: bytes) -> None:
+        """Bytes have come."""
+
+    async def link_up(self) -> None:
+        """A connection is made: greet. An exception here counts as a lost connection."""
+
+    def link_lost(self, reason: str) -> None:
+        """The connection that was up, or coming up, is gone; a new one is being made."""
+
+    def link_writable(self) -> None:
+        """The transport has room again."""
+
+    def link_ping(self) -> None:
+        """Write PING, and call ``Link.ponged`` when its answer is parsed."""
+
+
+class Link:
+    """One connection to ``endpoint`` that is made again whenever it is lost, until ``aclose()``.
+
+    ``gaps`` counts how often a connection that was up got lost.
+    """
+
+    def __init__(self, endpoint: Endpoint, name: str, owner: Owner, *, backoff: Backoff | None = None) -> None:
+        self.endpoint, self.name = endpoint, name
+        self.state = LinkState.CONNECTING
+        self.gaps = 0
+        self.last_heard = 0.0
+        self.last_error = ""
+        self.is_writable = False
+        self._owner = owner
+        self._backoff = backoff or Backoff(0.05, BACKOFF_CAP)
+        self._transport: asyncio.Transport | None = None
+        self._pinged = 0.0
+        self._gone: asyncio.Future[str] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+
+    def start(self) -> None:
+        """Begin to connect, in the background."""
+        self._task = asyncio.create_task(self._run(), name=f"link {self.name}")
+
+    @property
+    def is_up(self) -> bool:
+        """Whether commands go out and answers come in."""
+        return self.state is LinkState.UP
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the connection; when there is none they are lost, and ``link_lost`` said or will say so."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def ping(self) -> None:
+        """Ask for a sign of life, unless one is already awaited. The answer comes behind all that is under way."""
+        if self._transport is not None and not self._pinged:
+            self._pinged = time.monotonic()
+            self._owner.link_ping()
+
+    def ponged(self) -> None:
+        """The owner has parsed the answer to ``ping``."""
+        self._pinged = 0.0
+
+    @property
+    def lateness(self) -> float:
+        """For how many seconds the answer to ``ping`` is awaited: how far behind the reading is."""
+        return time.monotonic() - self._pinged if self._pinged else 0.0
+
+    def pause_reading(self) -> None:
+        """Leave bytes in the socket until ``resume_reading``."""
+        if self._transport is not None and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if self._transport is not None and not self._transport.is_closing() and not self._transport.is_reading():
+            self._transport.resume_reading()
+
+    def drop(self, reason: str) -> None:
+        """Tear the connection down at once; a new one is made."""
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(reason)
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def wait(self, *states: LinkState) -> LinkState:
+        """Return as soon as the link is in one of ``states``."""
+        while self.state not in states:
+            await self._changed.wait()
+        return self.state
+
+    async def aclose(self) -> None:
+        """Close for good. May be called twice."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        self._enter(LinkState.CLOSED)
+
+    # -- the life of a link
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._live_once()
+            except RedisError as error:
+                self._failed(error)
+            delay = self._backoff.next()
+            await asyncio.sleep(DENIED_DELAY if self.state is LinkState.DENIED else delay)
+
+    async def _live_once(self) -> None:
+        """Connect, greet, and stay until the connection is gone."""
+        connection = await self.endpoint.open(self.name)
+        self._gone = asyncio.get_running_loop().create_future()
+        transport = cast(asyncio.Transport, cast(Any, connection)._writer.transport)
+        try:
+            transport.set_protocol(_Wire(self, self._gone))
+            transport.set_write_buffer_limits(high=WRITE_BUFFER)
+            self._transport, self.is_writable, self._pinged = transport, True, 0.0
+            self.last_heard = time.monotonic()
+            reason = await self._greet_and_stay(self._gone)
+        finally:
+            self._transport, self.is_writable = None, False
+            transport.abort()
+        if self.is_up:
+            self.gaps += 1
+            self._enter(LinkState.CONNECTING)
+        self._complain(reason)
+        self._owner.link_lost(reason)
+
+    async def _greet_and_stay(self, gone: asyncio.Future[str]) -> str:
+        greeting = asyncio.ensure_future(self._owner.link_up())
+        try:
+            done, _ = await asyncio.wait((greeting, gone), timeout=CONNECT_TIMEOUT, return_when="FIRST_COMPLETED")
+            if gone in done:
+                return gone.result()
+            if not done:
+                return f"no answer to the greeting within {CONNECT_TIMEOUT:g} s"
+            error = greeting.exception()
+            if error is not None:
+                self._denied(error)
+                return str(error)
+        finally:
+            greeting.cancel()
+        self._is_up()
+        return await self._stay(gone)
+
+    async def _stay(self, gone: asyncio.Future[str]) -> str:
+        """Watch over a connection that is up: silence although we asked means that nobody is there."""
+        while True:
+            done, _ = await asyncio.wait((gone,), timeout=SILENCE / 7)
+            if done:
+                return gone.result()
+            now = time.monotonic()
+            if self._pinged and now - max(self._pinged, self.last_heard) > SILENCE:
+                return f"no answer for {SILENCE:g} s"
+            if now - self.last_heard > SILENCE / 4:
+                self.ping()
+
+    def _is_up(self) -> None:
+        if self.last_error:
+            log.info("%s: connected to %s again", self.name, self.endpoint.redacted)
+        self.last_error = ""
+        self._backoff.reset()
+        self._enter(LinkState.UP)
+
+    def _failed(self, error: RedisError) -> None:
+        self._denied(error)
+        self._complain(str(error))
+        self._owner.link_lost(str(error))
+
+    def _denied(self, error: BaseException) -> None:
+        self._enter(LinkState.DENIED if isinstance(error, RedisDenied) else LinkState.CONNECTING)
+
+    def _complain(self, reason: str) -> None:
+        """Say what is wrong once, and again when it changes."""
+        if reason != self.last_error:
+            log.warning("%s: %s; trying again", self.name, reason)
+        self.last_error = reason
+
+    def _enter(self, state: LinkState) -> None:
+        if state is LinkState.CONNECTING and self.state is LinkState.CLOSED:
+            return
+        self.state = advance(LINK, self.state, state)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    # -- called by the wire
+
+    def heard(self, data: bytes) -> None:
+        """Bytes have come over the connection that is in use."""
+        self.last_heard = time.monotonic()
+        try:
+            self._owner.link_received(data)
+        except Exception as error:
+            log.exception("%s: cannot read what Redis sends", self.name)
+            self.drop(f"cannot read what Redis sends: {error}")
+
+    def set_writable(self, is_writable: bool) -> None:
+        """The transport is full, or has room again."""
+        self.is_writable = is_writable
+        if is_writable:
+            self._owner.link_writable()
+
+
+class _Wire(asyncio.Protocol):
+    """What a transport speaks to; ignored once its connection is no longer the link's."""
+
+    def __init__(self, link: Link, gone: asyncio.Future[str]) -> None:
+        self._link, self._gone = link, gone
+
+    def data_received(self, data: bytes) -> None:
+        if not self._gone.done():
+            self._link.heard(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._gone.done():
+            self._gone.set_result(str(exc) if exc else "Redis closed the connection")
+
+    def pause_writing(self) -> None:
+        self._link.set_writable(False)
+
+    def resume_writing(self) -> None:
+        if not self._gone.done():
+            self._link.set_writable(True)

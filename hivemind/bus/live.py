@@ -1,0 +1,266 @@
+"""Live subscriptions: what a process receives, over one connection of its own.
+
+Exact topics cost SUBSCRIBE, patterns PSUBSCRIBE; a ``pmessage`` names the pattern that matched, so overlapping
+patterns never deliver twice to one subscription. One PSUBSCRIBE command a pattern: a pattern that an ACL forbids
+must not silence the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import hiredis
+
+from ..errors import RedisDenied
+from ..message import Malformed, decode, foreign, is_envelope
+from ..topics import Names, check_pattern, is_pattern, matches
+from .endpoint import Endpoint
+from .inbox import Inbox, InboxLimits
+from .ledger import Ledger
+from .link import DENIED_DELAY, PING, Link, pack
+
+log = logging.getLogger("hivemind.live")
+
+FULL_READ = 16 * 1024  #: bytes read at once from which on the link pauses to let the workers have their turn
+LATE = 0.5  #: seconds that an echo may be late before the link reads on without pausing
+READ_ON = 8  #: buffers that a late link reads in a row; more would keep the workers from ever having a turn
+MOST_TOPICS = 100_000  #: names of topics that are remembered decoded
+Listener = Callable[[bytes], None]
+T = TypeVar("T")
+
+
+class LiveSubscription:
+    """At most once: one pattern, one ledger, one bounded inbox.
+
+    ``malformed`` counts bytes that were no message. ``raw=True`` gets those too, as the payload.
+    """
+
+    def __init__(self, pattern: str, *, limits: InboxLimits | None = None, raw: bool = False) -> None:
+        self.pattern = check_pattern(pattern)
+        self.inbox = Inbox(limits)
+        self.ledger = Ledger()
+        self.raw = raw
+        self.malformed = 0
+
+    def receive(self, topic: str, value: Any, size: int) -> None:
+        """Enter a decoded value: an envelope of ours, or a foreign message."""
+        if value.__class__ is dict and "v" in value:
+            if not is_envelope(value):
+                self.malformed += 1
+            elif self.ledger.admit(topic, value):
+                self.inbox.put((topic, value, size))
+        else:
+            self.ledger.received += 1
+            self.inbox.put((topic, foreign(value), size))
+
+    def receive_malformed(self, topic: str, body: bytes) -> None:
+        """Enter bytes that are no JSON."""
+        self.malformed += 1
+        if self.raw:
+            self.ledger.received += 1
+            self.inbox.put((topic, foreign(body), len(body)))
+
+    def tail(self, sender: str, incarnation: int, last: dict[str, int]) -> None:
+        """Enter what a sender says it sent last, as far as it is ours."""
+        mine = {topic: sequence for topic, sequence in last.items() if matches(self.pattern, topic)}
+        if mine:
+            self.ledger.tail(sender, incarnation, mine)
+
+
+class Live:
+    """The receiving half of a process on the bus.
+
+    ``on_gap(reason)`` is called when a connection that was up got lost: live messages may pass by until the next is
+    made. ``malformed`` counts what came on our channels and was no JSON.
+    """
+
+    def __init__(self, endpoint: Endpoint, name: str, names: Names) -> None:
+        self.link = Link(endpoint, name, self)
+        self.on_gap: Callable[[str], None] | None = None
+        self._names = names
+        self._subscriptions: dict[bytes, list[LiveSubscription]] = {}  # by channel, or by pattern of channels
+        self._listeners: dict[bytes, list[Listener]] = {}
+        self._topics: dict[bytes, str] = {}
+        self._asked: deque[tuple[str, bytes]] = deque()  # what Redis has yet to answer, in order
+        self._confirmed: set[bytes] = set()
+        self._denied: dict[bytes, str] = {}
+        self._settled = asyncio.Event()
+        self._reader = hiredis.Reader()
+        self._unpaused = 0
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self.link.start()
+
+    async def aclose(self) -> None:
+        """Close the connection; nothing comes any more, what is in an inbox stays. May be called twice."""
+        await self.link.aclose()
+        for subscription in self.subscriptions:
+            subscription.inbox.close()
+
+    @property
+    def subscriptions(self) -> list[LiveSubscription]:
+        """All of this process's live subscriptions."""
+        return [one for group in self._subscriptions.values() for one in group]
+
+    @property
+    def denied(self) -> dict[str, str]:
+        """Channels and patterns that Redis will not let us have, and what it said."""
+        return {channel.decode(): reason for channel, reason in self._denied.items()}
+
+    def add(self, subscription: LiveSubscription) -> None:
+        """Subscribe. ``confirmed`` waits until Redis has said yes."""
+        self._join(self._subscriptions, self._names.live(subscription.pattern).encode(), subscription)
+
+    def remove(self, subscription: LiveSubscription) -> None:
+        """Unsubscribe and close the inbox: what is in it can still be taken."""
+        self._leave(self._subscriptions, self._names.live(subscription.pattern).encode(), subscription)
+        subscription.inbox.close()
+
+    def listen(self, channel: str, listener: Listener) -> None:
+        """Call ``listener`` with the bytes of each message on one exact channel: notices and beats of ours."""
+        self._join(self._listeners, channel.encode(), listener)
+
+    def unlisten(self, channel: str, listener: Listener) -> None:
+        """End what ``listen`` began."""
+        self._leave(self._listeners, channel.encode(), listener)
+
+    async def confirmed(self) -> None:
+        """Return when Redis has confirmed all that is wanted. Raises RedisDenied when it forbids some of it."""
+        while not self._is_settled:
+            await self._settled.wait()
+        if self._denied:
+            channel, reason = next(iter(self.denied.items()))
+            raise RedisDenied(f"Redis forbids us to subscribe to {channel!r}: {reason}")
+
+    def _join(self, table: dict[bytes, list[T]], channel: bytes, member: T) -> None:
+        is_new = channel not in self._subscriptions and channel not in self._listeners
+        table.setdefault(channel, []).append(member)
+        if is_new and self.link.is_up:
+            self._ask("SUBSCRIBE", channel)
+
+    def _leave(self, table: dict[bytes, list[T]], channel: bytes, member: T) -> None:
+        group = table.get(channel, [])
+        if member in group:
+            group.remove(member)
+        if group or table.pop(channel, None) is None:
+            return
+        if channel not in self._subscriptions and channel not in self._listeners:
+            self._confirmed.discard(channel)
+            self._denied.pop(channel, None)
+            if self.link.is_up:
+                self._ask("UNSUBSCRIBE", channel)
+
+    # -- what is wanted, and what Redis has confirmed
+
+    @property
+    def _wanted(self) -> set[bytes]:
+        return {*self._subscriptions, *self._listeners}
+
+    @property
+    def _is_settled(self) -> bool:
+        return self.link.is_up and not self._asked and self._wanted <= self._confirmed | self._denied.keys()
+
+    def _ask(self, verb: str, channel: bytes) -> None:
+        is_pattern_ = channel.startswith(self._names.live("").encode()) and is_pattern(channel.decode())
+        self._asked.append((verb, channel))
+        self.link.write(pack(f"P{verb}" if is_pattern_ else verb, channel))
+
+    def _answered(self, reply: object) -> None:
+        """One thing that was asked has its answer: a confirmation, a pong or an error."""
+        verb, channel = self._asked.popleft()
+        if verb == "PING":
+            self.link.ponged()
+        elif isinstance(reply, Exception):
+            self._deny(channel, reply)
+        elif verb == "SUBSCRIBE":
+            self._confirmed.add(channel)
+            self._denied.pop(channel, None)
+        if not self._asked:
+            self._settled.set()
+            self._settled = asyncio.Event()
+
+    def _deny(self, channel: bytes, reply: Exception) -> None:
+        if channel not in self._denied:
+            log.error("Redis forbids us to subscribe to %s: %s", channel.decode(), reply)
+            asyncio.get_running_loop().call_later(DENIED_DELAY, self._retry, channel)
+        self._denied[channel] = str(reply)
+
+    def _retry(self, channel: bytes) -> None:
+        if channel in self._denied:
+            self._denied.pop(channel)
+            if self.link.is_up and channel in self._wanted:
+                self._ask("SUBSCRIBE", channel)
+
+    # -- as the owner of its link
+
+    async def link_up(self) -> None:
+        """Subscribe to all that is wanted, one command each, and wait for every answer."""
+        self._reader = hiredis.Reader()
+        self._asked.clear()
+        self._confirmed.clear()
+        for channel in sorted(self._wanted):
+            self._ask("SUBSCRIBE", channel)
+        self.link_ping()
+        while self._asked:
+            await self._settled.wait()
+
+    def link_lost(self, reason: str) -> None:
+        """What is published from now until the next connection passes us by."""
+        if self._confirmed and self.on_gap is not None:
+            self.on_gap(reason)
+        self._asked.clear()
+        self._confirmed.clear()
+
+    def link_writable(self) -> None:
+        """Nothing waits to be written here."""
+
+    def link_ping(self) -> None:
+        """The link wants a sign of life. Its answer comes behind all messages that are under way."""
+        self._asked.append(("PING", b""))
+        self.link.write(PING)
+
+    def link_received(self, data: bytes) -> None:
+        """Read one buffer, then let the workers have their turn, unless we are so late that Redis may cut us off."""
+        reader = self._reader
+        reader.feed(data)
+        while (item := reader.gets()) is not False:
+            if item.__class__ is list and len(item) > 2 and item[0][-7:] == b"message":
+                self._deliver(item[1], item[-2], item[-1])
+            else:
+                self._answered(item)
+        if len(data) >= FULL_READ:
+            self._give_way()
+
+    def _give_way(self) -> None:
+        self.link.ping()
+        self._unpaused += 1
+        if self.link.lateness < LATE or self._unpaused >= READ_ON:
+            self._unpaused = 0
+            self.link.pause_reading()
+            asyncio.get_running_loop().call_soon(self.link.resume_reading)
+
+    def _deliver(self, wanted: bytes, channel: bytes, body: bytes) -> None:
+        group = self._subscriptions.get(wanted)
+        if group is not None:
+            topic = self._topics.get(channel) or self._topic(channel)
+            try:
+                value = decode(body)
+            except Malformed:
+                for subscription in group:
+                    subscription.receive_malformed(topic, body)
+            else:
+                for subscription in group:
+                    subscription.receive(topic, value, len(body))
+        for listener in self._listeners.get(wanted, ()):
+            listener(body)
+
+    def _topic(self, channel: bytes) -> str:
+        if len(self._topics) > MOST_TOPICS:
+            self._topics.clear()
+        topic = self._topics[channel] = self._names.topic(channel.decode(errors="replace"))
+        return topic

@@ -1,0 +1,25 @@
+-- keys: node hash, set of instances, epoch   args: instance, lease (ms), about, stats, incarnation (0: a new life), may take over from
+-- returns {incarnation, ''} or {0, about of the holder}
+local held = redis.call('HGET', keys[1], 'incarnation')
+local wanted = tonumber(args[5])
+if wanted == 0 then
+  if held and held ~= args[6] then
+    return {0, redis.call('HGET', keys[1], 'about'), held}
+  end
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local stored = tonumber(redis.call('GET', keys[3]) or '0')
+  wanted = math.max(stored + 1, now)
+else
+  local stored = tonumber(redis.call('GET', keys[3]) or '0')
+  if stored > wanted then
+    return {-1, '', string.format('%.0f', stored)}
+  end
+end
+local text = string.format('%.0f', wanted)
+redis.call('SET', keys[3], text, 'PX', 86400000)
+redis.call('DEL', keys[1])
+redis.call('HSET', keys[1], 'incarnation', text, 'about', args[3], 'stats', args[4])
+redis.call('PEXPIRE', keys[1], args[2])
+redis.call('SADD', keys[2], args[1])
+return {1, '', text}

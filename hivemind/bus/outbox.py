@@ -1,0 +1,375 @@
+"""What a process sends: a bounded queue that any thread may fill and one link empties.
+
+All that was sent during one turn of the loop leaves in one write. A message stays here until Redis has answered for
+it; what a lost connection left unanswered is sent again first, in order, and receivers drop what they had already.
+While Redis is away the outbox spools.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import hiredis
+
+from ..errors import OutboxFull, RedisUnavailable, Refused, Unconfirmed, Undelivered
+from ..message import head
+from ..topics import Names, check_topic
+from .endpoint import Endpoint, reply_error
+from .link import BACKOFF_CAP, PING, Link, pack
+
+log = logging.getLogger("hivemind.outbox")
+
+Policy = Literal["block", "drop-oldest", "raise"]
+SETTLE = 2 * BACKOFF_CAP  #: seconds that the spool waits after a re-made link, so that subscribers are back first
+WRITE = 256 * 1024  #: bytes of commands in one write, about
+COMPLAIN = 10.0  #: seconds between two complaints about refused messages
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxOptions:
+    """How much an outbox holds, and what happens when it is full.
+
+    ``block`` makes ``send`` wait on a thread and raise OutboxFull on the loop; ``drop-oldest`` throws away what
+    waited longest and counts it; ``raise`` raises OutboxFull everywhere.
+    """
+
+    messages: int = 100_000
+    size: int = 64 * 1024 * 1024
+    policy: Policy = "block"
+
+
+#: command, topic ("" for what is not a message), sequence, who wants the reply
+Entry = tuple[bytes, str, int, "asyncio.Future[Any] | None"]
+_NOTICE, _ECHO = -1, 0  # in place of a sequence, where there is no topic
+
+
+class _Topic:
+    """What does not change between two messages on one topic, and the number of the last one."""
+
+    __slots__ = ("command", "sequence")
+
+    def __init__(self, channel: str) -> None:
+        name = channel.encode()
+        self.command = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$" % (len(name), name)
+        self.sequence = 0
+
+
+class Outbox:
+    """The sending half of a process on the bus, over a link of its own.
+
+    ``sent`` counts messages handed over, ``refused`` those that Redis would not take, ``dropped`` those that policy
+    ``drop-oldest`` threw away, ``waiting`` those without an answer.
+    """
+
+    def __init__(self, endpoint: Endpoint, name: str, names: Names, options: OutboxOptions | None = None) -> None:
+        self.options = options or OutboxOptions()
+        self.link = Link(endpoint, name, self)
+        self.sent = self.refused = self.dropped = 0
+        self.guard: Callable[[], bool] | None = None  # says whether messages may be written now
+        self.on_up: Callable[[], None] | None = None  # called when a connection is made
+        self._names = names
+        self._head = b""
+        self._topics: dict[str, _Topic] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._queue: deque[Entry] = deque()
+        self._urgent: deque[Entry] = deque()
+        self._unanswered: deque[Entry] = deque()
+        # Each counter is written in one place only: under the lock (in, dropped) or on the loop (out, answered).
+        self._bytes_in = self._bytes_out = self._answered = 0
+        self._scheduled = self._closed = False
+        self._settling: asyncio.TimerHandle | None = None
+        self._reader = hiredis.Reader()
+        self._failures: deque[tuple[int, Undelivered]] = deque(maxlen=1000)
+        self._progress = asyncio.Event()
+        self._complained = -COMPLAIN
+
+    def start(self) -> None:
+        """Begin to connect and to send. Call it on the event loop that will carry the link."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self.link.start()
+
+    def identify(self, instance: str, incarnation: int) -> None:
+        """Say who sends. Sequences begin anew with another incarnation."""
+        with self._lock:
+            self._head = head(instance, incarnation)
+            self._topics.clear()
+
+    async def aclose(self) -> None:
+        """Close the link. What is still here is lost: flush before. May be called twice."""
+        with self._lock:
+            self._closed = True
+            self._room.notify_all()
+        self._stop_settling()
+        await self.link.aclose()
+        self._fail_commands("the outbox is closed")
+
+    # -- handing over
+
+    def send(self, topic: str, body: bytes) -> int:
+        """Queue one message, from any thread, and return its sequence. ``body`` is what ``encode_payload`` made.
+
+        Waits on a thread while the outbox is full; raises OutboxFull on the loop, or as the policy says.
+        """
+        with self._lock:
+            if self._is_full:
+                self._make_room()
+            known = self._topics.get(topic) or self._new_topic(topic)
+            known.sequence += 1
+            message = self._head % (known.sequence, time.time()) + body + b"}"
+            command = known.command + b"%d\r\n%b\r\n" % (len(message), message)
+            self._queue.append((command, topic, known.sequence, None))
+            self._bytes_in += len(command)
+            self.sent += 1
+            if self._scheduled:
+                return known.sequence
+            self._scheduled = True
+        self._wake()
+        return known.sequence
+
+    def publish(self, channel: str, body: bytes) -> None:
+        """Queue a notice of ours behind the messages sent so far; nobody waits for its answer. On the loop only."""
+        self._queue.append((pack("PUBLISH", channel, body), "", _NOTICE, None))
+        self.resume()
+
+    def command(self, *arguments: str | bytes | int | float) -> asyncio.Future[Any]:
+        """Send one command of ours ahead of waiting messages; the future gives its reply. On the loop only.
+
+        It fails with RedisUnavailable when the link is down or gets lost: commands are never sent twice.
+        """
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self.link.is_up:
+            self._urgent.append((pack(*arguments), "", _NOTICE, reply))
+            self.resume()
+        else:
+            reply.set_exception(RedisUnavailable(f"{self.link.endpoint.redacted}: not connected"))
+        return reply
+
+    def last_sequences(self, most: int = 1000) -> dict[str, int]:
+        """The number of the last message on each topic; of the ``most`` topics that were first used last."""
+        with self._lock:
+            names = list(self._topics)[-most:]
+            return {name: self._topics[name].sequence for name in names}
+
+    def _new_topic(self, topic: str) -> _Topic:
+        known = self._topics[topic] = _Topic(self._names.live(check_topic(topic)))
+        return known
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are here and not answered for."""
+        return self.sent - self.dropped - self._answered
+
+    @property
+    def _bytes(self) -> int:
+        return self._bytes_in - self._bytes_out
+
+    @property
+    def _is_full(self) -> bool:
+        return self.waiting >= self.options.messages or self._bytes >= self.options.size
+
+    @property
+    def _is_roomy(self) -> bool:
+        return self.waiting <= self.options.messages // 2 and self._bytes <= self.options.size // 2
+
+    def _make_room(self) -> None:
+        """Called under the lock when the outbox is full."""
+        policy = self.options.policy
+        if policy == "drop-oldest" and self._queue:
+            command, topic, _, _ = self._queue.popleft()
+            self._bytes_in -= len(command)
+            self.dropped += bool(topic)
+        elif policy == "block" and threading.get_ident() != self._thread:
+            self._room.wait_for(lambda: self._closed or not self._is_full)
+            if self._closed:
+                raise OutboxFull("the outbox was closed while a message waited for room")
+        else:
+            hint = "await drain() between sends" if policy == "block" else f"the policy is {policy!r}"
+            raise OutboxFull(f"{self.waiting:,} messages ({self._bytes:,} bytes) wait for Redis; {hint}")
+
+    def _wake(self) -> None:
+        if self._loop is None or self._closed:
+            return
+        if threading.get_ident() == self._thread:
+            self._loop.call_soon(self._flush)
+        else:
+            self._loop.call_soon_threadsafe(self._flush)
+
+    def resume(self) -> None:
+        """Look again, on the loop, whether something may be written: a guard may have changed its mind."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._wake()
+
+    # -- waiting for Redis
+
+    async def drain(self) -> None:
+        """Give the loop a turn, and return when no more than half of the outbox is taken."""
+        await asyncio.sleep(0)
+        while not self._is_roomy and not self._closed:
+            await self._progress.wait()
+
+    async def flush(self, timeout: float) -> None:
+        """Return when Redis has confirmed all that was sent before.
+
+        Raises Refused when it would not take some of it, Unconfirmed when ``timeout`` seconds were not enough.
+        """
+        target = self.sent
+        try:
+            async with asyncio.timeout(timeout):
+                while self._answered + self.dropped < target:
+                    await self._progress.wait()
+        except TimeoutError:
+            raise Unconfirmed(self._pending(target - self._answered - self.dropped), timeout) from None
+        refused = []
+        while self._failures and self._failures[0][0] <= target:
+            refused.append(self._failures.popleft()[1])
+        if refused:
+            raise Refused(refused)
+
+    def _pending(self, count: int) -> list[Undelivered]:
+        with self._lock:
+            entries = [entry for entry in (*self._unanswered, *self._queue) if entry[1]]
+        return [Undelivered(topic, sequence, "unconfirmed") for _, topic, sequence, _ in entries[:count]]
+
+    # -- emptying, on the loop
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        if not self.link.is_up:
+            return
+        chunks = []
+        while self._urgent:
+            entry = self._urgent.popleft()
+            self._unanswered.append(entry)
+            chunks.append(entry[0])
+        if self._queue and self._may_write():
+            self._take(chunks)
+            if self._queue:
+                self.resume()
+        if chunks:
+            self.link.write(b"".join(chunks))
+
+    def _may_write(self) -> bool:
+        return self.link.is_writable and self._settling is None and (self.guard is None or self.guard())
+
+    def _take(self, chunks: list[bytes]) -> None:
+        room, queue, unanswered = WRITE, self._queue, self._unanswered
+        with self._lock:
+            while queue and room > 0:
+                entry = queue.popleft()
+                unanswered.append(entry)
+                chunks.append(entry[0])
+                room -= len(entry[0])
+
+    # -- as the owner of its link
+
+    async def link_up(self) -> None:
+        """A new connection counts when it has answered; then commands go at once, the spool a little later."""
+        self._reader = hiredis.Reader()
+        pong: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._unanswered.append((PING, "", _NOTICE, pong))
+        self.link.write(PING)
+        await pong
+        loop = asyncio.get_running_loop()
+        if self.link.gaps or self.link.last_error:
+            self._settling = loop.call_later(SETTLE, self._settled)
+        loop.call_soon(self.resume)
+        if self.on_up is not None:
+            loop.call_soon(self.on_up)
+
+    def link_lost(self, reason: str) -> None:
+        """Put what has no answer back in front, in its order; commands fail."""
+        self._stop_settling()
+        messages = [entry for entry in self._unanswered if entry[1]]
+        self._fail_commands(reason)
+        with self._lock:
+            self._queue.extendleft(reversed(messages))
+
+    def link_writable(self) -> None:
+        """The socket takes more."""
+        self.resume()
+
+    def link_ping(self) -> None:
+        """The link wants a sign of life."""
+        self._unanswered.append((PING, "", _ECHO, None))
+        self.link.write(PING)
+
+    def link_received(self, data: bytes) -> None:
+        """Replies: one for each entry that was written, in order."""
+        reader, unanswered, answered, size = self._reader, self._unanswered, 0, 0
+        reader.feed(data)
+        while (reply := reader.gets()) is not False:
+            entry = unanswered.popleft()
+            if not entry[1]:
+                self._answer(entry, reply)
+            elif reply.__class__ is int or self._refuse(entry, reply, answered):
+                answered += 1
+                size += len(entry[0])
+            else:
+                break
+        if answered:
+            self._settle(answered, size)
+
+    def _answer(self, entry: Entry, reply: object) -> None:
+        _, _, kind, future = entry
+        if kind == _ECHO:
+            self.link.ponged()
+        if future is None or future.done():
+            return
+        if isinstance(reply, Exception):
+            future.set_exception(reply_error(reply))
+        else:
+            future.set_result(reply)
+
+    def _refuse(self, entry: Entry, reply: object, answered: int) -> bool:
+        """Note that a message was refused; False when Redis only cannot take it yet: then all goes again."""
+        error = reply_error(reply)
+        if isinstance(error, RedisUnavailable):
+            self._unanswered.appendleft(entry)
+            self.link.drop(str(error))
+            return False
+        _, topic, sequence, _ = entry
+        self.refused += 1
+        index = self._answered + self.dropped + answered + 1
+        self._failures.append((index, Undelivered(topic, sequence, str(error))))
+        if time.monotonic() - self._complained > COMPLAIN:
+            self._complained = time.monotonic()
+            log.error("Redis refuses messages on topic %r: %s (%d so far)", topic, error, self.refused)
+        return True
+
+    def _settle(self, answered: int, size: int) -> None:
+        self._answered += answered
+        self._bytes_out += size
+        self._progress.set()
+        self._progress = asyncio.Event()
+        if self._is_roomy:
+            with self._lock:
+                self._room.notify_all()
+
+    def _settled(self) -> None:
+        self._settling = None
+        self.resume()
+
+    def _stop_settling(self) -> None:
+        if self._settling is not None:
+            self._settling.cancel()
+            self._settling = None
+
+    def _fail_commands(self, reason: str) -> None:
+        error = RedisUnavailable(f"{self.link.endpoint.redacted}: {reason}")
+        for _, _, _, future in (*self._unanswered, *self._urgent):
+            if future is not None and not future.done():
+                future.set_exception(error)
+        self._unanswered.clear()
+        self._urgent.clear()

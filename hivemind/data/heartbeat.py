@@ -1,0 +1,102 @@
+"""The heart of an instance: says every beat that it lives, and notices when it may no longer speak.
+
+A beat is ``PEXPIRE`` on the registry hash, which works when Redis is out of memory; then what was sent last, and the
+counters, for whoever looks. PEXPIRE answering 0 means that Redis lost its data: the same life is registered again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+
+from ..bus.bus import Bus
+from ..errors import Fenced, RedisError
+from .records import About, Stats
+from .registry import Registry
+
+log = logging.getLogger("hivemind.heartbeat")
+
+
+class Heart:
+    """Keeps one registered instance alive in the registry until ``stop``.
+
+    ``confirmed`` is when Redis last agreed that we live, on the monotonic clock; when that is longer ago than a
+    lease, messages wait in the outbox until the registry has been asked whose turn it is. ``on_fenced`` is called
+    once, when somebody newer has it.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        registry: Registry,
+        about: About,
+        stats: Callable[[], Stats],
+        on_fenced: Callable[[Fenced], None],
+    ) -> None:
+        self.confirmed = time.monotonic()
+        self.period = about.lease / 3
+        self._bus, self._registry, self._about, self._stats = bus, registry, about, stats
+        self._on_fenced = on_fenced
+        self._now = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, period: float) -> None:
+        """Beat every ``period`` seconds, give or take a fifth, from now on."""
+        self.period = period
+        self._bus.outbox.guard = self.may_speak
+        self._bus.outbox.on_up = self._now.set
+        self._task = asyncio.create_task(self._run(), name="heartbeat")
+
+    async def stop(self) -> None:
+        """Beat no more. May be called twice."""
+        self._bus.outbox.on_up = None
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    def may_speak(self) -> bool:
+        """Whether the lease is surely still ours."""
+        return time.monotonic() - self.confirmed < self._about.lease
+
+    def beat_now(self) -> None:
+        """Do not wait for the next beat: something changed that others should see."""
+        self._now.set()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.beat()
+            except Fenced as fenced:
+                self._on_fenced(fenced)
+                return
+            except RedisError as error:
+                log.debug("no beat: %s", error)
+            delay = self.period * random.uniform(0.8, 1.2)
+            try:
+                async with asyncio.timeout(delay):
+                    await self._now.wait()
+            except TimeoutError:
+                pass
+            self._now.clear()
+
+    async def beat(self) -> None:
+        """One beat. Raises Fenced when a newer life is registered, RedisError when Redis did not answer."""
+        asked = time.monotonic()
+        if not await self._renew():
+            log.warning("%s: Redis lost its data; registering again", self._bus.instance)
+            await self._registry.register_again(self._bus.instance, self._bus.incarnation, self._about, self._stats())
+            self._bus.notify("node", {"event": "joined", "instance": self._bus.instance})
+        self.confirmed = asked
+        self._bus.outbox.resume()
+        await self._bus.tell_last()
+        await self._registry.report(self._bus.instance, self._bus.incarnation, self._stats())
+
+    async def _renew(self) -> bool:
+        if not self.may_speak():
+            return await self._registry.renew(self._bus.instance, self._bus.incarnation, self._about.lease)
+        key, lease = self._bus.names.node(self._bus.instance), int(self._about.lease * 1000)
+        return bool(await self._bus.outbox.command("PEXPIRE", key, lease))

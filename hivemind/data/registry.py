@@ -1,0 +1,155 @@
+"""The registry: which instances there are, what they do, and until when their lease runs.
+
+One hash an instance, which expires with the lease; one set of all instances. Whoever reads derives the state: nobody
+has to clean up for the picture to be right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from ..bus.commands import Commands
+from ..bus.functions import Functions
+from ..errors import Fenced, InstanceHeld, RedisError
+from ..identity import ProcessIdentity
+from ..topics import Names
+from .records import About, Instance, Stats, about_from, stats_from
+
+CHUNK = 500  #: instances read in one round trip
+
+
+class Registry:
+    """Reads and writes the registry of one hive. All methods raise RedisError when Redis does not do its part."""
+
+    def __init__(self, commands: Commands, functions: Functions, names: Names) -> None:
+        self._commands, self._functions, self._names = commands, functions, names
+
+    # -- being in it
+
+    async def register(self, instance: str, about: About, stats: Stats) -> int:
+        """Enter ``instance`` in a new life and return its incarnation.
+
+        Raises InstanceHeld while another process has it; a holder on this machine that is gone is replaced.
+        """
+        reply = await self._register(instance, about, stats, 0, "")
+        if reply[0] == 0:
+            holder = about_from(_object(reply[1]), instance)
+            if not _is_gone(holder.process):
+                raise InstanceHeld(instance, f"process {holder.pid} on {holder.host}")
+            reply = await self._register(instance, about, stats, 0, reply[2])
+            if reply[0] == 0:
+                raise InstanceHeld(instance, "another process that was faster")
+        return int(reply[2])
+
+    async def register_again(self, instance: str, incarnation: int, about: About, stats: Stats) -> None:
+        """Enter the same life again, after Redis lost its data. Raises Fenced when a newer one is known."""
+        reply = await self._register(instance, about, stats, incarnation, "")
+        if reply[0] == -1:
+            raise Fenced(instance, incarnation, int(reply[2]))
+
+    async def renew(self, instance: str, incarnation: int, lease: float) -> bool:
+        """Lengthen the lease if it is still ours; False when the registry knows nothing of us.
+
+        Raises Fenced when a newer life is registered.
+        """
+        keys = (self._names.node(instance), self._names.epoch(instance))
+        reply = await self._functions.call("renew", keys, (incarnation, int(lease * 1000)))
+        if isinstance(reply, bytes):
+            raise Fenced(instance, incarnation, int(reply))
+        return bool(reply)
+
+    async def report(self, instance: str, incarnation: int, stats: Stats) -> None:
+        """Write what the instance did so far; does nothing when the registry knows nothing of this life."""
+        keys = (self._names.node(instance),)
+        await self._functions.call("report", keys, (incarnation, orjson.dumps(asdict(stats))))
+
+    async def deregister(self, instance: str, incarnation: int) -> None:
+        """Leave, if it is still ours."""
+        keys = (self._names.node(instance), self._names.nodes())
+        await self._functions.call("deregister", keys, (instance, incarnation))
+
+    async def _register(self, instance: str, about: About, stats: Stats, incarnation: int, over: str) -> Any:
+        keys = (self._names.node(instance), self._names.nodes(), self._names.epoch(instance))
+        lease = int(about.lease * 1000)
+        arguments = (instance, lease, orjson.dumps(asdict(about)), orjson.dumps(asdict(stats)), incarnation, over)
+        reply = await self._functions.call("register", keys, arguments)
+        return [entry.decode() if isinstance(entry, bytes) else entry for entry in reply]
+
+    # -- reading it
+
+    async def instances(self) -> list[Instance]:
+        """All instances, sorted by node and number; those whose lease ended are ``lost``."""
+        members = await self._commands.execute("SMEMBERS", self._names.nodes())
+        names = sorted((member.decode(errors="replace") for member in members), key=_order)
+        found = []
+        for start in range(0, len(names), CHUNK):
+            found += await self._read(names[start : start + CHUNK])
+        return found
+
+    async def instance(self, instance: str) -> Instance | None:
+        """One instance; None when the registry does not know it."""
+        if not await self._commands.execute("SISMEMBER", self._names.nodes(), instance):
+            return None
+        return (await self._read([instance]))[0]
+
+    async def forget(self, instance: str) -> bool:
+        """Remove an instance whose lease has ended; False if it lives or is not known."""
+        keys = (self._names.node(instance), self._names.nodes())
+        return bool(await self._functions.call("forget", keys, (instance,)))
+
+    async def leases(self, instances: list[str]) -> dict[str, int]:
+        """When each instance's lease ends, in unix milliseconds by Redis's clock; -2 when it has ended.
+
+        Only whether it moves says something: Redis's clock may be set.
+        """
+        commands = [("PEXPIRETIME", self._names.node(instance)) for instance in instances]
+        replies = await self._commands.pipeline(commands)
+        return {name: _reply(reply) for name, reply in zip(instances, replies, strict=True)}
+
+    async def _read(self, names: list[str]) -> list[Instance]:
+        commands: list[tuple[str, ...]] = []
+        for name in names:
+            key = self._names.node(name)
+            commands += [("HMGET", key, "incarnation", "about", "stats"), ("PEXPIRETIME", key)]
+        replies = await self._commands.pipeline(commands)
+        return [
+            _instance(name, _reply(fields), _reply(expires))
+            for name, fields, expires in zip(names, replies[::2], replies[1::2], strict=True)
+        ]
+
+
+def _reply(reply: Any) -> Any:
+    if isinstance(reply, RedisError):
+        raise reply
+    return reply
+
+
+def _instance(name: str, fields: list[bytes | None], expires: int) -> Instance:
+    incarnation, about, stats = fields
+    return Instance(
+        instance=name,
+        incarnation=int(incarnation) if incarnation and incarnation.isdigit() else 0,
+        expires=expires / 1000 if expires > 0 and incarnation else None,
+        about=about_from(_object(about), name),
+        stats=stats_from(_object(stats)),
+    )
+
+
+def _object(raw: bytes | str | None) -> dict[str, Any]:
+    try:
+        value = orjson.loads(raw or b"{}")
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _order(instance: str) -> tuple[str, int]:
+    node, _, number = instance.rpartition(".")
+    return node, int(number) if number.isdecimal() else 0
+
+
+def _is_gone(process: ProcessIdentity | None) -> bool:
+    return process is not None and process.is_local() and not process.is_alive()
