@@ -25,6 +25,10 @@ _PATTERN = re.compile(r"[A-Za-z0-9._/*?\[\]!^-]{1,128}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _INSTANCE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}\.[0-9]{1,6}")
 _WILD = frozenset("*?[")
+_TOKEN = re.compile(r"\*+|\[[^\]]*\]|.", re.DOTALL)
+# In brackets Redis reads from the left: `x-y` is a range whenever a `-` follows, even if `]` comes next.
+_RANGE = re.compile(r"([^\[\]!^])(?:-([^\[\]!^]))?")
+_GLOB = re.compile(r"(?:[^\[\]]|\[[!^]?(?:[^\[\]!^]-[^\[\]!^]|[^\[\]!^](?!-))+\])*")
 
 
 def check_topic(topic: str) -> str:
@@ -39,7 +43,9 @@ def check_pattern(pattern: str) -> str:
     if not isinstance(pattern, str) or not _PATTERN.fullmatch(pattern):
         raise InvalidName("pattern", pattern, "use 1 to 128 letters, digits and . _ / - with the wildcards * ? [abc]")
     if not _brackets_are_closed(pattern):
-        raise InvalidName("pattern", pattern, "every [ needs its ], with something between them")
+        raise InvalidName(
+            "pattern", pattern, "every [ needs its ] with something between them, and a range such as a-z runs upwards"
+        )
     return pattern
 
 
@@ -74,22 +80,22 @@ def is_pattern(text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _regex(pattern: str) -> re.Pattern[str]:
-    out, at = [], 0
-    while at < len(pattern):
-        char = pattern[at]
-        if char == "*":
-            out.append(".*")
-        elif char == "?":
-            out.append(".")
-        elif char == "[":
-            end = pattern.index("]", at + 1)
-            body = pattern[at + 1 : end].replace("\\", "\\\\")
-            out.append(f"[^{body[1:]}]" if body[0] in "!^" else f"[{body}]")
-            at = end
+    parts = [""]
+    for token in _TOKEN.findall(pattern):
+        if token[0] == "*":
+            parts.append("")
         else:
-            out.append(re.escape(char))
-        at += 1
-    return re.compile("".join(out), re.DOTALL)
+            parts[-1] += "." if token == "?" else _class(token) if token[0] == "[" else re.escape(token)
+    first, *rest = parts
+    # Atomic groups: where a part first fits is where it may stay, so many stars cost no more than one.
+    middle = "".join(f"(?>.*?{part})" for part in rest[:-1])
+    return re.compile(first + middle + (f".*{rest[-1]}" if rest else ""), re.DOTALL)
+
+
+def _class(token: str) -> str:
+    inverted, body = ("^", token[2:-1]) if token[1] in "!^" else ("", token[1:-1])
+    ranges = (f"{re.escape(low)}-{re.escape(high)}" if high else re.escape(low) for low, high in _RANGE.findall(body))
+    return f"[{inverted}{''.join(ranges)}]"
 
 
 def matches(pattern: str, topic: str) -> bool:
@@ -101,11 +107,13 @@ def matches(pattern: str, topic: str) -> bool:
 
 
 def _brackets_are_closed(pattern: str) -> bool:
-    return re.fullmatch(r"(?:[^\[\]]|\[[!^]?[^\[\]!^]+\])*", pattern) is not None and not _reversed_range(pattern)
-
-
-def _reversed_range(pattern: str) -> bool:
-    return any(low > high for low, high in re.findall(r"(?<=[\[!^\w])([A-Za-z0-9])-([A-Za-z0-9])(?=[^\[]*\])", pattern))
+    return _GLOB.fullmatch(pattern) is not None and not any(
+        low > high
+        for token in _TOKEN.findall(pattern)
+        if token[0] == "["
+        for low, high in _RANGE.findall(token)
+        if high
+    )
 
 
 class Names:

@@ -140,12 +140,8 @@ class RedisServer:
 
     def command(self, *words: str | bytes | float, timeout: float = 5.0) -> Any:
         """Send one command over a connection of its own and return the answer, text as str; errors are raised."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(timeout)
-            connection.connect(str(self.socket))
-            packed = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub asks for one word
-            connection.sendall(packed)
-            return read_answer(connection)
+        with Connection(self.socket, timeout) as connection:
+            return connection.ask(*words)
 
     def answers(self) -> bool:
         """Whether it answers PING now. A password that is asked for is an answer, too."""
@@ -194,17 +190,43 @@ class RedisServer:
         (self.folder / "redis.conf").write_text("\n".join((*own, *self.lines)) + "\n")
 
 
-def read_answer(connection: socket.socket) -> Any:
-    """Read one whole answer; an error in it is raised as hiredis.ReplyError."""
-    reader = hiredis.Reader(encoding="utf-8", errors="replace", notEnoughData=...)
-    while (answer := reader.gets()) is ...:
-        data = connection.recv(65536)
-        if not data:
-            raise ConnectionError("the server closed the connection")
-        reader.feed(data)
-    if isinstance(answer, hiredis.ReplyError):
-        raise answer
-    return answer
+class Connection:
+    """A plain blocking connection that asks for one thing at a time. Waits at most ``timeout`` seconds each time."""
+
+    def __init__(self, path: Path, timeout: float = 5.0) -> None:
+        self._reader = hiredis.Reader(encoding="utf-8", errors="replace", notEnoughData=...)
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(timeout)
+        try:
+            self._socket.connect(str(path))
+        except OSError:
+            self._socket.close()
+            raise
+
+    def ask(self, *words: str | bytes | float) -> Any:
+        """Send one command and return its answer; an error is raised as hiredis.ReplyError."""
+        self._socket.sendall(hiredis.pack_command(words))  # type: ignore[arg-type]  # its stub asks for one word
+        return self.read()
+
+    def read(self) -> Any:
+        """The next answer or pushed message."""
+        while (answer := self._reader.gets()) is ...:
+            data = self._socket.recv(65536)
+            if not data:
+                raise ConnectionError("the server closed the connection")
+            self._reader.feed(data)
+        if isinstance(answer, hiredis.ReplyError):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
 
 
 def free_port() -> int:
