@@ -1,0 +1,196 @@
+"""Watches the registry: one poller, however many look on. Holds nothing that any node needs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ..data.records import Instance
+from ..errors import HivemindError
+from .snapshot import Counts, InstanceView, Snapshot, counts_of, nodes_of, view_of
+
+log = logging.getLogger(__name__)
+
+WINDOW = 10.0
+"""Over how many seconds of beats a rate is taken: a service that sends every 5 s must not flicker."""
+GATHER = 0.05
+"""How long a notice waits for others before the registry is read, in seconds."""
+
+
+class Source(Protocol):
+    """Where instances come from: the registry, or a list in a test."""
+
+    async def instances(self) -> list[Instance]:
+        """Everybody registered, lost ones included; raises RedisError when Redis does not do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What an instance had counted at one beat; ``at`` is when, in seconds by Redis's clock."""
+
+    at: float
+    counts: Counts
+
+
+def beat_of(instance: Instance) -> Beat | None:
+    """The last beat of a living instance: its lease ends one lease after it. None for a lost one."""
+    if instance.expires is None:
+        return None
+    return Beat(instance.expires - instance.about.lease, counts_of(instance))
+
+
+def rates_between(older: Beat, newer: Beat) -> dict[str, float]:
+    """Messages a second between two beats of one incarnation; what did not exist before has no rate yet."""
+    seconds = newer.at - older.at
+    if seconds <= 0:
+        return {}
+    return {
+        key: max(0, total - older.counts[key]) / seconds for key, total in newer.counts.items() if key in older.counts
+    }
+
+
+class Track:
+    """The recent beats of one incarnation: enough for its rates, and for what to show when it is lost."""
+
+    __slots__ = ("beats", "last")
+
+    def __init__(self, last: Instance) -> None:
+        self.last = last
+        self.beats: deque[Beat] = deque()
+
+    def follow(self, instance: Instance) -> None:
+        """Take one more reading of the same incarnation; a reading without a new beat changes no rate."""
+        beat = beat_of(instance)
+        if beat is None:
+            return
+        self.last = instance
+        if self.beats and beat.at < self.beats[-1].at:
+            self.beats.clear()  # Redis's clock was set back
+        if not self.beats or beat.at > self.beats[-1].at:
+            self.beats.append(beat)
+        while len(self.beats) > 2 and beat.at - self.beats[1].at >= WINDOW:
+            self.beats.popleft()
+
+    @property
+    def rates(self) -> Mapping[str, float]:
+        """Messages a second over the window, by the keys of ``counts_of``."""
+        return rates_between(self.beats[0], self.beats[-1]) if len(self.beats) > 1 else {}
+
+    @property
+    def seen(self) -> float | None:
+        """The last beat, in unix seconds by Redis's clock."""
+        return self.beats[-1].at if self.beats else None
+
+
+class History:
+    """What was seen of everybody who is still registered."""
+
+    def __init__(self) -> None:
+        self._tracks: dict[str, Track] = {}
+
+    def follow(self, instances: list[Instance]) -> tuple[InstanceView, ...]:
+        """Take one reading of the registry; forget whoever is no longer in it."""
+        self._tracks = {one.instance: self._track(one) for one in instances}
+        return tuple(self._view(one) for one in instances)
+
+    def _track(self, instance: Instance) -> Track:
+        track = self._tracks.get(instance.instance)
+        if track is None or (not instance.is_lost and track.last.incarnation != instance.incarnation):
+            track = Track(instance)
+        track.follow(instance)
+        return track
+
+    def _view(self, instance: Instance) -> InstanceView:
+        track = self._tracks[instance.instance]
+        if instance.is_lost:
+            return view_of(replace(track.last, expires=None), track.seen, {})
+        return view_of(instance, track.seen, track.rates)
+
+
+class Monitor:
+    """Reads ``source`` every ``every`` seconds, and at once after ``notice()``; tells all who follow.
+
+    When Redis does not answer, the last known picture stays and says since when. ``run`` returns after
+    ``close``, which may be called twice and ends every ``updates`` too.
+    """
+
+    def __init__(
+        self, source: Source, hive: str, redis: str, *, every: float = 2.0, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._source, self._every, self._clock = source, every, clock
+        self._history = History()
+        self._noticed = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._closed = False
+        self.snapshot = Snapshot(hive, redis)
+
+    def notice(self) -> None:
+        """Something in the registry changed: read it now rather than at the next beat. On the loop only."""
+        self._noticed.set()
+
+    async def run(self) -> None:
+        """Poll until closed."""
+        while not self._closed:
+            self._noticed.clear()
+            await self._read()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._every):
+                    await self._noticed.wait()
+                await asyncio.sleep(0 if self._closed else GATHER)
+
+    async def updates(self) -> AsyncIterator[Snapshot]:
+        """The present snapshot, then each newer one until closed. Who is slow sees the newest only: nothing queues."""
+        while not self._closed:
+            changed = self._changed
+            yield self.snapshot
+            await changed.wait()
+
+    def close(self) -> None:
+        """End ``run`` and every ``updates``."""
+        self._closed = True
+        self._noticed.set()
+        self._changed.set()
+
+    async def _read(self) -> None:
+        asked = self._clock()
+        reading = asyncio.ensure_future(self._source.instances())
+        try:
+            done, _ = await asyncio.wait({reading}, timeout=self._every)
+            if not done:
+                self._silent(asked)
+            instances = await reading
+        except HivemindError as error:
+            log.debug("the registry could not be read: %s", error)
+            self._silent(asked)
+        except Exception:
+            log.exception("the registry could not be read")
+            self._silent(asked)
+        else:
+            self._answered(instances)
+        finally:
+            reading.cancel()
+
+    def _answered(self, instances: list[Instance]) -> None:
+        if self.snapshot.silent_since is not None:
+            log.info("Redis answers again")
+        nodes = nodes_of(self._history.follow(instances))
+        self._publish(replace(self.snapshot, read_at=self._clock(), silent_since=None, nodes=nodes))
+
+    def _silent(self, asked: float) -> None:
+        if self.snapshot.silent_since is None:
+            log.warning("Redis does not answer; the page shows what was last known")
+        since = asked if self.snapshot.silent_since is None else self.snapshot.silent_since
+        self._publish(replace(self.snapshot, silent_since=since))
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+        if self._closed:
+            self._changed.set()

@@ -1,0 +1,113 @@
+"""The web server: uvicorn inside a loop that belongs to somebody else. Nobody else imports uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+__all__ = ["WebServer"]
+
+CONNECTIONS = 300
+"""Connections at once, three times the viewers, so that these cannot lock out ``/healthz``; beyond it: 503."""
+GRACE = 2
+"""Seconds that open requests have when the server stops; event streams end by themselves at once."""
+
+
+class WebServer:
+    """The application on a socket that somebody bound, inside the running loop; signals are left alone.
+
+    ``stop`` returns within about two seconds, whatever the clients do; close the monitor first, so that the event
+    streams end by themselves. Both may be called twice.
+    """
+
+    def __init__(self, app: Callable[..., Any], listener: socket.socket) -> None:
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                http=_Protocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=CONNECTIONS,
+                h11_max_incomplete_event_size=16 * 1024,
+                timeout_graceful_shutdown=GRACE,
+            )
+        )
+        self._listener = listener
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Serve; returns when connections are accepted."""
+        if self._serving is None:
+            self._serving = asyncio.create_task(self._server.serve(sockets=[self._listener]), name="web")
+            begun = asyncio.create_task(self._server.begun.wait())
+            await asyncio.wait({begun, self._serving}, return_when=asyncio.FIRST_COMPLETED)
+            begun.cancel()
+            if self._serving.done():
+                self._serving.result()
+
+    async def stop(self) -> None:
+        """Stop serving, and close the socket."""
+        self._server.should_exit = True
+        if self._serving is not None:
+            await asyncio.wait({self._serving}, timeout=GRACE + 1)
+            self._serving.cancel()
+        self._listener.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the node's runner owns signals. ``begun`` says that it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.begun = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.begun.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Protocol(H11Protocol):
+    """HTTP that gives a request's head a deadline: uvicorn has none, and a byte now and then holds it for ever."""
+
+    DEADLINE = 10.0  # seconds for a request's head, from its first byte or from the connection's beginning
+
+    _overdue: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        self._expect()
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._settle()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._settle()
+        super().connection_lost(exc)
+
+    def _expect(self) -> None:
+        if self._overdue is None and self.conn.their_state is h11.IDLE:
+            self._overdue = self.loop.call_later(self.DEADLINE, self.transport.close)
+
+    def _settle(self) -> None:
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None

@@ -1,0 +1,74 @@
+// Updates the page that the server rendered. Texts go in as text, never as markup; new rows are clones of the
+// page's <template> elements. Browsers hold six event streams a host, so a hidden tab closes its own.
+const page = document.getElementById("page");
+const connection = document.getElementById("connection");
+const AGAIN = 3000; // milliseconds until a stream that the server refused is tried again
+
+let stream = null;
+let timer = null;
+
+function own(item, selector) {
+  return [...item.querySelectorAll(selector)].filter((part) => part.parentElement.closest("[data-key]") === item);
+}
+
+function fill(item, data) {
+  if (item.dataset.state !== data.state) item.dataset.state = data.state;
+  for (const part of own(item, "[data-field]")) {
+    const text = data.fields[part.dataset.field] ?? "";
+    if (part.textContent !== text) part.textContent = text;
+    if (part.classList.contains("number")) part.toggleAttribute("data-zero", text === "0" || text === "0/s");
+  }
+  for (const list of own(item, "[data-list]")) {
+    fillList(list, data.lists[list.dataset.list] ?? []);
+  }
+}
+
+function fillList(list, items) {
+  const known = new Map([...list.children].map((child) => [child.dataset.key, child]));
+  items.forEach((data, at) => {
+    const child = known.get(data.key) ?? blank(list.dataset.list);
+    known.delete(data.key);
+    child.dataset.key = data.key;
+    if (list.children[at] !== child) list.insertBefore(child, list.children[at] ?? null);
+    fill(child, data);
+  });
+  for (const gone of known.values()) gone.remove();
+}
+
+function blank(kind) {
+  return document.querySelector(`template[data-item="${kind}"]`).content.firstElementChild.cloneNode(true);
+}
+
+function say(state, text) {
+  connection.dataset.state = state;
+  connection.textContent = text;
+}
+
+function follow() {
+  clearTimeout(timer);
+  if (stream !== null || document.hidden) return;
+  stream = new EventSource("/events");
+  stream.addEventListener("snapshot", (event) => {
+    const data = JSON.parse(event.data);
+    fill(page, data);
+    say("live", `live, as of ${data.fields.read}`);
+  });
+  stream.addEventListener("error", () => {
+    say("lost", "connection lost, retrying");
+    if (stream !== null && stream.readyState === EventSource.CLOSED) {
+      rest();
+      timer = setTimeout(follow, AGAIN);
+    }
+  });
+}
+
+function rest() {
+  clearTimeout(timer);
+  if (stream !== null) stream.close();
+  stream = null;
+}
+
+document.addEventListener("visibilitychange", () => (document.hidden ? rest() : follow()));
+window.addEventListener("pagehide", rest);
+window.addEventListener("pageshow", follow);
+follow();

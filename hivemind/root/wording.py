@@ -1,0 +1,161 @@
+"""The snapshot in words: every text of the page, made once, for the server's page and for its events alike.
+
+The page is a tree of items. An item has a ``key`` that is unique among its sisters, a ``state`` that chooses its
+colour, ``fields`` (name to text) and ``lists`` (name to items). The template and the script walk the same tree.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ..states import NodeState
+from .snapshot import InstanceView, Level, NodeView, ServiceView, Snapshot, SubscriptionView
+
+Item = dict[str, Any]
+
+_KNOWN = frozenset({*NodeState, "lost"})
+
+
+def page_of(snapshot: Snapshot, now: float) -> Item:
+    """The whole page as one item; ``now`` in unix seconds."""
+    health = snapshot.health
+    return _item(
+        "hive",
+        health.level.value,
+        {
+            "hive": snapshot.hive,
+            "redis": snapshot.redis,
+            "health": _health(snapshot, now),
+            "read": clock(snapshot.read_at) if snapshot.read_at is not None else "not yet",
+        },
+        {"nodes": [_node(node, now) for node in snapshot.nodes]},
+    )
+
+
+def duration(seconds: float) -> str:
+    """A time span in its two largest units: ``12 s``, ``3 min 4 s``, ``2 h 5 min``, ``3 d 4 h``."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def rate(per_second: float | None) -> str:
+    """Messages a second with two or three digits that matter; a dash while it is not known."""
+    if per_second is None:
+        return "–"
+    if per_second == 0:
+        return "0/s"
+    if per_second < 0.095:
+        return f"{per_second * 60:.1f}/min"
+    if per_second < 10:
+        return f"{per_second:.1f}/s"
+    return f"{per_second:,.0f}/s"
+
+
+def count(total: int) -> str:
+    """A whole number with thousands apart."""
+    return f"{total:,}"
+
+
+def clock(at: float) -> str:
+    """A moment of today as this machine's wall clock shows it."""
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def _health(snapshot: Snapshot, now: float) -> str:
+    sentence = snapshot.health.sentence
+    if snapshot.silent_since is None:
+        return sentence
+    since = f"since {clock(snapshot.silent_since)} ({duration(now - snapshot.silent_since)})"
+    if snapshot.health.level is Level.UNKNOWN:
+        return f"Redis has not answered {since}. What you see is what was last known."
+    return sentence
+
+
+def _node(node: NodeView, now: float) -> Item:
+    states = [_state(view) for view in node.instances]
+    summary = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    return _item(
+        node.name,
+        "",
+        {"name": node.name, "summary": summary},
+        {"instances": [_instance(view, now) for view in node.instances]},
+    )
+
+
+def _instance(view: InstanceView, now: float) -> Item:
+    record, about = view.record, view.record.about
+    return _item(
+        record.instance,
+        _state(view),
+        {
+            "instance": record.instance,
+            "state": record.state,
+            "where": f"{about.host}, pid {about.pid}" if about.host else "",
+            "since": _since(view, now),
+            "facts": _facts(view),
+        },
+        {
+            "services": [_service(one, at, record.is_lost) for at, one in enumerate(view.services)],
+            "subscriptions": [_subscription(one, at) for at, one in enumerate(view.subscriptions)],
+        },
+    )
+
+
+def _service(view: ServiceView, at: int, lost: bool) -> Item:
+    record = view.record
+    return _item(
+        f"{at}/{record.name}",
+        "" if lost else record.state,
+        {
+            "topic": record.name,
+            "state": f"was {record.state}" if lost else record.state,
+            "sent": count(record.sent),
+            "rate": rate(view.rate),
+            "restarts": count(record.restarts),
+            "error": record.error,
+        },
+    )
+
+
+def _subscription(view: SubscriptionView, at: int) -> Item:
+    record = view.record
+    totals = ("received", "handled", "missed", "dropped", "failed", "invalid", "inbox")
+    return _item(
+        f"{at}/{record.pattern}",
+        "",
+        {
+            "pattern": record.pattern,
+            "handler": record.handler,
+            "rate": rate(view.rate),
+            **{name: count(getattr(record, name)) for name in totals},
+            "error": record.error,
+        },
+    )
+
+
+def _state(view: InstanceView) -> str:
+    return view.record.state if view.record.state in _KNOWN else "unknown"
+
+
+def _since(view: InstanceView, now: float) -> str:
+    if view.record.is_lost:
+        return f"last seen {duration(now - view.seen)} ago" if view.seen is not None else "not seen since root started"
+    return f"up {duration(now - view.record.about.started)}" if view.record.about.started else ""
+
+
+def _facts(view: InstanceView) -> str:
+    about = view.record.about
+    facts = [] if about.watched or view.record.is_lost else ["not watched"]
+    return " · ".join([*facts, *(f"{name}: {value}" for name, value in about.metadata.items())])
+
+
+def _item(key: str, state: str, fields: Mapping[str, str], lists: Mapping[str, list[Item]] | None = None) -> Item:
+    return {"key": key, "state": state, "fields": dict(fields), "lists": dict(lists or {})}

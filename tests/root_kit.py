@@ -1,0 +1,147 @@
+"""For the tests of the root: instances made up, a source that lists them, and the page on a port of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from hivemind.data.records import About, Instance, ServiceRecord, Stats, SubscriptionRecord
+from hivemind.root.address import listen
+from hivemind.root.app import Site, make_app
+from hivemind.root.monitor import Monitor
+from hivemind.root.server import WebServer
+
+LEASE = 6.0
+
+
+def instance(
+    name: str = "batman.0",
+    *,
+    beat: float | None = 100.0,
+    incarnation: int = 1,
+    sent: Mapping[str, int] | None = None,
+    received: Mapping[str, int] | None = None,
+    stats: Stats | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Instance:
+    """An instance whose last beat was at ``beat``, by Redis's clock; None: it is lost and no more is known."""
+    node = name.rpartition(".")[0]
+    if beat is None:
+        return Instance(name, incarnation, None, About(node, "", 0, 0.0, 0.0), Stats())
+    services = tuple(ServiceRecord(topic, "running", count) for topic, count in (sent or {}).items())
+    subscriptions = tuple(
+        SubscriptionRecord(pattern, "on_message", received=count, handled=count)
+        for pattern, count in (received or {}).items()
+    )
+    about = About(node, "cave", 4242, 50.0, LEASE, metadata=metadata or {})
+    return Instance(name, incarnation, beat + LEASE, about, stats or Stats("running", services, subscriptions))
+
+
+@dataclass
+class FakeSource:
+    """A registry that says what it is told to; ``error`` is raised instead while it is set."""
+
+    listed: list[Instance] = field(default_factory=list)
+    error: Exception | None = None
+    reads: int = 0
+
+    async def instances(self) -> list[Instance]:
+        self.reads += 1
+        if self.error is not None:
+            raise self.error
+        return list(self.listed)
+
+
+@dataclass
+class Running:
+    """A page that is served by a thread."""
+
+    port: int
+    source: FakeSource
+    loop: asyncio.AbstractEventLoop
+    monitor: Monitor
+    stopped_in: float = -1.0
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, http.client.HTTPMessage, str]:
+        """Ask for ``path``; ``Host`` among the headers replaces the right one."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request(method, path, headers={name.replace("_", "-"): text for name, text in headers.items()})
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read().decode()
+        finally:
+            connection.close()
+
+    @contextmanager
+    def events(self) -> Iterator[Stream]:
+        """An open event stream."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/events")
+            yield Stream(connection.getresponse())
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """Let it stop; may be called twice."""
+        with suppress(RuntimeError):  # its loop is closed already
+            self.loop.call_soon_threadsafe(self.monitor.close)
+
+    def refresh(self) -> None:
+        """Let the monitor read the source now."""
+        self.loop.call_soon_threadsafe(self.monitor.notice)
+
+
+@dataclass
+class Stream:
+    """What a viewer receives."""
+
+    response: http.client.HTTPResponse
+
+    def next(self) -> Any:
+        """The data of the next event; EOFError when the server has ended the stream."""
+        while line := self.response.readline():
+            if line.startswith(b"data: "):
+                return orjson.loads(line[6:])
+        raise EOFError
+
+    def nodes(self) -> list[Any]:
+        """The nodes in the next event."""
+        return list(self.next()["lists"]["nodes"])
+
+
+@contextmanager
+def running(source: FakeSource, site: Site | None = None, *, every: float = 60.0) -> Iterator[Running]:
+    """Serve the page of ``source`` from a thread until the block ends; ``stopped_in`` then says how long that took."""
+    begun = threading.Event()
+    made: list[Running] = []
+
+    async def serve() -> None:
+        listener = listen(0)
+        monitor = Monitor(source, "gotham", "redis://127.0.0.1:1", every=every)
+        made.append(Running(listener.getsockname()[1], source, asyncio.get_running_loop(), monitor))
+        web = WebServer(make_app(monitor, site or Site()), listener)
+        await web.start()
+        begun.set()
+        await monitor.run()
+        at = time.monotonic()
+        await web.stop()
+        made[0].stopped_in = time.monotonic() - at
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert begun.wait(5)
+    try:
+        yield made[0]
+    finally:
+        made[0].stop()
+        thread.join(10)
+        assert not thread.is_alive()

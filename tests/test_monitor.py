@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from hivemind.data.records import Instance, ServiceRecord, Stats, SubscriptionRecord
+from hivemind.errors import RedisUnavailable
+from hivemind.root.monitor import Beat, History, Monitor, rates_between
+from hivemind.root.snapshot import Level, Snapshot, health_of, nodes_of, view_of
+from hivemind.root.wording import duration, page_of, rate
+
+from .root_kit import FakeSource, instance
+from .waiting import eventually_async
+
+
+def snapshot_of(*instances: Instance, read_at: float | None = 100.0, silent_since: float | None = None) -> Snapshot:
+    views = [view_of(one, 100.0, {}) for one in instances]
+    return Snapshot("gotham", "redis://localhost", read_at, silent_since, nodes_of(views))
+
+
+@asynccontextmanager
+async def watching(source: FakeSource, every: float = 60.0) -> AsyncIterator[Monitor]:
+    monitor = Monitor(source, "gotham", "redis://localhost", every=every, clock=lambda: 1000.0)
+    running = asyncio.create_task(monitor.run())
+    try:
+        yield monitor
+    finally:
+        monitor.close()
+        await asyncio.wait_for(running, 5)
+
+
+def test_a_rate_is_the_growth_of_a_total_between_two_beats() -> None:
+    assert rates_between(Beat(10.0, {"a": 100, "b": 7}), Beat(14.0, {"a": 120, "b": 7})) == {"a": 5.0, "b": 0.0}
+
+
+def test_a_total_that_was_not_there_before_has_no_rate_yet() -> None:
+    assert rates_between(Beat(10.0, {}), Beat(12.0, {"new": 50})) == {}
+
+
+def test_two_readings_of_the_same_beat_give_no_rate() -> None:
+    assert rates_between(Beat(10.0, {"a": 1}), Beat(10.0, {"a": 9})) == {}
+
+
+def test_rates_are_taken_by_redis_clock_from_beat_to_beat_however_often_one_reads() -> None:
+    history = History()
+    history.follow([instance(beat=100.0, sent={"signal": 0})])
+    views = [history.follow([instance(beat=102.0, sent={"signal": 10})])[0] for _ in range(3)]
+    assert views[-1].services[0].rate == 5.0
+
+
+def test_a_rate_looks_back_ten_seconds_so_that_a_slow_service_does_not_flicker() -> None:
+    history = History()
+    views = [history.follow([instance(beat=beat, sent={"slow": beat // 5})])[0] for beat in range(0, 60, 2)]
+    assert [view.services[0].rate for view in views[10:]] == [pytest.approx(0.2, abs=0.1)] * 20
+
+
+def test_a_new_incarnation_starts_with_no_rate() -> None:
+    history = History()
+    history.follow([instance(beat=100.0, sent={"signal": 5000})])
+    history.follow([instance(beat=102.0, sent={"signal": 5010})])
+    (view,) = history.follow([instance(beat=104.0, incarnation=2, sent={"signal": 3})])
+    assert view.services[0].rate is None
+
+
+def test_a_clock_of_redis_that_is_set_back_gives_no_negative_rate() -> None:
+    history = History()
+    history.follow([instance(beat=5000.0, sent={"signal": 10})])
+    history.follow([instance(beat=100.0, sent={"signal": 20})])
+    (view,) = history.follow([instance(beat=102.0, sent={"signal": 24})])
+    assert view.services[0].rate == 2.0
+
+
+def test_a_lost_instance_is_shown_with_what_was_last_known_of_it() -> None:
+    history = History()
+    history.follow([instance(beat=100.0, received={"bat-signal-*": 12})])
+    (view,) = history.follow([instance(beat=None)])
+    assert (view.record.state, view.record.about.host, view.record.about.pid) == ("lost", "cave", 4242)
+    assert view.subscriptions[0].record.received == 12
+    assert view.seen == 100.0
+
+
+def test_an_instance_that_was_lost_before_the_root_began_is_shown_as_such() -> None:
+    (view,) = History().follow([instance(beat=None)])
+    page = page_of(Snapshot("gotham", "", 1.0, None, nodes_of([view])), 10.0)
+    shown = page["lists"]["nodes"][0]["lists"]["instances"][0]
+    assert (shown["state"], shown["fields"]["since"]) == ("lost", "not seen since root started")
+
+
+def test_who_left_the_registry_is_forgotten() -> None:
+    history = History()
+    history.follow([instance("joker.0")])
+    assert history.follow([]) == ()
+
+
+def test_instances_are_sorted_by_number_and_the_root_comes_last() -> None:
+    names = ["root.0", "zorro.0", "batman.10", "batman.2"]
+    nodes = nodes_of([view_of(instance(name), None, {}) for name in names])
+    assert [node.name for node in nodes] == ["batman", "zorro", "root"]
+    assert [view.record.instance for view in nodes[0].instances] == ["batman.2", "batman.10"]
+
+
+def test_a_hive_that_runs_is_well() -> None:
+    health = health_of(snapshot_of(instance("batman.0"), instance("batman.1"), instance("root.0")))
+    assert health.level is Level.WELL
+    assert health.sentence == "All is well: 3 instances of 2 nodes running."
+
+
+def test_a_lost_instance_is_trouble_and_is_named() -> None:
+    health = health_of(snapshot_of(instance("batman.0"), instance("joker.0", beat=None)))
+    assert health.level is Level.TROUBLE
+    assert "joker.0 is lost" in health.sentence
+
+
+def test_a_service_that_waits_after_a_failure_is_trouble() -> None:
+    failing = instance("penguin.0", stats=Stats(services=(ServiceRecord("umbrella", "backoff"),)))
+    health = health_of(snapshot_of(failing))
+    assert (health.level, health.sentence) == (
+        Level.TROUBLE,
+        "umbrella of penguin.0 failed and waits to be tried again.",
+    )
+
+
+def test_a_fenced_instance_is_trouble_and_one_that_stops_is_worth_a_note() -> None:
+    assert health_of(snapshot_of(instance(stats=Stats("fenced")))).level is Level.TROUBLE
+    stopping = health_of(snapshot_of(instance("joker.0", stats=Stats("stopping"))))
+    assert stopping.level is Level.NOTE
+    assert "joker.0 (stopping)" in stopping.sentence
+
+
+def test_losses_are_told_also_when_all_runs() -> None:
+    lossy = instance(stats=Stats(subscriptions=(SubscriptionRecord("alert.*", missed=2, dropped=1, failed=4),)))
+    health = health_of(snapshot_of(lossy))
+    assert health.level is Level.NOTE
+    assert "3 messages were missed or dropped" in health.sentence
+    assert "4 messages made a handler fail" in health.sentence
+
+
+def test_a_hive_with_nothing_but_its_root_says_so() -> None:
+    assert health_of(snapshot_of(instance("root.0"))).sentence == "No node has joined yet."
+
+
+def test_silence_of_redis_comes_before_everything_else() -> None:
+    lost = instance(beat=None)
+    assert health_of(snapshot_of(lost, silent_since=5.0)).level is Level.UNKNOWN
+    assert health_of(snapshot_of(read_at=None)).level is Level.UNKNOWN
+
+
+def test_json_has_the_registrys_fields_and_the_rates() -> None:
+    history = History()
+    history.follow([instance(beat=100.0, sent={"signal": 0}, received={"x.*": 0})])
+    views = history.follow([instance(beat=102.0, sent={"signal": 2}, received={"x.*": 8})])
+    found = Snapshot("gotham", "redis://localhost", 1.0, None, nodes_of(views)).to_json()
+    one = found["nodes"][0]["instances"][0]
+    assert (one["instance"], one["state"], one["seen"]) == ("batman.0", "running", 102.0)
+    assert (one["services"][0]["rate"], one["subscriptions"][0]["rate"]) == (1.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-5, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (7500, "2 h 5 min"), (360000, "4 d 4 h")]
+)
+def test_durations_are_told_in_their_two_largest_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("per_second", "text"), [(None, "–"), (0.0, "0/s"), (0.05, "3.0/min"), (0.2, "0.2/s"), (12345.6, "12,346/s")]
+)
+def test_rates_are_told_with_the_digits_that_matter(per_second: float | None, text: str) -> None:
+    assert rate(per_second) == text
+
+
+def test_a_state_that_we_do_not_know_gets_no_colour_of_its_own() -> None:
+    odd = instance(stats=Stats('"><script>'))
+    shown = page_of(snapshot_of(odd), 100.0)["lists"]["nodes"][0]["lists"]["instances"][0]
+    assert (shown["state"], shown["fields"]["state"]) == ("unknown", '"><script>')
+
+
+async def test_a_notice_is_read_at_once_and_not_at_the_next_beat() -> None:
+    source = FakeSource([instance("batman.0")])
+    async with watching(source) as monitor:
+        await eventually_async(lambda: monitor.snapshot.instances)
+        source.listed.append(instance("joker.0"))
+        monitor.notice()
+        await eventually_async(lambda: len(monitor.snapshot.instances) == 2, within=2.0)
+
+
+async def test_many_notices_at_once_cost_one_reading() -> None:
+    source = FakeSource([instance()])
+    async with watching(source) as monitor:
+        await eventually_async(lambda: source.reads == 1)
+        for _ in range(100):
+            monitor.notice()
+        await eventually_async(lambda: source.reads > 1)
+    assert source.reads == 2
+
+
+async def test_while_redis_is_away_the_last_picture_stays_and_says_since_when() -> None:
+    source = FakeSource([instance()])
+    async with watching(source, every=0.01) as monitor:
+        await eventually_async(lambda: monitor.snapshot.instances)
+        source.error = RedisUnavailable("gone")
+        await eventually_async(lambda: monitor.snapshot.silent_since == 1000.0)
+        assert monitor.snapshot.instances
+        assert page_of(monitor.snapshot, 1060.0)["fields"]["health"].startswith("Redis has not answered since ")
+        source.error = None
+        await eventually_async(lambda: monitor.snapshot.silent_since is None)
+
+
+async def test_a_source_that_fails_in_an_unforeseen_way_does_not_end_the_monitor() -> None:
+    source = FakeSource([instance()], error=KeyError("a fault of ours"))
+    async with watching(source, every=0.01) as monitor:
+        await eventually_async(lambda: monitor.snapshot.silent_since is not None)
+        source.error = None
+        await eventually_async(lambda: monitor.snapshot.instances)
+
+
+async def test_a_redis_that_hangs_is_noticed_while_the_reading_still_waits() -> None:
+    class Hanging(FakeSource):
+        async def instances(self) -> list[Instance]:
+            await released.wait()
+            return self.listed
+
+    released = asyncio.Event()
+    async with watching(Hanging([instance()]), every=0.05) as monitor:
+        await eventually_async(lambda: monitor.snapshot.silent_since is not None)
+        released.set()
+        await eventually_async(lambda: monitor.snapshot.instances)
+
+
+async def test_a_slow_viewer_gets_the_newest_picture_and_no_queue() -> None:
+    source = FakeSource([instance()])
+    async with watching(source, every=0.005) as monitor:
+        updates = monitor.updates()
+        first = await anext(updates)
+        await eventually_async(lambda: source.reads > 20)
+        second = await asyncio.wait_for(anext(updates), 2)
+        assert second is monitor.snapshot
+        assert second is not replace(first)
+
+
+async def test_closing_ends_every_viewer() -> None:
+    async with watching(FakeSource()) as monitor:
+        viewers = [asyncio.create_task(_drain(monitor)) for _ in range(3)]
+        await eventually_async(lambda: monitor.snapshot.read_at is not None)
+        monitor.close()
+        monitor.close()
+        await asyncio.wait_for(asyncio.gather(*viewers), 2)
+
+
+async def _drain(monitor: Monitor) -> None:
+    async for _ in monitor.updates():
+        pass
