@@ -5,7 +5,6 @@ MINUTES := 10
 BIN := .venv/bin
 RUN := .venv/ready-run
 DEV := .venv/ready-dev
-SOURCES := $(wildcard hivemind tests examples conf benchmarks setup.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv run test lint format coverage accept wheel clean
@@ -30,14 +29,15 @@ test: $(DEV) ## all tests, on every Redis server that is installed
 	@$(BIN)/pytest -q
 
 lint: $(DEV) ## ruff, mypy, import-linter
-	@$(BIN)/ruff check $(SOURCES)
-	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@for hive in $(wildcard examples/*/); do (cd $$hive && ../../$(BIN)/mypy --config-file ../../pyproject.toml .) || exit 1; done
+	@$(BIN)/lint-imports --no-logo
 
 format: $(DEV) ## let ruff rewrite the sources
-	@$(BIN)/ruff check --fix $(SOURCES)
-	@$(BIN)/ruff format $(SOURCES)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
 
 coverage: $(DEV) ## all tests, with the lines and branches that they reach; fails under 90 %
 	@$(BIN)/coverage erase

@@ -100,7 +100,8 @@ setup(
     package_dir={"": "."},
     packages=find_packages(include=["hivemind", "hivemind.*"]),
     package_data={
-        "": ["py.typed", "*.lua"],
+        "hivemind": ["py.typed"],
+        "hivemind.bus": ["lua/*.lua"],
         "hivemind.root": ["templates/**/*", "static/**/*"],
         "hivemind.cli": ["templates/**/*", "templates/**/.*"],
     },

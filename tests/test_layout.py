@@ -1,0 +1,105 @@
+"""The shape of the house: what CONTRIBUTING.md promises about files, functions, imports and names."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import hivemind
+
+HERE = Path(__file__).resolve().parent.parent
+PACKAGE = HERE / "hivemind"
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "templates" not in path.parts)
+PAGES = "install tutorial words model configuration command wire promises debugging dependencies".split()
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+
+
+@each_source
+def test_a_file_can_be_held_in_the_head(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@each_source
+def test_a_function_is_one_thought(path: Path) -> None:
+    long = [one.name for one in nodes(path) if isinstance(one, Function) and lines(one) > 60]
+    assert not long
+
+
+@each_source
+def test_a_constructor_takes_six_things_at_most(path: Path) -> None:
+    greedy = [
+        kind.name
+        for kind in nodes(path)
+        if isinstance(kind, ast.ClassDef)
+        for one in kind.body
+        if isinstance(one, Function) and one.name == "__init__" and len(one.args.args + one.args.kwonlyargs) > 7
+    ]
+    assert not greedy
+
+
+@each_source
+def test_a_file_says_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(tree(path)), "a module without a docstring"
+
+
+@each_source
+def test_nobody_inside_imports_the_package_root(path: Path) -> None:
+    modules = {found.name for found in pkgutil.iter_modules([str(PACKAGE)])}
+    depth = len(path.relative_to(PACKAGE).parts)
+    for one in nodes(path):
+        if isinstance(one, ast.Import):
+            assert not [alias for alias in one.names if alias.name == "hivemind"]
+        if isinstance(one, ast.ImportFrom) and depth > 0:
+            to_root = (one.level == depth and not one.module) or (one.level == 0 and one.module == "hivemind")
+            assert not (to_root and {alias.name for alias in one.names} - modules - {"__version__"})
+
+
+def test_what_is_exported_is_there_and_named() -> None:
+    names = hivemind.__all__
+    assert len(names) == len(set(names))
+    assert [name for name in names if getattr(hivemind, name, None) is None] == []
+    assert set(names) <= set(dir(hivemind))
+
+
+def test_importing_a_node_loads_neither_the_web_nor_the_command_line() -> None:
+    heavy = {"starlette", "uvicorn", "jinja2", "click", "rich", "supervisor", "watchfiles"}
+    code = f"import sys; from hivemind import Node; print(*({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_feature_has_its_page(page: str) -> None:
+    found = list((HERE / "docs").glob(f"{page}*.md"))
+    assert found, f"docs/{page}….md is missing"
+    assert found[0].read_text(encoding="utf-8").startswith("# ")
+
+
+def test_every_module_can_be_imported_by_itself() -> None:
+    for found in pkgutil.walk_packages(hivemind.__path__, "hivemind."):
+        if not found.name.endswith("__main__"):
+            importlib.import_module(found.name)
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def nodes(path: Path) -> Iterator[ast.AST]:
+    return ast.walk(tree(path))
+
+
+def lines(function: Function) -> int:
+    return (function.end_lineno or function.lineno) - function.lineno + 1
