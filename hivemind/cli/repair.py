@@ -23,14 +23,14 @@ def config(ctx: click.Context, *, as_json: bool) -> None:
     from .context import context_settings
 
     settings = context_settings(ctx)
-    rows = [(name, value, settings.sources[name]) for name, value in settings.shown().items()]
-    if as_json:
-        output.as_json([{"constant": name, "value": value, "source": source} for name, value, source in rows])
-        return
     output.note(
         f"hive {settings.name} in {settings.hive}" if settings.hive else f"hive {settings.name}, outside any hive"
     )
-    output.table(("constant", "value", "from"), [(name, _python(value), source) for name, value, source in rows])
+    rows = [(name, value, settings.sources[name]) for name, value in settings.shown().items()]
+    if as_json:
+        output.as_json([{"constant": name, "value": value, "source": source} for name, value, source in rows])
+    else:
+        output.table(("constant", "value", "from"), [(name, _python(value), source) for name, value, source in rows])
 
 
 @click.group(context_settings=HELP)
