@@ -119,13 +119,13 @@ class Stream:
 
 
 @contextmanager
-def running(source: FakeSource, site: Site | None = None, *, every: float = 60.0) -> Iterator[Running]:
+def running(source: FakeSource, site: Site | None = None, *, every: float = 60.0, port: int = 0) -> Iterator[Running]:
     """Serve the page of ``source`` from a thread until the block ends; ``stopped_in`` then says how long that took."""
     begun = threading.Event()
     made: list[Running] = []
 
     async def serve() -> None:
-        listener = listen(0)
+        listener = listen(port)
         monitor = Monitor(source, "gotham", "redis://127.0.0.1:1", every=every)
         made.append(Running(listener.getsockname()[1], source, asyncio.get_running_loop(), monitor))
         web = WebServer(make_app(monitor, site or Site()), listener)

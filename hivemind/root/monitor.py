@@ -65,15 +65,16 @@ class Track:
         self.beats: deque[Beat] = deque()
 
     def follow(self, instance: Instance) -> None:
-        """Take one more reading of the same incarnation; a reading without a new beat changes no rate."""
+        """Take one more reading of the same incarnation."""
         beat = beat_of(instance)
         if beat is None:
             return
         self.last = instance
         if self.beats and beat.at < self.beats[-1].at:
             self.beats.clear()  # Redis's clock was set back
-        if not self.beats or beat.at > self.beats[-1].at:
-            self.beats.append(beat)
+        if self.beats and beat.at == self.beats[-1].at:
+            self.beats.pop()  # the counters of a beat are written just after it
+        self.beats.append(beat)
         while len(self.beats) > 2 and beat.at - self.beats[1].at >= WINDOW:
             self.beats.popleft()
 
@@ -169,7 +170,8 @@ class Monitor:
             log.debug("the registry could not be read: %s", error)
             self._silent(asked)
         except Exception:
-            log.exception("the registry could not be read")
+            if self.snapshot.silent_since is None:
+                log.exception("the registry could not be read")
             self._silent(asked)
         else:
             self._answered(instances)

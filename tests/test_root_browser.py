@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .browser import Browser, find_browser
+from .root_kit import FakeSource, instance, running
+from .waiting import eventually
+
+PROGRAM = find_browser()
+WIDE = 15.0  # a browser on a busy machine
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="!!! THE PAGE IS NOT TESTED IN A BROWSER: install chromium")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    assert PROGRAM is not None
+    with Browser(PROGRAM) as made:
+        yield made
+
+
+def connection(browser: Browser) -> str:
+    return browser.text("#connection")
+
+
+def test_an_event_changes_the_page_and_adds_and_removes_rows(browser: Browser) -> None:
+    source = FakeSource([instance("batman.0", beat=100.0, received={"bat-signal-*": 12})])
+    with running(source) as page:
+        browser.open(f"http://127.0.0.1:{page.port}/")
+        eventually(lambda: connection(browser).startswith("live"), WIDE)
+        assert browser.text('[data-key="batman.0"] [data-field="received"]') == "12"
+
+        source.listed = [instance("batman.0", beat=102.0, received={"bat-signal-*": 20}), instance("joker.1")]
+        page.refresh()
+        eventually(lambda: browser.text('[data-key="joker.1"] h3') == "joker.1", WIDE)
+        assert browser.text('[data-key="batman.0"] [data-field="received"]') == "20"
+        assert browser.text('[data-key="batman.0"] [data-field="rate"]') == "4.0/s"
+
+        source.listed = [instance("joker.1", beat=None)]
+        page.refresh()
+        eventually(lambda: browser.text('[data-key="joker.1"] [data-field="state"]') == "lost", WIDE)
+        assert browser.evaluate("document.querySelectorAll('.node').length") == 1
+        assert browser.evaluate("document.querySelector('#page').dataset.state") == "trouble"
+
+
+def test_hostile_names_run_nothing_whether_the_server_or_an_event_brings_them(browser: Browser) -> None:
+    evil = "</script><svg onload=window.hacked=1><img src=x onerror=window.hacked=1>"
+    source = FakeSource([instance("batman.0", sent={evil: 1})])
+    with running(source) as page:
+        browser.open(f"http://127.0.0.1:{page.port}/")
+        eventually(lambda: connection(browser).startswith("live"), WIDE)
+        source.listed.append(instance("joker.0", sent={evil: 2}, metadata={evil: evil}))
+        page.refresh()
+        eventually(lambda: browser.text('[data-key="joker.0"] .name') == evil, WIDE)
+        assert browser.text('[data-key="batman.0"] .name') == evil
+        assert browser.evaluate("'hacked' in window") is False
+        assert browser.evaluate("document.querySelectorAll('svg, img').length") == 0
+
+
+def test_a_hidden_tab_gives_its_stream_back_and_takes_it_again_when_shown(browser: Browser) -> None:
+    with running(FakeSource([instance()])) as page:
+        browser.open(f"http://127.0.0.1:{page.port}/")
+        eventually(lambda: connection(browser).startswith("live"), WIDE)
+        show(browser, hidden=True)
+        page.source.listed.append(instance("joker.0"))
+        page.refresh()
+        eventually(lambda: len(page.monitor.snapshot.instances) == 2)
+        assert browser.text('[data-key="joker.0"] h3') == ""
+        show(browser, hidden=False)
+        eventually(lambda: browser.text('[data-key="joker.0"] h3') == "joker.0", WIDE)
+
+
+def test_a_page_whose_root_is_gone_says_so_and_comes_back_with_it(browser: Browser) -> None:
+    with running(FakeSource([instance("batman.0")])) as page:
+        browser.open(f"http://127.0.0.1:{page.port}/")
+        eventually(lambda: connection(browser).startswith("live"), WIDE)
+        port = page.port
+    eventually(lambda: connection(browser) == "connection lost, retrying", WIDE)
+    assert browser.text('[data-key="batman.0"] h3') == "batman.0"
+    with running(FakeSource([instance("joker.0")]), port=port):
+        eventually(lambda: connection(browser).startswith("live"), WIDE)
+        eventually(lambda: browser.text('[data-key="joker.0"] h3') == "joker.0", WIDE)
+
+
+def show(browser: Browser, *, hidden: bool) -> None:
+    value = "true" if hidden else "false"
+    browser.evaluate(f"Object.defineProperty(document, 'hidden', {{value: {value}, configurable: true}})")
+    browser.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
