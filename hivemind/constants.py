@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -166,6 +166,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def redact(url: str) -> str:
     """``url``, or any text with URLs in it, with every password as ``***``."""
     return _QUERY_PASSWORD.sub(r"\1***", _URL_PASSWORD.sub(r"\1***", url))
+
+
+def masked(value: object, name: str = "") -> Any:
+    """``value`` for people to read: passwords in URLs, and whatever is called like a secret, as ``***``."""
+    if is_secret(name) and not isinstance(value, dict | list):
+        return "***"
+    if isinstance(value, dict):
+        return {key: masked(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [masked(inner, name) for inner in value]
+    return redact(value) if isinstance(value, str) else value
 
 
 def is_secret(name: str) -> bool:

@@ -24,8 +24,8 @@ from .constants import (
     NodeTuning,
     allowed,
     did_you_mean,
-    is_secret,
     log_folder,
+    masked,
     redact,
     state_folder,
 )
@@ -83,10 +83,7 @@ class Settings:
     def shown(self) -> dict[str, Any]:
         """Every constant as JSON has it, secrets as ``***``: for people, logs and web pages."""
         values = self.constants.model_dump(mode="json")
-        values["REDIS_URL"] = redact(self.redis_url)
-        for tuning in values["NODES"].values():
-            tuning["env"] = {k: "***" if is_secret(k) else redact(v) for k, v in tuning["env"].items()}
-        return values
+        return {name: masked(value) for name, value in values.items()}
 
 
 def find_hive(start: Path, explicit: str | None, environ: Mapping[str, str]) -> Path | None:
@@ -126,6 +123,7 @@ def load_settings(hive: Path | None, environ: Mapping[str, str] = os.environ) ->
 
     Raises SettingsError for a wrong value and ConfigurationError for a file that fails, both with file and line.
     """
+    hive = hive.absolute() if hive else None
     files = _run_files(hive, environ)
     values: dict[str, Any] = dict(files[-1][1].values) if files else {}
     sources = dict.fromkeys(Constants.model_fields, "default")
@@ -182,7 +180,7 @@ def _refuse_unknown(file: SettingsFile) -> None:
         if name not in Constants.model_fields and name not in OWN_NAMES:
             hint = did_you_mean(name, Constants.model_fields)
             reason = f"there is no such setting{hint}; begin names of your own with _"
-            raise SettingsError(name, file.values.get(name), reason, str(file.path), file.line(name))
+            raise SettingsError(name, masked(file.values.get(name), name), reason, str(file.path), file.line(name))
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterable[tuple[str, str, Any]]:
@@ -202,8 +200,8 @@ def _parsed(name: str, text: str, variable: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        kind = "list" if isinstance(default, list) else "object"
-        raise SettingsError(name, redact(text), f"must be a JSON {kind}", f"environment {variable}") from None
+        value, kind = (text, "list") if isinstance(default, list) else ("***", "object")
+        raise SettingsError(name, value, f"must be a JSON {kind}", f"environment {variable}") from None
 
 
 def _content(name: str, path: str, variable: str) -> str:
@@ -217,9 +215,7 @@ def _settings_error(error: ErrorDetails, sources: Mapping[str, str], files: Sequ
     """Our error for pydantic's: the constant, the value without secrets, what is allowed, file and line."""
     constant, *path = error["loc"]
     what = ".".join(str(step) for step in error["loc"])
-    value = redact(error["input"]) if isinstance(error["input"], str) else error["input"]
-    if any(is_secret(str(step)) for step in path):
-        value = "***"
+    value = masked(error["input"], str(error["loc"][-1]))
     if sources.get(str(constant)) == "default" and constant == "LEASE":
         constant, path = "HEARTBEAT", []
     source = sources[str(constant)]

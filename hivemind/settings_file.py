@@ -10,6 +10,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from pydantic_core import ValidationError
+
 from .errors import ConfigurationError
 
 
@@ -121,4 +123,7 @@ def _line_of(error: BaseException, path: Path) -> int:
 def _in_words(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return "a settings file must not end the program"
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{error.title}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
     return f"{type(error).__name__}: {error}"

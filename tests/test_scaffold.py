@@ -157,6 +157,13 @@ def test_an_empty_folder_may_become_a_hive(tmp_path: Path) -> None:
     assert (tmp_path / "gotham" / "config" / "hive.py").is_file()
 
 
+def test_a_folder_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="gotham cannot be written: Not a directory"):
+        plan_hive("gotham", tmp_path / "file").write()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 @pytest.mark.parametrize("before", ["", "# mine", "import os\n"])
 def test_the_enabling_line_is_appended_once_commented_out(tmp_path: Path, before: str) -> None:
     (tmp_path / "nodes").mkdir()

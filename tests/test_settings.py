@@ -132,6 +132,11 @@ def test_a_wrong_variable_is_named(folder: Path, variable: str, value: str, says
         ("import json\njson.loads('{')", 2, "JSONDecodeError"),
         ("def f():\n    return 1 / 0\nf()", 2, "ZeroDivisionError"),
         ("import no_such_module", 1, "ModuleNotFoundError"),
+        (
+            "from hivemind.settings import NodeTuning\nNODES = {'b': NodeTuning(replicas=-1)}",
+            2,
+            "NodeTuning: replicas: Input should be",
+        ),
         ("\nexit()", 2, "must not end the program"),
         ("x = '\0'", 1, "null"),
     ],
@@ -208,6 +213,9 @@ def test_secrets_are_shown_as_stars(folder: Path) -> None:
 
 def test_an_error_does_not_tell_a_secret(folder: Path) -> None:
     assert "s3cret" not in str(refused(folder, 'REDIS_URL = "http://u:s3cret@host"'))
+    assert "s3cret" not in str(refused(folder / "c", 'REDIS_PASSWORD = "s3cret"'))
+    assert "s3cret" not in str(refused(folder / "d", 'NODES = {"b": {"env": {"TOKEN": "s3cret"}, "needs": ["b"]}}'))
+    assert "s3cret" not in str(refused(folder / "e", "", HIVEMIND_NODES='{"b": {"env": {"TOKEN": "s3cret"}}'))
     assert "1234" not in str(refused(folder / "b", 'NODES = {"b": {"env": {"TOKEN": 1234}}}'))
 
 

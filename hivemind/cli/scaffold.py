@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import keyword
+import os
 import shutil
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
@@ -40,17 +40,16 @@ class Plan:
     def write(self) -> list[Path]:
         """Write all of it or nothing; ConfigurationError if something is there already. Returns the files."""
         self.check()
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}-", dir=self.folder.parent))
+        draft = self.folder.parent / f".{self.folder.name}-{os.getpid()}"
         try:
             for name, text in self.files.items():
-                path = draft / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
-            draft.chmod(0o755)
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                (draft / name).write_text(text, encoding="utf-8")
             if self.folder.exists():
                 self.folder.rmdir()
             draft.rename(self.folder)
+        except OSError as error:
+            raise ConfigurationError(f"{self.folder} cannot be written: {error.strerror or error}") from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return [self.folder / name for name in self.files]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -34,7 +35,7 @@ def new(name: str, parent: Path, *, verbose: bool) -> None:
     _list_files(plan.write(), verbose=verbose)
     output.say(f"New hive at: {plan.folder}")
     output.say("Next:")
-    output.say(f"  cd {parent / name}")
+    output.say(f"  cd {shlex.quote(str(parent / name))}")
     output.say("  hm dev")
 
 
