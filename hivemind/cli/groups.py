@@ -107,6 +107,9 @@ def _exit_code(run: Callable[[], object]) -> int:
     output.prepare()
     try:
         code = run()
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
     except click.ClickException as error:
         if isinstance(error, click.UsageError) and error.ctx is not None:
             output.usage(error.ctx.get_usage(), error.ctx.command_path)

@@ -23,7 +23,7 @@ SECTIONS = {
     "Watch": {},
     "Repair": {
         "config": "repair:config",
-        "redis": "repair:redis",
+        "redis": "redis_server:redis",
     },
 }
 

@@ -1,11 +1,10 @@
-"""Commands that look after a hive: config, redis."""
+"""Commands that look after a hive: config."""
 
 from __future__ import annotations
 
 import click
 
 from . import output
-from .groups import HELP
 
 
 @click.command()
@@ -31,16 +30,6 @@ def config(ctx: click.Context, *, as_json: bool) -> None:
         output.as_json([{"constant": name, "value": value, "source": source} for name, value, source in rows])
     else:
         output.table(("constant", "value", "from"), [(name, _python(value), source) for name, value, source in rows])
-
-
-@click.group(context_settings=HELP)
-def redis() -> None:
-    """The Redis server that a hive without REDIS_URL has of its own.
-
-    Examples:
-      hm redis status
-      hm redis stop
-    """
 
 
 def _python(value: object) -> str:
