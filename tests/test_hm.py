@@ -17,9 +17,13 @@ from click.testing import CliRunner, Result
 
 import hivemind
 from hivemind.cli import output
+from hivemind.cli.context import own_redis
 from hivemind.cli.groups import SectionGroup
 from hivemind.cli.hm import SECTIONS, hm
 from hivemind.errors import HivemindError
+from hivemind.identity import PidFile, ProcessIdentity
+from hivemind.settings import load_settings
+from hivemind.supervisor.paths import HivePaths
 
 COMMAND = [sys.executable, "-m", "hivemind.cli.hm"]
 ROOT = Path(hivemind.__file__).parents[1]
@@ -176,6 +180,35 @@ def test_broken_settings_are_one_line_with_file_and_line(gotham: Path) -> None:
     result = run("config")
     assert result.exit_code == 1
     assert result.stderr.startswith(f"error: {gotham / 'config' / 'hive.py'}:1: LEASE = 0: must be a number")
+
+
+def test_the_embedded_redis_can_be_looked_at_and_stopped(gotham: Path) -> None:
+    settings = load_settings(gotham)
+    assert run("redis", "status").exit_code == 1
+    own_redis(settings).ensure()
+    try:
+        result = run("redis", "status", "--json")
+        assert (result.exit_code, json.loads(result.stdout)["answers"]) == (0, True)
+        assert result.stderr == f"hive gotham on unix://{settings.runtime}/redis.sock\n"
+        assert "answers" in run("redis", "status").stdout
+    finally:
+        assert run("redis", "stop").stdout == "stopped\n"
+    assert run("redis", "stop").stdout == "it was not running\n"
+    assert "not running" in run("redis", "status").stdout
+
+
+def test_a_redis_elsewhere_is_not_ours_to_stop(gotham: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIVEMIND_REDIS_URL", "redis://:s3cret@host")
+    result = run("redis", "stop")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("hive gotham on redis://:***@host\nerror: this hive's Redis is not its own")
+
+
+def test_a_redis_under_hived_is_not_stopped_alone(gotham: Path) -> None:
+    paths = HivePaths.of(load_settings(gotham))
+    paths.make()
+    PidFile(paths.supervisord).write(ProcessIdentity.current())
+    assert "use `hived stop`" in run("redis", "stop").stderr
 
 
 def group(function: Any) -> SectionGroup:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from ..bus.embedded import Embedded
 from ..errors import HiveNotFound
-from ..settings import Settings, find_hive, load_settings
+from ..settings import Settings, find_hive, load_settings, redact
 from . import output
 
 
@@ -37,6 +38,9 @@ def announce(settings: Settings) -> None:
 
 def redis_address(settings: Settings) -> str:
     """The URL of the hive's Redis, without secrets; nothing is started for it."""
-    from ..constants import redact
+    return redact(settings.redis_url) or own_redis(settings).url
 
-    return redact(settings.redis_url) or f"unix://{settings.runtime / 'redis.sock'}"
+
+def own_redis(settings: Settings) -> Embedded:
+    """The embedded server of a hive without REDIS_URL."""
+    return Embedded(folder=settings.var / "redis", socket=settings.runtime / "redis.sock")

@@ -12,7 +12,7 @@ from . import output
 from .groups import FAILED, HELP, WELL
 
 if TYPE_CHECKING:
-    from ..bus.embedded import Embedded
+    from ..settings import Settings
 
 
 @click.group(context_settings=HELP)
@@ -29,41 +29,54 @@ def redis() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One object.")
 @click.pass_context
 def status(ctx: click.Context, *, as_json: bool) -> int:
-    """Does it run, and where is its data? Exits 1 if it does not run.
+    """Does it run, and where is its data? Exits 1 if it does not.
 
     Examples:
       hm redis status
       hm redis status --json
     """
-    found = _own_server(ctx).status()
+    from .context import own_redis
+
+    found = own_redis(_settings(ctx)).status()
     if as_json:
         output.as_json(asdict(found))
     else:
-        output.table(("what", "value"), list(asdict(found).items()))
-    return WELL if found.running else FAILED
+        state = "answers" if found.answers else "does not answer" if found.running else "not running"
+        memory = None if found.memory is None else f"{found.memory / 2**20:.1f} MiB"
+        rows = [("state", state), ("version", found.version), ("pid", found.pid), ("memory", memory)]
+        rows += [("socket", found.socket), ("data", found.folder)]
+        output.table(("redis", ""), [row for row in rows if row[1] is not None])
+    return WELL if found.answers else FAILED
 
 
 @redis.command()
 @click.pass_context
 def stop(ctx: click.Context) -> None:
-    """Stop it. Its data stays, and the next program that needs it starts it again.
+    """End it. Its data stays, and who needs it next starts it again.
 
     Examples:
       hm redis stop
     """
-    stopped = _own_server(ctx).stop()
+    from ..identity import PidFile
+    from ..supervisor.paths import HivePaths
+    from .context import own_redis
+
+    settings = _settings(ctx)
+    daemon = PidFile(HivePaths.of(settings).supervisord).read()
+    if daemon is not None and daemon.identity.is_alive():
+        raise ConfigurationError("hived runs this hive and would start its Redis again: use `hived stop`")
+    stopped = own_redis(settings).stop()
     output.say("stopped" if stopped else "it was not running")
 
 
-def _own_server(ctx: click.Context) -> Embedded:
-    """The embedded server of the hive that the command is about; ConfigurationError if its Redis is elsewhere."""
+def _settings(ctx: click.Context) -> Settings:
+    """The settings of the hive that the command is about; ConfigurationError if its Redis is elsewhere."""
     from .context import announce, context_settings
 
     settings = context_settings(ctx)
     announce(settings)
     if settings.redis_url:
-        source = settings.sources["REDIS_URL"]
-        raise ConfigurationError(f"this hive's Redis is {settings.redis_url} ({source}): it is not ours to look after")
-    from ..bus.embedded import Embedded
-
-    return Embedded(folder=settings.var / "redis", socket=settings.runtime / "redis.sock")
+        raise ConfigurationError(
+            f"this hive's Redis is not its own: REDIS_URL is set by {settings.sources['REDIS_URL']}"
+        )
+    return settings
