@@ -12,6 +12,11 @@ DEV := .venv/ready-dev
 help: ## what one can make
 	@sed -n 's/^\([a-z.]*\):.*## \(.*\)/  make \1	\2/p' Makefile
 
+# A .venv that was moved, or whose Python is gone, is made anew.
+ifneq ($(shell grep -s -q '$(CURDIR)/.venv' .venv/bin/pip && .venv/bin/python -c 'print("usable")' 2>/dev/null),usable)
+.PHONY: $(RUN) $(DEV)
+endif
+
 $(RUN): setup.py .ci/venv
 	@.ci/venv run
 	@touch $@
@@ -49,7 +54,7 @@ accept: $(DEV) ## the acceptance test on real input; MINUTES=10
 	@$(BIN)/python -m tests.accept --minutes $(MINUTES)
 
 wheel: $(DEV) ## sdist and wheel, in dist/
-	@rm -rf dist
+	@rm -rf dist build *.egg-info
 	@$(BIN)/python -m build --outdir dist .
 
 clean: ## remove everything that make made

@@ -18,7 +18,7 @@ import hivemind
 HERE = Path(__file__).resolve().parent.parent
 PACKAGE = HERE / "hivemind"
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "templates" not in path.parts)
-PAGES = "install tutorial words model configuration command wire promises debugging dependencies".split()
+REFERENCE = ["command", "wire", "promises", "debugging", "dependencies"]
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -79,7 +79,7 @@ def test_importing_a_node_loads_neither_the_web_nor_the_command_line() -> None:
     assert done.stdout.split() == []
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", ["install", "tutorial", "words", "model", "configuration", *REFERENCE])
 def test_every_feature_has_its_page(page: str) -> None:
     found = list((HERE / "docs").glob(f"{page}*.md"))
     assert found, f"docs/{page}….md is missing"
