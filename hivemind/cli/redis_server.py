@@ -43,8 +43,8 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     else:
         state = "answers" if found.answers else "does not answer" if found.running else "not running"
         memory = None if found.memory is None else f"{found.memory / 2**20:.1f} MiB"
-        rows = [("state", state), ("version", found.version), ("pid", found.pid), ("memory", memory)]
-        rows += [("socket", found.socket), ("data", found.folder)]
+        rows: list[tuple[str, object]] = [("state", state), ("version", found.version), ("pid", found.pid)]
+        rows += [("memory", memory), ("socket", found.socket), ("data", found.folder)]
         output.table(("redis", ""), [row for row in rows if row[1] is not None])
     return WELL if found.answers else FAILED
 
