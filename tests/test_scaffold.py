@@ -188,15 +188,20 @@ def test_generated_code_passes_ruff(gotham: Path, options: tuple[str, ...]) -> N
     run(gotham, "ruff", "format", "--isolated", "--no-cache", "--check", "--line-length", "120", ".")
 
 
+def test_generated_code_passes_mypy_strict(gotham: Path, tmp_path: Path) -> None:
+    run(gotham, "mypy", "--strict", "--follow-imports", "silent", "--cache-dir", str(tmp_path / "cache"), ".")
+
+
 def run(hive: Path, module: str, *args: str) -> None:
     pytest.importorskip(module)
+    root = str(Path(hivemind.__file__).parents[1])
     done = subprocess.run(
         [sys.executable, "-m", module, *args],
         cwd=hive,
-        env=os.environ | {"PYTHONPATH": str(Path(hivemind.__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": root, "MYPYPATH": root},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
