@@ -1,0 +1,178 @@
+"""The root: a node that watches the registry and serves its page. Any number of them may run, or none."""
+
+from __future__ import annotations
+
+import importlib
+import logging as logging_
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from ..bus.bus import Bus
+from ..data.registry import Registry
+from ..errors import NodeLoadError
+from ..node.life import Place
+from ..node.node import Node, settings_for
+from ..node.runner import SUPERVISED, How, place_in, run
+from ..settings import Settings, find_hive, load_settings
+from .address import AddressFile
+from .app import BaseRoute, Site
+from .web import Web
+
+NAME = "root"
+ADDRESS_FILE = "root.json"
+
+log = logging_.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class RootController:
+    """Watches a hive and shows it on a web page. The hive does not need it: kill it, and nothing else notices.
+
+    Derive from it in a hive's ``root/__init__.py`` to give the page routes and data of your own, and name the class
+    in HIVE_CONTROLLER. A hook that raises is logged, and the page goes on without what it would have given.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        """``settings`` are those of the hive to watch; None: of the hive around the class's file or this folder."""
+        self.settings = settings or _settings_of(type(self))
+
+    # -- to override
+
+    def additional_routes(self) -> list[BaseRoute]:
+        """Routes (of starlette) that are served before the built-in ones. Called once, on the loop."""
+        return []
+
+    def base_context(self) -> dict[str, Any]:
+        """More names for the templates that TEMPLATE_DIRS holds. Called for every page."""
+        return {}
+
+    def allowed_hosts(self) -> list[str]:
+        """Further host names under which the page may be asked for, such as that of a proxy. Called once."""
+        return []
+
+    def metadata(self) -> Mapping[str, str]:
+        """What the registry shows beside the root, besides its ``url``."""
+        return {}
+
+    # -- running
+
+    def run(self, logging: str | None = None) -> None:
+        """Serve until SIGTERM or Ctrl-C. ``logging="verbose"`` shows DEBUG lines too.
+
+        Raises SystemExit(1) when it cannot start.
+        """
+        code = self.serve(_how(self.settings, logging is not None))
+        if code:
+            raise SystemExit(code)
+
+    @classmethod
+    def exec_(cls, logging: str | None = None) -> Self:
+        """Build the root of the hive one is in, run it, and return it when it has stopped."""
+        root = cls()
+        root.run(logging)
+        return root
+
+    def serve(self, how: How, complaint: str = "") -> int:
+        """Serve until told to stop; return the exit code. ``complaint`` is logged first, as an error."""
+        web = Web(self.settings.constants.HIVE_DEFAULT_PORT, AddressFile(self.settings.var / ADDRESS_FILE), self._site)
+        try:
+            return run(RootNode(self, web, complaint), self.settings, how)
+        finally:
+            web.close()
+
+    def _site(self) -> Site:
+        constants = self.settings.constants
+        allowed: list[str] = _safely(self.allowed_hosts, [])
+        return Site(
+            hosts=frozenset({"127.0.0.1", "localhost", "[::1]", socket.gethostname(), *allowed}),
+            static=constants.STATIC_DIRS,
+            templates=constants.TEMPLATE_DIRS,
+            routes=_safely(self.additional_routes, []),
+            context=lambda: _safely(self.base_context, {}),
+        )
+
+
+class RootNode(Node):
+    """What of a root is a node: its name, its place in the registry, its beat, its log."""
+
+    def __init__(self, controller: RootController, web: Web, complaint: str = "") -> None:
+        super().__init__(NAME)
+        self._controller, self._web, self._complaint = controller, web, complaint
+        self.attach(web)
+
+    def metadata(self) -> Mapping[str, str]:
+        """Where the page is, and what the controller adds."""
+        return {"url": self._web.url, **_safely(self._controller.metadata, {})}
+
+    def connected(self, bus: Bus, registry: Registry, settings: Settings) -> None:
+        """Serve from now on, registered or not."""
+        super().connected(bus, registry, settings)
+        if self._complaint:
+            self.logger.error("%s", self._complaint)
+        self._web.begin(self)
+
+
+def load_controller(settings: Settings) -> type[RootController]:
+    """The class that HIVE_CONTROLLER names; the plain one if it names none. Raises whatever its module raises."""
+    target = settings.constants.HIVE_CONTROLLER
+    if not target:
+        return RootController
+    if settings.hive is not None and str(settings.hive) not in sys.path:
+        sys.path.insert(0, str(settings.hive))
+    module_name, _, class_name = target.partition(":")
+    module = importlib.import_module(module_name)
+    kind = getattr(module, class_name, None)
+    if not (isinstance(kind, type) and issubclass(kind, RootController)):
+        raise NodeLoadError(target, f"has no class {class_name} derived from RootController", module.__file__)
+    return kind
+
+
+def run_root(settings: Settings, verbose: bool = False) -> int:
+    """Run the hive's own controller, or the plain one with a word in the log when that is broken; the exit code."""
+    how, complaint = _how(settings, verbose), ""
+    try:
+        controller = load_controller(settings)(settings)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (a hive's own code: whatever it does, there is a page)
+        fault = _fault(settings.constants.HIVE_CONTROLLER, error)
+        complaint = f"HIVE_CONTROLLER = {fault}; this is the plain root instead"
+        controller = RootController(settings)
+    return controller.serve(how, complaint)
+
+
+def _how(settings: Settings, verbose: bool) -> How:
+    is_supervised = SUPERVISED in os.environ
+    place = Place(0, is_fixed=True) if is_supervised else place_in(settings, NAME)
+    return How(place, verbose, is_supervised)
+
+
+def _settings_of(kind: type[RootController]) -> Settings:
+    if kind is RootController:  # this file is in no hive of the user's
+        return load_settings(find_hive(Path.cwd(), None, os.environ))
+    return settings_for(kind)
+
+
+def _fault(target: str, error: BaseException) -> NodeLoadError:
+    """What went wrong while a controller was imported or built, and the line of the user's that is to blame."""
+    if isinstance(error, NodeLoadError):
+        return error
+    if isinstance(error, SyntaxError):
+        return NodeLoadError(target, f"SyntaxError: {error.msg}", error.filename, error.lineno)
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if "importlib" not in one.filename]
+    theirs = next((one for one in reversed(frames) if one.filename != __file__), None)
+    reason = f"{type(error).__name__}: {error}"
+    return NodeLoadError(target, reason, theirs.filename if theirs else None, theirs.lineno if theirs else None)
+
+
+def _safely(hook: Callable[[], T], otherwise: T) -> T:
+    """What a hive's own hook gives; ``otherwise`` if it raises, with a word in the log."""
+    try:
+        return hook()
+    except Exception:
+        log.exception("%s failed", getattr(hook, "__qualname__", hook))
+        return otherwise
