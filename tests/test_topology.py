@@ -14,7 +14,9 @@ from hivemind.supervisor.topology import Program, RedisProgram, Selection, node_
 
 BATMAN = EnabledNode("batman", "nodes.batman.batman", "/hive/nodes/batman/batman.py", 1)
 ROBIN = EnabledNode("robin", "nodes.robin", "/hive/nodes/robin.py", 2)
-REDIS = RedisProgram(("redis-server", "/hive/var/redis/redis.conf"), Path("/hive/var/redis/redis.pid"))
+REDIS = RedisProgram(
+    ("redis-server", "/hive/var/redis/redis.conf"), Path("/hive/var/redis/redis.pid"), "unix:///r.sock"
+)
 EVERYTHING = Selection()
 EXISTING = {"batman": "from .batman import batman", "robin": "from . import robin"}
 
@@ -39,6 +41,11 @@ def test_a_hive_is_redis_then_root_then_its_nodes() -> None:
     assert [each.name for each in found] == ["redis", "root", "batman.0"]
 
 
+def test_programs_wait_for_the_embedded_redis_rather_than_start_one() -> None:
+    found = plan(settings(), BATMAN, redis=REDIS)
+    assert found["batman.0"].env == found["root"].env == {"HIVEMIND_REDIS_URL": "unix:///r.sock"}
+
+
 def test_a_redis_elsewhere_is_not_a_program() -> None:
     assert "redis" not in plan(settings(REDIS_URL="redis://there"), BATMAN)
 
@@ -46,7 +53,7 @@ def test_a_redis_elsewhere_is_not_a_program() -> None:
 def test_each_replica_is_a_program_of_its_own() -> None:
     found = plan(settings(NODES={"batman": {"replicas": 3}}), BATMAN)
     assert [name for name in found if name != "root"] == ["batman.0", "batman.1", "batman.2"]
-    assert found["batman.2"].command[-3:] == ("nodes.batman.batman", "--number", "2")
+    assert found["batman.2"].command[-5:] == ("nodes.batman.batman", "--name", "batman", "--number", "2")
 
 
 def test_what_was_scaled_by_hand_wins_over_the_file() -> None:
@@ -55,7 +62,7 @@ def test_what_was_scaled_by_hand_wins_over_the_file() -> None:
 
 def test_a_target_adds_a_node_from_elsewhere() -> None:
     found = plan(settings(NODES={"clock": {"target": "city.clock:Clock"}}))
-    assert found["clock.0"].command[-3] == "city.clock:Clock"
+    assert found["clock.0"].command[-5] == "city.clock:Clock"
 
 
 def test_needed_nodes_start_before_those_that_need_them() -> None:

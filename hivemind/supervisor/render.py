@@ -19,7 +19,7 @@ LISTENER = "hived"
 EVENTS = "PROCESS_STATE,SUPERVISOR_STATE_CHANGE,TICK_5"
 START_SECONDS = 2  # a program that ends sooner failed to start: it is revived with back-off
 QUIET_LOG = "256KB"
-AUTORESTART = {"always": "true", "on-failure": "unexpected", "never": "false"}
+AUTORESTART = {"always": "true", "on-failure": "false", "never": "false"}  # hived itself, with back-off
 _PLAIN = re.compile(r"[A-Za-z0-9@%_+=:,./-]")
 
 
@@ -103,7 +103,7 @@ def _listener(paths: HivePaths, python: str) -> str:
     return section(
         f"eventlistener:{LISTENER}",
         {
-            "command": command_line([python, "-P", "-m", "hivemind.supervisor.daemon", "--var", str(paths.var)]),
+            "command": command_line([python, "-P", "-m", "hivemind.supervisor.daemon", "--hive", str(paths.hive)]),
             "events": EVENTS,
             "buffer_size": "1000",
             "directory": plain(paths.hive),

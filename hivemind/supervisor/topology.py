@@ -69,6 +69,7 @@ class RedisProgram:
 
     command: tuple[str, ...]
     pidfile: Path
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +113,18 @@ def programs(
     selection: Selection = Selection(),
 ) -> list[Program]:
     """Every program of the hive: Redis if it is embedded, the root, and each copy of each node, sorted by name."""
-    constants = settings.constants
+    constants, env = settings.constants, {}
     found: list[Program] = []
     if redis is not None:
         found.append(_redis(redis))
+        env = {"HIVEMIND_REDIS_URL": redis.url}  # so that they wait for it rather than start one
     if selection.root:
-        found.append(_root(constants))
+        found.append(_root(constants, env))
     ranks = _ranks(nodes)
     for node in nodes:
         replicas = scale.get(node.name, node.tuning.replicas)
-        found += [_instance(constants, node, number, NODE_PRIORITY + ranks[node.name]) for number in range(replicas)]
+        rank = NODE_PRIORITY + ranks[node.name]
+        found += [_instance(constants, node, number, rank, env) for number in range(replicas)]
     return sorted(found, key=lambda program: (program.priority, program.name))
 
 
@@ -135,15 +138,15 @@ def _redis(redis: RedisProgram) -> Program:
     return Program(REDIS, "redis", REDIS, redis.command, FIRST, digest, stop_timeout=20.0, pidfile=str(redis.pidfile))
 
 
-def _root(constants: Constants) -> Program:
+def _root(constants: Constants, env: Mapping[str, str]) -> Program:
     command = (sys.executable, "-m", "hivemind.root")
-    digest = _digest([command, _values(constants, ("NODES",))])
-    return Program(ROOT, "root", ROOT, command, ROOT_PRIORITY, digest, stop_timeout=constants.STOP_TIMEOUT)
+    digest = _digest([command, dict(env), _values(constants, ("NODES",))])
+    return Program(ROOT, "root", ROOT, command, ROOT_PRIORITY, digest, env, stop_timeout=constants.STOP_TIMEOUT)
 
 
-def _instance(constants: Constants, node: NodePlan, number: int, priority: int) -> Program:
-    command = (sys.executable, "-m", "hivemind.node", node.target, "--number", str(number))
-    env = dict(node.tuning.env)
+def _instance(constants: Constants, node: NodePlan, number: int, priority: int, env: Mapping[str, str]) -> Program:
+    command = (sys.executable, "-m", "hivemind.node", node.target, "--name", node.name, "--number", str(number))
+    env = {**env, **node.tuning.env}
     return Program(
         name=f"{node.name}.{number}",
         kind="node",

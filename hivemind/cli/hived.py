@@ -1,0 +1,179 @@
+"""`hived`: this machine's daemon. What is about nodes, from any host, is `hm`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import __version__
+from . import output
+from .groups import FAILED, WELL, SectionGroup
+
+if TYPE_CHECKING:
+    from ..supervisor.status import ProgramStatus
+    from ..supervisor.topology import Problem
+
+SECTIONS = {
+    "Commands": {
+        "start": "hived:start",
+        "stop": "hived:stop",
+        "status": "hived:status",
+        "reload": "hived:reload",
+    },
+}
+
+
+@click.group(cls=SectionGroup, sections=SECTIONS)
+@click.option("--hive", metavar="PATH", help="The hive's folder; else HIVEMIND_HIVE, or the hive one is in.")
+@click.version_option(__version__, message="hived %(version)s")
+def hived(hive: str | None) -> None:
+    """This machine's daemon: keeps the nodes of a hive alive, whatever happens to them.
+
+    `hived COMMAND -h` tells more, with examples. Everything about single nodes is `hm`.
+    """
+
+
+@click.command()
+@click.option("--foreground", is_flag=True, help="Stay, show one merged log, and stop everything on Ctrl-C or SIGTERM.")
+@click.pass_context
+def start(ctx: click.Context, *, foreground: bool) -> int:
+    """Start the hive's programs: its Redis, the root, and every enabled node.
+
+    On a running hive it says so and exits 0.
+
+    Examples:
+      hived start
+      hived --hive ~/repos/gotham start --foreground
+    """
+    from ..supervisor.engine import engine_for
+    from ..supervisor.lifecycle import start as begin
+    from ..supervisor.topology import Selection
+    from .context import announce, hive_settings
+    from .foreground import watch
+
+    _, settings = hive_settings(ctx)
+    engine = engine_for(settings)
+    if foreground:
+        return watch(engine)
+    announce(settings)
+    started = begin(engine, Selection())
+    _problems(started.plan.problems)
+    if started.process is None:
+        output.say(f"hive {settings.name} already runs; `hived reload` applies what changed, `hived status` shows it")
+        return WELL
+    started.process.returncode = 0  # it goes on without us
+    for name in started.adopted:
+        output.note(f"{name} was still running and goes on")
+    output.say(f"hive {settings.name} runs: {', '.join(program.name for program in started.plan.programs)}")
+    return WELL
+
+
+@click.command()
+@click.pass_context
+def stop(ctx: click.Context) -> int:
+    """Stop the hive's programs on this machine, Redis last; returns when all have ended.
+
+    Examples:
+      hived stop
+    """
+    from ..supervisor.engine import engine_for
+    from ..supervisor.lifecycle import stop as end
+    from .context import hive_settings
+
+    _, settings = hive_settings(ctx)
+    ran = end(engine_for(settings))
+    output.say(f"hive {settings.name} has stopped" if ran else f"hive {settings.name} did not run")
+    return WELL
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@click.pass_context
+def status(ctx: click.Context, *, as_json: bool) -> int:
+    """Show every program of the hive on this machine; exits 1 if one that should run does not.
+
+    Examples:
+      hived status
+      hived status --json
+    """
+    from ..supervisor.engine import engine_for
+    from ..supervisor.status import status as look
+    from .context import announce, hive_settings
+
+    _, settings = hive_settings(ctx)
+    found = look(engine_for(settings))
+    if as_json:
+        output.as_json(found.to_json())
+        return WELL if found.is_well else FAILED
+    announce(settings)
+    if not found.running:
+        output.say(f"hive {found.name} does not run here: `hived start` starts it")
+        return FAILED
+    if found.redis is False:
+        output.warn("Redis does not answer; hived goes on, and nodes wait for it")
+    rows = [(p.name, p.state, p.pid, _duration(p.uptime), p.revivals or "", _detail(p)) for p in found.programs]
+    colours = {"running": "green", "standby": "yellow", "starting": "yellow", "stopped": "dim"}
+    styles = [colours.get(p.state, "red") for p in found.programs]
+    output.table(["program", "state", "pid", "uptime", "revived", ""], rows, styles=styles)
+    if found.page:
+        output.say(f"page: {found.page}")
+    return WELL if found.is_well else FAILED
+
+
+@click.command()
+@click.pass_context
+def reload(ctx: click.Context) -> int:
+    """Apply a changed configuration, to what changed only.
+
+    What is not named in the answer was not touched. To run changed code: `hm restart NODE`.
+
+    Examples:
+      hived reload
+    """
+    from ..supervisor.engine import engine_for, inherited
+    from ..supervisor.lifecycle import reload as apply_anew
+    from ..supervisor.paths import HivePaths
+    from ..settings import load_settings
+    from .context import context_hive, hive_settings
+
+    hive, settings = hive_settings(ctx)
+    environ = inherited(HivePaths.of(settings))
+    if environ is not None:  # what is set where this is typed must not count
+        settings = load_settings(context_hive(ctx) or hive, environ)
+    done = apply_anew(engine_for(settings, environ))
+    _problems(done.problems)
+    for what, names in (("started", done.added), ("restarted", done.changed), ("stopped", done.removed)):
+        for name in names:
+            output.say(f"{name}: {what}")
+    if not (done.added or done.changed or done.removed):
+        output.say("nothing changed: nothing was touched")
+    return FAILED if done.problems else WELL
+
+
+def _problems(problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        output.warn(f"{problem}; the others run")
+
+
+def _detail(program: ProgramStatus) -> str:
+    return "; ".join(part for part in (program.detail, "adopted" if program.adopted else "") if part)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def main() -> None:
+    """What the console script `hived` runs."""
+    hived(prog_name="hived")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""What `hm start`, `stop`, `restart` and `scale` do to the programs of one hived.
+
+Each changes what is desired, which outlives a restart, and lets ``apply`` bring it about: nothing is started behind
+the plan's back, and no reload undoes it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .apply import apply, patience, stop
+from .client import LIVE, ProgramInfo, ProgramState, SupervisorClient
+from .desired import read_scale, read_stopped, write_scale, write_stopped
+from .engine import Engine
+from .plan import Plan, load
+from .topology import Program
+
+SETTLE = 5.0  # seconds in which a program that was started shows whether it stays up
+POLL = 0.05
+
+
+class Verb(StrEnum):
+    """What can be asked of programs."""
+
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"
+    SCALE = "scale"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """``verb`` for ``targets``: node names, instances, ``@tag`` or ``@all``; ``replicas`` for scale."""
+
+    verb: Verb
+    targets: tuple[str, ...]
+    replicas: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one program."""
+
+    program: str
+    ok: bool
+    text: str
+
+
+def select(plan: Plan, targets: Sequence[str]) -> list[Program]:
+    """The programs of this hived that ``targets`` name, stopped ones included; never Redis."""
+    known = [program for program in (*plan.programs, *plan.stopped) if program.kind != "redis"]
+    return sorted((each for each in known if any(_is_meant(each, to) for to in targets)), key=lambda each: each.name)
+
+
+def _is_meant(program: Program, target: str) -> bool:
+    if target == "@all":
+        return program.kind == "node"
+    if target.startswith("@"):
+        return target[1:] in program.tags
+    return target in (program.node, program.name)
+
+
+def nodes_to_scale(engine: Engine, plan: Plan, targets: Sequence[str]) -> list[str]:
+    """The nodes of this hived that ``targets`` name, also those that were scaled to nothing."""
+    known = {each.node for each in (*plan.programs, *plan.stopped) if each.kind == "node"}
+    known |= read_scale(engine.paths).keys()
+    named = {each.node for each in select(plan, targets) if each.kind == "node"}
+    return sorted(named | known.intersection(targets))
+
+
+def matches(engine: Engine, request: Request) -> list[str]:
+    """What of ``request`` concerns this hived, by name; nothing is done."""
+    plan = load(engine.paths)
+    if request.verb is Verb.SCALE:
+        return nodes_to_scale(engine, plan, request.targets)
+    return [program.name for program in select(plan, request.targets)]
+
+
+def act(engine: Engine, request: Request) -> list[Result]:
+    """Do what is asked, and say for each program what became of it. Takes as long as the slowest stop.
+
+    Raises SupervisorError and ConfigurationError when nothing could be done.
+    """
+    with engine.lock():
+        before = load(engine.paths)
+        return _DO[request.verb](engine, before, request)
+
+
+def _stop(engine: Engine, before: Plan, request: Request) -> list[Result]:
+    names = [program.name for program in select(before, request.targets)]
+    were = {program.name for program in before.stopped}
+    write_stopped(engine.paths, read_stopped(engine.paths) | frozenset(names))
+    apply(engine)
+    return [Result(name, True, "was stopped before" if name in were else "stopped") for name in names]
+
+
+def _start(engine: Engine, before: Plan, request: Request) -> list[Result]:
+    names = [program.name for program in select(before, request.targets)]
+    client = engine.client()
+    were = {info.name for info in client.programs() if info.state in LIVE}
+    write_stopped(engine.paths, read_stopped(engine.paths) - frozenset(names))
+    apply(engine)
+    known = {info.name for info in client.programs()}
+    for name in names:
+        if name in known:
+            client.start(name)
+    return _settled(client, load(engine.paths), names, lambda name: "runs already" if name in were else "started")
+
+
+def _restart(engine: Engine, before: Plan, request: Request) -> list[Result]:
+    names = [program.name for program in select(before, request.targets)]
+    client = engine.client()
+    known = {info.name for info in client.programs()}
+    stop(client, [name for name in names if name in known], patience(before.programs))
+    done = _start(engine, before, request)
+    return [Result(each.program, each.ok, "restarted" if each.ok else each.text) for each in done]
+
+
+def _scale(engine: Engine, before: Plan, request: Request) -> list[Result]:
+    nodes = nodes_to_scale(engine, before, request.targets)
+    write_scale(engine.paths, read_scale(engine.paths) | dict.fromkeys(nodes, request.replicas))
+    over = {each.name for each in before.stopped if each.node in nodes}
+    write_stopped(engine.paths, read_stopped(engine.paths) - over)
+    done = apply(engine)
+    names = [each.name for each in load(engine.paths).programs if each.node in nodes]
+    up = _settled(
+        engine.client(), load(engine.paths), names, lambda name: "started" if name in done.added else "runs already"
+    )
+    return [*up, *(Result(name, True, "stopped and removed") for name in done.removed)]
+
+
+_DO = {Verb.START: _start, Verb.STOP: _stop, Verb.RESTART: _restart, Verb.SCALE: _scale}
+
+
+def _settled(client: SupervisorClient, plan: Plan, names: Sequence[str], well: Callable[[str], str]) -> list[Result]:
+    """Wait until each program is up or has failed, and say which."""
+    deadline = time.monotonic() + SETTLE
+    while True:
+        infos = {info.name: info for info in client.programs()}
+        open_ones = [name for name in names if name in infos and infos[name].state is ProgramState.STARTING]
+        if not open_ones or time.monotonic() > deadline:
+            return [_result(plan, name, infos.get(name), well(name)) for name in names]
+        time.sleep(POLL)
+
+
+def _result(plan: Plan, name: str, info: ProgramInfo | None, well: str) -> Result:
+    if info is None:
+        problem = next((each for each in plan.problems if name.startswith(f"{each.node}.")), None)
+        return Result(name, False, str(problem) if problem else "it is not enabled any more")
+    if info.state in (ProgramState.RUNNING, ProgramState.STARTING):
+        return Result(name, True, well)
+    ended = "it ended with 0" if info.exit_status == 0 and not info.error else info.error
+    return Result(name, info.state is ProgramState.EXITED and info.exit_status == 0, f"{info.state.name}: {ended}")

@@ -1,0 +1,89 @@
+"""Make what runs be what the plan says: write the files, let supervisord read them, touch only what differs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from .client import LIVE, ProgramInfo, SupervisorClient
+from .desired import write_private
+from .engine import Engine
+from .plan import Plan, load, save
+from .render import LISTENER, render
+from .topology import Problem, Program, stop_wait
+
+POLL = 0.05  # seconds between two looks at programs that are stopping
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was done: names of programs that were started anew, restarted, or stopped and forgotten."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    settings_changed: bool
+
+
+def write(engine: Engine, plan: Plan) -> None:
+    """Write the configuration, the environments and the plan. Raises ConfigurationError for awkward paths."""
+    text = render(engine.paths, plan.programs)
+    for program in plan.programs:
+        if program.env:
+            write_private(engine.paths.program_env(program.name), orjson.dumps(dict(program.env)))
+    draft = engine.paths.conf.with_suffix(".new")
+    write_private(draft, text.encode())
+    draft.replace(engine.paths.conf)
+    save(engine.paths, plan)
+
+
+def apply(engine: Engine) -> Applied:
+    """Plan again and bring it about in a running supervisord. The caller holds the lock.
+
+    What is not in the result was not touched. Raises ConfigurationError, before anything was touched, if the
+    settings contradict the hive; SupervisorError if supervisord does not play along.
+    """
+    before, client = load(engine.paths), engine.client()
+    running = {info.name for info in client.programs() if info.state in LIVE}
+    keep = frozenset(program.node for program in before.programs if program.name in running)
+    plan = engine.plan(keep)
+    write(engine, plan)
+    changes = client.reload()
+    removed = [name for name in changes.removed if name != LISTENER]
+    changed = [name for name in changes.changed if name != LISTENER]
+    stop(client, [*removed, *changed], patience(before.programs))
+    for name in (*removed, *changed):
+        client.remove(name)
+    order = [program.name for program in plan.programs]
+    for name in sorted((*changed, *changes.added), key=order.index):
+        client.add(name)
+    return Applied(changes.added, tuple(changed), tuple(removed), plan.problems, plan.settings != before.settings)
+
+
+def never() -> bool:
+    """There is time."""
+    return False
+
+
+def stop(
+    client: SupervisorClient, names: Sequence[str], timeout: float, hurry: Callable[[], bool] = never
+) -> list[ProgramInfo]:
+    """Stop programs side by side; return those that still live after ``timeout`` seconds, or when ``hurry`` says so."""
+    for name in names:
+        client.stop(name)
+    wanted, deadline = frozenset(names), time.monotonic() + timeout
+    while wanted:
+        live = [info for info in client.programs() if info.name in wanted and info.state in LIVE]
+        if not live or time.monotonic() > deadline or hurry():
+            return live
+        time.sleep(POLL)
+    return []
+
+
+def patience(programs: Sequence[Program]) -> float:
+    """Seconds after which supervisord has ended each of ``programs``, by force if need be."""
+    return max((stop_wait(program.stop_timeout) for program in programs), default=0) + 3.0

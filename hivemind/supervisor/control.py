@@ -1,0 +1,124 @@
+"""Both sides of `hm start|stop|restart|scale`: a request on the bus, and what each hived answers.
+
+The request goes to the channel ``control("hived")``; every hived of the hive, on whatever host, answers on the private
+channel that it names: at once with the programs it will act on, and once more with what became of each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import orjson
+
+from ..bus.bus import Bus
+from ..bus.endpoint import Endpoint
+from ..errors import RedisUnavailable
+from .actions import Request, Result, Verb
+
+CHANNEL = "hived"
+ANSWER_TIMEOUT = 2.0  # seconds in which a hived that lives says that it heard
+MORE_ANSWERS = 0.5  # seconds in which further hiveds say so, once one did
+CONNECT_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hived:
+    """Which hived answers."""
+
+    host: str
+    hive: str
+    pid: int
+
+
+@dataclass(slots=True)
+class Answer:
+    """What one hived said: the programs that concern it, and, when it is done, the results."""
+
+    hived: Hived
+    programs: list[str]
+    results: list[Result] = field(default_factory=list)
+    done: bool = False
+
+
+def encode_request(request: Request, reply: str) -> dict[str, Any]:
+    """A request as it travels; ``reply`` is the kind of the control channel for answers."""
+    return {"verb": request.verb, "targets": request.targets, "replicas": request.replicas, "reply": reply}
+
+
+def decode_request(body: bytes) -> tuple[Request, str] | None:
+    """Read a request; None if it is none: anybody may publish there."""
+    try:
+        raw = orjson.loads(body)
+        targets = tuple(str(each) for each in raw["targets"])
+        return Request(Verb(raw["verb"]), targets, max(0, min(1000, int(raw["replicas"])))), str(raw["reply"])
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def encode_answer(hived: Hived, programs: Sequence[str], results: Sequence[Result] | None) -> dict[str, Any]:
+    """An answer as it travels; without ``results`` it only says who will act on what."""
+    return {
+        "hived": asdict(hived),
+        "programs": list(programs),
+        "results": [asdict(each) for each in results or ()],
+        "done": results is not None,
+    }
+
+
+def decode_answer(body: bytes) -> Answer | None:
+    """Read an answer; None if it is none."""
+    try:
+        raw = orjson.loads(body)
+        results = [Result(str(each["program"]), bool(each["ok"]), str(each["text"])) for each in raw["results"]]
+        return Answer(Hived(**raw["hived"]), [str(each) for each in raw["programs"]], results, bool(raw["done"]))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+async def ask(endpoint: Endpoint, hive: str, request: Request, timeout: float) -> list[Answer]:
+    """Ask every hived of ``hive`` and return what they answered, sorted by host; none if nobody is there.
+
+    Waits ``timeout`` seconds for those that said they would act; theirs are then not ``done``. Raises
+    RedisUnavailable if Redis cannot be reached.
+    """
+    reply = f"hived-{secrets.token_hex(16)}"
+    answers: dict[tuple[str, str], Answer] = {}
+    news = asyncio.Event()
+
+    def hear(body: bytes) -> None:
+        answer = decode_answer(body)
+        if answer is not None:
+            answers[answer.hived.host, answer.hived.hive] = answer
+            news.set()
+
+    async with Bus(endpoint, hive, "hm") as bus:
+        bus.live.listen(bus.names.control(reply), hear)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await bus.live.confirmed()
+        except TimeoutError:
+            raise RedisUnavailable(f"{endpoint.redacted} does not answer") from None
+        bus.notify(CHANNEL, encode_request(request, reply))
+        await _wait(answers, news, timeout)
+    return [answers[key] for key in sorted(answers)]
+
+
+async def _wait(answers: dict[tuple[str, str], Answer], news: asyncio.Event, timeout: float) -> None:
+    started = time.monotonic()
+    while True:
+        now = time.monotonic() - started
+        waiting = any(not answer.done for answer in answers.values())
+        limit = timeout if waiting else ANSWER_TIMEOUT if not answers else MORE_ANSWERS
+        if now >= limit:
+            return
+        news.clear()
+        try:
+            async with asyncio.timeout(limit - now):
+                await news.wait()
+        except TimeoutError:
+            continue

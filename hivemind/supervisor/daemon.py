@@ -1,0 +1,145 @@
+"""hived's listener: the process under supervisord that watches over the others and is hived on the bus.
+
+``python -m hivemind.supervisor.daemon --hive PATH``. It revives what supervisord gave up, kills what hangs, restarts
+survivors of an older program, tries broken nodes again when their files change, and does what `hm` asks. It may be
+killed at any moment: supervisord starts it again, and everything it needs to know is in files.
+
+When supervisord itself is killed, its standard input ends: unless a stop was asked for, it starts a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from ..bus.bus import Bus
+from ..bus.endpoint import Endpoint
+from ..data.registry import Registry
+from ..errors import HivemindError
+from ..identity import PidFile
+from ..log import setup
+from ..settings import load_settings
+from .engine import Engine, engine_for, redis_url
+from .events import Event, events
+from .guard import Guard
+from .halt import pidfiles
+from .keeper import kill
+from .lifecycle import start
+from .plan import load
+from .reviver import Reviver
+from .servant import Servant
+from .topology import REDIS
+
+log = logging.getLogger("hived")
+
+
+class Daemon:
+    """The tasks of the listener, each of which goes on whatever happens to the others."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.is_ending = asyncio.Event()
+        settings = engine.settings
+        self.bus = Bus(Endpoint.parse(redis_url(settings)), settings.name, "hived")
+        registry = Registry(self.bus.commands, self.bus.functions, self.bus.names)
+        self.reviver = Reviver(engine)
+        self.guard = Guard(engine, registry, self.bus)
+        self.servant = Servant(engine, self.bus, self.is_ending.set)
+
+    async def run(self) -> None:
+        """Return when supervisord is gone or wants us to end."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.is_ending.set)
+        self.bus.start()
+        jobs = [self.reviver.run, self.guard.run, self.servant.run]
+        tasks = [asyncio.create_task(_for_ever(job)) for job in jobs]
+        listener = asyncio.create_task(self._listen())
+        ending = asyncio.create_task(self.is_ending.wait())
+        await asyncio.wait([listener, ending], return_when=asyncio.FIRST_COMPLETED)
+        for task in (*tasks, listener, ending):
+            task.cancel()
+        await asyncio.gather(*tasks, listener, ending, return_exceptions=True)
+        with contextlib.suppress(HivemindError, OSError):
+            await self.bus.aclose()
+
+    async def _listen(self) -> None:
+        async for event in events():
+            self._heard(event)
+
+    def _heard(self, event: Event) -> None:
+        if event.name.startswith("PROCESS_STATE_"):
+            self.reviver.look()
+        elif event.name == "SUPERVISOR_STATE_CHANGE_STOPPING":
+            self.engine.paths.stopping.touch()
+            self._stop_side_by_side()
+
+    def _stop_side_by_side(self) -> None:
+        """Tell all nodes at once to stop: supervisord itself would wait for one after the other."""
+        for name, path in pidfiles(self.engine, load(self.engine.paths)).items():
+            record = PidFile(path).read()
+            if name != REDIS and record is not None:
+                kill(record.identity, signal.SIGTERM)
+
+
+async def _for_ever(job: Callable[[], Awaitable[None]]) -> None:
+    """Run ``job`` again whenever it fails: what one file or one answer holds must not end our watch."""
+    while True:
+        try:
+            await job()
+        except Exception:
+            log.exception("hived: this should not be; it goes on")
+        await asyncio.sleep(1.0)
+
+
+def take_over(engine: Engine) -> None:
+    """Our supervisord is gone: start a new one, unless a stop was asked for or a foreground process will do it."""
+    if engine.paths.stopping.exists():
+        return
+    watcher = PidFile(engine.paths.foreground).read()
+    if watcher is not None and watcher.identity.is_alive():
+        return
+    log.warning("supervisord is gone although nobody asked for it: starting a new one, which adopts all programs")
+    try:
+        start(engine)
+    except HivemindError:
+        log.exception("a new supervisord cannot be started; `hived start` does it by hand")
+
+
+def main(arguments: list[str]) -> None:
+    """Be the listener of the hive that ``--hive`` names."""
+    hive = Path(arguments[arguments.index("--hive") + 1])
+    os.chdir(hive)
+    settings = load_settings(hive, os.environ)
+    engine = engine_for(settings)
+    constants = settings.constants
+    finish = setup(
+        level=constants.LOG_LEVEL,
+        file=settings.log_file("hived"),
+        max_bytes=constants.LOG_MAX_BYTE_SIZE,
+        backups=constants.LOG_BACKUP_COUNT,
+        terminal=False,
+        own_streams=False,
+    )
+    try:
+        daemon = asyncio.run(_run(engine))
+        if not daemon.is_ending.is_set():
+            take_over(engine)
+    finally:
+        finish()
+
+
+async def _run(engine: Engine) -> Daemon:
+    daemon = Daemon(engine)
+    await daemon.run()
+    return daemon
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

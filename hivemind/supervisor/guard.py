@@ -1,0 +1,75 @@
+"""The watchdog's hands: reads the registry, lets Watchdog judge, and kills what hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+
+from ..bus.bus import Bus
+from ..data.registry import Registry
+from ..errors import RedisError, SupervisorError
+from ..identity import PidFile, ProcessIdentity
+from .client import ProgramState
+from .engine import Engine
+from .halt import pidfiles
+from .keeper import kill
+from .plan import load
+from .watchdog import Watchdog
+
+log = logging.getLogger("hived")
+
+LOOKS_PER_LEASE = 6
+STACKS = 1.0  # seconds that a hung program gets to write its stacks
+
+
+class Guard:
+    """Looks a few times a lease; while Redis is away, or refuses, nobody is judged."""
+
+    def __init__(self, engine: Engine, registry: Registry, bus: Bus) -> None:
+        self.engine, self.registry, self.bus = engine, registry, bus
+        self.watchdog = Watchdog()
+        self.pause = engine.settings.constants.LEASE / LOOKS_PER_LEASE
+
+    async def run(self) -> None:
+        """Watch for ever."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(self.pause)
+            if time.monotonic() - before > 3 * self.pause:
+                self.watchdog.away()  # we ourselves were stopped: so may have been all others
+            try:
+                await self._look()
+            except RedisError:
+                self.watchdog.away()
+            except SupervisorError:
+                continue
+
+    async def _look(self) -> None:
+        running = await asyncio.to_thread(self._running)
+        # Whether Redis takes beats at all: with a full disk it answers questions but refuses PEXPIRE.
+        await self.bus.commands.execute("PEXPIRE", self.bus.names.control("watchdog"), 1)
+        instances = await self.registry.instances()
+        for name, process in self.watchdog.observe(time.monotonic(), running, instances):
+            if not self.engine.paths.stopping.exists():
+                await self._end(name, process)
+
+    def _running(self) -> dict[str, ProcessIdentity]:
+        """The programs that supervisord has as running, with the process that each of them is, adopted or not."""
+        plan = load(self.engine.paths)
+        files, found = pidfiles(self.engine, plan), {}
+        kinds = {program.name: program.kind for program in plan.programs}
+        for info in self.engine.client().programs():
+            if info.state is ProgramState.RUNNING and kinds.get(info.name) in ("node", "root") and info.name in files:
+                record = PidFile(files[info.name]).read()
+                if record is not None and record.identity.is_alive():
+                    found[info.name] = record.identity
+        return found
+
+    async def _end(self, name: str, process: ProcessIdentity) -> None:
+        log.error("%s (process %d) has not moved for a lease: it hangs, and is killed", name, process.pid)
+        self.watchdog.forget(name)
+        kill(process, signal.SIGUSR1)
+        await asyncio.sleep(STACKS)
+        kill(process, signal.SIGKILL)

@@ -1,0 +1,113 @@
+"""Stopping everything, in order: root and nodes side by side, then Redis, then supervisord, then what was missed.
+
+1. Say that a stop is asked for, so that nobody revives anything.
+2. Stop root and nodes; each has its STOP_TIMEOUT.
+3. Stop the embedded Redis, which writes its data.
+4. Let supervisord end; if it does not answer, end it.
+5. Read the pidfiles once more and end what still lives.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from ..errors import SupervisorError
+from ..identity import PidFile, ProcessIdentity
+from .apply import never, patience, stop
+from .client import STARTED
+from .engine import Engine
+from .keeper import kill, kill_group
+from .plan import Plan, load
+from .render import LISTENER
+from .topology import REDIS
+
+SHUTDOWN_TIMEOUT = 10.0  # seconds for supervisord to end when nothing runs under it any more
+POLL = 0.02
+
+
+def halt(engine: Engine, hurry: Callable[[], bool] = never) -> list[str]:
+    """Stop everything of this hive on this machine; return the names of programs that had to be killed.
+
+    It may be called when nothing runs. ``hurry`` is asked now and then: True kills what still lives.
+    """
+    engine.paths.make()
+    engine.paths.stopping.touch()
+    supervisord = engine.supervisord()
+    if supervisord is not None:
+        _stop_programs(engine, hurry)
+        _end_supervisord(engine, supervisord)
+    killed = end_survivors(engine, hurry)
+    engine.paths.supervisord.unlink(missing_ok=True)
+    return killed
+
+
+def _stop_programs(engine: Engine, hurry: Callable[[], bool]) -> None:
+    client, plan = engine.client(), load(engine.paths)
+    try:
+        live = [info.name for info in client.programs() if info.state in STARTED and info.name != LISTENER]
+        others = [name for name in live if name != REDIS]
+        if hurry():
+            return
+        stop(client, others, patience(plan.programs), hurry)
+        if REDIS in live and not hurry():
+            stop(client, [REDIS], patience(plan.programs), hurry)
+    except SupervisorError:
+        return  # it is frozen, or ends already: the pidfiles tell what is left to do
+
+
+def _end_supervisord(engine: Engine, identity: ProcessIdentity) -> None:
+    try:
+        engine.client().shutdown()
+    except SupervisorError:
+        kill(identity, signal.SIGTERM)
+    if not _gone([identity], SHUTDOWN_TIMEOUT):
+        kill(identity, signal.SIGKILL)
+        _gone([identity], SHUTDOWN_TIMEOUT)
+
+
+def end_survivors(engine: Engine, hurry: Callable[[], bool] = never) -> list[str]:
+    """End every process that a pidfile names and that still lives, Redis last; return whom it took force to end."""
+    plan, found = load(engine.paths), survivors(engine)
+    others = {name: identity for name, identity in found.items() if name != REDIS}
+    killed = _end(others, patience(plan.programs), hurry)
+    return killed + _end({REDIS: found[REDIS]} if REDIS in found else {}, patience(plan.programs), hurry)
+
+
+def survivors(engine: Engine) -> dict[str, ProcessIdentity]:
+    """The living processes that pidfiles name, by program."""
+    found = {}
+    for name, path in pidfiles(engine, load(engine.paths)).items():
+        record = PidFile(path).read()
+        if record is not None and record.identity.is_alive():
+            found[name] = record.identity
+    return found
+
+
+def pidfiles(engine: Engine, plan: Plan) -> dict[str, Path]:
+    """Every pidfile of a program, by program: those in ``run`` and those that a program keeps elsewhere."""
+    paths = {path.stem: path for path in engine.paths.run.glob("*.pid") if path != engine.paths.foreground}
+    return paths | {each.name: Path(each.pidfile) for each in plan.programs if each.pidfile}
+
+
+def _end(found: dict[str, ProcessIdentity], timeout: float, hurry: Callable[[], bool]) -> list[str]:
+    for identity in found.values():
+        kill(identity, signal.SIGTERM)
+    if _gone(found.values(), timeout, hurry):
+        return []
+    killed = [name for name, identity in found.items() if kill_group(identity)]
+    _gone(found.values(), SHUTDOWN_TIMEOUT)
+    return killed
+
+
+def _gone(identities: Iterable[ProcessIdentity], timeout: float, hurry: Callable[[], bool] = never) -> bool:
+    """Wait until none of them lives; False after ``timeout`` seconds or when there is no time for it."""
+    left: Sequence[ProcessIdentity] = list(identities)
+    deadline = time.monotonic() + timeout
+    while left := [identity for identity in left if identity.is_alive()]:
+        if time.monotonic() > deadline or hurry():
+            return False
+        time.sleep(POLL)
+    return True

@@ -1,0 +1,61 @@
+"""hived start, stop and reload: what the command line calls. Each holds the hive's lock, so that one of two wins."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..errors import SupervisorError
+from .apply import Applied, apply, never, write
+from .desired import write_selection
+from .engine import Engine
+from .halt import halt, survivors
+from .launch import launch
+from .plan import Plan, load
+from .topology import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The outcome of a start: ``process`` is the supervisord that was started, None if the hive ran already."""
+
+    process: subprocess.Popen[bytes] | None
+    plan: Plan
+    adopted: tuple[str, ...] = ()  # programs that had outlived their supervisord
+
+
+def start(engine: Engine, selection: Selection | None = None) -> Started:
+    """Start the hive's programs, or find them running.
+
+    ``selection`` is what to run, None what was chosen when it last ran (a revival). Raises ConfigurationError,
+    before anything was started, and SupervisorError if supervisord cannot be started.
+    """
+    with engine.lock():
+        if engine.is_running() and not engine.paths.stopping.exists():
+            return Started(None, load(engine.paths))
+        if engine.supervisord() is not None:
+            halt(engine)  # somebody began a stop and did not finish it
+        if selection is not None:
+            write_selection(engine.paths, selection)
+        plan = engine.plan()
+        write(engine, plan)
+        adopted = tuple(sorted(survivors(engine)))
+        engine.paths.stopping.unlink(missing_ok=True)
+        return Started(launch(engine), plan, adopted)
+
+
+def stop(engine: Engine, hurry: Callable[[], bool] = never) -> bool:
+    """Stop the hive and return when all has ended; False if nothing ran."""
+    with engine.lock():
+        ran = engine.supervisord() is not None or bool(survivors(engine))
+        halt(engine, hurry)
+        return ran
+
+
+def reload(engine: Engine) -> Applied:
+    """Apply a changed configuration to what changed only. Raises SupervisorError if the hive does not run."""
+    with engine.lock():
+        if not engine.is_running():
+            raise SupervisorError("hived does not run here: `hived start` starts it")
+        return apply(engine)

@@ -1,0 +1,124 @@
+"""The plan: what should run now, after settings, enabled nodes, and what people asked for have been read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..errors import HiveNotFound, NodeLoadError
+from ..settings import Settings
+from .check import Checker, check_all
+from .desired import read_json, read_scale, read_selection, read_stopped, write_json
+from .enabled import EnabledNode, enabled_nodes, existing_imports
+from .paths import HivePaths
+from .topology import NodePlan, Problem, Program, RedisProgram, node_plans, programs
+
+RedisFor = Callable[[Settings], RedisProgram | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What should run (``programs``), what was ``stopped`` by hand, and why the rest does not (``problems``)."""
+
+    programs: tuple[Program, ...]
+    stopped: tuple[Program, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    mending: tuple[str, ...] = ()  # files that, once changed, may solve a problem
+    settings: str = ""  # changes when hived itself should read its settings again
+
+    def program(self, name: str) -> Program | None:
+        """The program of that name, whether it runs or was stopped."""
+        return next((each for each in (*self.programs, *self.stopped) if each.name == name), None)
+
+
+def make_plan(
+    settings: Settings, environ: Mapping[str, str], *, check: Checker, redis: RedisFor, keep: frozenset[str]
+) -> Plan:
+    """Read everything and say what should run. Nodes in ``keep`` run already: they are kept, even if now broken.
+
+    Raises ConfigurationError when the settings contradict the hive, and HiveNotFound outside a hive.
+    """
+    if settings.hive is None:
+        raise HiveNotFound("hived needs a hive: cd into one, or use --hive; `hm new NAME` makes one")
+    paths = HivePaths.of(settings)
+    paths.make()
+    selection = read_selection(paths)
+    enabled, problems = known_enabled(paths, environ)
+    nodes = node_plans(settings, enabled, existing_imports(paths.hive), selection)
+    broken = check_all([node for node in nodes if node.name not in keep], check)
+    names = {problem.node for problem in broken}
+    sound = [node for node in nodes if node.name not in names]
+    found = programs(settings, sound, scale=read_scale(paths), redis=redis(settings), selection=selection)
+    stopped = read_stopped(paths)
+    return Plan(
+        tuple(each for each in found if each.name not in stopped),
+        tuple(each for each in found if each.name in stopped),
+        (*problems, *broken),
+        _mending(paths.hive, problems, broken, [node for node in nodes if node.name in names]),
+        _fingerprint(settings),
+    )
+
+
+def known_enabled(paths: HivePaths, environ: Mapping[str, str]) -> tuple[list[EnabledNode], list[Problem]]:
+    """What ``nodes/__init__.py`` enables; if it is broken, what it enabled when it last was not, and the problem."""
+    try:
+        enabled = enabled_nodes(paths.hive, environ)
+    except NodeLoadError as error:
+        file = Path(str(error.file))
+        shown = str(file.relative_to(paths.hive)) if file.is_relative_to(paths.hive) else str(file)
+        known = [EnabledNode(**each) for each in read_json(paths.enabled) or ()]
+        return known, [Problem("nodes", f"{error.reason}; the nodes known before go on", shown, error.line)]
+    write_json(paths.enabled, [asdict(node) for node in enabled])
+    return enabled, []
+
+
+def save(paths: HivePaths, plan: Plan) -> None:
+    """Keep what was applied, for status and for the next comparison. Environments are not in it."""
+    write_json(
+        paths.plan,
+        {
+            "programs": [_saved(each) for each in plan.programs],
+            "stopped": [_saved(each) for each in plan.stopped],
+            "problems": [asdict(each) for each in plan.problems],
+            "mending": plan.mending,
+            "settings": plan.settings,
+        },
+    )
+
+
+def load(paths: HivePaths) -> Plan:
+    """What was applied last; an empty plan if nothing was."""
+    found = read_json(paths.plan)
+    if not isinstance(found, dict):
+        return Plan(())
+    return Plan(
+        tuple(_loaded(each) for each in found["programs"]),
+        tuple(_loaded(each) for each in found["stopped"]),
+        tuple(Problem(**each) for each in found["problems"]),
+        tuple(found["mending"]),
+        found["settings"],
+    )
+
+
+def _mending(
+    hive: Path, problems: Sequence[Problem], broken: Sequence[Problem], nodes: Sequence[NodePlan]
+) -> tuple[str, ...]:
+    named = [str(hive / problem.file) for problem in (*problems, *broken) if problem.file]
+    return tuple(sorted({*named, *(node.file for node in nodes if node.file)}))
+
+
+def _saved(program: Program) -> dict[str, object]:
+    return {**asdict(program), "env": {}}
+
+
+def _loaded(raw: Mapping[str, object]) -> Program:
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
+    return Program(**values)  # type: ignore[arg-type]  # what _saved wrote
+
+
+def _fingerprint(settings: Settings) -> str:
+    values = settings.constants.model_dump(mode="json", exclude={"NODES"})
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,75 @@
+"""When to start again what supervisord gave up: capped back-off, for ever. Pure: it is told what happened and when."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..backoff import Backoff
+from .client import ProgramInfo, ProgramState
+from .topology import Program
+
+FIRST, LONGEST = 0.5, 60.0  # seconds
+STEADY = 10.0  # seconds that a program must have been up for its back-off to begin anew
+
+
+@dataclass(slots=True)
+class _Ward:
+    """A program that failed: how often, and when it is due."""
+
+    backoff: Backoff
+    revivals: int = 0
+    due: float | None = None
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Revival:
+    """Keeps, for each program that failed, when it is due again. Times are seconds of any one clock."""
+
+    rng: Callable[[], float] = random.random
+    _wards: dict[str, _Ward] = field(default_factory=dict)
+
+    def observe(self, now: float, program: Program, info: ProgramInfo, uptime: float) -> None:
+        """Take in what supervisord says of ``program``, which should run."""
+        ward = self._wards.get(program.name)
+        if should_revive(program, info):
+            ward = self._wards.setdefault(program.name, _Ward(Backoff(FIRST, LONGEST, floor=FIRST, rng=self.rng)))
+            if ward.due is None:
+                ward.due = now + ward.backoff.next()
+                ward.reason = info.error or f"it ended with {info.exit_status}"
+        elif ward is not None:
+            ward.due = None
+            if info.state is ProgramState.RUNNING and uptime >= STEADY:
+                ward.backoff.reset()
+
+    def due(self, now: float) -> list[str]:
+        """The programs to start now; each counts as one revival."""
+        names = [name for name, ward in self._wards.items() if ward.due is not None and ward.due <= now]
+        for name in names:
+            self._wards[name].due = None
+            self._wards[name].revivals += 1
+        return names
+
+    def next_due(self) -> float | None:
+        """When the next program is due, or None."""
+        return min((ward.due for ward in self._wards.values() if ward.due is not None), default=None)
+
+    def counts(self) -> dict[str, int]:
+        """How often each program was revived."""
+        return {name: ward.revivals for name, ward in self._wards.items()}
+
+    def keep(self, names: frozenset[str]) -> None:
+        """Forget all programs but these."""
+        for name in self._wards.keys() - names:
+            del self._wards[name]
+
+
+def should_revive(program: Program, info: ProgramInfo) -> bool:
+    """Whether ``program`` has ended although it should run, and supervisord does nothing about it."""
+    if program.restart == "never":
+        return False
+    if program.restart == "on-failure":
+        return info.state is ProgramState.FATAL or (info.state is ProgramState.EXITED and info.exit_status != 0)
+    return info.state is ProgramState.FATAL

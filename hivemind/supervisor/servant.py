@@ -1,0 +1,103 @@
+"""hived on the bus: does what `hm start|stop|restart|scale` ask, and tries broken nodes again when files change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..bus.bus import Bus
+from ..errors import ConfigurationError, HivemindError
+from ..settings import load_settings
+from .actions import Request, Result, act, matches
+from .apply import apply
+from .control import CHANNEL, Hived, decode_request, encode_answer
+from .engine import Engine, engine_for
+from .plan import load
+
+log = logging.getLogger("hived")
+
+FILES = 1.0  # seconds between looks at the files of broken nodes
+
+
+class Servant:
+    """Answers requests one after the other. ``on_settings`` is called when hived itself must read its settings anew."""
+
+    def __init__(self, engine: Engine, bus: Bus, on_settings: Callable[[], None]) -> None:
+        self.engine, self.bus, self._on_settings = engine, bus, on_settings
+        self.me = Hived(socket.gethostname(), str(engine.paths.hive), os.getpid())
+        self._turn = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        bus.live.listen(bus.names.control(CHANNEL), self._hear)
+
+    async def run(self) -> None:
+        """Watch the files of broken nodes for ever."""
+        before = await asyncio.to_thread(self._stamps)
+        while True:
+            await asyncio.sleep(FILES)
+            now = await asyncio.to_thread(self._stamps)
+            changed = [path for path in now if path in before and now[path] != before[path]]
+            before = now
+            if changed and not self.engine.paths.stopping.exists():
+                log.info("%s changed: trying again", ", ".join(changed))
+                await self._try_again()
+
+    def _stamps(self) -> dict[str, int]:
+        return {path: _stamp(Path(path)) for path in load(self.engine.paths).mending}
+
+    async def _try_again(self) -> None:
+        async with self._turn:
+            try:
+                problems = await asyncio.to_thread(self._apply)
+            except HivemindError as error:
+                log.warning("the hive stays as it is: %s", error)
+                return
+        for problem in problems:
+            log.warning("%s", problem)
+
+    def _apply(self) -> Sequence[object]:
+        engine = self._fresh()
+        with engine.lock():
+            done = apply(engine)
+        if done.settings_changed:
+            self._on_settings()
+        return done.problems
+
+    def _fresh(self) -> Engine:
+        """The engine with the settings as they are now; if they are wrong now, as they were."""
+        try:
+            return engine_for(load_settings(self.engine.paths.hive, os.environ))
+        except ConfigurationError as error:
+            log.warning("the settings of before go on: %s", error)
+            return self.engine
+
+    def _hear(self, body: bytes) -> None:
+        found = decode_request(body)
+        if found is not None:
+            task = asyncio.create_task(self._answer(*found))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, request: Request, reply: str) -> None:
+        names = matches(self.engine, request)
+        if not names:
+            self.bus.notify(reply, encode_answer(self.me, [], []))
+            return
+        self.bus.notify(reply, encode_answer(self.me, names, None))
+        async with self._turn:
+            log.info("asked to %s %s", request.verb, ", ".join(names))
+            try:
+                results = await asyncio.to_thread(act, self._fresh(), request)
+            except HivemindError as error:
+                results = [Result(name, False, str(error)) for name in names]
+        self.bus.notify(reply, encode_answer(self.me, names, results))
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

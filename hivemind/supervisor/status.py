@@ -1,0 +1,197 @@
+"""What `hived status` shows: each program, from supervisord, pidfiles, the plan, and, where it answers, the registry."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..bus.commands import Commands
+from ..bus.endpoint import Endpoint
+from ..bus.functions import Functions
+from ..data.records import Instance
+from ..data.registry import Registry
+from ..errors import HivemindError, SupervisorError
+from ..identity import PidFile, ProcessIdentity
+from ..topics import Names
+from .check import unreadable_file
+from .client import ProgramInfo, ProgramState
+from .desired import read_json
+from .engine import QUICK, Engine, redis_url
+from .halt import pidfiles
+from .plan import load
+from .topology import Problem, Program
+from .watchdog import of_process
+
+REGISTRY_TIMEOUT = 1.5  # seconds; status is shown without the registry when Redis is away
+
+WORDS: Mapping[ProgramState, str] = {
+    ProgramState.STOPPED: "stopped",
+    ProgramState.STARTING: "starting",
+    ProgramState.RUNNING: "running",
+    ProgramState.BACKOFF: "failing",
+    ProgramState.STOPPING: "stopping",
+    ProgramState.EXITED: "exited",
+    ProgramState.FATAL: "failing",
+    ProgramState.UNKNOWN: "unknown",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramStatus:
+    """One program as people see it. ``pid`` is the node's own, also when a keeper stands in for it."""
+
+    name: str
+    state: str
+    pid: int | None = None
+    uptime: float | None = None  # seconds
+    revivals: int = 0
+    adopted: bool = False  # outlived a supervisord
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HiveStatus:
+    """One hive on this machine. ``redis`` is None when it was not asked or did not answer."""
+
+    hive: str
+    name: str
+    running: bool
+    supervisord: int | None
+    page: str | None
+    redis: bool | None
+    programs: tuple[ProgramStatus, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether all that should run does."""
+        return (
+            self.running and not self.problems and all(each.state in ("running", "stopped") for each in self.programs)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``; stable names."""
+        return {**asdict(self), "well": self.is_well}
+
+
+def status(engine: Engine) -> HiveStatus:
+    """Look at everything; never raises because something is away."""
+    identity = engine.supervisord()
+    infos, frozen = _infos(engine, identity)
+    plan = load(engine.paths)
+    instances = asyncio.run(_instances(engine)) if identity is not None else None
+    known = read_json(engine.paths.known) or {}
+    files = pidfiles(engine, plan)
+    looked = _Look(infos, instances or (), known.get("revivals", {}), files, frozen)
+    programs = [looked.at(engine, program) for program in plan.programs]
+    programs += [ProgramStatus(each.name, "stopped", detail="by `hm stop`") for each in plan.stopped]
+    programs += [ProgramStatus(each.node, "quarantined", detail=_where(each)) for each in plan.problems]
+    return HiveStatus(
+        str(engine.paths.hive),
+        engine.settings.name,
+        identity is not None,
+        identity.pid if identity is not None else None,
+        page(engine) if identity is not None else None,
+        None if identity is None else instances is not None,
+        tuple(sorted(programs, key=lambda each: each.name)),
+        plan.problems,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    infos: Mapping[str, ProgramInfo]
+    instances: Sequence[Instance]
+    revivals: Mapping[str, int]
+    files: Mapping[str, Path]
+    frozen: str
+
+    def at(self, engine: Engine, program: Program) -> ProgramStatus:
+        """Put together what is known of one program."""
+        info = self.infos.get(program.name)
+        process = self._process(program)
+        if info is None:
+            state = "unknown" if process is not None else "stopped"
+            return ProgramStatus(program.name, state, process.pid if process else None, detail=self.frozen)
+        is_up = info.state in (ProgramState.RUNNING, ProgramState.STARTING, ProgramState.STOPPING)
+        holder = self._holder(program, process) if is_up else ""
+        return ProgramStatus(
+            program.name,
+            "standby" if holder else WORDS[info.state],
+            process.pid if process is not None and is_up else info.pid or None,
+            round(max(0.0, time.time() - info.started), 1) if is_up else None,
+            int(self.revivals.get(program.name, 0)),
+            bool(is_up and process is not None and process.pid != info.pid),
+            holder or ("" if is_up else _why(engine, program, info)),
+        )
+
+    def _process(self, program: Program) -> ProcessIdentity | None:
+        path = self.files.get(program.name)
+        record = PidFile(path).read() if path is not None else None
+        return record.identity if record is not None and record.identity.is_alive() else None
+
+    def _holder(self, program: Program, process: ProcessIdentity | None) -> str:
+        """Who holds the number that this program waits for; "" if itself or nobody."""
+        if program.kind != "node" or process is None or of_process(self.instances, process) is not None:
+            return ""
+        for each in self.instances:
+            if each.instance == program.name and not each.is_lost and each.about.process != process:
+                return f"its number is held by process {each.about.pid} on {each.about.host}"
+        return ""
+
+
+def _infos(engine: Engine, identity: ProcessIdentity | None) -> tuple[dict[str, ProgramInfo], str]:
+    if identity is None:
+        return {}, ""
+    try:
+        return {info.name: info for info in engine.client(QUICK).programs()}, ""
+    except SupervisorError as error:
+        return {}, str(error)
+
+
+async def _instances(engine: Engine) -> list[Instance] | None:
+    try:
+        async with asyncio.timeout(REGISTRY_TIMEOUT), Commands(Endpoint.parse(redis_url(engine.settings))) as commands:
+            names = Names(engine.settings.name)
+            return await Registry(commands, Functions(commands), names).instances()
+    except (HivemindError, TimeoutError):
+        return None
+
+
+def _why(engine: Engine, program: Program, info: ProgramInfo) -> str:
+    """Why a program does not run: the fault in its file if there is one, else its last words."""
+    if info.state is ProgramState.EXITED:
+        return f"ended with {info.exit_status}"
+    if info.state is ProgramState.STOPPED:
+        return ""
+    if program.file:
+        problem = unreadable_file(engine.paths.hive, program.node, program.file)
+        if problem is not None:
+            return _where(problem)
+    return last_words(engine, program) or info.error
+
+
+def last_words(engine: Engine, program: Program) -> str:
+    """The last line that the program printed before it had a log of its own."""
+    try:
+        lines = engine.paths.program_log(program.name).read_bytes()[-2000:].decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _where(problem: Problem) -> str:
+    return str(problem).partition(": ")[2]
+
+
+def page(engine: Engine) -> str | None:
+    """Where this hive's page is, if a root of this machine serves one."""
+    found = read_json(engine.paths.root)
+    try:
+        return str(found["url"]) if ProcessIdentity.from_json(found["process"]).is_alive() else None
+    except (TypeError, KeyError, ValueError):
+        return None

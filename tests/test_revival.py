@@ -1,0 +1,79 @@
+"""What supervisord gave up is started again, ever more slowly, and never given up."""
+
+from __future__ import annotations
+
+import pytest
+
+from hivemind.supervisor.client import ProgramInfo, ProgramState
+from hivemind.supervisor.revival import Revival, should_revive
+from hivemind.supervisor.topology import Program, Restart
+
+
+def program(restart: Restart = "always") -> Program:
+    return Program("batman.0", "node", "batman", ("true",), 10, restart=restart)
+
+
+def info(state: ProgramState, exit_status: int = 0) -> ProgramInfo:
+    return ProgramInfo("batman.0", state, 0, 0.0, 0.0, exit_status, "Exited too quickly")
+
+
+def delays(revival: Revival, count: int, now: float = 0.0) -> list[float]:
+    found = []
+    for _ in range(count):
+        revival.observe(now, program(), info(ProgramState.FATAL), 0.0)
+        due = revival.next_due()
+        assert due is not None
+        found.append(due - now)
+        now = due
+        assert revival.due(now) == ["batman.0"]
+    return found
+
+
+def test_the_delay_doubles_to_a_minute_and_never_ends() -> None:
+    assert delays(Revival(rng=lambda: 1.0), 10) == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+
+
+def test_seeing_it_fail_twice_does_not_put_it_off() -> None:
+    revival = Revival(rng=lambda: 1.0)
+    revival.observe(0.0, program(), info(ProgramState.FATAL), 0.0)
+    revival.observe(0.4, program(), info(ProgramState.FATAL), 0.0)
+    assert revival.due(0.5) == ["batman.0"]
+
+
+def test_a_program_that_was_up_for_long_begins_anew() -> None:
+    revival = Revival(rng=lambda: 1.0)
+    delays(revival, 5)
+    revival.observe(20.0, program(), info(ProgramState.RUNNING), 11.0)
+    assert delays(revival, 1, now=30.0) == [0.5]
+
+
+def test_a_program_that_was_up_for_a_moment_does_not() -> None:
+    revival = Revival(rng=lambda: 1.0)
+    delays(revival, 5)
+    revival.observe(20.0, program(), info(ProgramState.RUNNING), 3.0)
+    assert delays(revival, 1, now=30.0) == [16.0]
+
+
+def test_revivals_are_counted() -> None:
+    revival = Revival()
+    delays(revival, 3)
+    assert revival.counts() == {"batman.0": 3}
+
+
+@pytest.mark.parametrize(
+    ("restart", "state", "exit_status", "revived"),
+    [
+        ("always", ProgramState.FATAL, 0, True),
+        ("always", ProgramState.EXITED, 1, False),  # supervisord does it
+        ("always", ProgramState.STOPPED, 0, False),
+        ("on-failure", ProgramState.EXITED, 1, True),
+        ("on-failure", ProgramState.EXITED, 0, False),
+        ("on-failure", ProgramState.FATAL, 0, True),
+        ("never", ProgramState.EXITED, 1, False),
+        ("never", ProgramState.FATAL, 1, False),
+    ],
+)
+def test_what_is_revived_depends_on_how_it_is_tuned(
+    restart: Restart, state: ProgramState, exit_status: int, revived: bool
+) -> None:
+    assert should_revive(program(restart), info(state, exit_status)) is revived
