@@ -12,7 +12,8 @@ import base64
 import binascii
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from datetime import time as clock_time
 from decimal import Decimal
@@ -25,13 +26,17 @@ import orjson
 from .errors import PayloadError
 
 MAX_PAYLOAD = 1024 * 1024  #: bytes of JSON (or of base64) that one payload may take
+MAX_HEADERS = 64 * 1024  #: bytes of JSON that the headers may take
+MAX_BODY = MAX_PAYLOAD + MAX_HEADERS + 1024  #: bytes of one envelope; what is longer is not even read
 MAX_DEPTH = 64  #: levels of lists and objects in one payload
 MAX_INTEGER = 2**64 - 1
 MIN_INTEGER = -(2**63)
 
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
-_PLAIN: tuple[type[Any], ...] = (str, int, dict, list, tuple)  # whose subclasses are written as they are
+_PLAIN: tuple[type[Any], ...] = (str, int, float, dict, list, tuple)  # whose subclasses are written as they are
+_BYTES = (bytes, bytearray, memoryview)
+_HARMLESS = frozenset({str, bool, type(None)})  # what orjson has written once cannot be to blame
 
 Envelope = dict[str, Any]
 
@@ -45,8 +50,8 @@ def encode_payload(payload: Any) -> bytes:
 
     Raises PayloadError with the path to the value that has no JSON form, or that is too large or too deep.
     """
-    if isinstance(payload, bytes | bytearray | memoryview):
-        body = b'"b":"' + base64.b64encode(payload) + b'"'
+    if isinstance(payload, _BYTES):
+        body = b'"b":"' + base64.b64encode(bytes(payload)) + b'"'
     else:
         body = b'"d":' + _dumps(payload)
     if len(body) > MAX_PAYLOAD + 4:
@@ -55,18 +60,21 @@ def encode_payload(payload: Any) -> bytes:
 
 
 def encode_headers(headers: Mapping[str, str]) -> bytes:
-    """Return ``headers`` as a further member of an envelope."""
-    return b',"h":' + _dumps(dict(headers))
+    """Return ``headers`` as a further member of an envelope. Raises PayloadError, as for a payload."""
+    body = b',"h":' + _dumps(dict(headers))
+    if len(body) > MAX_HEADERS:
+        raise PayloadError("$", f"{len(body):,} bytes of headers, at most {MAX_HEADERS:,} are allowed")
+    return body
 
 
 def _dumps(payload: Any) -> bytes:
     try:
         body = orjson.dumps(payload, _default, _OPTIONS)
-    except (TypeError, orjson.JSONEncodeError) as error:
+    except (TypeError, ValueError) as error:
         _blame(payload, "$", 0)
-        raise PayloadError("$", str(error)) from error
+        raise PayloadError("$", str(error.__cause__ or error)) from error
     # orjson writes NaN and infinity as null, and only much nesting can be too much: look closer only then.
-    if b"null" in body or body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+    if b"null" in body or (_may_be_deep(body) and _depth(orjson.loads(body)) > MAX_DEPTH):
         _blame(payload, "$", 0)
     return body
 
@@ -83,7 +91,7 @@ def _default(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, Decimal | UUID):
         return str(value)
-    if hasattr(value, "model_dump"):
+    if _is_model(value):
         return value.model_dump(mode="json")
     for plain in _PLAIN:
         if isinstance(value, plain):
@@ -93,34 +101,61 @@ def _default(value: Any) -> Any:
 
 def _blame(value: Any, path: str, depth: int) -> None:
     """Find the value that cannot be sent and raise PayloadError with the path to it."""
-    if depth > MAX_DEPTH:
-        raise PayloadError(path[:80], f"nested more than {MAX_DEPTH} deep")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise PayloadError(path, f"{value} is not JSON")
-    if isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
-        raise PayloadError(path, "an integer of more than 64 bits")
-    if isinstance(value, Mapping):
+    if type(value) in _HARMLESS:
+        _blame_text(value, path)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise PayloadError(path, f"{value} is not JSON")
+    elif isinstance(value, (dict, list, tuple, Mapping)) or (is_dataclass(value) and not isinstance(value, type)):
+        if depth >= MAX_DEPTH:
+            raise PayloadError(path[:80], f"nested more than {MAX_DEPTH} deep")
+        for step, entry in _members(value, path):
+            _blame(entry, path + step, depth + 1)
+    else:
+        _blame_leaf(value, path, depth)
+
+
+def _members(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """What lies in a container, each with its step of the path."""
+    if isinstance(value, (dict, Mapping)):
         for key, entry in value.items():
-            if not isinstance(key, str):
+            if type(key) is not str:
                 raise PayloadError(path, f"the key {key!r} is not a string")
-            _blame(entry, f"{path}.{key}", depth + 1)
+            _blame_text(key, path)
+            yield f".{key}", entry
     elif isinstance(value, list | tuple):
         for index, entry in enumerate(value):
-            _blame(entry, f"{path}[{index}]", depth + 1)
-    elif hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
-        for name in value.__dataclass_fields__:
-            _blame(getattr(value, name), f"{path}.{name}", depth + 1)
+            yield f"[{index}]", entry
     else:
-        _blame_leaf(value, path)
+        for field in fields(value):
+            yield f".{field.name}", getattr(value, field.name)
 
 
-def _blame_leaf(value: Any, path: str) -> None:
-    if isinstance(value, bytes | bytearray | memoryview):
+def _blame_text(value: Any, path: str) -> None:
+    if type(value) is str and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise PayloadError(path, f"not to be written as UTF-8: {error.reason}") from error
+
+
+def _blame_leaf(value: Any, path: str, depth: int) -> None:
+    if isinstance(value, int) and not isinstance(value, bool | Enum) and not MIN_INTEGER <= value <= MAX_INTEGER:
+        raise PayloadError(path, "an integer of more than 64 bits")
+    if isinstance(value, _BYTES):
         raise PayloadError(path, "bytes can be a payload, but not a part of one: use base64")
     try:
+        if isinstance(value, Enum) or _is_model(value):
+            _blame(_default(value), path, depth + 1)
         orjson.dumps(value, _default, _OPTIONS)
-    except (TypeError, orjson.JSONEncodeError) as error:
+    except PayloadError:
+        raise
+    except (TypeError, ValueError) as error:
         raise PayloadError(path, str(error.__cause__ or error)) from error
+
+
+def _is_model(value: Any) -> bool:
+    return hasattr(value, "model_dump") and not isinstance(value, type)
 
 
 def head(instance: str, incarnation: int) -> bytes:
@@ -130,45 +165,53 @@ def head(instance: str, incarnation: int) -> bytes:
 
 
 def decode(body: bytes) -> Any:
-    """Return the JSON value in ``body``; raise Malformed if it is none, or nested too deep."""
+    """Return the JSON value in ``body``; raise Malformed if it is none, too long, or nested too deep."""
+    if len(body) > MAX_BODY:
+        raise Malformed(f"{len(body):,} bytes, at most {MAX_BODY:,} are read")
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Malformed(str(error)) from error
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH + 1:
+    if _may_be_deep(body) and _depth(value) > MAX_DEPTH + 1:
         raise Malformed(f"nested more than {MAX_DEPTH} deep")
     return value
 
 
+def _may_be_deep(body: bytes) -> bool:
+    """Whether there are brackets enough for too much depth: counting them is cheap, walking is not."""
+    return body.count(b"[") + body.count(b"{") > MAX_DEPTH
+
+
 def _depth(value: Any) -> int:
-    deepest, layer = 0, [value]
+    """How many lists and objects lie in each other in a value that orjson made."""
+    deepest, layer = 0, [value] if value.__class__ in (dict, list) else []
     while layer:
         deepest += 1
         layer = [
             child
             for entry in layer
-            if isinstance(entry, dict | list)
-            for child in (entry.values() if isinstance(entry, dict) else entry)
+            for child in (entry.values() if entry.__class__ is dict else entry)
+            if child.__class__ is dict or child.__class__ is list
         ]
-    return deepest - 1
+    return deepest
 
 
 def is_envelope(value: Any) -> bool:
-    """Whether a decoded value is an envelope that can be trusted to have its fields and their types."""
-    return (
-        type(value) is dict
-        and value.get("v") == 1
-        and isinstance(value.get("n"), str)
-        and _is_count(value.get("e"))
-        and _is_count(value.get("s"))
-        and isinstance(value.get("t", 0.0), int | float)
-        and isinstance(value.get("h", {}), dict)
-        and ("d" in value or isinstance(value.get("b"), str))
-    )
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
+    """Whether a decoded object is an envelope that can be trusted to have its fields and their types."""
+    try:
+        return (
+            value["v"] == 1
+            and value["n"].__class__ is str
+            and value["e"].__class__ is int
+            and value["s"].__class__ is int
+            and value["e"] >= 0
+            and value["s"] >= 0
+            and isinstance(value.get("t", 0.0), float | int)
+            and ("d" in value or value["b"].__class__ is str)
+            and ("h" not in value or value["h"].__class__ is dict)
+        )
+    except KeyError:
+        return False
 
 
 def payload_of(envelope: Envelope) -> Any:
@@ -232,7 +275,7 @@ class Message:
     @property
     def headers(self) -> Mapping[str, str]:
         """What travels beside the payload; empty for most messages."""
-        return dict(self._envelope.get("h", {}))
+        return {name: str(value) for name, value in self._envelope.get("h", {}).items()}
 
     @property
     def deliveries(self) -> int:
