@@ -1,0 +1,69 @@
+"""``python -m hivemind.node TARGET [--number N | --check]``: what hived's programs run.
+
+The hive is the one that HIVEMIND_HIVE names, else the one around the current folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ..errors import HivemindError, NodeLoadError
+from ..settings import Settings, find_hive, load_settings
+from .life import Place
+from .loading import load_target
+from .runner import SUPERVISED, How, place_in, run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run or check one node; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m hivemind.node", description=__doc__)
+    parser.add_argument("target")
+    parser.add_argument("--name", default="", help="what the hive calls it, where the target does not say")
+    parser.add_argument("--number", type=int, default=None, help="run as exactly this copy")
+    parser.add_argument("--verbose", action="store_true", help="log at DEBUG")
+    parser.add_argument("--check", action="store_true", help="import it only; print JSON")
+    chosen = parser.parse_args(arguments)
+    try:
+        settings = load_settings(find_hive(Path.cwd(), None, os.environ))
+    except HivemindError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return check(chosen.target, settings) if chosen.check else start(chosen, settings)
+
+
+def check(target: str, settings: Settings) -> int:
+    """Say whether a node can be loaded, as one line of JSON."""
+    said: dict[str, Any] = {"ok": True, "file": None, "line": None, "reason": ""}
+    try:
+        load_target(target, settings).build().bind()
+    except NodeLoadError as error:
+        said = {"ok": False, "file": error.file and str(error.file), "line": error.line, "reason": error.reason}
+    except Exception as error:
+        said = {"ok": False, "file": None, "line": None, "reason": f"{type(error).__name__}: {error}"}
+    sys.stdout.buffer.write(orjson.dumps(said) + b"\n")
+    return 0 if said["ok"] else 1
+
+
+def start(chosen: argparse.Namespace, settings: Settings) -> int:
+    """Load a node and run it until it stops."""
+    try:
+        loaded = load_target(chosen.target, settings)
+        node = loaded.build()
+        if chosen.name:
+            node.rename(chosen.name)
+    except HivemindError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    place = place_in(settings, node.name) if chosen.number is None else Place(chosen.number, is_fixed=True)
+    return run(node, settings, How(place, chosen.verbose, is_supervised=SUPERVISED in os.environ))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

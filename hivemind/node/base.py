@@ -1,0 +1,239 @@
+"""What a node is, without how a process runs it: declarations, hooks, sending, logging."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging as logging_
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Protocol, TypeVar, overload
+
+from ..bus.bus import Bus
+from ..bus.inbox import InboxLimits
+from ..data.records import Stats
+from ..data.registry import Registry
+from ..errors import DeclarationError, HivemindError
+from ..settings import Settings
+from ..states import NODE, NodeState, advance
+from ..topics import check_name
+from .declarations import ServiceDeclaration, SubscriptionDeclaration, declarations_of
+from .service import AsyncService, BoundService, Service
+from .subscription import Subscription
+
+
+T = TypeVar("T")
+
+
+class Component(Protocol):
+    """Something that lives and dies with a node: a web page, a pool, an actor system."""
+
+    async def start(self, node: BaseNode) -> None:
+        """The node is registered and subscribed; its services do not run yet."""
+
+    async def stop(self, node: BaseNode) -> None:
+        """Services have stopped and inboxes are empty; messages can still be sent."""
+
+
+class BaseNode:
+    """A process with services and subscriptions. Derive from it, declare, and run it.
+
+    Declare with ``@service`` and ``@subscription`` on methods, or override ``services()`` and ``subscriptions()`` and
+    call ``add_service`` and ``add_subscription``. ``name`` is what the hive calls it (default: the class's name in
+    lower case). Hooks, in the order in which they run: ``services``, ``subscriptions``, ``metadata``, ``on_start``,
+    ``on_shutdown``; the last two may be ``async def``.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = check_name(name or type(self).__name__.lower().lstrip("_"))
+        self.state = NodeState.CREATED
+        self.inbox_limits = InboxLimits()
+        self.bound_services: list[BoundService] = []
+        self.bound_subscriptions: list[Subscription] = []
+        self.components: list[Component] = []
+        self.logger = logging_.getLogger(self.name)
+        self._settings: Settings | None = None
+        self._bus: Bus | None = None
+        self._registry: Registry | None = None
+        self._loop_thread = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # -- to override
+
+    def services(self) -> None:
+        """Called once before the node starts: declare services here, with ``add_service``."""
+
+    def subscriptions(self) -> None:
+        """Called once before the node starts, after ``services``: declare subscriptions, with ``add_subscription``."""
+
+    def metadata(self) -> Mapping[str, str]:
+        """What the registry shows beside the node: called when it registers."""
+        return {}
+
+    def on_start(self) -> Awaitable[None] | None:
+        """Called when the node is registered and before the first message; an exception ends the node."""
+        return None
+
+    def on_shutdown(self) -> Awaitable[None] | None:
+        """Called when services have stopped and inboxes are empty; messages can still be sent."""
+        return None
+
+    # -- declaring
+
+    @overload
+    def add_service(
+        self, name: str, function: Callable[..., Coroutine[Any, Any, Any]], *, every: float | None = None
+    ) -> AsyncService: ...
+
+    @overload
+    def add_service(self, name: str, function: Callable[..., Any], *, every: float | None = None) -> Service: ...
+
+    def add_service(self, name: str, function: Callable[..., Any], *, every: float | None = None) -> Any:
+        """Declare that ``function`` is a service that sends on the topic ``name``; see ``@service``."""
+        self._check_declaring(f"service {name!r}")
+        bound = BoundService(self, ServiceDeclaration(name, every), function)
+        self.bound_services.append(bound)
+        return bound
+
+    def add_subscription(
+        self, name: str, function: Callable[..., Any], *, workers: int = 1, raw: bool = False
+    ) -> Subscription:
+        """Declare that ``function`` handles what matches the pattern ``name``; see ``@subscription``."""
+        self._check_declaring(f"subscription {name!r}")
+        bound = Subscription(self, SubscriptionDeclaration(name, workers, raw), function)
+        self.bound_subscriptions.append(bound)
+        return bound
+
+    def attach(self, component: Component) -> None:
+        """Let ``component`` live and die with this node."""
+        self._check_declaring(repr(component))
+        self.components.append(component)
+
+    def _check_declaring(self, what: str) -> None:
+        if self.state is not NodeState.CREATED:
+            raise DeclarationError(f"{self.name}: {what} comes too late: the node is {self.state} already")
+
+    def bind(self) -> None:
+        """Turn what was declared into services and subscriptions. Called once, by whoever runs the node."""
+        self.services()
+        self.subscriptions()
+        for function, declaration in self._declared():
+            if isinstance(declaration, ServiceDeclaration):
+                self.bound_services.append(BoundService(self, declaration, function))
+            else:
+                self.bound_subscriptions.append(Subscription(self, declaration, function))
+
+    def _declared(self) -> list[tuple[Callable[..., Any], ServiceDeclaration | SubscriptionDeclaration]]:
+        names: dict[str, None] = {}
+        for kind in reversed(type(self).__mro__):
+            names.update(dict.fromkeys(vars(kind)))
+        return [
+            (getattr(self, name), declaration)
+            for name in names
+            for declaration in declarations_of(inspect.getattr_static(self, name, None))
+        ]
+
+    # -- while it runs
+
+    @property
+    def instance(self) -> str:
+        """Which copy of the node this is, such as ``batsignal.0``."""
+        return self.bus.instance
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the hive it runs in."""
+        return self._there(self._settings)
+
+    @property
+    def bus(self) -> Bus:
+        """Its connection to everybody else."""
+        return self._there(self._bus)
+
+    @property
+    def registry(self) -> Registry:
+        """Who there is in the hive."""
+        return self._there(self._registry)
+
+    def _there(self, value: T | None) -> T:
+        if value is None:
+            raise HivemindError(f"{self.name} is not running: that is there from on_start to on_shutdown")
+        return value
+
+    @property
+    def is_on_loop(self) -> bool:
+        """Whether the caller is on the node's event loop, and not on a thread."""
+        return threading.get_ident() == self._loop_thread
+
+    def send(self, topic: str, payload: Any, *, headers: Mapping[str, str] | None = None) -> None:
+        """Hand a message over, from anywhere: handler, hook or thread.
+
+        It waits only on a thread and only while the outbox is full. Raises PayloadError, InvalidName, and OutboxFull
+        on the loop: await ``drain()`` between many sends.
+        """
+        self.bus.send(topic, payload, headers)
+
+    def drain(self) -> Any:
+        """Wait until the outbox has room. On the loop it is awaited and gives the loop a turn; on threads called."""
+        return self.bridge(self.bus.drain())
+
+    def flush(self, timeout: float = 10.0) -> Any:
+        """Return when Redis has confirmed all that was sent before. On the loop it is awaited, on threads called.
+
+        Raises Refused when Redis would not take some of it, Unconfirmed after ``timeout`` seconds.
+        """
+        return self.bridge(self.bus.flush(timeout))
+
+    def bridge(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Return ``coroutine`` to be awaited on the loop; on a thread run it there and return its result."""
+        if self.is_on_loop:
+            return coroutine
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def connected(self, bus: Bus, registry: Registry, settings: Settings) -> None:
+        """Give the node what it runs on. Called by whoever runs it, on the loop."""
+        self._bus, self._registry, self._settings = bus, registry, settings
+        self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
+
+    def rename(self, name: str) -> None:
+        """Give it the name by which the hive knows it; only before it runs."""
+        self._check_declaring(f"the name {name!r}")
+        self.name = check_name(name)
+        self.logger = logging_.getLogger(name)
+
+    def enter(self, state: NodeState) -> None:
+        """Go to another state. Called by whoever runs the node."""
+        self.state = advance(NODE, self.state, state)
+
+    def stats(self) -> Stats:
+        """What the registry says of it at this moment."""
+        return Stats(
+            state=self.state.value,
+            services=tuple(service.record() for service in self.bound_services),
+            subscriptions=tuple(subscription.record() for subscription in self.bound_subscriptions),
+            outbox=self._bus.outbox.waiting if self._bus else 0,
+            gaps=self._bus.live.link.gaps if self._bus else 0,
+        )
+
+    # -- logging
+
+    def log_debug(self, text: str) -> None:
+        """Write to the node's log."""
+        self.logger.debug("%s", text)
+
+    def log_info(self, text: str) -> None:
+        """Write to the node's log."""
+        self.logger.info("%s", text)
+
+    def log_warning(self, text: str) -> None:
+        """Write to the node's log."""
+        self.logger.warning("%s", text)
+
+    def log_error(self, text: str) -> None:
+        """Write to the node's log."""
+        self.logger.error("%s", text)
+
+    def log_critical(self, text: str) -> None:
+        """Write to the node's log."""
+        self.logger.critical("%s", text)

@@ -1,0 +1,246 @@
+"""The life of one node on the bus, from looking for Redis to saying goodbye."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import platform
+import socket
+import sys
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass
+
+from ..bus.bus import Bus
+from ..data.heartbeat import Heart
+from ..data.records import About
+from ..data.registry import Registry
+from ..errors import Fenced, InstanceHeld, RedisDenied, RedisError, RedisUnavailable, SendError
+from ..identity import ProcessIdentity
+from ..settings import Settings
+from ..states import NodeState
+from .base import BaseNode, Component
+from .burst import Burst
+from .subscription import Subscription
+
+TRY_AGAIN = 0.25  #: seconds between two tries while Redis is away or the number is held
+GOODBYE = 1.5  #: seconds of STOP_TIMEOUT that are kept for flushing and deregistering
+DEBUGGED_LEASE = 3600.0  #: seconds that a node under a debugger may stand still
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which copy of its node a process is to be: exactly ``number``, or the lowest free one from it on."""
+
+    number: int = 0
+    is_fixed: bool = False
+
+
+class Life:
+    """Runs a bound node: ``start``, then ``stop`` when ``ended`` is set or whenever one wants.
+
+    ``ended`` is set when the node has to stop by itself: because a newer incarnation exists, or its start failed.
+    """
+
+    def __init__(self, node: BaseNode, settings: Settings, bus: Bus, place: Place, version: str) -> None:
+        self.node, self.settings, self.bus, self.place = node, settings, bus, place
+        self.registry = Registry(bus.commands, bus.functions, bus.names)
+        self.ended = asyncio.Event()
+        self.about = about(node, settings, version)
+        self.heart = Heart(bus, self.registry, self.about, node.stats, self._fenced)
+        self._started: list[Component] = []
+        self._registered = False
+        self._patience = Burst(60.0)
+
+    # -- start
+
+    async def start(self) -> None:
+        """Find Redis, register, subscribe, start components and services. It waits for Redis as long as it takes.
+
+        Raises whatever ``on_start`` or a component raises.
+        """
+        node = self.node
+        node.connected(self.bus, self.registry, self.settings)
+        node.enter(NodeState.STARTING)
+        self.bus.start()
+        self.bus.live.on_gap = self._on_gap
+        instance, incarnation = await self._register()
+        self.bus.identify(instance, incarnation)
+        self._registered = True
+        node.logger = node.logger.manager.getLogger(instance)
+        self.heart.start(self.settings.constants.HEARTBEAT)
+        await _maybe(node.on_start())
+        for subscription in node.bound_subscriptions:
+            subscription.start()
+        await asyncio.gather(*(self._subscribe(one) for one in node.bound_subscriptions))
+        for component in node.components:
+            await component.start(node)
+            self._started.append(component)
+        for service in node.bound_services:
+            service.start()
+        node.enter(NodeState.RUNNING)
+        self.heart.beat_now()
+        self._notify("joined")
+        node.logger.info("running: %s", self._in_words())
+
+    async def _register(self) -> tuple[str, int]:
+        number = self.place.number
+        while True:
+            instance = f"{self.node.name}.{number}"
+            try:
+                incarnation = await self.registry.register(instance, self.about, self.node.stats())
+            except InstanceHeld as held:
+                if not self.place.is_fixed:
+                    number += 1
+                    continue
+                self.node.enter(NodeState.STANDBY)
+                self._explain(f"standing by: {held}")
+                await asyncio.sleep(TRY_AGAIN * 4)
+            except RedisError as error:
+                self._explain(f"waiting for Redis: {error}")
+                await asyncio.sleep(TRY_AGAIN * (20 if isinstance(error, RedisDenied) else 1))
+            else:
+                self.node.enter(NodeState.STARTING)
+                return instance, incarnation
+
+    async def _subscribe(self, subscription: Subscription) -> None:
+        while True:
+            try:
+                return await self.bus.subscribe(subscription.live)
+            except RedisDenied:
+                return  # told by the bus, which goes on asking
+            except RedisUnavailable:
+                await asyncio.sleep(TRY_AGAIN)
+
+    def _explain(self, text: str) -> None:
+        if self._patience.first() is not None:
+            self.node.logger.warning("%s", text)
+
+    def _in_words(self) -> str:
+        services = ", ".join(service.name for service in self.node.bound_services)
+        patterns = ", ".join(subscription.name for subscription in self.node.bound_subscriptions)
+        parts = [f"sends {services}" if services else "", f"receives {patterns}" if patterns else ""]
+        return "; ".join(filter(None, parts)) or "no services, no subscriptions"
+
+    def _notify(self, event: str) -> None:
+        topics = [service.name for service in self.node.bound_services]
+        notice = {"event": event, "instance": self.bus.instance, "incarnation": self.bus.incarnation, "topics": topics}
+        self.bus.notify("node", notice)
+
+    def _on_gap(self, reason: str) -> None:
+        self.node.logger.warning("live messages may pass by until Redis is back: %s", reason)
+
+    def _fenced(self, fenced: Fenced) -> None:
+        self.node.logger.error("%s; this left-over stops", fenced)
+        self.node.enter(NodeState.FENCED)
+        self.ended.set()
+
+    # -- stop
+
+    async def stop(self, timeout: float) -> None:
+        """End politely within ``timeout`` seconds: stop services; handle what was received; stop components; call
+        ``on_shutdown``; flush the outbox; deregister; close. What does not end in time is given up and named.
+        """
+        deadline = time.monotonic() + timeout
+        is_fenced = self.node.state is NodeState.FENCED
+        if not is_fenced:
+            self.node.enter(NodeState.STOPPING if self._registered or self.bus.incarnation else self._unstarted())
+            self.heart.beat_now()
+        await self._stop_services(deadline - GOODBYE)
+        await self._empty_inboxes(deadline - GOODBYE)
+        await self._stop_components(deadline - GOODBYE)
+        if not is_fenced and self._registered:
+            await self._say_goodbye(deadline)
+        await self.heart.stop()
+        await self.bus.aclose()
+        self.node.enter(NodeState.STOPPED)
+
+    def _unstarted(self) -> NodeState:
+        return NodeState.STOPPED if self.node.state is NodeState.CREATED else NodeState.STOPPING
+
+    async def _stop_services(self, deadline: float) -> None:
+        services = self.node.bound_services
+        for service in services:
+            service.ask_to_stop()
+        hangs = await asyncio.gather(*(service.stopped(_left(deadline)) for service in services))
+        for service, where in zip(services, hangs, strict=True):
+            if where:
+                self.node.logger.error("service %s did not stop and is abandoned; it is in\n%s", service.name, where)
+
+    async def _empty_inboxes(self, deadline: float) -> None:
+        subscriptions = self.node.bound_subscriptions
+        for subscription in subscriptions:
+            self.bus.live.remove(subscription.live)
+        hangs = await asyncio.gather(*(one.stopped(_left(deadline)) for one in subscriptions))
+        for subscription, where in zip(subscriptions, hangs, strict=True):
+            if where:
+                self.node.logger.error(
+                    "%s did not finish: %d message(s) of %s are abandoned; it is in\n%s",
+                    subscription.handler.name,
+                    subscription.abandoned,
+                    subscription.name,
+                    where,
+                )
+
+    async def _stop_components(self, deadline: float) -> None:
+        for component in reversed(self._started):
+            await self._bounded(f"component {type(component).__name__}", component.stop(self.node), deadline)
+        if self._registered:
+            await self._bounded("on_shutdown", _maybe(self.node.on_shutdown()), deadline)
+
+    async def _bounded(self, what: str, awaitable: Awaitable[None], deadline: float) -> None:
+        try:
+            async with asyncio.timeout(_left(deadline)):
+                await awaitable
+        except TimeoutError:
+            self.node.logger.error("%s did not end in time and is abandoned", what)
+        except Exception:
+            self.node.logger.exception("%s failed", what)
+
+    async def _say_goodbye(self, deadline: float) -> None:
+        try:
+            await self.bus.flush(_left(deadline - 0.5))
+        except SendError as error:
+            self.node.logger.error("not everything that was sent has arrived: %s", error)
+        await self.heart.stop()
+        try:
+            async with asyncio.timeout(_left(deadline)):
+                await self.registry.deregister(self.bus.instance, self.bus.incarnation)
+                self._notify("left")
+                await asyncio.sleep(0)
+        except (RedisError, TimeoutError) as error:
+            self.node.logger.warning("could not deregister, the lease will end by itself: %s", error)
+
+
+def about(node: BaseNode, settings: Settings, version: str) -> About:
+    """What the registry is told of this process."""
+    is_debugged = is_under_debugger()
+    return About(
+        node=node.name,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        started=time.time(),
+        lease=DEBUGGED_LEASE if is_debugged else settings.constants.LEASE,
+        process=ProcessIdentity.current(),
+        watched=not is_debugged,
+        version=version,
+        python=platform.python_version(),
+        metadata={str(key): str(value) for key, value in node.metadata().items()},
+    )
+
+
+def is_under_debugger() -> bool:
+    """Whether somebody may stop this process to look at it: then it must not be taken for hung."""
+    trace = sys.gettrace()
+    tracer = getattr(trace, "__module__", "") or type(trace).__module__
+    return not {"debugpy", "pydevd"}.isdisjoint(sys.modules) or (trace is not None and "coverage" not in tracer)
+
+
+def _left(deadline: float) -> float:
+    return max(0.1, deadline - time.monotonic())
+
+
+async def _maybe(result: Awaitable[None] | None) -> None:
+    if inspect.isawaitable(result):
+        await result

@@ -1,0 +1,199 @@
+"""From what a user names to a node: a hive's node, ``package.module``, ``file.py``, each with ``:Class`` or without."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..errors import InvalidName, NodeLoadError
+from ..settings import Settings
+from ..topics import check_name
+from .base import BaseNode
+from .declarations import ServiceDeclaration, declarations_of
+from .node import Node
+
+NODES = "nodes"  #: the folder of a hive in which its nodes are, and the package that they are imported from
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedNode:
+    """A node that can be built: its name, and the class or the functions that it is made of."""
+
+    name: str
+    build: Callable[[], BaseNode]
+
+
+class ModuleNode(Node):
+    """A node made of the decorated plain functions of one module."""
+
+    functions: tuple[Callable[..., Any], ...] = ()
+
+    def services(self) -> None:
+        """Declare what is decorated with ``@service``."""
+        for function in self.functions:
+            for declaration in declarations_of(function):
+                if isinstance(declaration, ServiceDeclaration):
+                    self.add_service(declaration.topic, function, every=declaration.every)
+
+    def subscriptions(self) -> None:
+        """Declare what is decorated with ``@subscription``."""
+        for function in self.functions:
+            for declaration in declarations_of(function):
+                if not isinstance(declaration, ServiceDeclaration):
+                    self.add_subscription(
+                        declaration.pattern, function, workers=declaration.workers, raw=declaration.raw
+                    )
+
+
+def load_target(target: str, settings: Settings) -> LoadedNode:
+    """Import what ``target`` names. Raises NodeLoadError, with file and line where the fault has one."""
+    if settings.hive is not None:
+        _make_importable(settings.hive)
+    source, _, class_name = target.partition(":")
+    hive_node = _in_hive(source, settings)
+    if hive_node is not None and not class_name:
+        if isinstance(hive_node, str):
+            loaded = load_target(hive_node, settings)
+            return LoadedNode(source, lambda: _named(loaded.build(), source))
+        return _node_in(_import(target, hive_node), target, source, "")
+    if source.endswith(".py") or "/" in source:
+        return _node_in(_import_file(target, Path(source)), target, "", class_name)
+    if settings.hive is None and "" not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    return _node_in(_import(target, _Module(source)), target, "", class_name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Module:
+    name: str
+
+
+def _in_hive(name: str, settings: Settings) -> _Module | str | None:
+    """The module of a hive's node, or the target that NODES gives for it."""
+    if settings.hive is None:
+        return None
+    tuning = settings.constants.NODES.get(name)
+    if tuning is not None and tuning.target:
+        return tuning.target
+    folder = settings.hive / NODES
+    if (folder / name / f"{name}.py").is_file():
+        return _Module(f"{NODES}.{name}.{name}")
+    return _Module(f"{NODES}.{name}") if (folder / f"{name}.py").is_file() else None
+
+
+def _make_importable(hive: Path) -> None:
+    """Let a node import what is in its hive, without running ``nodes/__init__.py``: that imports all the others."""
+    if str(hive) not in sys.path:
+        sys.path.insert(0, str(hive))
+    if NODES not in sys.modules:
+        package = ModuleType(NODES)
+        package.__path__ = [str(hive / NODES)]
+        sys.modules[NODES] = package
+
+
+def _import(target: str, module: _Module) -> ModuleType:
+    try:
+        return importlib.import_module(module.name)
+    except ModuleNotFoundError as error:
+        if error.name and (module.name == error.name or module.name.startswith(f"{error.name}.")):
+            raise NodeLoadError(target, f"there is no node, module or file called {module.name!r}") from error
+        raise _fault(target, error) from error
+    except (Exception, SystemExit) as error:
+        raise _fault(target, error) from error
+
+
+def _import_file(target: str, path: Path) -> ModuleType:
+    path = path.resolve()
+    if not path.is_file():
+        raise NodeLoadError(target, f"there is no file {path}")
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    name = path.stem if path.stem.isidentifier() and path.stem not in sys.modules else f"_hivemind_{abs(hash(path))}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise NodeLoadError(target, "is no Python file", path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise _fault(target, error) from error
+    return module
+
+
+def _fault(target: str, error: BaseException) -> NodeLoadError:
+    """What went wrong while importing, and the line of the user's that is to blame."""
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError):
+        return NodeLoadError(target, f"SyntaxError: {error.msg}", error.filename, error.lineno)
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [one for one in frames if "importlib" not in one.filename and one.filename != __file__]
+    last = theirs[-1] if theirs else None
+    return NodeLoadError(target, reason, last.filename if last else None, last.lineno if last else None)
+
+
+def _node_in(module: ModuleType, target: str, name: str, class_name: str) -> LoadedNode:
+    file = getattr(module, "__file__", None)
+    if class_name:
+        kind = getattr(module, class_name, None)
+        if not (inspect.isclass(kind) and issubclass(kind, BaseNode)):
+            raise NodeLoadError(target, f"has no node class {class_name!r}; {_offer(module)}", file)
+        return LoadedNode(name or _checked(target, kind.__name__.lower(), file), _builder(kind, name))
+    classes, functions = _classes(module), _functions(module)
+    if len(classes) > 1 or (classes and functions):
+        found = ", ".join([*(kind.__name__ for kind in classes), *(function.__name__ for function in functions)])
+        raise NodeLoadError(
+            target, f"one module is one node, but here are several: {found}; name one: {target}:Class", file
+        )
+    if classes:
+        return LoadedNode(name or _checked(target, classes[0].__name__.lower(), file), _builder(classes[0], name))
+    if not functions:
+        raise NodeLoadError(target, "has neither a Node class nor a function with @service or @subscription", file)
+    chosen = name or _checked(target, module.__name__.rpartition(".")[2], file)
+    kind = type("ModuleNode", (ModuleNode,), {"functions": functions, "__module__": module.__name__})
+    return LoadedNode(chosen, lambda: kind(chosen))
+
+
+def _builder(kind: type[BaseNode], name: str) -> Callable[[], BaseNode]:
+    return lambda: _named(kind(), name) if name else kind()
+
+
+def _named(node: BaseNode, name: str) -> BaseNode:
+    node.rename(name)
+    return node
+
+
+def _checked(target: str, name: str, file: str | None) -> str:
+    try:
+        return check_name(name.lstrip("_"))
+    except InvalidName as error:
+        raise NodeLoadError(target, str(error), file) from error
+
+
+def _classes(module: ModuleType) -> list[type[BaseNode]]:
+    return [
+        kind
+        for kind in vars(module).values()
+        if inspect.isclass(kind) and issubclass(kind, BaseNode) and kind.__module__ == module.__name__
+    ]
+
+
+def _functions(module: ModuleType) -> tuple[Callable[..., Any], ...]:
+    return tuple(
+        value
+        for value in vars(module).values()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and declarations_of(value)
+    )
+
+
+def _offer(module: ModuleType) -> str:
+    names = ", ".join(kind.__name__ for kind in _classes(module))
+    return f"it has {names}" if names else "it has none"

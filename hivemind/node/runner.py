@@ -1,0 +1,154 @@
+"""How a process runs a node: settings, Redis, logging, the event loop, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import importlib
+import logging
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+
+from .. import log
+from ..bus.bus import Bus
+from ..bus.embedded import Embedded
+from ..bus.endpoint import Endpoint
+from ..settings import Settings
+from .base import BaseNode
+from .life import Life, Place
+
+logger = logging.getLogger("hivemind.runner")
+
+SUPERVISED = "HIVEMIND_SUPERVISED"  #: environment variable that hived sets for the nodes it starts
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a node is run: which copy of it, how chatty, and whether by hived."""
+
+    place: Place
+    verbose: bool = False
+    is_supervised: bool = False
+
+
+def run(node: BaseNode, settings: Settings, how: How) -> int:
+    """Run ``node`` until SIGTERM, Ctrl-C or its own end, and return the exit code of the process: 0, or 1 when it
+    could not start. Ctrl-C a second time ends it at once.
+    """
+    stop_logging = _start_logging(node, settings, how)
+    try:
+        node.bind()
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(_serve(node, settings, how))
+    except Exception:
+        logger.exception("%s cannot run", node.name)
+        return 1
+    finally:
+        stop_logging()
+
+
+def place_in(settings: Settings, node: str) -> Place:
+    """The place of a copy started by hand: it comes after those that hived runs."""
+    if settings.hive is None:
+        return Place(0)
+    tuning = settings.constants.NODES.get(node)
+    return Place(tuning.replicas if tuning else 1)
+
+
+def redis_url(settings: Settings) -> str:
+    """Where the hive's Redis is; starts the embedded server when there is none."""
+    return settings.redis_url or embedded(settings).ensure()
+
+
+def embedded(settings: Settings) -> Embedded:
+    """The hive's own server, for when REDIS_URL is empty."""
+    return Embedded(folder=settings.var / "redis", socket=settings.runtime / "redis.sock")
+
+
+def version() -> str:
+    """The installed version of this library."""
+    try:
+        return metadata.version("hivemind-net")
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+async def _serve(node: BaseNode, settings: Settings, how: How) -> int:
+    url = await asyncio.to_thread(redis_url, settings)
+    life = Life(node, settings, Bus(Endpoint.parse(url), settings.name, node.name), how.place, version())
+    asked = asyncio.Event()
+    _on_signals(asked.set)
+    starting = asyncio.create_task(life.start())
+    try:
+        return await _until_asked(starting, asked, life)
+    finally:
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await life.stop(settings.constants.STOP_TIMEOUT)
+
+
+async def _until_asked(starting: asyncio.Task[None], asked: asyncio.Event, life: Life) -> int:
+    waits = [asyncio.ensure_future(asked.wait()), asyncio.ensure_future(life.ended.wait())]
+    try:
+        await asyncio.wait([starting, *waits], return_when="FIRST_COMPLETED")
+        if starting.done() and (error := starting.exception()) is not None:
+            logger.error("%s cannot start", life.node.name, exc_info=error)
+            return 1
+        await asyncio.wait(waits, return_when="FIRST_COMPLETED")
+        return 0
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+def _on_signals(ask: Callable[[], None]) -> None:
+    """Stop politely on the first signal. Python started in a shell's background has SIGINT ignored: not here."""
+    loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        if is_asked:
+            os._exit(130)
+        is_asked.append(True)
+        ask()
+
+    is_asked: list[bool] = []
+    for number in _SIGNALS:
+        try:
+            loop.add_signal_handler(number, asked)
+        except (NotImplementedError, RuntimeError):  # Windows, or not the main thread
+            with suppress(ValueError):
+                signal.signal(number, lambda *_: loop.call_soon_threadsafe(asked))
+
+
+def _start_logging(node: BaseNode, settings: Settings, how: How) -> Callable[[], None]:
+    constants = settings.constants
+    file = None
+    if how.is_supervised:
+        number = how.place.number
+        file = settings.log_file(node.name if number == 0 else f"{node.name}-{number}")
+    stop = log.setup(
+        level="DEBUG" if how.verbose else constants.LOG_LEVEL,
+        file=file,
+        max_bytes=constants.LOG_MAX_BYTE_SIZE,
+        backups=constants.LOG_BACKUP_COUNT,
+        terminal=not how.is_supervised,
+        own_streams=how.is_supervised,
+    )
+    if hasattr(faulthandler, "register"):
+        faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
+    return stop
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """A loop of uvloop where that is installed (it is optional, and does not exist for Windows), else of asyncio."""
+    try:
+        uvloop = importlib.import_module("uvloop")
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop

@@ -1,0 +1,133 @@
+"""How a function of the user's wants to be called: looked at once, when it is bound."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+
+from ..errors import DeclarationError
+
+Function = Callable[..., Any]
+_PLAIN = (str, int, float, bool, list, dict, bytes)  # what needs no validator when the type is exactly this
+_GIVEN = ("message", "node")
+
+
+class InvalidPayload(ValueError):
+    """A payload that does not fit a handler's annotation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A handler and what it asks for."""
+
+    function: Function
+    is_async: bool
+    payload: str | None  # the parameter that takes it
+    wants: frozenset[str]  # of ``message`` and ``node``
+    check: Callable[[Any], Any] | None  # returns the validated payload or raises InvalidPayload
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it wants the payload and nothing else."""
+        return self.payload is not None and not self.wants
+
+    @property
+    def name(self) -> str:
+        """What to call it in logs and tables."""
+        return getattr(self.function, "__qualname__", repr(self.function))
+
+
+def is_async(function: Function) -> bool:
+    """Whether calling it gives something to await."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+
+
+def handler(function: Function) -> Handler:
+    """Look at a handler. Raises DeclarationError when it cannot be called with a payload, a message and a node."""
+    parameters = _parameters(function)
+    others = [one for one in parameters if one.name not in _GIVEN and one.kind in _POSITIONAL]
+    needed = [one.name for one in others[1:] if one.default is one.empty]
+    needed += [
+        one.name
+        for one in parameters
+        if one.kind is one.KEYWORD_ONLY and one.default is one.empty and one.name not in _GIVEN
+    ]
+    if needed:
+        raise DeclarationError(
+            f"{_where(function)}: a handler takes the payload and, if it names them, message and node; "
+            f"not {', '.join(needed)}"
+        )
+    wants = frozenset(one.name for one in parameters if one.name in _GIVEN)
+    if not others and not wants:
+        raise DeclarationError(f"{_where(function)}: a handler has to take the payload")
+    payload = others[0].name if others else None
+    check = _check(function, payload) if payload else None
+    return Handler(function, is_async(function), payload, wants, check)
+
+
+def takes_service(function: Function) -> bool:
+    """Whether a service function wants the service. Raises DeclarationError when it wants more."""
+    parameters = [one for one in _parameters(function) if one.default is one.empty and one.kind in _POSITIONAL]
+    if len(parameters) > 1:
+        names = ", ".join(one.name for one in parameters)
+        raise DeclarationError(f"{_where(function)}: a service function takes nothing or the service, not {names}")
+    return bool(parameters)
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _parameters(function: Function) -> list[inspect.Parameter]:
+    if not callable(function):
+        raise DeclarationError(f"{function!r} is no function")
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except ValueError as error:
+        raise DeclarationError(f"{function!r}: its parameters cannot be read: {error}") from error
+
+
+def _where(function: Function) -> str:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    name = getattr(function, "__qualname__", repr(function))
+    return f"{code.co_filename}:{code.co_firstlineno}: {name}" if code else name
+
+
+def _check(function: Function, parameter: str) -> Callable[[Any], Any] | None:
+    annotation = _annotation(function, parameter)
+    if annotation in (Any, object, inspect.Parameter.empty):
+        return None
+    try:
+        validate = TypeAdapter(annotation).validate_python
+    except PydanticSchemaGenerationError as error:
+        raise DeclarationError(f"{_where(function)}: {parameter}: {error}") from error
+    plain = annotation if annotation in _PLAIN else None
+
+    def check(payload: Any) -> Any:
+        if payload.__class__ is plain:
+            return payload
+        try:
+            return validate(payload)
+        except ValidationError as error:
+            raise InvalidPayload(_in_words(error)) from None
+
+    return check
+
+
+def _annotation(function: Function, parameter: str) -> Any:
+    target = function if inspect.isroutine(function) else type(function).__call__
+    try:
+        return typing.get_type_hints(target, include_extras=True).get(parameter, Any)
+    except NameError as error:
+        raise DeclarationError(f"{_where(function)}: the annotation of {parameter} cannot be read: {error}") from error
+
+
+def _in_words(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"payload{path}: {first['msg']}{more}"

@@ -1,0 +1,201 @@
+"""Subscriptions of a running node: workers that take from an inbox and call the handler."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..bus.inbox import BATCH, Entry, Inbox
+from ..bus.live import LiveSubscription
+from ..data.records import SubscriptionRecord
+from ..message import Malformed, Message, payload_of
+from .burst import Burst
+from .declarations import SubscriptionDeclaration
+from .signature import Function, InvalidPayload, handler
+from .stopping import where_task, where_thread
+
+if TYPE_CHECKING:
+    from .base import BaseNode
+
+SLICE = 0.005  #: seconds after which a worker on the loop gives the loop back, however many messages wait
+
+
+class Subscription:
+    """One live subscription of a node, and its handler.
+
+    ``handled`` counts messages whose handler returned, ``failed`` those whose handler raised, ``invalid`` those that
+    did not fit its annotation. An ``async def`` handler runs on the loop, a ``def`` one on ``workers`` threads.
+    """
+
+    def __init__(self, node: BaseNode, declaration: SubscriptionDeclaration, function: Function) -> None:
+        self.node, self.declaration = node, declaration
+        self.handler = handler(function)
+        self.live = LiveSubscription(declaration.pattern, limits=node.inbox_limits, raw=declaration.raw)
+        self.failed = self.invalid = self.abandoned = 0
+        self._handled = [0] * declaration.workers  # one counter for each worker, so that none needs a lock
+        self.error = ""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._threads: list[threading.Thread] = []
+        self._counting = threading.Lock()
+        self._failures, self._misfits, self._losses = Burst(), Burst(), Burst()
+        self._is_given_up = False
+        self.live.ledger.on_gap = self._on_gap
+
+    @property
+    def name(self) -> str:
+        """The pattern."""
+        return self.declaration.pattern
+
+    @property
+    def handled(self) -> int:
+        """How many messages were handled without an exception."""
+        return sum(self._handled)
+
+    def record(self) -> SubscriptionRecord:
+        """What the registry says of it."""
+        ledger = self.live.ledger
+        return SubscriptionRecord(
+            pattern=self.name,
+            handler=self.handler.name,
+            workers=self.declaration.workers,
+            received=ledger.received,
+            handled=self.handled,
+            failed=self.failed,
+            invalid=self.invalid,
+            dropped=self.live.inbox.dropped,
+            missed=ledger.missed,
+            duplicate=ledger.duplicate,
+            stale=ledger.stale,
+            malformed=self.live.malformed,
+            inbox=len(self.live.inbox),
+            error=self.error,
+        )
+
+    # -- its life
+
+    def start(self) -> None:
+        """Begin to handle what comes. On the loop."""
+        for number in range(self.declaration.workers):
+            name = f"subscription {self.name} worker {number}"
+            if self.handler.is_async:
+                self._tasks.append(asyncio.create_task(self._work(self.live.inbox, number), name=name))
+            else:
+                work = (self.live.inbox, number)
+                thread = threading.Thread(target=self._work_on_thread, args=work, name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    async def stopped(self, timeout: float) -> str:
+        """Handle what is in the closed inbox; after ``timeout`` seconds give up, and return where it hangs."""
+        hangs = ""
+        if self._tasks:
+            _, pending = await asyncio.wait(self._tasks, timeout=timeout)
+            hangs = "\n".join(where_task(task) for task in pending)
+        elif self._threads:
+            deadline = time.monotonic() + timeout
+            for thread in self._threads:
+                await asyncio.to_thread(thread.join, max(0.0, deadline - time.monotonic()))
+            hangs = "\n".join(where_thread(thread) for thread in self._threads if thread.is_alive())
+        if hangs:
+            self._is_given_up = True
+            self.abandoned = self.live.inbox.abandon()
+        for task in self._tasks:
+            task.cancel()
+        return hangs
+
+    # -- workers
+
+    async def _work(self, inbox: Inbox, number: int) -> None:
+        clock = time.perf_counter
+        while await inbox.wait():
+            limit = clock() + SLICE
+            while (entry := inbox.take()) is not None:
+                self._handled[number] += await self._handle(entry)
+                if clock() > limit:
+                    await asyncio.sleep(0)
+                    limit = clock() + SLICE
+
+    async def _handle(self, entry: Entry) -> bool:
+        try:
+            payload = self._payload(entry)
+        except (InvalidPayload, Malformed) as error:
+            self._misfit(entry, error)
+            return False
+        try:
+            if self.handler.is_plain:
+                await self.handler.function(payload)
+            else:
+                await self._call(payload, entry)
+        except Exception as error:
+            self._failed(entry, error)
+            return False
+        return True
+
+    def _work_on_thread(self, inbox: Inbox, number: int) -> None:
+        # Several workers take one message at a time, so that none keeps messages from the others.
+        most = 1 if self.declaration.workers > 1 else BATCH
+        while batch := inbox.take_many(most):
+            for done, entry in enumerate(batch):
+                if self._is_given_up:
+                    self.abandoned += len(batch) - done
+                    return
+                self._handled[number] += self._handle_on_thread(entry)
+
+    def _handle_on_thread(self, entry: Entry) -> bool:
+        try:
+            payload = self._payload(entry)
+        except (InvalidPayload, Malformed) as error:
+            with self._counting:
+                self._misfit(entry, error)
+            return False
+        try:
+            if self.handler.is_plain:
+                self.handler.function(payload)
+            else:
+                self._call(payload, entry)
+        except Exception as error:
+            with self._counting:
+                self._failed(entry, error)
+            return False
+        return True
+
+    def _payload(self, entry: Entry) -> Any:
+        envelope = entry[1]
+        payload = envelope["d"] if "d" in envelope else payload_of(envelope)
+        return self.handler.check(payload) if self.handler.check is not None else payload
+
+    def _call(self, payload: Any, entry: Entry) -> Any:
+        wants = self.handler.wants
+        named: dict[str, Any] = {}
+        if "message" in wants:
+            named["message"] = Message(entry[0], entry[1], payload)
+        if "node" in wants:
+            named["node"] = self.node
+        return self.handler.function(*(() if self.handler.payload is None else (payload,)), **named)
+
+    # -- what went wrong
+
+    def _failed(self, entry: Entry, error: Exception) -> None:
+        self.failed += 1
+        self.error = f"{type(error).__name__}: {error}"
+        if (held := self._failures.first()) is not None:
+            self._say(f"{self.handler.name} failed on a message of {entry[0]}", held, error)
+
+    def _misfit(self, entry: Entry, error: Exception) -> None:
+        self.invalid += 1
+        self.error = str(error)
+        if (held := self._misfits.first()) is not None:
+            sender = entry[1]["n"] or "somebody outside the hive"
+            self._say(f"{entry[0]} from {sender} does not fit {self.handler.name}: {error}", held)
+
+    def _on_gap(self, topic: str, sender: str, first: int, last: int) -> None:
+        if (held := self._losses.first()) is not None:
+            count = last - first + 1
+            self._say(f"missed {count} message(s) of {sender} on {topic}, numbers {first} to {last}", held)
+
+    def _say(self, text: str, held: int, error: Exception | None = None) -> None:
+        more = f" ({held} more like it in the last {self._failures.seconds:g} s or so)" if held else ""
+        log = self.node.logger.error if error else self.node.logger.warning
+        log("%s%s", text, more, exc_info=error)
