@@ -1,0 +1,1 @@
+"""Batman node for gotham."""

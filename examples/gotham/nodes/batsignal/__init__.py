@@ -1,0 +1,1 @@
+"""BatSignal node for gotham."""
