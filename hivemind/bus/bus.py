@@ -17,10 +17,12 @@ from .commands import Commands
 from .endpoint import Endpoint
 from .functions import Functions
 from .inbox import InboxLimits
+from .ledger import MOST_SENDERS
 from .live import Live, LiveSubscription
 from .outbox import Outbox, OutboxOptions
 
 WATCH = 60.0  #: seconds between two looks at which senders have fallen silent
+LONGEST_NAME = 128  #: characters of a sender's name; longer ones are nobody's
 SILENT = 120.0  #: seconds without a beat after which a sender is forgotten
 
 
@@ -49,6 +51,7 @@ class Bus:
         self.commands = Commands(endpoint, f"hm:{instance}:cmd")
         self.functions = Functions(self.commands)
         self._senders: dict[str, float] = {}
+        self._gaps = 0
         self._watch: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -110,7 +113,7 @@ class Bus:
         """Subscribe and return when Redis has confirmed it. Raises RedisDenied when an ACL forbids it."""
         subscription.ledger.on_sender = self.watch_sender
         self.live.add(subscription)
-        await self.live.confirmed()
+        await self.live.confirmed(subscription)
         subscription.ledger.ready = await self.now()
 
     async def now(self) -> float:
@@ -120,7 +123,7 @@ class Bus:
 
     def watch_sender(self, name: str) -> None:
         """Listen to a sender's beats: they say what it sent last, so that a lost tail shows too."""
-        if name and name not in self._senders:
+        if name and name not in self._senders and len(self._senders) < MOST_SENDERS and len(name) <= LONGEST_NAME:
             self._senders[name] = time.monotonic()
             self.live.listen(self.names.beat(name), self._beat)
 
@@ -131,12 +134,17 @@ class Bus:
             last = {topic: number for topic, number in last.items() if isinstance(number, int)}
         except (ValueError, TypeError, KeyError, AttributeError):
             return  # not a beat of ours: anybody may publish there
+        if name not in self._senders:
+            return
         self._senders[name] = time.monotonic()
         for subscription in self.live.subscriptions:
             subscription.tail(name, incarnation, last)
 
     def _forget_silent(self) -> None:
         self._watch = asyncio.get_running_loop().call_later(WATCH, self._forget_silent)
+        if not self.live.link.is_up or self.live.link.gaps != self._gaps:  # then silence says nothing of the senders
+            self._gaps = self.live.link.gaps
+            self._senders = dict.fromkeys(self._senders, time.monotonic())
         limit = time.monotonic() - SILENT
         for name in [name for name, heard in self._senders.items() if heard < limit]:
             del self._senders[name]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from redis import exceptions
 from redis.asyncio import connection as connections
 
 from ..errors import RedisError
@@ -28,6 +29,7 @@ class Commands:
         self._name = name
         self._idle: list[connections.AbstractConnection] = []
         self._room = asyncio.Semaphore(4)
+        self._lives = 0
 
     async def execute(self, *command: Argument) -> Any:
         """Run one command. Raises RedisUnavailable, RedisDenied or RedisRefused."""
@@ -56,7 +58,7 @@ class Commands:
         return True
 
     async def _round_trip(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        connection = self._idle.pop() if self._idle else await self.endpoint.open(self._name)
+        connection, lives = await self._connected(), self._lives
         try:
             async with asyncio.timeout(self.timeout):
                 await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
@@ -66,8 +68,23 @@ class Commands:
             if isinstance(error, Exception):
                 raise translated(error, self.endpoint.redacted) from error
             raise
-        self._idle.append(connection)
+        if lives == self._lives:
+            self._idle.append(connection)
+        else:
+            await connection.disconnect(nowait=True)
         return replies
+
+    async def _connected(self) -> connections.AbstractConnection:
+        """An idle connection that Redis has not closed meanwhile, else a new one."""
+        while self._idle:
+            connection = self._idle.pop()
+            try:
+                if not await connection.can_read():  # nothing can be there to read, but the end
+                    return connection
+            except (OSError, exceptions.RedisError):
+                pass
+            await connection.disconnect(nowait=True)
+        return await self.endpoint.open(self._name)
 
     async def _reply(self, connection: connections.AbstractConnection) -> Any:
         try:
@@ -79,7 +96,8 @@ class Commands:
             raise
 
     async def aclose(self) -> None:
-        """Close all connections; the next command would open one anew."""
+        """Close all connections, those in use as soon as they are not; the next command would open one anew."""
+        self._lives += 1
         while self._idle:
             await self._idle.pop().disconnect(nowait=True)
 

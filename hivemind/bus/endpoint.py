@@ -8,19 +8,22 @@ option that redis-py's own URLs know, such as ``protocol=2`` or ``ssl_ca_certs=/
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from redis import exceptions
 from redis.asyncio import connection as connections
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
+from ..constants import redact
 from ..errors import ConfigurationError, RedisDenied, RedisError, RedisRefused, RedisUnavailable
 from ..topics import check_name
 
@@ -33,56 +36,63 @@ _KEEPALIVE = {
     if hasattr(socket, name)
 }
 _TRANSIENT = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "UNBLOCKED", "BUSY ")
+_NOT_NOW = (  # redis-py takes the code away from the text
+    exceptions.BusyLoadingError,
+    exceptions.ReadOnlyError,
+    exceptions.ClusterDownError,
+    exceptions.TryAgainError,
+)
+_CREDENTIALS = ("username", "password")
 _DENIED = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR invalid password", "ERR AUTH", "DENIED")
-
-
-def hide_password(url: str) -> str:
-    """Return ``url`` with ``***`` where a password is, in the authority or in the query."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "***"
-    netloc = parts.netloc
-    if "@" in netloc:
-        credentials, _, hosts = netloc.rpartition("@")
-        user = credentials.partition(":")[0]
-        netloc = f"{user}:***@{hosts}" if ":" in credentials else f"{credentials}@{hosts}"
-    pairs = [(key, "***" if "password" in key else value) for key, value in parse_qsl(parts.query)]
-    return urlunsplit((parts.scheme, netloc, parts.path, urlencode(pairs, safe="*/"), parts.fragment))
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One Redis, as a URL names it. ``parse`` checks it; ``open`` connects."""
 
-    url: str
+    url: str = field(repr=False)
     hive: str = "default"
 
     @classmethod
     def parse(cls, url: str) -> Endpoint:
         """Read ``url``; raise ConfigurationError that says what of it cannot be (never showing a password)."""
-        parts = urlsplit(url)
-        if parts.scheme not in _SCHEMES:
+        if not url.startswith(tuple(f"{scheme}://" for scheme in _SCHEMES)):
             raise ConfigurationError(
-                f"{hide_password(url)!r} is no Redis URL: it has to begin with redis://, rediss://, unix:// "
-                f"or {SENTINEL}://"
+                f"{redact(url)!r} is no Redis URL: it has to begin with redis://, rediss://, unix:// or {SENTINEL}://"
             )
-        pairs = parse_qsl(parts.query)
+        address, _, query = url.partition("?")
+        pairs = parse_qsl(query)
         hive = dict(pairs).get("hive", "default")
         rest = urlencode([(key, value) for key, value in pairs if key != "hive"], safe="/")
-        endpoint = cls(urlunsplit((*parts[:3], rest, "")), check_name(hive, "hive"))
-        if parts.scheme == SENTINEL and (not parts.path.strip("/") or not endpoint._sentinels()):
-            raise ConfigurationError(f"{hide_password(url)!r}: write {SENTINEL}://host:port,host:port/<service>")
+        endpoint = cls(f"{address}?{rest}" if rest else address, check_name(hive, "hive"))
         try:
-            endpoint._arguments()
-        except ValueError as error:
-            raise ConfigurationError(f"{hide_password(url)!r}: {error}") from error
+            endpoint._check()
+        except (ValueError, TypeError) as error:
+            # The reason may quote a part of the password: urllib takes what follows a raw # or / in it for a port.
+            reason = "write special characters in the password as %.." if "@" in url else str(error)
+            raise ConfigurationError(f"{redact(url)!r} is no Redis URL: {reason}") from None
         return endpoint
+
+    def _check(self) -> None:
+        """Build what ``open`` builds; raise ValueError, TypeError or ConfigurationError if that cannot be."""
+        if self.is_sentinel and (not urlsplit(self.url).path.strip("/") or not self._sentinels()):
+            raise ConfigurationError(f"{self.redacted!r}: write {SENTINEL}://host:port,host:port/<service>")
+        arguments = self._arguments()
+        kind = arguments.pop("connection_class")
+        try:
+            kind(**arguments)
+        except TypeError:
+            known = _options(kind)
+            wrong = [name for name, _ in parse_qsl(urlsplit(self.url).query) if name not in known]
+            raise ConfigurationError(f"{self.redacted!r}: no such option: {', '.join(wrong) or 'unknown'}") from None
 
     @property
     def redacted(self) -> str:
         """The URL without its password: for people and logs."""
-        return hide_password(self.url)
+        return redact(self.url)
+
+    def __str__(self) -> str:
+        return self.redacted
 
     @property
     def is_sentinel(self) -> bool:
@@ -100,13 +110,24 @@ class Endpoint:
             raise translated(error, self.redacted) from error
 
     async def _open(self, name: str) -> connections.AbstractConnection:
-        arguments = self._arguments() | {"client_name": name}
+        arguments = self._arguments()
         if self.is_sentinel:
             arguments["host"], arguments["port"] = await self._primary()
-        kind = arguments.pop("connection_class", connections.Connection)
+        kind = arguments.pop("connection_class")
         connection = cast(connections.AbstractConnection, kind(**arguments))
-        await connection.connect()
+        try:
+            await connection.connect()
+            await self._introduce(connection, name)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
         return connection
+
+    async def _introduce(self, connection: connections.AbstractConnection, name: str) -> None:
+        """Say our name for CLIENT LIST: an ACL may forbid it, then we stay nameless."""
+        await connection.send_command("CLIENT", "SETNAME", name, check_health=False)
+        with contextlib.suppress(exceptions.ResponseError):
+            await connection.read_response()
 
     def _arguments(self) -> dict[str, Any]:
         """Arguments of redis-py's Connection: no retries (they double writes), nothing sent that is not asked for."""
@@ -114,7 +135,8 @@ class Endpoint:
         if self.is_sentinel:
             parts = urlsplit(url)
             user = parts.netloc.rpartition("@")[0]
-            url = urlunsplit(("redis", f"{user}@sentinel" if user else "sentinel", "", parts.query, ""))
+            query = urlencode([pair for pair in parse_qsl(parts.query) if not pair[0].startswith("sentinel_")])
+            url = urlunsplit(("redis", f"{user}@sentinel" if user else "sentinel", "", query, ""))
         arguments = dict(connections.parse_url(url))
         kind = arguments.setdefault("connection_class", connections.Connection)
         if issubclass(cast(type, kind), connections.Connection):
@@ -140,11 +162,24 @@ class Endpoint:
         return found
 
     async def _primary(self) -> tuple[str, int]:
-        """Ask the Sentinels, at every connect anew: a cached address loses what a demoted primary takes."""
-        sentinel = Sentinel(
-            self._sentinels(),
-            sentinel_kwargs={"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry": Retry(NoBackoff(), 0)},
-        )
+        """Ask the Sentinels, at every connect anew: a cached address loses what a demoted primary takes.
+
+        They get ``sentinel_username`` and ``sentinel_password`` from the URL's options, else nothing, and if that is
+        refused what Redis itself gets.
+        """
+        options = dict(parse_qsl(urlsplit(self.url).query))
+        own = {name: options[f"sentinel_{name}"] for name in _CREDENTIALS if f"sentinel_{name}" in options}
+        try:
+            return await self._ask_sentinels(own)
+        except MasterNotFoundError as error:
+            same = {name: value for name, value in self._arguments().items() if name in _CREDENTIALS}
+            if own or not same or "uthentication" not in str(error):
+                raise
+            return await self._ask_sentinels(same)
+
+    async def _ask_sentinels(self, credentials: dict[str, Any]) -> tuple[str, int]:
+        limits = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry": Retry(NoBackoff(), 0)}
+        sentinel = Sentinel(self._sentinels(), sentinel_kwargs={**limits, **credentials})
         try:
             host, port = await sentinel.discover_master(urlsplit(self.url).path.strip("/"))
             return str(host), int(port)
@@ -153,20 +188,36 @@ class Endpoint:
                 await client.aclose()
 
 
+def _options(kind: type[Any]) -> set[str]:
+    """The names of all arguments that a connection class of redis-py takes."""
+    makers = [vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base)]
+    return {name for make in makers for name in signature(make).parameters}
+
+
 def translated(error: BaseException, where: str) -> RedisError:
     """The error of ours that says what a foreign one means. ``where`` is a URL without password."""
     if isinstance(error, RedisError):
         return error
+    if isinstance(error.__cause__, exceptions.AuthenticationError | exceptions.NoPermissionError):
+        error = error.__cause__  # over a unix socket redis-py wraps it
     text = str(error) or type(error).__name__
     if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError) or text.startswith(_DENIED):
-        return RedisDenied(f"{where}: {text}; check user and password in REDIS_URL")
-    if isinstance(error, exceptions.ResponseError) and not text.startswith(_TRANSIENT):
+        hint = "" if isinstance(error, exceptions.NoPermissionError) else "; check user and password in REDIS_URL"
+        return RedisDenied(f"{where}: {text.rstrip('.')}{hint}")
+    if isinstance(error, _NOT_NOW) or text.startswith(_TRANSIENT):
+        return RedisUnavailable(f"{where}: {text}")
+    if isinstance(error, exceptions.ResponseError):
         return RedisRefused(text)
-    if isinstance(error, ssl.SSLError):
+    if isinstance(error, ssl.SSLError) or isinstance(error.__context__, ssl.SSLError):
         return RedisUnavailable(f"{where}: TLS failed: {text}")
     if isinstance(error, OSError | asyncio.TimeoutError | exceptions.RedisError):
         return RedisUnavailable(f"{where}: {text}")
     return RedisUnavailable(f"{where}: {type(error).__name__}: {text}")
+
+
+def is_unauthenticated(error: RedisError) -> bool:
+    """Whether Redis says that this connection has to authenticate (anew): a new one may."""
+    return isinstance(error, RedisDenied) and "NOAUTH" in str(error)
 
 
 def reply_error(reply: object) -> RedisError:

@@ -1,11 +1,12 @@
 """Functions that run inside Redis, so that what must happen together does.
 
-They form one library, ``hm_1``, that whoever misses it loads. A server that knows no functions (fakeredis) gets the
+They form one library that whoever misses it loads. A server that knows no functions (fakeredis) gets the
 same Lua by EVAL. The bodies are the files in ``lua/``; each sees ``keys`` and ``args``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from importlib.resources import files
@@ -16,9 +17,7 @@ from .commands import Argument, Commands
 
 log = logging.getLogger("hivemind.functions")
 
-LIBRARY = "hm_1"
 NAMES = ("register", "renew", "report", "deregister", "forget")
-_WHEN_FULL = frozenset({"renew", "deregister", "forget"})  # these also run when Redis is out of memory
 
 
 def body(name: str) -> str:
@@ -26,16 +25,19 @@ def body(name: str) -> str:
     return (files("hivemind.bus") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
 
 
+#: The name of the library. It changes with every function, so that two versions of Hivemind can share a Redis.
+LIBRARY = f"hm_{hashlib.sha256(''.join(map(body, NAMES)).encode()).hexdigest()[:8]}"
+
+
 def library() -> str:
     """The text for FUNCTION LOAD."""
-    parts = [f"#!lua name={LIBRARY}"]
-    for name in NAMES:
-        flags = "{'allow-oom'}" if name in _WHEN_FULL else "{}"
-        parts.append(
-            f"redis.register_function{{function_name='{LIBRARY}_{name}', flags={flags}, "
-            f"callback=function(keys, args)\n{body(name)}\nend}}"
-        )
-    return "\n".join(parts)
+    # allow-oom: what the registry writes is small, and an outage must not look like death
+    functions = [
+        f"redis.register_function{{function_name='{LIBRARY}_{name}', flags={{'allow-oom'}}, "
+        f"callback=function(keys, args)\n{body(name)}\nend}}"
+        for name in NAMES
+    ]
+    return "\n".join((f"#!lua name={LIBRARY}", *functions))
 
 
 class Functions:
@@ -47,13 +49,14 @@ class Functions:
 
     async def call(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Run function ``name``. Raises what ``Commands.execute`` raises."""
-        if not self._by_eval:
+        for is_last in (False, True):
+            if self._by_eval:
+                break
             try:
                 return await self._commands.execute("FCALL", f"{LIBRARY}_{name}", len(keys), *keys, *arguments)
             except RedisRefused as error:
-                if not await self._load(error):
+                if is_last or not await self._load(error):
                     raise
-            return await self.call(name, keys, arguments)
         text = "local keys, args = KEYS, ARGV\n" + body(name)
         return await self._commands.execute("EVAL", text, len(keys), *keys, *arguments)
 

@@ -75,7 +75,9 @@ class Inbox:
             self._wake_tasks()
         elif self._waiting:
             with self._ready:
-                self._ready.notify()
+                if self._waiting:
+                    self._waiting -= 1  # by us, not by the thread, which may take long to wake
+                    self._ready.notify()
 
     def _drop(self) -> None:
         try:
@@ -99,7 +101,12 @@ class Inbox:
                 return False
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
-            await waiter
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if self._entries:  # we may have been woken for an entry that another has to take now
+                    self._wake_tasks()
+                raise
         return True
 
     def take(self) -> Entry | None:
@@ -113,10 +120,9 @@ class Inbox:
     def take_many(self, most: int = BATCH) -> list[Entry]:
         """Wait for entries and take up to ``most``; an empty list means that there will be none. For threads."""
         with self._ready:
-            self._waiting += 1
             while not self._entries and not self._closed:
+                self._waiting += 1
                 self._ready.wait()
-            self._waiting -= 1
             taken: list[Entry] = []
             while len(taken) < most:
                 try:
@@ -133,10 +139,13 @@ class Inbox:
         while self._waiters:
             self._wake_tasks()
         with self._ready:
+            self._waiting = 0
             self._ready.notify_all()
 
     def abandon(self) -> int:
         """Throw away what is left and say how much it was."""
-        left = len(self._entries)
-        self._entries.clear()
+        with self._ready:
+            left = len(self._entries)
+            self._entries.clear()
+            self._bytes_in = self._bytes_out
         return left

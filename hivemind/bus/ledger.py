@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from ..message import Envelope
 
+MOST_SENDERS = 20_000  #: senders that one ledger remembers: names are free, and may be invented
 OnGap = Callable[[str, str, int, int], None]
 
 
@@ -79,13 +80,17 @@ class Ledger:
             sender.expected[topic] = max(expected, sequence + 1)
 
     def forget(self, name: str) -> None:
-        """Drop what is known of a sender that has gone for good."""
-        self._senders.pop(name, None)
+        """Drop what is known of a sender that seems to have gone; if it has not, counting begins anew with it."""
+        sender = self._senders.pop(name, None)
+        if sender is not None and sender.incarnation > self.ready:
+            self.ready = sender.incarnation
 
     def _life(self, name: str, incarnation: int) -> _Sender | None:
         """The sender in this life; None when a newer life of it is known."""
         sender = self._senders.get(name)
         if sender is None:
+            if len(self._senders) >= MOST_SENDERS:
+                self.forget(next(iter(self._senders)))
             sender = self._senders[name] = _Sender(incarnation, incarnation > self.ready)
             if self.on_sender is not None:
                 self.on_sender(name)

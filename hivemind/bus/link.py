@@ -15,15 +15,18 @@ from typing import Any, Protocol, cast
 import hiredis
 
 from ..backoff import Backoff
-from ..errors import RedisDenied, RedisError
+from ..errors import RedisDenied, RedisError, RedisUnavailable
 from ..states import LINK, LinkState, advance
 from .endpoint import CONNECT_TIMEOUT, Endpoint
 
 log = logging.getLogger("hivemind.link")
 
-BACKOFF_CAP = 0.4  #: seconds between two tries at the most
+BACKOFF_CAP = 0.25  #: seconds between two tries at the most
+STEADY = 1.0  #: seconds that a connection has to last for the next back-off to begin anew
 DENIED_DELAY = 5.0  #: seconds between two tries while Redis refuses our credentials
-SILENCE = 3.5  #: seconds without one byte, though asked for, after which a link is dead
+TICK = 0.5  #: seconds between two looks at a connection
+QUIET = 2  #: ticks without one byte after which the link asks for a sign of life
+SILENT = QUIET + 7  #: ticks without one byte after which a link is dead
 WRITE_BUFFER = 1024 * 1024  #: bytes that may wait in a transport before the owner is told to pause
 PING = b"*1\r\n$4\r\nPING\r\n"
 
@@ -42,6 +45,9 @@ class Owner(Protocol):
     async def link_up(self) -> None:
         """A connection is made: greet. An exception here counts as a lost connection."""
 
+    def link_ready(self) -> None:
+        """The greeting is over: the link is up."""
+
     def link_lost(self, reason: str) -> None:
         """The connection that was up, or coming up, is gone; a new one is being made."""
 
@@ -55,13 +61,14 @@ class Owner(Protocol):
 class Link:
     """One connection to ``endpoint`` that is made again whenever it is lost, until ``aclose()``.
 
-    ``gaps`` counts how often a connection that was up got lost.
+    ``gaps`` counts how often a connection that was up got lost; ``is_first`` is True until anything failed.
     """
 
     def __init__(self, endpoint: Endpoint, name: str, owner: Owner, *, backoff: Backoff | None = None) -> None:
         self.endpoint, self.name = endpoint, name
         self.state = LinkState.CONNECTING
         self.gaps = 0
+        self.is_first = True
         self.last_heard = 0.0
         self.last_error = ""
         self.is_writable = False
@@ -141,6 +148,9 @@ class Link:
                 await self._live_once()
             except RedisError as error:
                 self._failed(error)
+            except Exception as error:
+                log.exception("%s: a fault of ours; trying again", self.name)
+                self._failed(RedisUnavailable(f"{type(error).__name__}: {error}"))
             delay = self._backoff.next()
             await asyncio.sleep(DENIED_DELAY if self.state is LinkState.DENIED else delay)
 
@@ -158,6 +168,7 @@ class Link:
         finally:
             self._transport, self.is_writable = None, False
             transport.abort()
+            await connection.disconnect(nowait=True)
         if self.is_up:
             self.gaps += 1
             self._enter(LinkState.CONNECTING)
@@ -165,40 +176,50 @@ class Link:
         self._owner.link_lost(reason)
 
     async def _greet_and_stay(self, gone: asyncio.Future[str]) -> str:
-        greeting = asyncio.ensure_future(self._owner.link_up())
+        greeting = asyncio.create_task(self._owner.link_up(), name=f"greeting {self.name}")
         try:
-            done, _ = await asyncio.wait((greeting, gone), timeout=CONNECT_TIMEOUT, return_when="FIRST_COMPLETED")
-            if gone in done:
-                return gone.result()
-            if not done:
-                return f"no answer to the greeting within {CONNECT_TIMEOUT:g} s"
-            error = greeting.exception()
-            if error is not None:
-                self._denied(error)
-                return str(error)
+            await asyncio.wait((greeting, gone), timeout=CONNECT_TIMEOUT, return_when="FIRST_COMPLETED")
+            is_greeted = greeting.done()
         finally:
             greeting.cancel()
+            (error,) = await asyncio.gather(greeting, return_exceptions=True)
+        if gone.done():
+            return gone.result()
+        if not is_greeted:
+            return f"no answer to the greeting within {CONNECT_TIMEOUT:g} s"
+        if error is not None:
+            self._denied(error)
+            return str(error)
         self._is_up()
-        return await self._stay(gone)
+        began = time.monotonic()
+        reason = await self._stay(gone)
+        if time.monotonic() - began > STEADY:
+            self._backoff.reset()
+        return reason
 
     async def _stay(self, gone: asyncio.Future[str]) -> str:
-        """Watch over a connection that is up: silence although we asked means that nobody is there."""
+        """Watch over a connection that is up: silence although we asked means that nobody is there.
+
+        Ticks are counted, not seconds: while this process itself stood still nobody could have heard anything.
+        """
+        heard, quiet = self.last_heard, 0
         while True:
-            done, _ = await asyncio.wait((gone,), timeout=SILENCE / 7)
+            done, _ = await asyncio.wait((gone,), timeout=TICK)
             if done:
                 return gone.result()
-            now = time.monotonic()
-            if self._pinged and now - max(self._pinged, self.last_heard) > SILENCE:
-                return f"no answer for {SILENCE:g} s"
-            if now - self.last_heard > SILENCE / 4:
+            quiet = quiet + 1 if self.last_heard == heard else 0
+            heard = self.last_heard
+            if quiet >= SILENT:
+                return f"no answer for {SILENT * TICK:g} s"
+            if quiet >= QUIET:
                 self.ping()
 
     def _is_up(self) -> None:
         if self.last_error:
             log.info("%s: connected to %s again", self.name, self.endpoint.redacted)
         self.last_error = ""
-        self._backoff.reset()
         self._enter(LinkState.UP)
+        self._owner.link_ready()
 
     def _failed(self, error: RedisError) -> None:
         self._denied(error)
@@ -210,6 +231,7 @@ class Link:
 
     def _complain(self, reason: str) -> None:
         """Say what is wrong once, and again when it changes."""
+        self.is_first = False
         if reason != self.last_error:
             log.warning("%s: %s; trying again", self.name, reason)
         self.last_error = reason
@@ -254,7 +276,8 @@ class _Wire(asyncio.Protocol):
             self._gone.set_result(str(exc) if exc else "Redis closed the connection")
 
     def pause_writing(self) -> None:
-        self._link.set_writable(False)
+        if not self._gone.done():
+            self._link.set_writable(False)
 
     def resume_writing(self) -> None:
         if not self._gone.done():

@@ -11,14 +11,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import hiredis
 
 from ..errors import RedisDenied
 from ..message import Malformed, decode, foreign, is_envelope
 from ..topics import Names, check_pattern, is_pattern, matches
-from .endpoint import Endpoint
+from .endpoint import Endpoint, is_unauthenticated, reply_error
 from .inbox import Inbox, InboxLimits
 from .ledger import Ledger
 from .link import DENIED_DELAY, PING, Link, pack
@@ -29,6 +29,7 @@ FULL_READ = 16 * 1024  #: bytes read at once from which on the link pauses to le
 LATE = 0.5  #: seconds that an echo may be late before the link reads on without pausing
 READ_ON = 8  #: buffers that a late link reads in a row; more would keep the workers from ever having a turn
 MOST_TOPICS = 100_000  #: names of topics that are remembered decoded
+_MESSAGES = frozenset({b"message", b"pmessage"})
 Listener = Callable[[bytes], None]
 T = TypeVar("T")
 
@@ -46,19 +47,22 @@ class LiveSubscription:
         self.raw = raw
         self.malformed = 0
 
-    def receive(self, topic: str, value: Any, size: int) -> None:
-        """Enter a decoded value: an envelope of ours, or a foreign message."""
-        if value.__class__ is dict and "v" in value:
-            if not is_envelope(value):
-                self.malformed += 1
-            elif self.ledger.admit(topic, value):
-                self.inbox.put((topic, value, size))
-        else:
+    def receive(self, topic: str, body: bytes) -> None:
+        """Enter what came on a topic: an envelope of ours, a foreign message, or something that is neither."""
+        try:
+            value = decode(body)
+        except Malformed:
+            self._receive_malformed(topic, body)
+            return
+        if value.__class__ is not dict or "v" not in value:
             self.ledger.received += 1
-            self.inbox.put((topic, foreign(value), size))
+            self.inbox.put((topic, foreign(value), len(body)))
+        elif not is_envelope(value):
+            self._receive_malformed(topic, body)
+        elif self.ledger.admit(topic, value):
+            self.inbox.put((topic, value, len(body)))
 
-    def receive_malformed(self, topic: str, body: bytes) -> None:
-        """Enter bytes that are no JSON."""
+    def _receive_malformed(self, topic: str, body: bytes) -> None:
         self.malformed += 1
         if self.raw:
             self.ledger.received += 1
@@ -75,7 +79,7 @@ class Live:
     """The receiving half of a process on the bus.
 
     ``on_gap(reason)`` is called when a connection that was up got lost: live messages may pass by until the next is
-    made. ``malformed`` counts what came on our channels and was no JSON.
+    made.
     """
 
     def __init__(self, endpoint: Endpoint, name: str, names: Names) -> None:
@@ -88,7 +92,8 @@ class Live:
         self._asked: deque[tuple[str, bytes]] = deque()  # what Redis has yet to answer, in order
         self._confirmed: set[bytes] = set()
         self._denied: dict[bytes, str] = {}
-        self._settled = asyncio.Event()
+        self._retrying: asyncio.TimerHandle | None = None
+        self._changed = asyncio.Event()
         self._reader = hiredis.Reader()
         self._unpaused = 0
 
@@ -98,6 +103,9 @@ class Live:
 
     async def aclose(self) -> None:
         """Close the connection; nothing comes any more, what is in an inbox stays. May be called twice."""
+        if self._retrying is not None:
+            self._retrying.cancel()
+            self._retrying = None
         await self.link.aclose()
         for subscription in self.subscriptions:
             subscription.inbox.close()
@@ -129,13 +137,20 @@ class Live:
         """End what ``listen`` began."""
         self._leave(self._listeners, channel.encode(), listener)
 
-    async def confirmed(self) -> None:
-        """Return when Redis has confirmed all that is wanted. Raises RedisDenied when it forbids some of it."""
-        while not self._is_settled:
-            await self._settled.wait()
-        if self._denied:
-            channel, reason = next(iter(self.denied.items()))
-            raise RedisDenied(f"Redis forbids us to subscribe to {channel!r}: {reason}")
+    async def confirmed(self, subscription: LiveSubscription | None = None) -> None:
+        """Return when Redis has confirmed ``subscription``, or all that is wanted. Raises RedisDenied if it forbids it.
+
+        What it forbids is asked for again every few seconds, and begins to work when it is allowed.
+        """
+        while not self.link.is_up or any(channel not in self._confirmed for channel in self._of(subscription)):
+            denied = [channel for channel in self._of(subscription) if channel in self._denied]
+            if denied and self.link.is_up and not self._asked:
+                reason = self._denied[denied[0]]
+                raise RedisDenied(f"Redis forbids us to subscribe to {denied[0].decode()!r}: {reason}")
+            await self._changed.wait()
+
+    def _of(self, subscription: LiveSubscription | None) -> set[bytes]:
+        return self._wanted if subscription is None else {self._names.live(subscription.pattern).encode()}
 
     def _join(self, table: dict[bytes, list[T]], channel: bytes, member: T) -> None:
         is_new = channel not in self._subscriptions and channel not in self._listeners
@@ -161,10 +176,6 @@ class Live:
     def _wanted(self) -> set[bytes]:
         return {*self._subscriptions, *self._listeners}
 
-    @property
-    def _is_settled(self) -> bool:
-        return self.link.is_up and not self._asked and self._wanted <= self._confirmed | self._denied.keys()
-
     def _ask(self, verb: str, channel: bytes) -> None:
         is_pattern_ = channel.startswith(self._names.live("").encode()) and is_pattern(channel.decode())
         self._asked.append((verb, channel))
@@ -173,28 +184,38 @@ class Live:
     def _answered(self, reply: object) -> None:
         """One thing that was asked has its answer: a confirmation, a pong or an error."""
         verb, channel = self._asked.popleft()
-        if verb == "PING":
+        if isinstance(reply, Exception) and is_unauthenticated(error := reply_error(reply)):
+            self.link.drop(str(error))
+        elif verb == "PING":  # an error, too, is a sign of life
             self.link.ponged()
         elif isinstance(reply, Exception):
             self._deny(channel, reply)
         elif verb == "SUBSCRIBE":
-            self._confirmed.add(channel)
-            self._denied.pop(channel, None)
-        if not self._asked:
-            self._settled.set()
-            self._settled = asyncio.Event()
+            self._allow(channel)
+        if verb != "PING" or not self._asked:
+            self._notify()
+
+    def _allow(self, channel: bytes) -> None:
+        self._confirmed.add(channel)
+        if self._denied.pop(channel, None) is not None:
+            log.info("Redis allows us to subscribe to %s again", channel.decode())
 
     def _deny(self, channel: bytes, reply: Exception) -> None:
         if channel not in self._denied:
             log.error("Redis forbids us to subscribe to %s: %s", channel.decode(), reply)
-            asyncio.get_running_loop().call_later(DENIED_DELAY, self._retry, channel)
         self._denied[channel] = str(reply)
+        if self._retrying is None:
+            self._retrying = asyncio.get_running_loop().call_later(DENIED_DELAY, self._retry)
 
-    def _retry(self, channel: bytes) -> None:
-        if channel in self._denied:
-            self._denied.pop(channel)
-            if self.link.is_up and channel in self._wanted:
+    def _retry(self) -> None:
+        self._retrying = None
+        if self.link.is_up:
+            for channel in sorted(self._denied):
                 self._ask("SUBSCRIBE", channel)
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     # -- as the owner of its link
 
@@ -207,7 +228,13 @@ class Live:
             self._ask("SUBSCRIBE", channel)
         self.link_ping()
         while self._asked:
-            await self._settled.wait()
+            await self._changed.wait()
+
+    def link_ready(self) -> None:
+        """All is subscribed to that may be; what was wanted since the greeting has yet to be asked for."""
+        for channel in sorted(self._wanted - self._confirmed - self._denied.keys()):
+            self._ask("SUBSCRIBE", channel)
+        self._notify()
 
     def link_lost(self, reason: str) -> None:
         """What is published from now until the next connection passes us by."""
@@ -228,9 +255,10 @@ class Live:
         """Read one buffer, then let the workers have their turn, unless we are so late that Redis may cut us off."""
         reader = self._reader
         reader.feed(data)
-        while (item := reader.gets()) is not False:
-            if item.__class__ is list and len(item) > 2 and item[0][-7:] == b"message":
-                self._deliver(item[1], item[-2], item[-1])
+        gets, deliver = reader.gets, self._deliver
+        while (item := gets()) is not False:
+            if item.__class__ is list and len(item) > 2 and item[0] in _MESSAGES:
+                deliver(item[1], item[-2], item[-1])
             else:
                 self._answered(item)
         if len(data) >= FULL_READ:
@@ -248,16 +276,17 @@ class Live:
         group = self._subscriptions.get(wanted)
         if group is not None:
             topic = self._topics.get(channel) or self._topic(channel)
+            for subscription in group:  # each decodes for itself: a handler may change what it got
+                subscription.receive(topic, body)
+        if wanted in self._listeners:
+            self._tell(wanted, body)
+
+    def _tell(self, wanted: bytes, body: bytes) -> None:
+        for listener in tuple(self._listeners[wanted]):
             try:
-                value = decode(body)
-            except Malformed:
-                for subscription in group:
-                    subscription.receive_malformed(topic, body)
-            else:
-                for subscription in group:
-                    subscription.receive(topic, value, len(body))
-        for listener in self._listeners.get(wanted, ()):
-            listener(body)
+                listener(body)
+            except Exception:
+                log.exception("a listener on %s failed", wanted.decode())
 
     def _topic(self, channel: bytes) -> str:
         if len(self._topics) > MOST_TOPICS:

@@ -12,16 +12,17 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import chain
+from typing import Any, Literal, cast
 
 import hiredis
 
-from ..errors import OutboxFull, RedisUnavailable, Refused, Unconfirmed, Undelivered
+from ..errors import OutboxFull, RedisError, RedisUnavailable, Refused, Unconfirmed, Undelivered
 from ..message import head
 from ..topics import Names, check_topic
-from .endpoint import Endpoint, reply_error
+from .endpoint import Endpoint, is_unauthenticated, reply_error
 from .link import BACKOFF_CAP, PING, Link, pack
 
 log = logging.getLogger("hivemind.outbox")
@@ -45,8 +46,9 @@ class OutboxOptions:
     policy: Policy = "block"
 
 
-#: command, topic ("" for what is not a message), sequence, who wants the reply
-Entry = tuple[bytes, str, int, "asyncio.Future[Any] | None"]
+#: command, topic ("" for what is no message), sequence, and then: of a message, the how-manieth it is; else who wants
+#: the reply
+Entry = tuple[bytes, str, int, "int | asyncio.Future[Any] | None"]
 _NOTICE, _ECHO = -1, 0  # in place of a sequence, where there is no topic
 
 
@@ -70,6 +72,7 @@ class Outbox:
 
     def __init__(self, endpoint: Endpoint, name: str, names: Names, options: OutboxOptions | None = None) -> None:
         self.options = options or OutboxOptions()
+        self._most, self._most_bytes = self.options.messages, self.options.size
         self.link = Link(endpoint, name, self)
         self.sent = self.refused = self.dropped = 0
         self.guard: Callable[[], bool] | None = None  # says whether messages may be written now
@@ -86,6 +89,7 @@ class Outbox:
         self._unanswered: deque[Entry] = deque()
         # Each counter is written in one place only: under the lock (in, dropped) or on the loop (out, answered).
         self._bytes_in = self._bytes_out = self._answered = 0
+        self._drops_seen = 0
         self._scheduled = self._closed = False
         self._settling: asyncio.TimerHandle | None = None
         self._reader = hiredis.Reader()
@@ -101,9 +105,11 @@ class Outbox:
 
     def identify(self, instance: str, incarnation: int) -> None:
         """Say who sends. Sequences begin anew with another incarnation."""
+        new = head(instance, incarnation)
         with self._lock:
-            self._head = head(instance, incarnation)
-            self._topics.clear()
+            if new != self._head:
+                self._head = new
+                self._topics.clear()
 
     async def aclose(self) -> None:
         """Close the link. What is still here is lost: flush before. May be called twice."""
@@ -113,6 +119,7 @@ class Outbox:
         self._stop_settling()
         await self.link.aclose()
         self._fail_commands("the outbox is closed")
+        self._moved()
 
     # -- handing over
 
@@ -122,20 +129,20 @@ class Outbox:
         Waits on a thread while the outbox is full; raises OutboxFull on the loop, or as the policy says.
         """
         with self._lock:
-            if self._is_full:
+            if self.waiting >= self._most or self._bytes_in - self._bytes_out >= self._most_bytes:
                 self._make_room()
             known = self._topics.get(topic) or self._new_topic(topic)
-            known.sequence += 1
-            message = self._head % (known.sequence, time.time()) + body + b"}"
-            command = known.command + b"%d\r\n%b\r\n" % (len(message), message)
-            self._queue.append((command, topic, known.sequence, None))
-            self._bytes_in += len(command)
+            known.sequence = sequence = known.sequence + 1
+            start = self._head % (sequence, time.time())
+            command = b"%b%d\r\n%b%b}\r\n" % (known.command, len(start) + len(body) + 1, start, body)
             self.sent += 1
+            self._queue.append((command, topic, sequence, self.sent))
+            self._bytes_in += len(command)
             if self._scheduled:
-                return known.sequence
+                return sequence
             self._scheduled = True
         self._wake()
-        return known.sequence
+        return sequence
 
     def publish(self, channel: str, body: bytes) -> None:
         """Queue a notice of ours behind the messages sent so far; nobody waits for its answer. On the loop only."""
@@ -176,19 +183,22 @@ class Outbox:
 
     @property
     def _is_full(self) -> bool:
-        return self.waiting >= self.options.messages or self._bytes >= self.options.size
+        return self.waiting >= self._most or self._bytes >= self._most_bytes
 
     @property
     def _is_roomy(self) -> bool:
-        return self.waiting <= self.options.messages // 2 and self._bytes <= self.options.size // 2
+        return self.waiting <= self._most // 2 and self._bytes <= self._most_bytes // 2
 
     def _make_room(self) -> None:
         """Called under the lock when the outbox is full."""
         policy = self.options.policy
-        if policy == "drop-oldest" and self._queue:
-            command, topic, _, _ = self._queue.popleft()
-            self._bytes_in -= len(command)
-            self.dropped += bool(topic)
+        if policy == "drop-oldest":
+            # What is under way cannot be taken back: beside it at least one message is kept.
+            while self._is_full and self._queue:
+                command, topic, _, _ = self._queue.popleft()
+                if topic:
+                    self._bytes_in -= len(command)
+                    self.dropped += 1
         elif policy == "block" and threading.get_ident() != self._thread:
             self._room.wait_for(lambda: self._closed or not self._is_full)
             if self._closed:
@@ -227,25 +237,38 @@ class Outbox:
         target = self.sent
         try:
             async with asyncio.timeout(timeout):
-                while self._answered + self.dropped < target:
+                while self._is_pending(target):
+                    if self._closed:
+                        raise Unconfirmed(self._pending(target), 0.0)
                     await self._progress.wait()
         except TimeoutError:
-            raise Unconfirmed(self._pending(target - self._answered - self.dropped), timeout) from None
+            raise Unconfirmed(self._pending(target), timeout) from None
         refused = []
         while self._failures and self._failures[0][0] <= target:
             refused.append(self._failures.popleft()[1])
         if refused:
             raise Refused(refused)
 
-    def _pending(self, count: int) -> list[Undelivered]:
+    def _is_pending(self, target: int) -> bool:
+        """Whether the oldest message that is here is one of the first ``target``."""
         with self._lock:
-            entries = [entry for entry in (*self._unanswered, *self._queue) if entry[1]]
-        return [Undelivered(topic, sequence, "unconfirmed") for _, topic, sequence, _ in entries[:count]]
+            return next((index for _, topic, _, index in self._here() if topic), target + 1) <= target  # type: ignore[operator]
+
+    def _pending(self, target: int) -> list[Undelivered]:
+        with self._lock:
+            entries = [entry for entry in self._here() if entry[1] and entry[3] <= target]  # type: ignore[operator]
+        return [Undelivered(topic, sequence, "unconfirmed") for _, topic, sequence, _ in entries]
+
+    def _here(self) -> Iterator[Entry]:
+        return chain(self._unanswered, self._queue)
 
     # -- emptying, on the loop
 
     def _flush(self) -> None:
         self._scheduled = False
+        if self._drops_seen != self.dropped:
+            self._drops_seen = self.dropped
+            self._moved()
         if not self.link.is_up:
             return
         chunks = []
@@ -280,13 +303,19 @@ class Outbox:
         pong: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._unanswered.append((PING, "", _NOTICE, pong))
         self.link.write(PING)
-        await pong
-        loop = asyncio.get_running_loop()
-        if self.link.gaps or self.link.last_error:
-            self._settling = loop.call_later(SETTLE, self._settled)
-        loop.call_soon(self.resume)
+        try:
+            await pong
+        except RedisError as error:  # any answer is a sign of life, but for these
+            if isinstance(error, RedisUnavailable) or is_unauthenticated(error):
+                raise
+
+    def link_ready(self) -> None:
+        """Commands go out again; messages, too, if subscribers need no time to come back first."""
+        if not self.link.is_first:
+            self._settling = asyncio.get_running_loop().call_later(SETTLE, self._settled)
+        self.resume()
         if self.on_up is not None:
-            loop.call_soon(self.on_up)
+            self.on_up()
 
     def link_lost(self, reason: str) -> None:
         """Put what has no answer back in front, in its order; commands fail."""
@@ -313,7 +342,7 @@ class Outbox:
             entry = unanswered.popleft()
             if not entry[1]:
                 self._answer(entry, reply)
-            elif reply.__class__ is int or self._refuse(entry, reply, answered):
+            elif reply.__class__ is int or self._refuse(entry, reply):
                 answered += 1
                 size += len(entry[0])
             else:
@@ -325,24 +354,23 @@ class Outbox:
         _, _, kind, future = entry
         if kind == _ECHO:
             self.link.ponged()
-        if future is None or future.done():
+        if not isinstance(future, asyncio.Future) or future.done():
             return
         if isinstance(reply, Exception):
             future.set_exception(reply_error(reply))
         else:
             future.set_result(reply)
 
-    def _refuse(self, entry: Entry, reply: object, answered: int) -> bool:
+    def _refuse(self, entry: Entry, reply: object) -> bool:
         """Note that a message was refused; False when Redis only cannot take it yet: then all goes again."""
         error = reply_error(reply)
-        if isinstance(error, RedisUnavailable):
+        if isinstance(error, RedisUnavailable) or is_unauthenticated(error):
             self._unanswered.appendleft(entry)
             self.link.drop(str(error))
             return False
-        _, topic, sequence, _ = entry
+        _, topic, sequence, index = entry
         self.refused += 1
-        index = self._answered + self.dropped + answered + 1
-        self._failures.append((index, Undelivered(topic, sequence, str(error))))
+        self._failures.append((cast(int, index), Undelivered(topic, sequence, str(error))))
         if time.monotonic() - self._complained > COMPLAIN:
             self._complained = time.monotonic()
             log.error("Redis refuses messages on topic %r: %s (%d so far)", topic, error, self.refused)
@@ -351,11 +379,15 @@ class Outbox:
     def _settle(self, answered: int, size: int) -> None:
         self._answered += answered
         self._bytes_out += size
-        self._progress.set()
-        self._progress = asyncio.Event()
+        self._moved()
         if self._is_roomy:
             with self._lock:
                 self._room.notify_all()
+
+    def _moved(self) -> None:
+        """Wake those who wait in ``drain`` and ``flush``: they look for themselves."""
+        self._progress.set()
+        self._progress = asyncio.Event()
 
     def _settled(self) -> None:
         self._settling = None
@@ -369,7 +401,7 @@ class Outbox:
     def _fail_commands(self, reason: str) -> None:
         error = RedisUnavailable(f"{self.link.endpoint.redacted}: {reason}")
         for _, _, _, future in (*self._unanswered, *self._urgent):
-            if future is not None and not future.done():
+            if isinstance(future, asyncio.Future) and not future.done():
                 future.set_exception(error)
         self._unanswered.clear()
         self._urgent.clear()

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from ..bus.bus import Bus
-from ..errors import Fenced, RedisError
+from ..errors import Fenced, RedisError, RedisRefused
 from .records import About, Stats
 from .registry import Registry
 
@@ -40,6 +40,7 @@ class Heart:
         self.period = about.lease / 3
         self._bus, self._registry, self._about, self._stats = bus, registry, about, stats
         self._on_fenced = on_fenced
+        self._is_sure = True
         self._now = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -93,10 +94,19 @@ class Heart:
         self.confirmed = asked
         self._bus.outbox.resume()
         await self._bus.tell_last()
-        await self._registry.report(self._bus.instance, self._bus.incarnation, self._stats())
+        # Only a report tells whose hash it is that PEXPIRE keeps alive: a successor's, or one that Redis had saved
+        # before we were registered. Then the next beat asks.
+        self._is_sure = await self._registry.report(self._bus.instance, self._bus.incarnation, self._stats())
 
     async def _renew(self) -> bool:
-        if not self.may_speak():
-            return await self._registry.renew(self._bus.instance, self._bus.incarnation, self._about.lease)
-        key, lease = self._bus.names.node(self._bus.instance), int(self._about.lease * 1000)
-        return bool(await self._bus.outbox.command("PEXPIRE", key, lease))
+        """Lengthen the lease; False when the registry knows nothing of this life."""
+        try:
+            if not self.may_speak() or not self._is_sure:
+                return await self._registry.renew(self._bus.instance, self._bus.incarnation, self._about.lease)
+            key, lease = self._bus.names.node(self._bus.instance), int(self._about.lease * 1000)
+            return bool(await self._bus.outbox.command("PEXPIRE", key, lease))
+        except RedisRefused:  # its disk is full: it writes nothing for anybody, so nobody can have replaced us
+            newest = await self._registry.newest(self._bus.instance)
+            if newest > self._bus.incarnation:
+                raise Fenced(self._bus.instance, self._bus.incarnation, newest) from None
+            return True

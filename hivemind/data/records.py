@@ -125,7 +125,6 @@ class Instance:
 
 def about_from(raw: Mapping[str, Any], instance: str) -> About:
     """Read ``About`` from stored JSON; what is missing or of the wrong type gets a harmless value."""
-    process = raw.get("process")
     metadata = raw.get("metadata")
     return About(
         node=instance.rpartition(".")[0],
@@ -133,7 +132,7 @@ def about_from(raw: Mapping[str, Any], instance: str) -> About:
         pid=_whole(raw.get("pid")),
         started=_number(raw.get("started")),
         lease=_number(raw.get("lease")),
-        process=ProcessIdentity.from_json(process) if isinstance(process, dict) else None,
+        process=_process(raw.get("process")),
         watched=raw.get("watched") is not False,
         version=_text(raw.get("version")),
         python=_text(raw.get("python")),
@@ -151,6 +150,13 @@ def stats_from(raw: Mapping[str, Any]) -> Stats:
         gaps=_whole(raw.get("gaps")),
         lag=_number(raw.get("lag")),
     )
+
+
+def _process(raw: object) -> ProcessIdentity | None:
+    try:
+        return ProcessIdentity.from_json(raw)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _record(kind: type[Any], raw: Mapping[str, Any]) -> Any:

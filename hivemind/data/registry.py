@@ -13,9 +13,9 @@ import orjson
 
 from ..bus.commands import Commands
 from ..bus.functions import Functions
-from ..errors import Fenced, InstanceHeld, RedisError
+from ..errors import Fenced, InstanceHeld, InvalidName, RedisError, RedisRefused
 from ..identity import ProcessIdentity
-from ..topics import Names
+from ..topics import Names, check_instance
 from .records import About, Instance, Stats, about_from, stats_from
 
 CHUNK = 500  #: instances read in one round trip
@@ -38,7 +38,7 @@ class Registry:
         if reply[0] == 0:
             holder = about_from(_object(reply[1]), instance)
             if not _is_gone(holder.process):
-                raise InstanceHeld(instance, f"process {holder.pid} on {holder.host}")
+                raise InstanceHeld(instance, f"process {holder.pid} on {holder.host or 'an unknown host'}")
             reply = await self._register(instance, about, stats, 0, reply[2])
             if reply[0] == 0:
                 raise InstanceHeld(instance, "another process that was faster")
@@ -61,10 +61,17 @@ class Registry:
             raise Fenced(instance, incarnation, int(reply))
         return bool(reply)
 
-    async def report(self, instance: str, incarnation: int, stats: Stats) -> None:
-        """Write what the instance did so far; does nothing when the registry knows nothing of this life."""
+    async def newest(self, instance: str) -> int:
+        """The newest incarnation that the registry knows; 0 if none. Only reads: works when Redis writes nothing."""
+        held, stored = await self._commands.pipeline(
+            [("HGET", self._names.node(instance), "incarnation"), ("GET", self._names.epoch(instance))]
+        )
+        return max(_incarnation(_reply(held)), _incarnation(_reply(stored)))
+
+    async def report(self, instance: str, incarnation: int, stats: Stats) -> bool:
+        """Write what the instance did so far; False, and nothing is written, when this life is not registered."""
         keys = (self._names.node(instance),)
-        await self._functions.call("report", keys, (incarnation, orjson.dumps(asdict(stats))))
+        return bool(await self._functions.call("report", keys, (incarnation, orjson.dumps(asdict(stats)))))
 
     async def deregister(self, instance: str, incarnation: int) -> None:
         """Leave, if it is still ours."""
@@ -83,7 +90,7 @@ class Registry:
     async def instances(self) -> list[Instance]:
         """All instances, sorted by node and number; those whose lease ended are ``lost``."""
         members = await self._commands.execute("SMEMBERS", self._names.nodes())
-        names = sorted((member.decode(errors="replace") for member in members), key=_order)
+        names = sorted(filter(_is_instance, (member.decode(errors="replace") for member in members)), key=_order)
         found = []
         for start in range(0, len(names), CHUNK):
             found += await self._read(names[start : start + CHUNK])
@@ -91,7 +98,7 @@ class Registry:
 
     async def instance(self, instance: str) -> Instance | None:
         """One instance; None when the registry does not know it."""
-        if not await self._commands.execute("SISMEMBER", self._names.nodes(), instance):
+        if not _is_instance(instance) or not await self._commands.execute("SISMEMBER", self._names.nodes(), instance):
             return None
         return (await self._read([instance]))[0]
 
@@ -116,7 +123,7 @@ class Registry:
             commands += [("HMGET", key, "incarnation", "about", "stats"), ("PEXPIRETIME", key)]
         replies = await self._commands.pipeline(commands)
         return [
-            _instance(name, _reply(fields), _reply(expires))
+            _instance(name, _fields(fields), _reply(expires))
             for name, fields, expires in zip(names, replies[::2], replies[1::2], strict=True)
         ]
 
@@ -127,11 +134,22 @@ def _reply(reply: Any) -> Any:
     return reply
 
 
+def _fields(reply: Any) -> list[bytes | None]:
+    if isinstance(reply, RedisRefused):  # somebody wrote something else in its place
+        return [None, None, None]
+    found: list[bytes | None] = _reply(reply)
+    return found
+
+
+def _incarnation(raw: bytes | None) -> int:
+    return int(raw) if raw and raw.isdigit() and len(raw) < 20 else 0
+
+
 def _instance(name: str, fields: list[bytes | None], expires: int) -> Instance:
     incarnation, about, stats = fields
     return Instance(
         instance=name,
-        incarnation=int(incarnation) if incarnation and incarnation.isdigit() else 0,
+        incarnation=_incarnation(incarnation),
         expires=expires / 1000 if expires > 0 and incarnation else None,
         about=about_from(_object(about), name),
         stats=stats_from(_object(stats)),
@@ -146,9 +164,17 @@ def _object(raw: bytes | str | None) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _is_instance(name: str) -> bool:
+    try:
+        check_instance(name)
+    except InvalidName:
+        return False
+    return True
+
+
 def _order(instance: str) -> tuple[str, int]:
     node, _, number = instance.rpartition(".")
-    return node, int(number) if number.isdecimal() else 0
+    return node, int(number)
 
 
 def _is_gone(process: ProcessIdentity | None) -> bool:

@@ -11,7 +11,7 @@ if wanted == 0 then
   local stored = tonumber(redis.call('GET', keys[3]) or '0')
   wanted = math.max(stored + 1, now)
 else
-  local stored = tonumber(redis.call('GET', keys[3]) or '0')
+  local stored = math.max(tonumber(redis.call('GET', keys[3]) or '0'), tonumber(held or '0'))
   if stored > wanted then
     return {-1, '', string.format('%.0f', stored)}
   end

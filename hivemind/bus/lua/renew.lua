@@ -5,10 +5,10 @@ if stored and tonumber(stored) > tonumber(args[1]) then
   return stored
 end
 local held = redis.call('HGET', keys[1], 'incarnation')
-if not held then
-  return 0
+if held and tonumber(held) > tonumber(args[1]) then
+  return held
 end
 if held ~= args[1] then
-  return held
+  return 0
 end
 return redis.call('PEXPIRE', keys[1], args[2])
