@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
 import itertools
 import re
 from collections.abc import Callable, Iterator
@@ -29,6 +31,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server_kind" in metafunc.fixturenames:
         every = metafunc.definition.get_closest_marker("every_server") is not None
         metafunc.parametrize("server_kind", _kinds(metafunc.config, every), scope="session")
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Tests marked every_loop run on asyncio's loop and on uvloop, where that is installed; others on asyncio's."""
+    plain = {"asyncio": asyncio.new_event_loop}
+    if item.get_closest_marker("every_loop") is None or importlib.util.find_spec("uvloop") is None:
+        return plain
+    return plain | {"uvloop": importlib.import_module("uvloop").new_event_loop}
 
 
 def _kinds(config: pytest.Config, every: bool) -> list[Kind]:
