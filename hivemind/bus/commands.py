@@ -78,6 +78,8 @@ class Commands:
         """An idle connection that Redis has not closed meanwhile, else a new one."""
         while self._idle:
             connection = self._idle.pop()
+            await asyncio.sleep(0)  # twice: a loop that was blocked has yet to notice that Redis closed it
+            await asyncio.sleep(0)
             try:
                 if not await connection.can_read():  # nothing can be there to read, but the end
                     return connection
