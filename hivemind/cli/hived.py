@@ -29,7 +29,7 @@ SECTIONS = {
 @click.option("--hive", metavar="PATH", help="The hive's folder; else HIVEMIND_HIVE, or the hive one is in.")
 @click.version_option(__version__, message="hived %(version)s")
 def hived(hive: str | None) -> None:
-    """This machine's daemon: keeps the nodes of a hive alive, whatever happens to them.
+    """The daemon of this machine: keeps the nodes of a hive alive, whatever happens to them.
 
     `hived COMMAND -h` tells more, with examples. Everything about single nodes is `hm`.
     """
@@ -132,10 +132,10 @@ def reload(ctx: click.Context) -> int:
     Examples:
       hived reload
     """
+    from ..settings import load_settings
     from ..supervisor.engine import engine_for, inherited
     from ..supervisor.lifecycle import reload as apply_anew
     from ..supervisor.paths import HivePaths
-    from ..settings import load_settings
     from .context import context_hive, hive_settings
 
     hive, settings = hive_settings(ctx)

@@ -45,6 +45,25 @@ def error(text: str) -> None:
     _write(sys.stderr, f"error: {redact(text)}", "red")
 
 
+def traceback(error: BaseException | None) -> None:
+    """The whole story of an error, on standard error; nothing for None."""
+    from traceback import format_exception
+
+    if error is not None:
+        note("".join(format_exception(error)).rstrip())
+
+
+def labelled(label: str, colour: str, text: str, style: str = "") -> None:
+    """One line of a merged log, on standard output: who says it, in a colour of its own, and what."""
+    label, text = printable(label), printable(text)
+    if coloured(sys.stdout):
+        label = f"\x1b[{_STYLES[colour]}m{label} |\x1b[0m"
+        text = f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if style else text
+        print(f"{label} {text}", file=sys.stdout, flush=True)
+    else:
+        print(f"{label} | {text}", file=sys.stdout, flush=True)
+
+
 def usage(line: str, command: str) -> None:
     """How a command that was used wrongly is used, and where to read more."""
     _write(sys.stderr, f"{line}\nTry '{command} -h' for help.", "")

@@ -17,8 +17,8 @@ from ..settings import Settings
 from .check import Checker, node_checker
 from .client import SupervisorClient
 from .paths import HivePaths
-from .plan import Plan, RedisFor, make_plan
-from .topology import RedisProgram
+from .plan import Plan, RedisFor, make_plan, wanted_nodes
+from .topology import NodePlan, RedisProgram
 
 RPC_TIMEOUT = 10.0  # seconds
 QUICK = 2.0  # seconds: for questions whose answer may be "it is frozen"
@@ -41,6 +41,10 @@ class Engine:
     def plan(self, keep: frozenset[str] = frozenset()) -> Plan:
         """What should run; see make_plan."""
         return make_plan(self.settings, self.environ, check=self.check, redis=self.redis, keep=keep)
+
+    def nodes(self) -> list[NodePlan]:
+        """The nodes that should run, sound or not. Raises ConfigurationError."""
+        return wanted_nodes(self.settings, self.paths, self.environ)[0]
 
     def supervisord(self) -> ProcessIdentity | None:
         """The supervisord of this hive, if it lives, even if it is frozen."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import HiveNotFound, NodeLoadError
@@ -26,7 +26,7 @@ class Plan:
     programs: tuple[Program, ...]
     stopped: tuple[Program, ...] = ()
     problems: tuple[Problem, ...] = ()
-    mending: tuple[str, ...] = ()  # files that, once changed, may solve a problem
+    mending: Mapping[str, int] = field(default_factory=dict)  # files whose change may solve a problem, with their times
     settings: str = ""  # changes when hived itself should read its settings again
 
     def program(self, name: str) -> Program | None:
@@ -46,8 +46,7 @@ def make_plan(
     paths = HivePaths.of(settings)
     paths.make()
     selection = read_selection(paths)
-    enabled, problems = known_enabled(paths, environ)
-    nodes = node_plans(settings, enabled, existing_imports(paths.hive), selection)
+    nodes, problems = wanted_nodes(settings, paths, environ)
     broken = check_all([node for node in nodes if node.name not in keep], check)
     names = {problem.node for problem in broken}
     sound = [node for node in nodes if node.name not in names]
@@ -60,6 +59,14 @@ def make_plan(
         _mending(paths.hive, problems, broken, [node for node in nodes if node.name in names]),
         _fingerprint(settings),
     )
+
+
+def wanted_nodes(
+    settings: Settings, paths: HivePaths, environ: Mapping[str, str]
+) -> tuple[list[NodePlan], list[Problem]]:
+    """The nodes that should run, sound or not, and what is wrong with ``nodes/__init__.py``."""
+    enabled, problems = known_enabled(paths, environ)
+    return node_plans(settings, enabled, existing_imports(paths.hive), read_selection(paths)), problems
 
 
 def known_enabled(paths: HivePaths, environ: Mapping[str, str]) -> tuple[list[EnabledNode], list[Problem]]:
@@ -98,16 +105,24 @@ def load(paths: HivePaths) -> Plan:
         tuple(_loaded(each) for each in found["programs"]),
         tuple(_loaded(each) for each in found["stopped"]),
         tuple(Problem(**each) for each in found["problems"]),
-        tuple(found["mending"]),
+        found["mending"],
         found["settings"],
     )
 
 
 def _mending(
     hive: Path, problems: Sequence[Problem], broken: Sequence[Problem], nodes: Sequence[NodePlan]
-) -> tuple[str, ...]:
+) -> dict[str, int]:
     named = [str(hive / problem.file) for problem in (*problems, *broken) if problem.file]
-    return tuple(sorted({*named, *(node.file for node in nodes if node.file)}))
+    return {path: time_of(path) for path in sorted({*named, *(node.file for node in nodes if node.file)})}
+
+
+def time_of(path: str) -> int:
+    """When a file last changed, in nanoseconds; 0 if there is none."""
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _saved(program: Program) -> dict[str, object]:

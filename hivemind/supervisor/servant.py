@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from ..bus.bus import Bus
 from ..errors import ConfigurationError, HivemindError
@@ -16,7 +15,7 @@ from .actions import Request, Result, act, matches
 from .apply import apply
 from .control import CHANNEL, Hived, decode_request, encode_answer
 from .engine import Engine, engine_for
-from .plan import load
+from .plan import load, time_of
 
 log = logging.getLogger("hived")
 
@@ -30,23 +29,25 @@ class Servant:
         self.engine, self.bus, self._on_settings = engine, bus, on_settings
         self.me = Hived(socket.gethostname(), str(engine.paths.hive), os.getpid())
         self._turn = asyncio.Lock()
+        self._tried: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         bus.live.listen(bus.names.control(CHANNEL), self._hear)
 
     async def run(self) -> None:
         """Watch the files of broken nodes for ever."""
-        before = await asyncio.to_thread(self._stamps)
         while True:
             await asyncio.sleep(FILES)
-            now = await asyncio.to_thread(self._stamps)
-            changed = [path for path in now if path in before and now[path] != before[path]]
-            before = now
+            changed = await asyncio.to_thread(self._changed)
             if changed and not self.engine.paths.stopping.exists():
                 log.info("%s changed: trying again", ", ".join(changed))
                 await self._try_again()
 
-    def _stamps(self) -> dict[str, int]:
-        return {path: _stamp(Path(path)) for path in load(self.engine.paths).mending}
+    def _changed(self) -> list[str]:
+        """The files of broken nodes that changed since they were found broken, or since the last try."""
+        mending = load(self.engine.paths).mending
+        known = {path: self._tried.get(path, stamp) for path, stamp in mending.items()}
+        self._tried = {path: time_of(path) for path in known}
+        return [path for path, stamp in known.items() if self._tried[path] != stamp]
 
     async def _try_again(self) -> None:
         async with self._turn:
@@ -94,10 +95,3 @@ class Servant:
             except HivemindError as error:
                 results = [Result(name, False, str(error)) for name in names]
         self.bus.notify(reply, encode_answer(self.me, names, results))
-
-
-def _stamp(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0

@@ -1,4 +1,4 @@
-"""What `hived status` shows: each program, from supervisord, pidfiles, the plan, and, where it answers, the registry."""
+"""What `hived status` shows: each program, from supervisord, pidfiles, the plan and, if it answers, the registry."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def status(engine: Engine) -> HiveStatus:
     identity = engine.supervisord()
     infos, frozen = _infos(engine, identity)
     plan = load(engine.paths)
-    instances = asyncio.run(_instances(engine)) if identity is not None else None
+    instances = asyncio.run(registered(engine)) if identity is not None else None
     known = read_json(engine.paths.known) or {}
     files = pidfiles(engine, plan)
     looked = _Look(infos, instances or (), known.get("revivals", {}), files, frozen)
@@ -119,11 +119,13 @@ class _Look:
             return ProgramStatus(program.name, state, process.pid if process else None, detail=self.frozen)
         is_up = info.state in (ProgramState.RUNNING, ProgramState.STARTING, ProgramState.STOPPING)
         holder = self._holder(program, process) if is_up else ""
+        mine = of_process(self.instances, process) if process is not None else None
+        started = mine.about.started if mine is not None and mine.about.started else info.started
         return ProgramStatus(
             program.name,
             "standby" if holder else WORDS[info.state],
             process.pid if process is not None and is_up else info.pid or None,
-            round(max(0.0, time.time() - info.started), 1) if is_up else None,
+            round(max(0.0, time.time() - started), 1) if is_up else None,
             int(self.revivals.get(program.name, 0)),
             bool(is_up and process is not None and process.pid != info.pid),
             holder or ("" if is_up else _why(engine, program, info)),
@@ -153,7 +155,8 @@ def _infos(engine: Engine, identity: ProcessIdentity | None) -> tuple[dict[str, 
         return {}, str(error)
 
 
-async def _instances(engine: Engine) -> list[Instance] | None:
+async def registered(engine: Engine) -> list[Instance] | None:
+    """All instances of the hive; None if Redis does not answer in time."""
     try:
         async with asyncio.timeout(REGISTRY_TIMEOUT), Commands(Endpoint.parse(redis_url(engine.settings))) as commands:
             names = Names(engine.settings.name)

@@ -1,0 +1,115 @@
+"""`hm start`, `stop`, `restart` and `scale`: ask every hived of the hive, wherever it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from . import output
+from .groups import FAILED, WELL
+
+if TYPE_CHECKING:
+    from ..supervisor.actions import Request
+    from ..supervisor.control import Answer
+
+NODES = click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
+
+
+@click.command()
+@NODES
+@click.pass_context
+def start(ctx: click.Context, nodes: tuple[str, ...]) -> int:
+    """Start nodes that `hm stop` stopped.
+
+    NODE is a node, one instance such as batman.1, @tag, or @all.
+
+    Examples:
+      hm start batman
+      hm start @all
+    """
+    from ..supervisor.actions import Request, Verb
+
+    return _ask(ctx, Request(Verb.START, nodes))
+
+
+@click.command()
+@NODES
+@click.pass_context
+def stop(ctx: click.Context, nodes: tuple[str, ...]) -> int:
+    """Stop nodes until `hm start`; no reload and no restart of the hive starts them.
+
+    NODE is a node, one instance such as batman.1, @tag, or @all.
+
+    Examples:
+      hm stop batman
+      hm stop @heroes
+    """
+    from ..supervisor.actions import Request, Verb
+
+    return _ask(ctx, Request(Verb.STOP, nodes))
+
+
+@click.command()
+@NODES
+@click.pass_context
+def restart(ctx: click.Context, nodes: tuple[str, ...]) -> int:
+    """Stop nodes and start them again, with their code as it is now.
+
+    NODE is a node, one instance such as batman.1, @tag, or @all.
+
+    Examples:
+      hm restart batman
+    """
+    from ..supervisor.actions import Request, Verb
+
+    return _ask(ctx, Request(Verb.RESTART, nodes))
+
+
+@click.command()
+@NODES
+@click.argument("replicas", type=click.IntRange(0, 1000))
+@click.pass_context
+def scale(ctx: click.Context, nodes: tuple[str, ...], replicas: int) -> int:
+    """Run REPLICAS copies of each node, until it is scaled again.
+
+    Examples:
+      hm scale batman 3
+    """
+    from ..supervisor.actions import Request, Verb
+
+    return _ask(ctx, Request(Verb.SCALE, nodes, replicas))
+
+
+def _ask(ctx: click.Context, request: Request) -> int:
+    from ..bus.endpoint import Endpoint
+    from ..supervisor.control import ask
+    from ..supervisor.engine import redis_url
+    from .context import announce, context_settings
+
+    settings = context_settings(ctx)
+    announce(settings)
+    timeout = settings.constants.STOP_TIMEOUT + 15.0
+    answers = asyncio.run(ask(Endpoint.parse(redis_url(settings)), settings.name, request, timeout))
+    if not answers:
+        output.error("no hived of this hive answers: `hived start` starts it on this machine")
+        return FAILED
+    acting = [answer for answer in answers if answer.programs]
+    if not acting:
+        output.error(f"no hived here knows {', '.join(request.targets)}: `hived status` shows what it runs")
+        return FAILED
+    shown = [_show(answer, many=len(acting) > 1) for answer in acting]
+    return WELL if all(shown) else FAILED
+
+
+def _show(answer: Answer, *, many: bool) -> bool:
+    """Print one line a program; return whether all went well."""
+    where = f" on {answer.hived.host}" if many else ""
+    if not answer.done:
+        for name in answer.programs:
+            output.say(f"{name}{where}: no answer in time; `hived status` on {answer.hived.host} shows it", "red")
+        return False
+    for result in answer.results:
+        output.say(f"{result.program}{where}: {result.text}", "" if result.ok else "red")
+    return all(result.ok for result in answer.results)

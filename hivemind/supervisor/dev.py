@@ -1,0 +1,49 @@
+"""What `hm dev` may do, and what it says before it begins."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+
+from ..errors import ConfigurationError, HivemindError
+from .enabled import existing_imports
+from .engine import Engine
+from .status import registered
+
+
+def refuse_production(engine: Engine) -> None:
+    """Raise ConfigurationError if this hive is in production, or lives on other hosts, too."""
+    settings = engine.settings
+    if settings.constants.PRODUCTION:
+        where = settings.sources.get("PRODUCTION", "the settings")
+        raise ConfigurationError(f"{where}: PRODUCTION = True: hm dev keeps its hands off; --join overrides")
+    others = sorted({each for each in live_hosts(engine) if each != socket.gethostname()})
+    if others:
+        raise ConfigurationError(
+            f"hive {settings.name} also lives on {', '.join(others)}: hm dev would join it; --join if that is meant"
+        )
+
+
+def live_hosts(engine: Engine) -> list[str]:
+    """Hosts with living instances of this hive; none if Redis cannot be asked. An embedded Redis has only ours."""
+    if not engine.settings.redis_url:
+        return []
+    try:
+        instances = asyncio.run(registered(engine))
+    except HivemindError:
+        return []
+    return [each.about.host for each in instances or () if not each.is_lost]
+
+
+def not_enabled(engine: Engine, chosen: Sequence[str]) -> list[str]:
+    """A sentence for each node that lies under ``nodes/`` but will not run."""
+    try:
+        running = {node.name for node in engine.nodes()} | set(chosen)
+    except ConfigurationError:
+        return []
+    return [
+        f"{name} exists but is not enabled: uncomment `{line}` in nodes/__init__.py"
+        for name, line in existing_imports(engine.paths.hive).items()
+        if name not in running
+    ]

@@ -1,0 +1,77 @@
+"""One merged log of everything that a hive's programs on this machine write, as it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..log_files import Follower, LogLine
+from .engine import Engine
+from .plan import load
+from .render import LISTENER
+from .topology import REDIS, Program
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a log, and the program that wrote it."""
+
+    program: str
+    line: LogLine
+
+
+class MergedLog:
+    """Follows every program's log, and what programs print before they open it, from now on.
+
+    Programs that come later, by a reload or a scale, are followed from when they are planned.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.width = len(LISTENER)
+        self._followers: dict[Path, tuple[str, Follower]] = {}
+        self._planned = 0
+        self._follow(LISTENER, engine.settings.log_file(LISTENER), from_end=True)
+
+    def read(self) -> list[Entry]:
+        """What is new, by time as far as the lines say; call it again and again."""
+        self._look_for_programs()
+        entries = [Entry(name, line) for name, follower in self._followers.values() for line in follower.read()]
+        return sorted(entries, key=lambda entry: entry.line.time)
+
+    def close(self) -> None:
+        """Close all files."""
+        for _, follower in self._followers.values():
+            follower.close()
+
+    def _look_for_programs(self) -> None:
+        stamp = _stamp(self.engine.paths.plan)
+        if stamp == self._planned:
+            return
+        is_first, self._planned = self._planned == 0, stamp
+        for program in load(self.engine.paths).programs:
+            for path in self._files(program):
+                self._follow(program.name, path, from_end=is_first)
+
+    def skip_old(self) -> None:
+        """Begin with what comes after now, for the programs that are planned now."""
+        self._look_for_programs()
+
+    def _files(self, program: Program) -> Iterator[Path]:
+        yield self.engine.paths.program_log(program.name)
+        if program.name != REDIS:
+            node, _, number = program.name.partition(".")
+            yield self.engine.settings.log_file(node if number in ("", "0") else f"{node}-{number}")
+
+    def _follow(self, name: str, path: Path, *, from_end: bool) -> None:
+        if path not in self._followers:
+            self._followers[path] = (name, Follower(path, from_end=from_end))
+            self.width = max(self.width, len(name))
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

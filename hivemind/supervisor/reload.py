@@ -1,0 +1,128 @@
+"""`hm dev` while files change: restarts what a changed file belongs to, and nothing that would not load."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from enum import Enum
+from pathlib import Path
+
+import watchfiles
+
+from ..errors import HivemindError
+from ..settings import load_settings
+from .actions import Request, Verb, act
+from .engine import Engine, engine_for
+from .foreground import Job, Screen
+from .lifecycle import reload
+from .plan import Plan, load
+from .topology import ROOT, Problem
+
+IGNORED = frozenset({"var", "tests", "static", "templates", "__pycache__", ".venv", ".git"})
+
+
+class Everything(Enum):
+    """What a change concerns when it is no single node."""
+
+    CONFIGURATION = "configuration"  # reload: touches what changed only
+    NODES = "nodes"  # a module that any node may use
+
+
+def concerned(hive: Path, plan: Plan, path: Path) -> frozenset[str | Everything]:
+    """The nodes (or the root) whose code ``path`` is part of; nothing for what no program runs."""
+    if not path.is_relative_to(hive) or path.suffix != ".py":
+        return frozenset()
+    parts = path.relative_to(hive).parts
+    if parts[0] in IGNORED or "__pycache__" in parts:
+        return frozenset()
+    if parts == ("nodes", "__init__.py") or parts[0] == "config":
+        return frozenset({Everything.CONFIGURATION})
+    if parts[0] == ROOT:
+        return frozenset({ROOT})
+    if parts[0] == "nodes":
+        return frozenset(_nodes_at(hive, plan, path)) or frozenset({Everything.NODES})
+    return frozenset({Everything.NODES})
+
+
+def _nodes_at(hive: Path, plan: Plan, path: Path) -> set[str]:
+    """The nodes whose own file this is, or in whose folder it lies."""
+    nodes = {(program.node, Path(program.file)) for program in plan.programs if program.file}
+    exact = {node for node, file in nodes if file == path}
+    return exact or {node for node, file in nodes if file.parent in path.parents and file.parent != hive / "nodes"}
+
+
+class Reloader:
+    """Watches a hive's files on a thread and acts on them in ``step``, on another: the log goes on meanwhile."""
+
+    def __init__(self, engine: Engine, screen: Screen) -> None:
+        self.engine, self.screen = engine, screen
+        self._changes: queue.SimpleQueue[set[Path]] = queue.SimpleQueue()
+        self._ending = threading.Event()
+        self._worker: threading.Thread | None = None
+
+    def job(self) -> Job:
+        """What the foreground does for us; begins to watch."""
+        threading.Thread(target=self._watch, name="files", daemon=True).start()
+        return Job(self.step, self.close)
+
+    def step(self) -> None:
+        """Act on what changed since, unless that is still being done."""
+        if (self._worker is not None and self._worker.is_alive()) or self._changes.empty():
+            return
+        changed: set[Path] = set()
+        while not self._changes.empty():
+            changed |= self._changes.get()
+        self._worker = threading.Thread(target=self.react, args=(changed,), name="reload")
+        self._worker.start()
+
+    def close(self) -> None:
+        """Watch no more, and let the last restart end."""
+        self._ending.set()
+        if self._worker is not None:
+            self._worker.join()
+
+    def react(self, changed: Iterable[Path]) -> None:
+        """Restart what ``changed`` concerns; say what is wrong and change nothing if it would not load."""
+        plan = load(self.engine.paths)
+        found = frozenset[str | Everything]().union(
+            *(concerned(self.engine.paths.hive, plan, each) for each in changed)
+        )
+        try:
+            if Everything.CONFIGURATION in found:
+                self._reload()
+            nodes = {each.node for each in plan.programs if each.kind == "node"} if Everything.NODES in found else set()
+            self._restart(sorted(nodes | {each for each in found if isinstance(each, str)}))
+        except HivemindError as error:
+            self.screen.say(f"not reloaded: {error}")
+
+    def _reload(self) -> None:
+        self.engine = engine_for(load_settings(self.engine.paths.hive, self.engine.environ), self.engine.environ)
+        done = reload(self.engine)
+        for problem in done.problems:
+            self.screen.problem(problem)
+        touched = (*done.added, *done.changed, *done.removed)
+        self.screen.say(f"configuration reloaded: {', '.join(touched) or 'nothing had to be touched'}")
+
+    def _restart(self, names: list[str]) -> None:
+        sound = [name for name in names if not self._is_broken(name)]
+        if sound:
+            self.screen.say(f"changed: restarting {', '.join(sound)}")
+            act(self.engine, Request(Verb.RESTART, tuple(sound)))
+
+    def _is_broken(self, name: str) -> bool:
+        problem = self._problem(name)
+        if problem is not None:
+            self.screen.problem(problem)
+            self.screen.say(f"{name} goes on as it was")
+        return problem is not None
+
+    def _problem(self, name: str) -> Problem | None:
+        node = next((each for each in self.engine.nodes() if each.name == name), None)
+        return self.engine.check(node) if node is not None else None
+
+    def _watch(self) -> None:
+        accept: Callable[[watchfiles.Change, str], bool] = lambda _, path: path.endswith(".py")  # noqa: E731
+        hive = self.engine.paths.hive
+        for changes in watchfiles.watch(hive, watch_filter=accept, stop_event=self._ending, raise_interrupt=False):
+            self._changes.put({Path(path) for _, path in changes})
