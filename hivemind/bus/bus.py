@@ -145,6 +145,7 @@ class Bus:
         if not self.live.link.is_up or self.live.link.gaps != self._gaps:  # then silence says nothing of the senders
             self._gaps = self.live.link.gaps
             self._senders = dict.fromkeys(self._senders, time.monotonic())
+            return
         limit = time.monotonic() - SILENT
         for name in [name for name, heard in self._senders.items() if heard < limit]:
             del self._senders[name]

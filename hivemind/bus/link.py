@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 import hiredis
 
 from ..backoff import Backoff
+from ..cancelling import end
 from ..errors import RedisDenied, RedisError, RedisUnavailable
 from ..states import LINK, LinkState, advance
 from .endpoint import CONNECT_TIMEOUT, Endpoint
@@ -134,10 +135,7 @@ class Link:
 
     async def aclose(self) -> None:
         """Close for good. May be called twice."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await end(self._task)
         self._enter(LinkState.CLOSED)
 
     # -- the life of a link
