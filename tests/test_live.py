@@ -165,7 +165,11 @@ async def test_hostile_bytes_do_not_cost_the_connection(server: RedisServer, hiv
 async def test_a_listener_that_fails_harms_nobody(server: RedisServer, hive_name: str) -> None:
     async with two(server, hive_name) as (alfred, bruce):
         heard: list[bytes] = []
-        bruce.live.listen(bruce.names.control("node"), lambda body: heard[99].append(body))  # type: ignore[attr-defined]
+
+        def fail(body: bytes) -> None:
+            raise ValueError(body)
+
+        bruce.live.listen(bruce.names.control("node"), fail)
         bruce.live.listen(bruce.names.control("node"), heard.append)
         await bruce.live.confirmed()
         alfred.notify("node", {"event": "joined"})
@@ -283,8 +287,6 @@ async def test_a_silent_sender_is_forgotten_but_not_one_that_redis_kept_silent(
         await got.has(1)
         bruce.live.link.drop("a test")
         await bruce.live.link.wait(LinkState.CONNECTING)
-        bruce._forget_silent()
-        assert "alfred.0" in bruce._senders
         await are_up(bruce)
         bruce._forget_silent()  # the first look after a gap
         assert "alfred.0" in bruce._senders
