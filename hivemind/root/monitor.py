@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from ..cancelling import end
 from ..data.records import Instance
 from ..errors import HivemindError
 from .snapshot import Counts, InstanceView, Snapshot, counts_of, nodes_of, view_of
@@ -176,7 +177,7 @@ class Monitor:
         else:
             self._answered(instances)
         finally:
-            reading.cancel()
+            await end(reading)
 
     def _answered(self, instances: list[Instance]) -> None:
         if self.snapshot.silent_since is not None:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
+from ..cancelling import end
 from ..node.base import BaseNode
 from .address import AddressFile, listen, url_of
 from .app import Site, make_app
@@ -58,8 +59,7 @@ class Web:
             self._monitor.close()
         if self._server is not None:
             await self._server.stop()
-        if self._watching is not None:
-            self._watching.cancel()
+        await end(self._watching)
         self.close()
 
     def close(self) -> None:
