@@ -286,6 +286,26 @@ def test_a_frozen_redis_does_not_freeze_the_page(house: House) -> None:
     eventually(lambda: page.get("/healthz")[0] == 200, within=15)
 
 
+def test_rubbish_in_the_registry_harms_nobody(house: House) -> None:
+    _, page = house.root()
+    eventually(lambda: page.states() == {"root.0": "running"})
+    evil = '{"services": [{"name": "<script>alert(1)</script>", "sent": "x"}, 3], "state": ["no"]}'
+    about = '{"process": {"pid": "x"}, "metadata": {"a": {}}, "started": 1e400}'
+    for name in ("joker.0", "no-number", "<script>.0", "a.99999999999999999999", "\udcff\udcfe.0"):
+        raw = name.encode(errors="surrogateescape")
+        house.server.command("SADD", "hm:{default}:nodes", raw)
+        key = b"hm:{default}:node:" + raw
+        house.server.command("HSET", key, "incarnation", "1", "about", about, "stats", evil)
+        house.server.command("PEXPIRE", key, 60000)
+    eventually(lambda: page.states().get("joker.0"), within=5)
+    assert page.states()["root.0"] == "running"
+    status, html = page.get("/")
+    assert status == 200
+    assert "<script>" not in html
+    assert "&lt;script&gt;alert(1)" in html
+    assert page.get("/healthz")[0] == 200
+
+
 def test_the_seeds_root_runs_by_itself(house: House) -> None:
     root = house.script(
         "root.py", "from hivemind import RootController\nif __name__ == '__main__':\n    RootController.exec_()\n"
