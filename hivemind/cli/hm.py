@@ -18,6 +18,13 @@ SECTIONS = {
     "Start": {
         "new": "start:new",
         "create_node": "start:create_node",
+        "dev": "dev:dev",
+        "run": "run:run",
+        "root": "run:root",
+        "start": "control:start",
+        "stop": "control:stop",
+        "restart": "control:restart",
+        "scale": "control:scale",
     },
     "Talk": {},
     "Watch": {},

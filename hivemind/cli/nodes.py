@@ -1,0 +1,42 @@
+"""Which nodes a hive has, for commands that take their names: from its files and settings, without loading any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from ..constants import did_you_mean
+from ..settings import Settings
+from ..supervisor.enabled import existing_imports
+from .groups import WRONG_USE
+
+
+class WrongName(click.ClickException):
+    """A name that leads nowhere: wrong use, whose remedy is another name and not another option."""
+
+    exit_code = WRONG_USE
+
+
+def known_nodes(settings: Settings) -> list[str]:
+    """The nodes that lie in the hive, enabled or not, and those that NODES adds; none outside a hive."""
+    if settings.hive is None:
+        return []
+    added = (name for name, tuning in settings.constants.NODES.items() if tuning.target)
+    return sorted({*existing_imports(settings.hive), *added})
+
+
+def no_such_node(name: str, known: Iterable[str]) -> WrongName:
+    """The answer to a mistyped name: what was probably meant, and what there is."""
+    return WrongName(f"there is no node called {name!r}{what_else(name, known)}")
+
+
+def what_else(name: str, known: Iterable[str], others: Iterable[str] = ()) -> str:
+    """The end of a message about a wrong ``name``: what was probably meant, of ``known`` nodes or ``others``."""
+    nodes = sorted(set(known))
+    hint = did_you_mean(name, [*nodes, *others])
+    return f"{hint} The nodes are: {', '.join(nodes)}" if hint and nodes else hint or _list(nodes)
+
+
+def _list(nodes: list[str]) -> str:
+    return f"; the nodes are: {', '.join(nodes)}" if nodes else "; there is no node yet"
