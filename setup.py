@@ -109,6 +109,7 @@ setup(
     extras_require={**EXTRAS, "all": EXTRAS["server"]},
     entry_points={
         "console_scripts": ["hm = hivemind.cli.hm:main", "hived = hivemind.cli.hived:main"],
+        "pytest11": ["hivemind = hivemind.pytest_plugin"],
     },
     zip_safe=False,
 )
