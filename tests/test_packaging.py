@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,10 +50,12 @@ def test_the_installed_programs_know_their_version(installed: Path, tmp_path: Pa
 
 
 @pytest.fixture
-def home(installed: Path, tmp_path: Path) -> Iterator[Path]:
-    """An empty home folder in which nothing runs any more afterwards."""
-    yield tmp_path
-    run([installed / "hm", "redis", "stop"], tmp_path, home=tmp_path)
+def home(installed: Path) -> Iterator[Path]:
+    """An empty home folder, of a usual length, in which nothing runs any more afterwards."""
+    with tempfile.TemporaryDirectory(prefix="hm-") as folder:
+        home = Path(folder)
+        yield home
+        run([installed / "hm", "redis", "stop"], home, home=home)
 
 
 def test_the_first_node_of_the_readme_runs_where_nothing_but_the_wheel_is(installed: Path, home: Path) -> None:
