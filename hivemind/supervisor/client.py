@@ -136,8 +136,9 @@ class _UnixTransport(xmlrpc.client.Transport):
         super().__init__()
         self._path, self._timeout = path, timeout
 
-    def make_connection(self, _: object) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path, self._timeout)
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        self._connection = host, _UnixConnection(self._path, self._timeout)  # close() closes this one
+        return self._connection[1]
 
 
 class _UnixConnection(http.client.HTTPConnection):

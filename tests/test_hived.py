@@ -1,0 +1,306 @@
+"""hived, end to end: a real supervisord, real nodes, the embedded Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .hive_kit import QUIET, SENDER, Hive, hive_in, kill
+from .waiting import eventually
+
+pytestmark = pytest.mark.timeout(90)
+
+
+@pytest.fixture
+def hive(tmp_path: Path) -> Iterator[Hive]:
+    with hive_in(tmp_path / "gotham") as made:
+        yield made
+
+
+def well(hive: Hive) -> bool:
+    found = hive.status()
+    assert found.is_well, found
+    return True
+
+
+def test_start_runs_everything_and_stop_leaves_nothing(hive: Hive) -> None:
+    hive.node("batman")
+    hive.node("robin")
+    hive.start()
+    eventually(lambda: well(hive), within=15)
+    assert sorted(hive.states()) == ["batman.0", "redis", "robin.0", "root"]
+    assert hive.run("hived", "stop").returncode == 0
+    assert hive.processes() == []
+    assert not (hive.folder / "var/supervisord.sock").exists()
+
+
+def test_start_on_a_running_hive_says_so_and_touches_nothing(hive: Hive) -> None:
+    hive.node("batman")
+    hive.start()
+    before = hive.pids()
+    again = hive.run("hived", "start")
+    assert (again.returncode, "already runs" in again.stdout) == (0, True)
+    assert hive.pids() == before
+
+
+def test_of_two_starts_at_once_one_wins(hive: Hive) -> None:
+    hive.node("batman")
+    command = hive.command("hived", "start")
+    both = [
+        subprocess.Popen(command, cwd=hive.folder, env=hive.environ, stdout=subprocess.PIPE, text=True) for _ in "ab"
+    ]
+    said = [process.communicate(timeout=40)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted("already runs" in text for text in said) == [False, True]
+    assert len(hive.processes("supervisor.supervisord")) == 1
+
+
+def test_redis_stops_last(hive: Hive) -> None:
+    hive.node("batman")
+    hive.start()
+    hive.run("hived", "stop")
+    lines = (hive.folder / "var/log/supervisord.log").read_text().splitlines()
+    stopped = [line.split("stopped: ")[1].split()[0] for line in lines if "stopped: " in line]
+    assert stopped.index("redis") > max(stopped.index("batman.0"), stopped.index("root"))
+
+
+def test_stopping_what_does_not_run_is_well(hive: Hive) -> None:
+    done = hive.run("hived", "stop")
+    assert (done.returncode, "did not run" in done.stdout) == (0, True)
+
+
+def test_killing_supervisord_restarts_no_node_and_doubles_none(hive: Hive) -> None:
+    hive.node("batman", SENDER)
+    hive.start()
+    eventually(lambda: well(hive), within=15)
+    before, old = hive.pids(), hive.supervisord()
+    kill(old)
+    eventually(lambda: hive.engine.supervisord() not in (None, old), within=15)
+    eventually(lambda: all(each.state == "running" for each in hive.status().programs), within=15)
+    assert hive.pids() == before
+    assert all(each.adopted for each in hive.status().programs)
+    assert len(hive.copies("batman")) == 1
+    assert hive.run("hived", "stop").returncode == 0
+    assert hive.processes() == []
+
+
+def test_supervisord_and_listener_killed_together_are_made_good_by_start(hive: Hive) -> None:
+    hive.node("batman")
+    hive.start()
+    before, listener = hive.pids(), hive.listener()
+    kill(listener, signal.SIGSTOP)
+    kill(hive.supervisord())
+    kill(listener)
+    eventually(lambda: hive.engine.supervisord() is None)
+    assert "goes on" in hive.start().stderr
+    assert hive.pids() == before
+
+
+def test_survivors_of_an_older_configuration_are_adopted_then_rolled(hive: Hive) -> None:
+    hive.node("batman")
+    hive.node("robin")
+    hive.start()
+    before, listener = hive.pids(), hive.listener()
+    kill(listener, signal.SIGSTOP)
+    kill(hive.supervisord())
+    kill(listener)
+    eventually(lambda: hive.engine.supervisord() is None)
+    hive.configure('NODES = {"batman": {"env": {"MASK": "black"}}}')
+    hive.start()
+    eventually(lambda: hive.program("batman.0").pid not in (None, before["batman.0"]), within=20)
+    assert hive.program("robin.0").pid == before["robin.0"]
+    eventually(lambda: len(hive.copies("batman")) == 1)
+
+
+def test_a_killed_listener_comes_back_and_nothing_else_notices(hive: Hive) -> None:
+    hive.node("batman")
+    hive.start()
+    before, listener = hive.pids(), hive.listener()
+    kill(listener)
+    eventually(
+        lambda: [each.pid for each in hive.processes("supervisor.daemon")] not in ([], [listener.pid]), within=10
+    )
+    assert hive.pids() == before
+
+
+def test_a_frozen_supervisord_is_stopped_all_the_same(hive: Hive) -> None:
+    hive.node("batman")
+    hive.start()
+    kill(hive.supervisord(), signal.SIGSTOP)
+    assert hive.run("hived", "stop").returncode == 0
+    eventually(lambda: hive.processes() == [])
+
+
+BROKEN = {
+    "syntax": ("def (", "SyntaxError", 1),
+    "missing": ("\nimport no_such_module\n", "no_such_module", 2),
+    "boom": ("\n\n1 / 0\n", "ZeroDivisionError", 3),
+    "leaving": ("raise SystemExit(3)\n", "SystemExit", 1),
+}
+
+
+def test_broken_nodes_are_quarantined_with_file_and_line_and_the_others_run(hive: Hive) -> None:
+    for name, (code, _, _) in BROKEN.items():
+        hive.node(name, code)
+    hive.node("batman")
+    hive.configure('NODES = {"ghost": {"target": "nodes.batman.batman:Joker"}}')
+    hive.start()
+    found = {each.name: each for each in hive.status().programs}
+    assert found["batman.0"].state == "running"
+    for name, (_, reason, line) in BROKEN.items():
+        assert found[name].state == "quarantined"
+        assert f"nodes/{name}/{name}.py:{line}:" in found[name].detail
+        assert reason in found[name].detail
+    assert "Joker" in found["ghost"].detail
+    shown = hive.run("hived", "status")
+    assert (shown.returncode, "nodes/boom/boom.py:3" in shown.stdout) == (1, True)
+
+
+def test_twenty_broken_nodes_hide_no_other(hive: Hive) -> None:
+    for number in range(20):
+        hive.node(f"broken{number}", "def (")
+    hive.node("batman")
+    hive.start()
+    states = list(hive.states().values())
+    assert (states.count("quarantined"), hive.states()["batman.0"]) == (20, "running")
+
+
+def test_a_broken_node_runs_once_its_file_is_mended(hive: Hive) -> None:
+    file = hive.node("batman", "def (")
+    hive.start()
+    assert hive.states()["batman"] == "quarantined"
+    file.write_text(QUIET.replace("{name}", "Batman"))
+    eventually(lambda: hive.states().get("batman.0") == "running", within=15)
+
+
+def test_a_fault_in_the_list_of_nodes_keeps_the_nodes_known_before(hive: Hive) -> None:
+    hive.node("batman")
+    hive.start()
+    before = hive.pids()
+    hive.write("nodes/__init__.py", "from .batman import (")
+    done = hive.run("hived", "reload")
+    assert (done.returncode, "nodes/__init__.py:1" in done.stderr) == (1, True)
+    assert hive.program("batman.0").pid == before["batman.0"]
+
+
+FAILS_WITHOUT_A_CAVE = f"""
+import os, pathlib
+if "HIVEMIND_SUPERVISED" in os.environ and not pathlib.Path("cave").exists():
+    os._exit(1)
+{QUIET}
+"""
+
+
+def test_a_program_that_supervisord_gave_up_is_revived(hive: Hive) -> None:
+    hive.node("batman", FAILS_WITHOUT_A_CAVE)
+    hive.start()
+    eventually(lambda: hive.program("batman.0").revivals >= 2, within=15)
+    hive.write("cave", "")
+    eventually(lambda: hive.program("batman.0").state == "running", within=20)
+
+
+def test_a_killed_node_is_restarted(hive: Hive) -> None:
+    hive.node("batman")
+    hive.start()
+    before = hive.program("batman.0").pid
+    os.kill(hive.copies("batman")[0].pid, signal.SIGKILL)
+    eventually(lambda: hive.program("batman.0").pid not in (None, before), within=10)
+
+
+def test_a_hung_node_is_killed_and_restarted(hive: Hive) -> None:
+    hive.node("batman")
+    hive.node("robin")
+    hive.start()
+    eventually(lambda: "running:" in hive.log("batman"), within=10)
+    eventually(lambda: hive.status().redis)
+    before = hive.pids()
+    eventually(lambda: (hive.program("batman.0").uptime or 0.0) > 3.0, within=10)
+    kill(hive.copies("batman")[0], signal.SIGSTOP)
+    eventually(lambda: hive.program("batman.0").pid not in (None, before["batman.0"]), within=15)
+    assert hive.program("robin.0").pid == before["robin.0"]
+    assert "batman.0" in hive.log("hived")
+
+
+def test_the_watchdog_holds_off_while_redis_is_frozen(hive: Hive) -> None:
+    hive.node("batman")
+    hive.start()
+    eventually(lambda: well(hive), within=15)
+    before = hive.pids()
+    (redis,) = hive.processes("unixsocket")
+    kill(redis, signal.SIGSTOP)
+    eventually(lambda: hive.status().redis is False)
+    first = hive.program("batman.0").uptime or 0.0
+    eventually(lambda: (hive.program("batman.0").uptime or 0.0) > first + 5.0, within=15)
+    kill(redis, signal.SIGCONT)
+    eventually(lambda: hive.status().redis)
+    assert hive.pids() == before
+
+
+def test_reload_touches_only_what_changed(hive: Hive) -> None:
+    hive.node("batman")
+    hive.node("robin")
+    hive.start()
+    before = hive.pids()
+    assert "nothing was touched" in hive.run("hived", "reload").stdout
+    hive.configure('NODES = {"batman": {"env": {"MASK": "black"}}, "robin": {"replicas": 2}}')
+    said = hive.run("hived", "reload").stdout
+    assert ("batman.0: restarted" in said, "robin.1: started" in said) == (True, True)
+    after = hive.pids()
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed == {"batman.0", "robin.1"}
+
+
+def test_a_reload_that_contradicts_the_hive_is_refused_and_touches_nothing(hive: Hive) -> None:
+    hive.node("batman")
+    hive.node("robin", enable=False)
+    hive.start()
+    before = hive.pids()
+    hive.configure('NODES = {"robin": {"replicas": 2}}')
+    done = hive.run("hived", "reload")
+    assert (done.returncode, "uncomment `from .robin import robin`" in done.stderr) == (1, True)
+    assert hive.pids() == before
+
+
+def test_what_is_set_where_reload_is_typed_does_not_count(hive: Hive) -> None:
+    hive.node("batman")
+    hive.start()
+    hive.environ["HIVEMIND_LOG_LEVEL"] = "DEBUG"
+    assert "nothing was touched" in hive.run("hived", "reload").stdout
+
+
+def test_reload_without_a_running_hive_says_what_to_do(hive: Hive) -> None:
+    done = hive.run("hived", "reload")
+    assert (done.returncode, "hived start" in done.stderr) == (1, True)
+
+
+def test_a_long_path_moves_the_sockets_and_nothing_else(tmp_path: Path) -> None:
+    with hive_in(tmp_path / ("deep" * 30)) as hive:
+        hive.node("batman")
+        hive.start()
+        assert hive.states()["batman.0"] == "running"
+
+
+def test_an_awkward_folder_is_no_trouble(tmp_path: Path) -> None:
+    with hive_in(tmp_path / "50% 'of' my \"hives") as hive:
+        hive.node("batman")
+        hive.start()
+        assert hive.states()["batman.0"] == "running"
+
+
+def test_status_as_json_is_the_same_for_programs(hive: Hive) -> None:
+    hive.node("batman")
+    hive.start()
+    found = json.loads(hive.run("hived", "status", "--json").stdout)
+    assert {"batman.0", "redis", "root"} <= {each["name"] for each in found["programs"]}
+    assert found["running"] is True
+
+
+def test_status_of_a_hive_that_does_not_run_says_what_to_do(hive: Hive) -> None:
+    done = hive.run("hived", "status")
+    assert (done.returncode, "hived start" in done.stdout) == (1, True)
