@@ -49,6 +49,7 @@ class Bus:
         self.outbox = Outbox(endpoint, f"hm:{instance}:out", self.names, self.options.outbox)
         self.live = Live(endpoint, f"hm:{instance}:live", self.names)
         self.commands = Commands(endpoint, f"hm:{instance}:cmd")
+        self.commands.changes = lambda: self.outbox.link.gaps + self.live.link.gaps
         self.functions = Functions(self.commands)
         self._senders: dict[str, float] = {}
         self._gaps = 0
@@ -72,6 +73,8 @@ class Bus:
         await self.live.aclose()
         await self.outbox.aclose()
         await self.commands.aclose()
+        for _ in range(3):  # turns in which the loop really closes what was closed: it may be stopped right after
+            await asyncio.sleep(0)
 
     # -- sending
 

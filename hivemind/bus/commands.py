@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,7 +29,9 @@ class Commands:
         self._name = name
         self._idle: list[connections.AbstractConnection] = []
         self._room = asyncio.Semaphore(4)
-        self._lives = 0
+        self._life = 0
+        self.changes: Callable[[], int] = lambda: 0  # a number that changes when idle connections may be dead
+        self._changes = 0
 
     async def execute(self, *command: Argument) -> Any:
         """Run one command. Raises RedisUnavailable, RedisDenied or RedisRefused."""
@@ -58,7 +60,7 @@ class Commands:
         return True
 
     async def _round_trip(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        connection, lives = await self._connected(), self._lives
+        connection, life = await self._connected(), self._life
         try:
             async with asyncio.timeout(self.timeout):
                 await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
@@ -68,7 +70,7 @@ class Commands:
             if isinstance(error, Exception):
                 raise translated(error, self.endpoint.redacted) from error
             raise
-        if lives == self._lives:
+        if life == self._life:
             self._idle.append(connection)
         else:
             await connection.disconnect(nowait=True)
@@ -76,17 +78,28 @@ class Commands:
 
     async def _connected(self) -> connections.AbstractConnection:
         """An idle connection that Redis has not closed meanwhile, else a new one."""
+        if (changes := self.changes()) != self._changes:
+            self._changes = changes
+            await self._drop_idle()
         while self._idle:
             connection = self._idle.pop()
+            if await self._is_usable(connection):
+                return connection
+        return await self.endpoint.open(self._name)
+
+    async def _is_usable(self, connection: connections.AbstractConnection) -> bool:
+        """Whether Redis has not closed an idle connection; if it has, or we are cancelled, it is closed here, too."""
+        is_open = False
+        try:
             await asyncio.sleep(0)  # twice: a loop that was blocked has yet to notice that Redis closed it
             await asyncio.sleep(0)
-            try:
-                if not await connection.can_read():  # nothing can be there to read, but the end
-                    return connection
-            except (OSError, exceptions.RedisError):
-                pass
-            await connection.disconnect(nowait=True)
-        return await self.endpoint.open(self._name)
+            is_open = not await connection.can_read()  # nothing can be there to read, but the end
+        except (OSError, exceptions.RedisError):
+            return False
+        finally:
+            if not is_open:
+                await connection.disconnect(nowait=True)
+        return is_open
 
     async def _reply(self, connection: connections.AbstractConnection) -> Any:
         try:
@@ -99,7 +112,10 @@ class Commands:
 
     async def aclose(self) -> None:
         """Close all connections, those in use as soon as they are not; the next command would open one anew."""
-        self._lives += 1
+        self._life += 1
+        await self._drop_idle()
+
+    async def _drop_idle(self) -> None:
         while self._idle:
             await self._idle.pop().disconnect(nowait=True)
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from ..bus.bus import Bus
+from ..cancelling import end
 from ..errors import Fenced, RedisError, RedisRefused
 from .records import About, Stats
 from .registry import Registry
@@ -54,10 +55,7 @@ class Heart:
     async def stop(self) -> None:
         """Beat no more. May be called twice."""
         self._bus.outbox.on_up = None
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await end(self._task)
 
     def may_speak(self) -> bool:
         """Whether the lease is surely still ours."""

@@ -32,8 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         settings = load_settings(find_hive(Path.cwd(), None, os.environ))
-    except HivemindError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except HivemindError:
         return 1
     return check(chosen.target, settings) if chosen.check else start(chosen, settings)
 
@@ -45,7 +44,7 @@ def check(target: str, settings: Settings) -> int:
         load_target(target, settings).build().bind()
     except NodeLoadError as error:
         said = {"ok": False, "file": error.file and str(error.file), "line": error.line, "reason": error.reason}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever a node file raises is what is asked for
         said = {"ok": False, "file": None, "line": None, "reason": f"{type(error).__name__}: {error}"}
     sys.stdout.buffer.write(orjson.dumps(said) + b"\n")
     return 0 if said["ok"] else 1
@@ -58,8 +57,7 @@ def start(chosen: argparse.Namespace, settings: Settings) -> int:
         node = loaded.build()
         if chosen.name:
             node.rename(chosen.name)
-    except HivemindError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except HivemindError:
         return 1
     place = place_in(settings, node.name) if chosen.number is None else Place(chosen.number, is_fixed=True)
     return run(node, settings, How(place, chosen.verbose, is_supervised=SUPERVISED in os.environ))

@@ -21,7 +21,6 @@ from .declarations import ServiceDeclaration, SubscriptionDeclaration, declarati
 from .service import AsyncService, BoundService, Service
 from .subscription import Subscription
 
-
 T = TypeVar("T")
 
 
@@ -36,13 +35,7 @@ class Component(Protocol):
 
 
 class BaseNode:
-    """A process with services and subscriptions. Derive from it, declare, and run it.
-
-    Declare with ``@service`` and ``@subscription`` on methods, or override ``services()`` and ``subscriptions()`` and
-    call ``add_service`` and ``add_subscription``. ``name`` is what the hive calls it (default: the class's name in
-    lower case). Hooks, in the order in which they run: ``services``, ``subscriptions``, ``metadata``, ``on_start``,
-    ``on_shutdown``; the last two may be ``async def``.
-    """
+    """All of a node but how a process runs it; users derive from Node."""
 
     def __init__(self, name: str | None = None) -> None:
         self.name = check_name(name or type(self).__name__.lower().lstrip("_"))

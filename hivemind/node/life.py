@@ -109,7 +109,7 @@ class Life:
             try:
                 return await self.bus.subscribe(subscription.live)
             except RedisDenied:
-                return  # told by the bus, which goes on asking
+                return None  # told by the bus, which goes on asking
             except RedisUnavailable:
                 await asyncio.sleep(TRY_AGAIN)
 

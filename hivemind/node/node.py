@@ -13,7 +13,13 @@ from .runner import How, place_in, run
 
 
 class Node(BaseNode):
-    __doc__ = BaseNode.__doc__
+    """A process with services and subscriptions. Derive from it, declare, and run it.
+
+    Declare with ``@service`` and ``@subscription`` on methods, or override ``services()`` and ``subscriptions()`` and
+    call ``add_service`` and ``add_subscription``. ``name`` is what the hive calls it (default: the class's name in
+    lower case). Hooks, in the order in which they run: ``services``, ``subscriptions``, ``metadata``, ``on_start``,
+    ``on_shutdown``; the last two may be ``async def``.
+    """
 
     def run(self, *, logging: str | None = None) -> None:
         """Run the node in this process until it is told to stop with SIGTERM or Ctrl-C.

@@ -17,6 +17,7 @@ from .. import log
 from ..bus.bus import Bus
 from ..bus.embedded import Embedded
 from ..bus.endpoint import Endpoint
+from ..cancelling import end
 from ..settings import Settings
 from .base import BaseNode
 from .life import Life, Place
@@ -87,8 +88,7 @@ async def _serve(node: BaseNode, settings: Settings, how: How) -> int:
     try:
         return await _until_asked(starting, asked, life)
     finally:
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
+        await end(starting)
         await life.stop(settings.constants.STOP_TIMEOUT)
 
 

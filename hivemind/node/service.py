@@ -165,7 +165,7 @@ class BoundService:
             began = time.monotonic()
             try:
                 delay = self._judge(self.function(*self._arguments), began)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever a service raises, it is called again
                 delay = self._failed(error)
             if delay is None:
                 return
@@ -178,7 +178,7 @@ class BoundService:
             began = time.monotonic()
             try:
                 delay = self._judge(await self.function(*self._arguments), began)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever a service raises, it is called again
                 delay = self._failed(error)
             if delay is None or not await self._stop.sleep_async(delay):
                 return

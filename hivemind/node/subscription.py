@@ -128,7 +128,7 @@ class Subscription:
                 await self.handler.function(payload)
             else:
                 await self._call(payload, entry)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises, the next message comes
             self._failed(entry, error)
             return False
         return True
@@ -155,7 +155,7 @@ class Subscription:
                 self.handler.function(payload)
             else:
                 self._call(payload, entry)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises, the next message comes
             with self._counting:
                 self._failed(entry, error)
             return False

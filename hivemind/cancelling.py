@@ -1,0 +1,21 @@
+"""Ending a task for certain.
+
+``asyncio.wait_for`` of Python 3.11 swallows a cancellation that comes in the same turn as the result
+(python/cpython#86296), and redis-py waits with it: one ``cancel()`` may not be enough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+AGAIN = 0.05  #: seconds after which a task that goes on is cancelled again
+
+
+async def end(task: asyncio.Task[Any] | None) -> None:
+    """Cancel ``task`` until it is done; what it raises is not ours to handle. May be called twice, or with None."""
+    while task is not None and not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=AGAIN)
+    if task is not None and not task.cancelled():
+        task.exception()  # looked at, so that it is not reported as never retrieved
