@@ -1,0 +1,50 @@
+"""The settings of watchtower: every constant, with its default.
+
+`hm config` shows what holds, and where it came from: the file that HIVE_SETTINGS names and environment
+variables such as HIVEMIND_REDIS_URL win over this one. Paths are relative to the hive's folder.
+"""
+
+# The hive's name; hives on one Redis are kept apart by it.
+HIVE_NAME = "watchtower"
+
+# Port of the root's page; if taken, the next free one. 0: any free one.
+HIVE_DEFAULT_PORT = 9476
+
+# The root's class, package.module:Class. Empty: the plain RootController.
+HIVE_CONTROLLER = "root:WatchtowerController"
+
+# Folder of the log files. Empty: ~/.local/log/watchtower; macOS ~/Library/Logs/watchtower.
+LOG_LOCATION = ""
+
+# What goes to the log files: DEBUG, INFO, WARNING, ERROR or CRITICAL.
+LOG_LEVEL = "INFO"
+
+# Bytes after which a log file is rotated.
+LOG_MAX_BYTE_SIZE = 5242880
+
+# How many rotated log files are kept.
+LOG_BACKUP_COUNT = 2
+
+# Folders of files that the root serves under /static.
+STATIC_DIRS = ["static"]
+
+# Folders of templates that the root's page finds first.
+TEMPLATE_DIRS = ["templates"]
+
+# redis://, rediss://, unix:// ... Empty: a server of its own in var/.
+REDIS_URL = ""
+
+# Seconds from one sign of life of a node to the next.
+HEARTBEAT = 2.0
+
+# Seconds without one after which it counts as lost.
+LEASE = 6.0
+
+# Seconds that a node has to end politely.
+STOP_TIMEOUT = 10.0
+
+# True: `hm dev` keeps its hands off this hive.
+PRODUCTION = False
+
+# Tuning by name: replicas, env, restart, needs, tags, target.
+NODES: dict[str, dict[str, object]] = {}

@@ -1,0 +1,1 @@
+"""Alarm node for watchtower."""

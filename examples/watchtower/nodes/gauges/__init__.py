@@ -1,0 +1,1 @@
+"""Gauges node for watchtower."""
