@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from hivemind.bus.bus import Bus, BusOptions
 from hivemind.bus.endpoint import Endpoint
@@ -39,6 +39,17 @@ async def are_up(*buses: Bus, within: float = 5.0) -> None:
         for bus in buses:
             await bus.outbox.link.wait(LinkState.UP)
             await bus.live.link.wait(LinkState.UP)
+
+
+async def until(check: Callable[[], Awaitable[object]], within: float = 5.0) -> None:
+    """Return when what ``check`` gives, awaited, is true."""
+    await eventually_async(cast("Callable[[], bool]", check), within)
+
+
+async def passes(seconds: float) -> None:
+    """Let time pass, where time itself is what is tested."""
+    begun = time.monotonic()
+    await eventually_async(lambda: time.monotonic() - begun >= seconds, seconds + 5.0)
 
 
 class Collector:

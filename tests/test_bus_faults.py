@@ -1,0 +1,433 @@
+"""The live bus when things break: Redis killed, frozen, away, slow, refusing; links cut. On every server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from hivemind.bus import link as link_module
+from hivemind.bus.bus import Bus
+from hivemind.states import LinkState
+
+from .bus_kit import Collector, are_up, on_bus, passes, until
+from .conftest import MakeServer
+from .proxy import Mode, Proxy
+from .servers import Connection, RedisServer, free_port
+from .tls import Authority, terminator
+from .waiting import eventually, eventually_async
+
+pytestmark = [pytest.mark.every_server, pytest.mark.timeout(90)]
+
+
+@contextlib.asynccontextmanager
+async def pair(url: str, sender_url: str = "") -> AsyncIterator[tuple[Bus, Bus, Collector]]:
+    """A sender, a receiver, and what the receiver's subscription to ``x`` handles; one message has passed."""
+    async with on_bus(url, "bruce.0") as bruce, on_bus(sender_url or url, "alfred.0") as alfred:
+        got = await Collector("x").join(bruce)
+        alfred.send("x", "first")
+        await got.has(1)
+        await bruce.live.confirmed()  # to the sender's beats, too
+        yield alfred, bruce, got
+
+
+async def flows(sender: Bus, got: Collector, within: float) -> float:
+    """Return after how many seconds a message sent now was handled."""
+    begun = time.monotonic()
+    mark = f"mark {begun}"
+    sender.send("x", mark)
+    await eventually_async(lambda: mark in got.payloads[-20:], within)
+    return time.monotonic() - begun
+
+
+def is_in_order(got: Collector) -> bool:
+    return got.sequences == sorted(set(got.sequences))
+
+
+# -- Redis itself
+
+
+@pytest.mark.every_loop
+@pytest.mark.parametrize("keep_data", [True, False])
+@pytest.mark.parametrize("kill", [True, False])
+async def test_redis_restarted_with_or_without_its_data(own_server: RedisServer, keep_data: bool, kill: bool) -> None:
+    async with pair(own_server.url) as (alfred, bruce, got):
+        await asyncio.to_thread(own_server.restart, keep_data=keep_data, kill=kill)
+        assert await flows(alfred, got, within=2.0) < 1.5
+        await are_up(alfred, bruce)
+        assert (bruce.live.link.gaps, got.subscription.ledger.duplicate, is_in_order(got)) == (1, 0, True)
+
+
+async def frozen_for_20_seconds(server: RedisServer) -> None:
+    """SIGSTOP: noticed within 6 s, healed within 1 s of SIGCONT."""
+    async with pair(server.url) as (alfred, bruce, got):
+        server.freeze()
+        frozen = time.monotonic()
+        await eventually_async(lambda: not (alfred.outbox.link.is_up or bruce.live.link.is_up), 6.0)
+        alfred.send("x", "while frozen")
+        await eventually_async(lambda: time.monotonic() - frozen > 20, 25.0)
+        server.thaw()
+        thawed = time.monotonic()
+        await flows(alfred, got, 5.0)
+        assert time.monotonic() - thawed < 1.0
+        assert got.payloads[1] == "while frozen"
+
+
+async def away_for_30_seconds(server: RedisServer) -> None:
+    """A service goes on sending 1,000 messages a second: all are handled, once, in order."""
+    async with pair(server.url) as (alfred, bruce, got):
+        begun, sent = time.monotonic(), 1
+
+        async def tick(until: Callable[[], bool]) -> None:
+            nonlocal sent
+            while not until():
+                due = int((time.monotonic() - begun) * 1000)
+                for number in range(sent, due):
+                    alfred.send("x", number)
+                sent = max(sent, due)
+                await passes(0.005)
+
+        await tick(lambda: time.monotonic() - begun > 0.5)
+        await asyncio.to_thread(server.stop)
+        gone = time.monotonic()
+        await tick(lambda: time.monotonic() - gone > 30)
+        await asyncio.to_thread(server.start)
+        back = time.monotonic()
+        await tick(lambda: bruce.live.link.is_up)
+        assert time.monotonic() - back < 1.0
+        await tick(lambda: time.monotonic() - back > 1.5)
+        await alfred.flush()
+        await eventually_async(lambda: got.accounted == sent)
+        assert got.sequences == list(range(1, sent + 1))
+        assert sent > 30_000
+
+
+async def half_open(server: RedisServer) -> None:
+    """A network that swallows everything is noticed within 6 s, on both links."""
+    async with Proxy(server.socket) as proxy, pair(f"redis://127.0.0.1:{proxy.port}") as (alfred, bruce, got):
+        proxy.set(Mode.BLACKHOLE)
+        await eventually_async(lambda: not (alfred.outbox.link.is_up or bruce.live.link.is_up), 6.0)
+        proxy.set(Mode.PASS)
+        assert await flows(alfred, got, within=2.0) < 1.5
+
+
+async def slow_and_steady(server: RedisServer) -> None:
+    """A link that is merely slow is never taken for dead."""
+    async with (
+        Proxy(server.socket, latency=0.4) as proxy,
+        pair(f"redis://127.0.0.1:{proxy.port}") as (alfred, bruce, got),
+    ):
+        begun = time.monotonic()
+        while time.monotonic() - begun < 8:
+            assert await flows(alfred, got, within=3.0) < 2.0
+        assert (alfred.outbox.link.gaps, bruce.live.link.gaps) == (0, 0)
+
+
+class SentinelServer(RedisServer):
+    """A Sentinel that watches over a primary; knows it as ``main``."""
+
+    def __init__(self, primary: RedisServer, lines: tuple[str, ...] = ()) -> None:
+        super().__init__(primary.binary, tcp=True, lines=lines)
+        self.primary_port = primary.port
+
+    def start(self) -> Self:
+        self._write_config()
+        command = [str(self.binary), str(self.folder / "redis.conf"), "--sentinel"]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        eventually(self.answers, within=10.0)
+        return self
+
+    def _write_config(self) -> None:
+        lines = (
+            f"port {self.port}",
+            "bind 127.0.0.1",
+            f"unixsocket {self.socket}",
+            f"dir {self.folder}",
+            f"sentinel monitor main 127.0.0.1 {self.primary_port} 1",
+            "sentinel down-after-milliseconds main 500",
+            "sentinel failover-timeout main 3000",
+            *self.lines,
+        )
+        (self.folder / "redis.conf").write_text("\n".join(lines) + "\n")
+
+
+async def failover(make_server: MakeServer) -> None:
+    """Sentinels say where the primary is, also after it froze and another was made primary."""
+    primary = make_server(tcp=True, lines=("repl-diskless-sync-delay 0",))
+    replica = make_server(tcp=True, lines=(f"replicaof 127.0.0.1 {primary.port}",))
+    await eventually_async(lambda: "master_link_status:up" in replica.command("INFO", "replication"))
+    with SentinelServer(primary) as sentinel:
+        await eventually_async(lambda: len(sentinel.command("SENTINEL", "REPLICAS", "main")) == 1, 15.0)
+        nobody = free_port()
+        url = f"redis+sentinel://127.0.0.1:{nobody},127.0.0.1:{sentinel.port}/main?hive=t"
+        async with pair(url) as (alfred, _, got):
+            primary.freeze()
+            assert await flows(alfred, got, within=20.0) < 20
+            assert is_in_order(got)
+            told = await alfred.commands.execute("INFO", "server")
+            assert f"tcp_port:{replica.port}" in told.decode()
+            primary.thaw()
+            assert await flows(alfred, got, within=5.0) < 2
+
+
+async def test_frozen_for_20_s_away_for_30_s_half_open_and_failover(make_server: MakeServer) -> None:
+    """Mostly waiting: together they take as long as the longest."""
+    async with asyncio.TaskGroup() as tasks:
+        for scenario in (frozen_for_20_seconds, away_for_30_seconds, half_open, slow_and_steady):
+            tasks.create_task(scenario(make_server()), name=scenario.__name__)
+        tasks.create_task(failover(make_server), name="failover")
+
+
+# -- links cut
+
+
+@pytest.mark.every_loop
+async def test_links_killed_again_and_again_while_sending(own_server: RedisServer) -> None:
+    async with pair(own_server.url) as (alfred, bruce, got):
+        for number in range(6000):
+            alfred.send("x", number)
+            if number % 20 == 0:
+                await alfred.drain()
+            if number % 500 == 250:
+                kind = "pubsub" if number % 1000 == 250 else "normal"
+                own_server.command("CLIENT", "KILL", "TYPE", kind)
+        await alfred.flush()
+        await are_up(alfred, bruce)
+        await bruce.live.confirmed()
+        await adds_up(alfred, got, 6001)
+        assert bruce.live.link.gaps > 0
+        assert alfred.outbox.link.gaps > 0
+        assert is_in_order(got)
+
+
+async def adds_up(sender: Bus, got: Collector, sent: int) -> None:
+    """The sender says again and again what was last, as its heart does with every beat: then all is accounted for."""
+
+    async def is_told() -> bool:
+        await sender.tell_last()
+        await passes(0.02)
+        return got.accounted == sent
+
+    await until(is_told, 10.0)
+
+
+async def test_answers_lost_on_the_way_make_no_duplicates(own_server: RedisServer) -> None:
+    async with (
+        Proxy(own_server.socket) as proxy,
+        pair(own_server.url, f"redis://127.0.0.1:{proxy.port}") as (alfred, _, got),
+    ):
+        for number in range(5):
+            proxy.set(Mode.EAT_REPLIES)
+            for _ in range(100):
+                alfred.send("x", number)
+            await got.has(1 + 100 * (number + 1))
+            proxy.set(Mode.PASS)
+            proxy.cut()
+            await alfred.flush()
+        await eventually_async(lambda: got.subscription.ledger.duplicate == 500)
+        assert got.sequences == list(range(1, 502))
+
+
+# -- slow subscribers
+
+
+@pytest.mark.every_loop
+async def test_a_subscriber_that_redis_cuts_off_counts_all_that_it_lost(make_server: MakeServer) -> None:
+    server = make_server(lines=("client-output-buffer-limit pubsub 64kb 32kb 1",))
+    async with pair(server.url) as (alfred, bruce, got):
+        got.each = lambda: _busy(0.0002)
+        sent, begun = 1, time.monotonic()
+        while bruce.live.link.gaps < 3 and time.monotonic() - begun < 20:
+            for _ in range(200):
+                alfred.send("x", "y" * 2000)
+                sent += 1
+            await alfred.drain()
+            if sent % 4000 < 200:
+                bruce.live.link.pause_reading()  # as a process does that is kept from reading
+                await passes(0.05)
+                bruce.live.link.resume_reading()
+        assert bruce.live.link.gaps >= 3
+        await are_up(alfred, bruce)
+        await alfred.flush()
+        await adds_up(alfred, got, sent)
+        ledger = got.subscription.ledger
+        assert ledger.missed > 0
+        assert len(got.handled) + ledger.missed + got.subscription.inbox.dropped == sent
+        assert (ledger.duplicate, is_in_order(got)) == (0, True)
+
+
+async def _busy(seconds: float) -> None:
+    spin(seconds)
+
+
+def spin(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+class Threaded(Collector):
+    """Handles on a thread, as a node does with a ``def`` handler."""
+
+    def __init__(self, pattern: str, seconds: float) -> None:
+        super().__init__(pattern)
+        self.seconds = seconds
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    async def join(self, bus: Bus) -> Collector:
+        await bus.subscribe(self.subscription)
+        self.thread.start()
+        return self
+
+    def _run(self) -> None:
+        while batch := self.subscription.inbox.take_many():
+            for topic, envelope, _ in batch:
+                spin(self.seconds)
+                self.handled.append((topic, envelope["n"], envelope["s"], envelope["d"]))
+
+
+@contextlib.asynccontextmanager
+async def load(server: RedisServer, rate: float) -> AsyncIterator[None]:
+    """Another process that publishes on topic ``load`` at ``rate`` messages a second."""
+    words = ("-m", "tests.publisher", str(server.socket), "hm:t:t:load", str(int(rate)), str(rate), "30")
+    process = await asyncio.create_subprocess_exec(sys.executable, *words, cwd=Path(__file__).parents[1])
+    try:
+        yield
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def handled_per_second(got: Collector, seconds: float) -> float:
+    """Count for ``seconds``, from when messages come."""
+    before = len(got.handled)
+    await got.has(before + 100)
+    before, begun = len(got.handled), time.monotonic()
+    await passes(seconds)
+    return (len(got.handled) - before) / (time.monotonic() - begun)
+
+
+@pytest.mark.parametrize("handler", ["async", "thread"])
+async def test_at_twice_its_rate_a_handler_still_does_what_it_can(own_server: RedisServer, handler: str) -> None:
+    cost = 100e-6
+    async with on_bus(own_server.url, "bruce.0") as bruce:
+        got = Threaded("load", cost) if handler == "thread" else Collector("load", each=lambda: _busy(cost))
+        await got.join(bruce)
+        rates = []
+        for rate in (0.5 / cost, 0.9 / cost, 2.0 / cost):
+            async with load(own_server, rate):
+                rates.append(await handled_per_second(got, 1.2))
+        got.subscription.inbox.abandon()
+        assert rates[-1] >= 0.8 * max(rates)
+        assert bruce.live.link.gaps == 0
+        bruce.live.remove(got.subscription)
+
+
+# -- passwords
+
+
+async def test_a_wrong_password_is_said_once_tried_slowly_and_forgiven(
+    make_server: MakeServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "DENIED_DELAY", 1.0)
+    server = make_server(lines=("requirepass right",))
+    url = f"unix://:wrong@{server.socket}"
+    async with on_bus(url, up=False) as bus:
+        links = (bus.outbox.link, bus.live.link)
+        await eventually_async(lambda: all(link.state is LinkState.DENIED for link in links))
+        bus.send("x", "kept")
+        with Connection(server.socket) as door:
+            door.ask("AUTH", "right")
+            before = connections_made(door)
+            await passes(1.5)
+            assert connections_made(door) - before <= 4
+            complaints = [record.getMessage() for record in caplog.records if record.name == "hivemind.link"]
+            assert len(complaints) == 2
+            assert all("check user and password in REDIS_URL" in line and ":***@" in line for line in complaints)
+            door.ask("CONFIG", "SET", "requirepass", "wrong")
+        await are_up(bus, within=3.0)
+        await bus.flush(2.0)
+
+
+async def test_a_changed_password_denies_until_it_is_changed_back(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "DENIED_DELAY", 0.5)
+    server = make_server(lines=("requirepass old",))
+    async with pair(f"unix://:old@{server.socket}") as (alfred, bruce, got):
+        with Connection(server.socket) as door:
+            door.ask("AUTH", "old")
+            door.ask("CONFIG", "SET", "requirepass", "new")
+            door.ask("CLIENT", "KILL", "TYPE", "pubsub")
+            door.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await eventually_async(lambda: bruce.live.link.state is LinkState.DENIED)
+            await eventually_async(lambda: alfred.outbox.link.state is LinkState.DENIED)
+            alfred.send("x", "while denied")
+            door.ask("CONFIG", "SET", "requirepass", "old")
+        assert await flows(alfred, got, within=4.0) < 3.0
+        assert is_in_order(got)
+
+
+def connections_made(door: Connection) -> int:
+    found = re.search(r"total_connections_received:(\d+)", door.ask("INFO", "stats"))
+    assert found
+    return int(found.group(1))
+
+
+# -- TLS
+
+
+@pytest.mark.every_loop
+async def test_tls_with_an_authority_of_ones_own(own_server: RedisServer, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    async with terminator(own_server.socket, authority) as proxy:
+        url = f"rediss://127.0.0.1:{proxy.port}?ssl_ca_certs={authority.ca_file}"
+        async with pair(url) as (alfred, bruce, got):
+            for number in range(3000):
+                alfred.send("x", [number, "y" * 100])
+            await got.has(3001)
+            proxy.cut()
+            await eventually_async(lambda: bruce.live.link.gaps == 1)
+            assert await flows(alfred, got, within=3.0) < 2.0
+            alfred.send("x", "z" * 1_000_000)
+            await eventually_async(lambda: got.payloads[-1] == "z" * 1_000_000)
+
+
+async def test_a_server_with_a_strangers_certificate_is_refused_in_words(
+    own_server: RedisServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("ours", "theirs"):
+        (tmp_path / name).mkdir()
+    ours, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs")
+    async with (
+        terminator(own_server.socket, theirs) as proxy,
+        on_bus(f"rediss://127.0.0.1:{proxy.port}?ssl_ca_certs={ours.ca_file}", up=False) as bus,
+    ):
+        await eventually_async(lambda: "certificate verify failed" in bus.outbox.link.last_error)
+        await eventually_async(lambda: "certificate verify failed" in bus.live.link.last_error)
+        assert bus.outbox.link.state is LinkState.CONNECTING
+    assert "TLS failed" in caplog.text
+
+
+# -- Sentinel
+
+
+async def test_a_sentinel_with_a_password_gets_its_own_or_that_of_redis(make_server: MakeServer) -> None:
+    primary = make_server(tcp=True, lines=("requirepass pw",))
+    with SentinelServer(primary, lines=("requirepass pw", "sentinel auth-pass main pw")) as sentinel:
+        for url in (
+            f"redis+sentinel://:pw@127.0.0.1:{sentinel.port}/main",
+            f"redis+sentinel://:pw@127.0.0.1:{sentinel.port}/main?sentinel_password=pw",
+        ):
+            async with pair(url) as (alfred, _, got):
+                await flows(alfred, got, within=2.0)

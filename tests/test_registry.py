@@ -1,0 +1,398 @@
+"""The registry and the heart: who lives, who is lost, and who may no longer speak."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import hiredis
+import orjson
+import pytest
+from fakeredis import TcpFakeServer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hivemind.bus.bus import Bus
+from hivemind.bus.endpoint import Endpoint
+from hivemind.data.heartbeat import Heart
+from hivemind.data.records import About, ServiceRecord, Stats, SubscriptionRecord, about_from, stats_from
+from hivemind.data.registry import Registry
+from hivemind.errors import Fenced, InstanceHeld
+from hivemind.identity import ProcessIdentity
+
+from .bus_kit import Collector, on_bus, passes, until
+from .servers import RedisServer, free_port
+from .waiting import eventually, eventually_async
+
+pytestmark = pytest.mark.timeout(30)
+
+STATS = Stats(
+    services=(ServiceRecord("bat.signal", "running", sent=3),),
+    subscriptions=(SubscriptionRecord("joker.*", "catch", received=2, handled=1),),
+)
+
+
+def about(lease: float = 6.0, **more: Any) -> About:
+    me = ProcessIdentity.current()
+    return About("batman", me.host, me.pid, time.time(), lease, me, metadata={"url": "http://x"}, **more)
+
+
+def registry_of(bus: Bus) -> Registry:
+    return Registry(bus.commands, bus.functions, bus.names)
+
+
+@contextlib.asynccontextmanager
+async def registry(server: RedisServer, hive: str = "t") -> AsyncIterator[Registry]:
+    async with on_bus(server.url, "root.0", hive) as bus:
+        yield registry_of(bus)
+
+
+def gone() -> ProcessIdentity:
+    """A process of this machine that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    identity = eventually(lambda: ProcessIdentity.of(process.pid))
+    process.communicate(b"\n")
+    assert identity is not None
+    return identity
+
+
+# -- registering
+
+
+@pytest.mark.every_server
+async def test_who_registers_is_seen_with_all_that_is_known(server: RedisServer, hive_name: str) -> None:
+    async with registry(server, hive_name) as book:
+        before = time.time()
+        life = await book.register("batman.3", about(), STATS)
+        (seen,) = await book.instances()
+        assert (seen.instance, seen.node, seen.number, seen.incarnation) == ("batman.3", "batman", 3, life)
+        assert (seen.stats, seen.about.process) == (STATS, ProcessIdentity.current())
+        assert seen.state == "running"
+        assert not seen.is_lost
+        assert seen.expires == pytest.approx(before + 6, abs=1)
+        assert await book.instance("batman.3") == seen
+        assert await book.instance("robin.0") is None
+        flat = orjson.loads(orjson.dumps(seen.to_json()))
+        assert (flat["instance"], flat["state"], flat["metadata"]) == ("batman.3", "running", {"url": "http://x"})
+        assert flat["services"][0]["name"] == "bat.signal"
+
+
+@pytest.mark.every_server
+async def test_incarnations_grow_also_after_redis_lost_everything(own_server: RedisServer) -> None:
+    async with registry(own_server) as book:
+        lives = []
+        for number in range(4):
+            lives.append(await book.register("batman.0", about(), STATS))
+            if number == 2:
+                await asyncio.to_thread(own_server.restart, keep_data=False)
+            else:
+                await book.deregister("batman.0", lives[-1])
+        assert lives == sorted(set(lives))
+        assert lives[0] > 1_700_000_000_000
+
+
+async def test_incarnations_grow_even_if_the_clock_was_set_back(server: RedisServer, hive_name: str) -> None:
+    async with registry(server, hive_name) as book:
+        far = 9_999_999_999_999
+        server.command("SET", f"hm:{{{hive_name}}}:epoch:batman.0", far)
+        assert await book.register("batman.0", about(), STATS) == far + 1
+
+
+async def test_a_number_that_is_held_is_not_given_twice(server: RedisServer, hive_name: str) -> None:
+    async with registry(server, hive_name) as book:
+        await book.register("batman.0", about(), STATS)
+        me = ProcessIdentity.current()
+        with pytest.raises(InstanceHeld, match=f"process {me.pid} on {me.host}"):
+            await book.register("batman.0", about(), STATS)
+
+
+async def test_a_holder_on_another_host_is_left_alone_until_its_lease_ends(server: RedisServer, hive_name: str) -> None:
+    async with registry(server, hive_name) as book:
+        stranger = replace(gone(), host="elsewhere")
+        first = await book.register("batman.0", replace(about(0.1), process=stranger), STATS)
+        with pytest.raises(InstanceHeld):
+            await book.register("batman.0", about(), STATS)
+        await until(lambda: is_lost(book, "batman.0"))
+        assert await book.register("batman.0", about(), STATS) > first
+
+
+async def test_a_dead_holder_on_this_machine_is_replaced_at_once(server: RedisServer, hive_name: str) -> None:
+    async with registry(server, hive_name) as book:
+        first = await book.register("batman.0", replace(about(), process=gone()), STATS)
+        assert await book.register("batman.0", about(), STATS) > first
+
+
+async def is_lost(book: Registry, instance: str) -> bool:
+    found = await book.instance(instance)
+    return found is not None and found.is_lost
+
+
+@pytest.mark.every_server
+async def test_without_renewal_it_is_lost_and_then_can_be_forgotten(server: RedisServer, hive_name: str) -> None:
+    async with registry(server, hive_name) as book:
+        life = await book.register("batman.0", about(0.2), STATS)
+        assert await book.renew("batman.0", life, 0.2)
+        assert not await book.forget("batman.0")
+        await until(lambda: is_lost(book, "batman.0"))
+        (lost,) = await book.instances()
+        assert (lost.state, lost.expires) == ("lost", None)
+        assert await book.leases(["batman.0"]) == {"batman.0": -2}
+        assert not await book.renew("batman.0", life, 0.2)
+        assert await book.forget("batman.0")
+        assert await book.instances() == []
+
+
+async def test_who_leaves_is_gone_unless_another_has_its_place(server: RedisServer, hive_name: str) -> None:
+    async with registry(server, hive_name) as book:
+        life = await book.register("batman.0", about(), STATS)
+        await book.deregister("batman.0", life - 1)
+        assert len(await book.instances()) == 1
+        await book.deregister("batman.0", life)
+        assert await book.instances() == []
+
+
+@pytest.mark.every_server
+async def test_an_older_life_is_fenced_everywhere(own_server: RedisServer) -> None:
+    async with registry(own_server) as book:
+        old = await book.register("batman.0", replace(about(), process=gone()), STATS)
+        new = await book.register("batman.0", about(), STATS)
+        with pytest.raises(Fenced, match=f"{old} has been replaced by {new}"):
+            await book.renew("batman.0", old, 6.0)
+        with pytest.raises(Fenced):
+            await book.register_again("batman.0", old, about(), STATS)
+        assert not await book.report("batman.0", old, replace(STATS, state="zombie"))
+        own_server.command("DEL", "hm:{t}:epoch:batman.0")  # it expires a day after the registration
+        with pytest.raises(Fenced):
+            await book.register_again("batman.0", old, about(), STATS)
+        found = await book.instance("batman.0")
+        assert found is not None
+        assert (found.incarnation, found.state) == (new, "running")
+
+
+async def test_the_same_life_registers_again_after_redis_lost_its_data(server: RedisServer, hive_name: str) -> None:
+    async with registry(server, hive_name) as book:
+        life = await book.register("batman.0", about(), STATS)
+        server.command("DEL", f"hm:{{{hive_name}}}:node:batman.0", f"hm:{{{hive_name}}}:epoch:batman.0")
+        assert not await book.renew("batman.0", life, 6.0)
+        await book.register_again("batman.0", life, about(), STATS)
+        assert await book.renew("batman.0", life, 6.0)
+        assert await book.newest("batman.0") == life
+
+
+async def test_a_hash_of_ones_predecessor_that_redis_brings_back_is_replaced(
+    server: RedisServer, hive_name: str
+) -> None:
+    async with registry(server, hive_name) as book:
+        life = await book.register("batman.0", about(), STATS)
+        server.command("HSET", f"hm:{{{hive_name}}}:node:batman.0", "incarnation", str(life - 5))
+        assert not await book.renew("batman.0", life, 6.0)
+        await book.register_again("batman.0", life, about(), STATS)
+        assert await book.newest("batman.0") == life
+
+
+# -- hostile contents
+
+
+async def test_what_strangers_wrote_is_read_without_harm(server: RedisServer, hive_name: str) -> None:
+    async with registry(server, hive_name) as book:
+        await book.register("batman.0", about(), STATS)
+        server.command("SADD", f"hm:{{{hive_name}}}:nodes", "x", "../y.0", "a.b.c", "joker.0", "list.0", b"\xff.0", "")
+        server.command(
+            "HSET", f"hm:{{{hive_name}}}:node:joker.0", "incarnation", "1" * 5000, "about", "[", "stats", "7"
+        )
+        server.command("RPUSH", f"hm:{{{hive_name}}}:node:list.0", "x")
+        found = {one.instance: one for one in await book.instances()}
+        assert list(found) == ["batman.0", "joker.0", "list.0"]
+        assert [one.to_json()["incarnation"] > 0 for one in found.values()] == [True, False, False]
+
+
+PROCESS: dict[str, Any] = {"pid": 1, "started": 1.0, "boot": "b", "host": "h"}
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = [*About.__dataclass_fields__, *Stats.__dataclass_fields__]
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), anything))
+def test_any_json_is_read_as_something_harmless(raw: dict[str, Any]) -> None:
+    assert about_from(raw, "batman.0").node == "batman"
+    assert stats_from(raw).state
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(PROCESS, anything)))
+def test_any_process_is_read_as_one_or_none(process: dict[str, Any]) -> None:
+    found = about_from({"process": process}, "batman.0").process
+    assert found is None or not found.is_alive()
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(list(SubscriptionRecord.__dataclass_fields__)), anything)))
+def test_any_records_are_read_as_records(records: list[dict[str, Any]]) -> None:
+    stats = stats_from({"subscriptions": records, "services": records})
+    assert len(stats.subscriptions) == len(stats.services) == len(records)
+    assert all(isinstance(one.handled, int) for one in stats.subscriptions)
+
+
+# -- functions
+
+
+@pytest.mark.every_server
+async def test_functions_are_loaded_again_when_redis_lost_them(own_server: RedisServer) -> None:
+    async with registry(own_server) as book:
+        life = await book.register("batman.0", about(), STATS)
+        own_server.command("FUNCTION", "FLUSH")
+        assert await book.renew("batman.0", life, 6.0)
+
+
+async def test_where_there_are_no_functions_the_same_lua_is_evaluated() -> None:
+    port = free_port()
+    fake = TcpFakeServer(("127.0.0.1", port), server_type="redis")
+    serving = asyncio.create_task(asyncio.to_thread(fake.serve_forever))
+    try:
+        async with Bus(Endpoint.parse(f"redis://127.0.0.1:{port}"), "t", "root.0") as bus:
+            book = registry_of(bus)
+            life = await book.register("batman.0", about(), STATS)
+            assert await book.renew("batman.0", life, 6.0)
+            with pytest.raises(InstanceHeld):
+                await book.register("batman.0", about(), STATS)
+            with pytest.raises(Fenced):
+                await book.renew("batman.0", life - 1, 6.0)
+            assert await book.report("batman.0", life, replace(STATS, state="stopping"))
+            await book.deregister("batman.0", life)
+    finally:
+        await asyncio.to_thread(fake.shutdown)
+        fake.server_close()
+        await serving
+
+
+# -- the heart
+
+
+@contextlib.asynccontextmanager
+async def living(
+    server: RedisServer, lease: float = 0.6, hive: str = "t"
+) -> AsyncIterator[tuple[Bus, Heart, Registry, list[Fenced]]]:
+    """batman.0, registered and beating."""
+    fenced: list[Fenced] = []
+    async with on_bus(server.url, "batman.0", hive) as bus:
+        book, me = registry_of(bus), about(lease)
+        bus.identify("batman.0", await book.register("batman.0", me, STATS))
+        heart = Heart(bus, book, me, lambda: STATS, fenced.append)
+        heart.start(lease / 3)
+        try:
+            yield bus, heart, book, fenced
+        finally:
+            await heart.stop()
+
+
+@pytest.mark.every_server
+async def test_a_beating_instance_is_never_lost(server: RedisServer, hive_name: str) -> None:
+    async with living(server, hive=hive_name) as (_, heart, book, _):
+        first = (await book.leases(["batman.0"]))["batman.0"]
+        for _ in range(20):
+            await passes(0.1)
+            assert not await is_lost(book, "batman.0")
+        assert (await book.leases(["batman.0"]))["batman.0"] > first
+        assert heart.may_speak()
+
+
+def fill(server: RedisServer) -> None:
+    """Write until it says that its memory is full."""
+    for number in range(10_000):
+        try:
+            server.command("SET", f"fill:{number}", "x" * 1024)
+        except hiredis.ReplyError:
+            return
+    raise AssertionError("its memory never was full")
+
+
+@pytest.mark.every_server
+async def test_out_of_memory_nobody_is_lost_and_messages_flow(own_server: RedisServer) -> None:
+    async with living(own_server) as (bus, _, book, fenced):
+        used = int(str(own_server.command("INFO", "memory")).split("used_memory:")[1].split()[0])
+        own_server.command("CONFIG", "SET", "maxmemory", used + 64 * 1024)
+        fill(own_server)
+        got = await Collector("x").join(bus)
+        for number in range(15):
+            await passes(0.1)
+            bus.send("x", number)
+            assert not await is_lost(book, "batman.0")
+        assert await got.has(15) == list(range(15))
+        life = await book.register("robin.0", about(), STATS)
+        assert await book.renew("robin.0", life, 6.0)
+        assert not fenced
+
+
+@pytest.mark.every_server
+@pytest.mark.parametrize("kill", [True, False])
+async def test_after_redis_lost_everything_the_same_life_is_back_within_a_beat(
+    own_server: RedisServer, kill: bool
+) -> None:
+    async with living(own_server) as (bus, _, book, fenced):
+        bus.send("x", 1)
+        await asyncio.to_thread(own_server.restart, keep_data=False, kill=kill)
+        back = time.monotonic()
+
+        async def is_registered() -> bool:
+            found = await book.instance("batman.0")
+            return found is not None and found.incarnation == bus.incarnation
+
+        await until(is_registered, 3.0)
+        assert time.monotonic() - back < 1.0
+        assert bus.send("x", 2) == 2
+        await bus.flush(3.0)
+        assert not fenced
+
+
+async def test_after_a_freeze_the_outbox_asks_before_it_writes(own_server: RedisServer) -> None:
+    async with living(own_server) as (bus, heart, _, _):
+        got = await Collector("x").join(bus)
+        await heart.stop()
+        heart.confirmed -= 60  # as if the process had stood still for a minute
+        own_server.command("HSET", "hm:{t}:node:batman.0", "incarnation", str(bus.incarnation + 1))
+        bus.send("x", "from a zombie")
+        assert await bus.outbox.command("PING") == b"PONG"
+        with pytest.raises(Fenced) as caught:
+            await heart.beat()
+        assert await bus.outbox.command("PING") == b"PONG"
+        assert caught.value.newer == bus.incarnation + 1
+        assert (got.handled, bus.outbox.waiting) == ([], 1)
+
+
+async def test_after_a_freeze_without_a_successor_all_goes_on(own_server: RedisServer) -> None:
+    async with living(own_server) as (bus, heart, _, _):
+        got = await Collector("x").join(bus)
+        await heart.stop()
+        heart.confirmed -= 60
+        own_server.command("DEL", "hm:{t}:node:batman.0")
+        bus.send("x", "still me")
+        assert await bus.outbox.command("PING") == b"PONG"
+        assert got.handled == []
+        await heart.beat()
+        assert await got.has(1) == ["still me"]
+
+
+async def test_a_successor_is_noticed_even_by_one_that_never_stood_still(own_server: RedisServer) -> None:
+    async with living(own_server) as (bus, _, _, fenced):
+        own_server.command("HSET", "hm:{t}:node:batman.0", "incarnation", str(bus.incarnation + 1))
+        await eventually_async(lambda: fenced, 2.0)
+
+
+async def test_a_redis_that_writes_nothing_silences_nobody(own_server: RedisServer) -> None:
+    async with living(own_server, lease=0.5) as (bus, _, _, fenced):
+        got = await Collector("x").join(bus)
+        own_server.command("CONFIG", "SET", "min-replicas-to-write", 1)  # refuses writes, as a full disk does
+        for number in range(10):
+            await passes(0.1)
+            bus.send("x", number)
+        assert await got.has(10) == list(range(10))
+        own_server.command("CONFIG", "SET", "min-replicas-to-write", 0)
+        await eventually_async(lambda: own_server.command("EXISTS", "hm:{t}:node:batman.0") == 1)
+        assert not fenced
