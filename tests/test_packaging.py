@@ -128,8 +128,9 @@ def make(source: Path, path: Path, **more: str) -> str:
 
 
 def environ(home: Path) -> dict[str, str]:
+    """Of a user whose home is empty, and on whose PATH there is no Redis."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HIVE", "XDG_", "PYTHON", "COV"))}
-    return {**kept, "HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
+    return {**kept, "HOME": str(home), "XDG_RUNTIME_DIR": str(home), "PATH": str(home)}
 
 
 def run(command: list[str | Path], cwd: Path, *, home: Path | None = None) -> str:
