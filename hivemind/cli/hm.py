@@ -26,7 +26,10 @@ SECTIONS = {
         "restart": "control:restart",
         "scale": "control:scale",
     },
-    "Talk": {},
+    "Talk": {
+        "tail": "talk:tail",
+        "pub": "talk:pub",
+    },
     "Watch": {},
     "Repair": {
         "config": "repair:config",

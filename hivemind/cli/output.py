@@ -101,6 +101,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\t\n" else c.encode("unicode_escape").decode() for c in text)
 
 
+def styled(text: str, style: str) -> str:
+    """``text`` in a colour, for who has asked ``coloured`` before."""
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if style else text
+
+
 def coloured(stream: TextIO) -> bool:
     """Whether ``stream`` is read by a person who wants colour."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -129,7 +134,7 @@ def abandon() -> None:
 def _write(stream: TextIO, text: str, style: str) -> None:
     text = printable(text)
     if style and coloured(stream):
-        text = f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+        text = styled(text, style)
     print(text, file=stream, flush=True)
 
 

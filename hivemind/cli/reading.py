@@ -1,0 +1,61 @@
+"""Reading a hive's registry, for commands that look and go: nothing is started, the answer comes within 5 seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from ..bus.commands import Commands
+from ..bus.endpoint import Endpoint
+from ..bus.functions import Functions
+from ..data.records import Instance
+from ..data.registry import Registry
+from ..errors import RedisUnavailable
+from ..settings import Settings
+from ..topics import Names
+from .context import own_redis, redis_address
+
+PATIENCE = 4.0  #: seconds; what is typed has its answer within five
+
+T = TypeVar("T")
+
+
+def read_instances(settings: Settings) -> list[Instance]:
+    """All instances that the registry knows. Raises RedisError in words that say what to do."""
+    return ask(settings, lambda registry: registry.instances())
+
+
+def ask(settings: Settings, question: Callable[[Registry], Awaitable[T]]) -> T:
+    """Put one ``question`` to the registry. Raises RedisError in words that say what to do."""
+    quiet()
+    return asyncio.run(_ask(settings, question))
+
+
+async def _ask(settings: Settings, question: Callable[[Registry], Awaitable[T]]) -> T:
+    if not settings.redis_url and not own_redis(settings).socket.exists():
+        raise away(settings, "it does not run")
+    endpoint = Endpoint.parse(settings.redis_url or own_redis(settings).url)
+    try:
+        async with asyncio.timeout(PATIENCE), Commands(endpoint, "hm") as commands:
+            return await question(Registry(commands, Functions(commands), Names(settings.name)))
+    except TimeoutError:
+        raise away(settings, f"no answer within {PATIENCE:g} s") from None
+    except RedisUnavailable as error:
+        raise away(settings, str(error).removeprefix(f"{endpoint.redacted}: ")) from error
+
+
+def away(settings: Settings, why: str) -> RedisUnavailable:
+    """Redis is away: one sentence that says what to do."""
+    where = redis_address(settings)
+    if settings.redis_url:
+        source = settings.sources["REDIS_URL"]
+        return RedisUnavailable(f"Redis at {where}: {why}; start that server, or change REDIS_URL ({source})")
+    todo = "start the hive with `hm dev` or `hived start`" if settings.hive else "start a node with `hm run FILE`"
+    return RedisUnavailable(f"the hive's own Redis at {where}: {why}; {todo}")
+
+
+def quiet() -> None:
+    """Let the library log nothing: the commands say themselves what matters."""
+    logging.getLogger("hivemind").addHandler(logging.NullHandler())

@@ -1,0 +1,96 @@
+"""Standard input and output beside an event loop: threads read and write, and the loop goes on.
+
+They end with the process, even while they wait: whoever is on the other side may stand still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import CancelledError
+from contextlib import suppress
+
+CHUNK = 65536  #: bytes read at once
+
+
+class Writer:
+    """Writes bytes to standard output, in order."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]]] = queue.SimpleQueue()
+        sys.stdout.flush()
+        self._file = sys.stdout.fileno()
+        threading.Thread(target=self._run, name="standard output", daemon=True).start()
+
+    async def write(self, data: bytes) -> None:
+        """Return when ``data`` is written. Raises OSError, such as BrokenPipeError when nobody reads any more."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._queue.put((data, done))
+        await done
+
+    def _run(self) -> None:
+        while True:
+            data, done = self._queue.get()
+            error = _write(self._file, data)
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(_settle, done, error)
+
+
+async def lines_of(file: int) -> AsyncIterator[bytes]:
+    """The lines of a file descriptor, without their ends, as they come. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    chunks: asyncio.Queue[bytes | OSError] = asyncio.Queue(maxsize=4)
+
+    def read() -> None:
+        chunk: bytes | OSError = b" "
+        while chunk and not isinstance(chunk, OSError):
+            try:
+                chunk = os.read(file, CHUNK)
+            except OSError as error:
+                chunk = error
+            with suppress(RuntimeError, CancelledError):  # the loop has ended
+                asyncio.run_coroutine_threadsafe(chunks.put(chunk), loop).result()
+
+    threading.Thread(target=read, name="standard input", daemon=True).start()
+    rest = b""
+    while chunk := await chunks.get():
+        if isinstance(chunk, OSError):
+            raise chunk
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.removesuffix(b"\r")
+    if rest:
+        yield rest
+
+
+def stop_on_signals(stop: asyncio.Event) -> None:
+    """Set ``stop`` on Ctrl-C and SIGTERM: for commands that go on until then. (On Windows Ctrl-C just ends them.)"""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError):
+            loop.add_signal_handler(number, stop.set)
+
+
+def _write(file: int, data: bytes) -> OSError | None:
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[os.write(file, rest) :]
+    except OSError as error:
+        return error
+    return None
+
+
+def _settle(done: asyncio.Future[None], error: OSError | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

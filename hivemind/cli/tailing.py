@@ -1,0 +1,191 @@
+"""`hm tail`: shows what passes by, as fast as it comes, without any node noticing.
+
+::
+
+    live link ─► an inbox a pattern ─► lines of many messages ─► Writer ─► standard output
+                 bounded, counts                                 a thread
+
+A slow reader of standard output only fills the inboxes: Redis never cuts us off for it, and what is dropped is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from ..bus.bus import Bus
+from ..bus.endpoint import Endpoint
+from ..bus.inbox import Inbox
+from ..bus.live import LiveSubscription
+from ..errors import RedisDenied
+from ..message import Malformed, payload_of
+from ..node.burst import Burst
+from ..node.runner import new_loop, redis_url
+from ..settings import Settings
+from ..states import LinkState
+from ..topics import matches
+from . import output
+from .forms import Form, shower, text_of
+from .reading import quiet
+from .streams import Writer, stop_on_signals
+
+BATCH = 2000  #: messages that are written at once
+PATIENCE = 1.0  #: seconds without Redis after which we say that we wait for it
+GOODBYE = 2.0  #: seconds after Ctrl-C in which what was received is still shown
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to show: messages that match a pattern and have ``grep`` in topic or payload, ``count`` of them (0: all)."""
+
+    patterns: tuple[str, ...]
+    form: Form = Form.TEXT
+    grep: str = ""
+    count: int = 0
+
+
+def tail(settings: Settings, wanted: Wanted) -> None:
+    """Show messages until Ctrl-C, SIGTERM, or enough of them; then the summary. Raises RedisDenied."""
+    quiet()
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_tail(settings, wanted))
+
+
+async def _tail(settings: Settings, wanted: Wanted) -> None:
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    endpoint = Endpoint.parse(await asyncio.to_thread(redis_url, settings))
+    async with Bus(endpoint, settings.name, f"hm-tail-{secrets.token_hex(4)}.0") as bus:
+        await Tail(bus, wanted, stop).run()
+
+
+class Tail:
+    """One `hm tail` on a started bus; ``stop`` ends it."""
+
+    def __init__(self, bus: Bus, wanted: Wanted, stop: asyncio.Event) -> None:
+        self.bus, self.wanted, self.stop = bus, wanted, stop
+        self.shown = self.size = self.missed = self.malformed = 0
+        patterns = list(dict.fromkeys(wanted.patterns))
+        self._lives = {LiveSubscription(one): tuple(patterns[:at]) for at, one in enumerate(patterns)}
+        self._show, self._writer = shower(wanted.form), Writer()
+        self._gaps = Burst(1.0)
+        self._began = 0.0
+        self._returning: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Subscribe, show, and sum up. Raises RedisDenied, and OSError when nobody reads us any more."""
+        work = asyncio.create_task(self._work())
+        stopping = asyncio.create_task(self.stop.wait())
+        await asyncio.wait((work, stopping), return_when="FIRST_COMPLETED")
+        stopping.cancel()
+        if not work.done():
+            for live in self._lives:
+                self.bus.live.remove(live)
+            await asyncio.wait((work,), timeout=GOODBYE if self._began else 0)
+            work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
+        if self._returning is not None:
+            self._returning.cancel()
+        output.note(self.summary())
+
+    async def _work(self) -> None:
+        await self._connected()
+        for live, earlier in self._lives.items():
+            live.ledger.on_gap = partial(self._gap, earlier)
+            await self.bus.subscribe(live)
+        self._began = time.monotonic()
+        self.bus.live.on_gap = self._lost
+        output.note(f"listening to {', '.join(live.pattern for live in self._lives)}; Ctrl-C ends")
+        await asyncio.gather(*(self._read(live.inbox, earlier) for live, earlier in self._lives.items()))
+
+    async def _connected(self) -> None:
+        link = self.bus.live.link
+        try:
+            async with asyncio.timeout(PATIENCE):
+                state = await link.wait(LinkState.UP, LinkState.DENIED)
+        except TimeoutError:
+            output.note(f"waiting for Redis: {link.last_error or 'no answer yet'}")
+            state = await link.wait(LinkState.UP, LinkState.DENIED)
+        if state is LinkState.DENIED:
+            raise RedisDenied(link.last_error)
+
+    async def _read(self, inbox: Inbox, earlier: tuple[str, ...]) -> None:
+        while await inbox.wait():
+            lines = b"".join(self._lines(inbox, earlier))
+            await (self._writer.write(lines) if lines else asyncio.sleep(0))
+            if self._is_enough:
+                self.stop.set()
+                return
+
+    def _lines(self, inbox: Inbox, earlier: tuple[str, ...]) -> Iterator[bytes]:
+        """Up to BATCH messages that shall be shown and that no ``earlier`` pattern has shown."""
+        grep, show = self.wanted.grep, self._show
+        for _ in range(BATCH):
+            if self._is_enough or (entry := inbox.take()) is None:
+                return
+            topic, envelope, size = entry
+            if earlier and _is_shown(earlier, topic):
+                continue
+            try:
+                payload = payload_of(envelope)
+            except Malformed:
+                self.malformed += 1
+                continue
+            if grep and grep not in topic and grep not in text_of(payload):
+                continue
+            self.shown += 1
+            self.size += size
+            yield show(topic, envelope, payload)
+
+    @property
+    def _is_enough(self) -> bool:
+        return 0 < self.wanted.count <= self.shown
+
+    # -- what did not come
+
+    def _gap(self, earlier: tuple[str, ...], topic: str, sender: str, first: int, last: int) -> None:
+        if _is_shown(earlier, topic):
+            return
+        self.missed += last - first + 1
+        if self._gaps.first() is not None:
+            numbers = f"message {first}" if first == last else f"messages {first} to {last}"
+            output.warn(f"gap: {numbers} of {sender} on {topic} never came")
+
+    def _lost(self, reason: str) -> None:
+        output.warn(f"Redis is away ({reason}): what is sent now may not be shown")
+        if self._returning is None or self._returning.done():
+            self._returning = asyncio.create_task(self._returned())
+
+    async def _returned(self) -> None:
+        await self.bus.live.link.wait(LinkState.CONNECTING)
+        await self.bus.live.link.wait(LinkState.UP)
+        output.note("Redis is back")
+
+    def summary(self) -> str:
+        """How much was shown, how fast it came, and what was not."""
+        seconds = time.monotonic() - self._began if self._began else 0.0
+        rate = f" in {seconds:.1f} s: {self.shown / seconds:,.1f}/s, {_bytes(self.size / seconds)}/s" if seconds else ""
+        dropped = sum(live.inbox.dropped for live in self._lives)
+        malformed = self.malformed + sum(live.malformed for live in self._lives)
+        less = ((self.missed, "missed"), (dropped, "dropped here: too slow a reader"), (malformed, "malformed"))
+        parts = [f"{count:,} {what}" for count, what in less if count]
+        messages = "message" if self.shown == 1 else "messages"
+        return "; ".join([f"{self.shown:,} {messages}, {_bytes(self.size)}{rate}", *parts])
+
+
+def _is_shown(patterns: tuple[str, ...], topic: str) -> bool:
+    return any(matches(pattern, topic) for pattern in patterns)
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

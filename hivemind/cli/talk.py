@@ -1,0 +1,82 @@
+"""Commands that listen and speak: tail, pub."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from . import output
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One object a line, and nothing else on standard output.")
+@click.option("--raw", is_flag=True, help="Only the payloads.")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N messages.")
+@click.option("--grep", metavar="TEXT", default="", help="Only messages with TEXT in topic or payload.")
+@click.argument("patterns", metavar="PATTERN...", nargs=-1, required=True)
+@click.pass_context
+def tail(
+    ctx: click.Context, patterns: tuple[str, ...], count: int | None, grep: str, *, as_json: bool, raw: bool
+) -> None:
+    """Show messages as they pass by.
+
+    PATTERN is a topic or a glob; put globs in quotes. No node notices, and Ctrl-C ends with a summary.
+
+    Examples:
+      hm tail 'bat-signal-*'
+      hm tail --json --count 100 'host.*' 'alert.*' > messages.jsonl
+    """
+    from ..topics import check_pattern
+    from .context import announce, context_settings
+    from .forms import Form
+    from .tailing import Wanted
+    from .tailing import tail as show
+
+    if as_json and raw:
+        raise click.UsageError("--json or --raw, not both")
+    for pattern in patterns:
+        _refuse_file(pattern)
+        check_pattern(pattern)
+    settings = context_settings(ctx)
+    announce(settings)
+    form = Form.JSON if as_json else Form.RAW if raw else Form.TEXT
+    show(settings, Wanted(patterns, form, grep, count or 0))
+
+
+@click.command()
+@click.option("--text", is_flag=True, help="PAYLOAD is text, even if it could be JSON.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="N a second, until Ctrl-C.")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="N times; of standard input, each line.")
+@click.argument("topic")
+@click.argument("payload")
+@click.pass_context
+def pub(ctx: click.Context, topic: str, payload: str, rate: float | None, count: int | None, *, text: bool) -> None:
+    """Send messages, and wait until Redis has confirmed them.
+
+    PAYLOAD is sent as JSON if it is JSON, else as text; `-` reads standard input, a line a message.
+
+    Examples:
+      hm pub bat-signal-main 'Batman! We need help!'
+      hm pub lamp '{"on": true}' --rate 10 --count 100
+      cat events.jsonl | hm pub events -
+    """
+    from ..topics import check_topic
+    from .context import announce, context_settings
+    from .sending import Sending, send
+
+    check_topic(topic)
+    settings = context_settings(ctx)
+    announce(settings)
+    lines = sys.stdin.fileno() if payload == "-" else None
+    output.note(send(settings, Sending(topic, payload, lines, rate or 0.0, count, is_text=text)))
+
+
+def _refuse_file(pattern: str) -> None:
+    """A shell turns a glob that is not quoted into the names of files: those are not what was meant."""
+    if Path(pattern).exists():
+        raise click.UsageError(
+            f"{pattern!r} is a file here: if the shell made it from a pattern, quote that, as in hm tail '*'; "
+            f"if it is a topic, write '[{pattern[0]}]{pattern[1:]}'"
+        )
