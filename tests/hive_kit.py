@@ -96,10 +96,10 @@ class Hive:
         return [sys.executable, "-m", f"hivemind.cli.{program}", *arguments]
 
     def start(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Start it, and wait until supervisord has all programs up that can be."""
+        """Start it, and wait until every program that can run is a process of its own."""
         done = self.run("hived", "start", *arguments)
         assert done.returncode == 0, done.stderr
-        eventually(lambda: all(each.state != "starting" for each in self.status().programs), within=15)
+        eventually(lambda: not {"stopped", "unknown"} & set(self.states().values()), within=15)
         return done
 
     def status(self) -> HiveStatus:
@@ -147,12 +147,15 @@ class Hive:
         return path.read_text() if path.exists() else ""
 
     def end(self) -> None:
-        """Stop it, and whatever a failed test left behind."""
-        with suppress(subprocess.TimeoutExpired):
-            self.run("hived", "stop")
-        for process in self.processes():
-            with suppress(psutil.Error):
-                process.kill()
+        """Kill whatever is left, without ceremony: what stopping does is tested by those who stop."""
+        marker = self.engine.paths.stopping
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+        while found := self.processes():
+            for process in found:
+                with suppress(psutil.Error):
+                    process.kill()
+            psutil.wait_procs(found, timeout=5)
 
 
 @contextmanager

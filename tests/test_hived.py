@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from .hive_kit import QUIET, SENDER, Hive, hive_in, kill
+from .servers import RedisServer
 from .waiting import eventually
 
 pytestmark = pytest.mark.timeout(90)
@@ -304,3 +305,24 @@ def test_status_as_json_is_the_same_for_programs(hive: Hive) -> None:
 def test_status_of_a_hive_that_does_not_run_says_what_to_do(hive: Hive) -> None:
     done = hive.run("hived", "status")
     assert (done.returncode, "hived start" in done.stdout) == (1, True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_two_hiveds_with_one_configuration_on_one_redis_restart_nobody(own_server: RedisServer, tmp_path: Path) -> None:
+    more = f"REDIS_URL = {own_server.url!r}"
+    with hive_in(tmp_path / "a", more=more) as first, hive_in(tmp_path / "b", more=more) as second:
+        for hive in (first, second):
+            hive.node("batman", SENDER)
+            hive.node("robin")
+        first.start()
+        eventually(lambda: well(first), within=15)
+        second.start()
+        eventually(lambda: second.program("batman.0").state == "standby", within=20)
+        before = first.pids() | {f"second {name}": pid for name, pid in second.pids().items()}
+        eventually(lambda: (second.program("batman.0").uptime or 0.0) > 60.0, within=90)
+        after = first.pids() | {f"second {name}": pid for name, pid in second.pids().items()}
+        assert after == before
+        assert f"process {before['batman.0']}" in second.program("batman.0").detail
+        os.kill(first.copies("batman")[0].pid, signal.SIGKILL)
+        eventually(lambda: "running:" in first.log("batman") + second.log("batman"), within=10)

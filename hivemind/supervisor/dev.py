@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ..errors import ConfigurationError, HivemindError
 from .enabled import existing_imports
 from .engine import Engine
+from .plan import known_enabled
 from .status import registered
 
 
@@ -38,10 +39,9 @@ def live_hosts(engine: Engine) -> list[str]:
 
 def not_enabled(engine: Engine, chosen: Sequence[str]) -> list[str]:
     """A sentence for each node that lies under ``nodes/`` but will not run."""
-    try:
-        running = {node.name for node in engine.nodes()} | set(chosen)
-    except ConfigurationError:
-        return []
+    engine.paths.make()
+    enabled, _ = known_enabled(engine.paths, engine.environ)
+    running = {*chosen, *(node.name for node in enabled)}
     return [
         f"{name} exists but is not enabled: uncomment `{line}` in nodes/__init__.py"
         for name, line in existing_imports(engine.paths.hive).items()

@@ -24,6 +24,7 @@ from .plan import Plan, load
 from .render import LISTENER
 from .topology import REDIS
 
+PROBE = 3.0  # seconds within which a supervisord that is not frozen answers
 SHUTDOWN_TIMEOUT = 10.0  # seconds for supervisord to end when nothing runs under it any more
 POLL = 0.02
 
@@ -37,11 +38,20 @@ def halt(engine: Engine, hurry: Callable[[], bool] = never) -> list[str]:
     engine.paths.stopping.touch()
     supervisord = engine.supervisord()
     if supervisord is not None:
-        _stop_programs(engine, hurry)
+        if _answers(engine):
+            _stop_programs(engine, hurry)
         _end_supervisord(engine, supervisord)
     killed = end_survivors(engine, hurry)
     engine.paths.supervisord.unlink(missing_ok=True)
     return killed
+
+
+def _answers(engine: Engine) -> bool:
+    """Whether supervisord is of any use; a frozen one is killed, and what ran under it is ended by the pidfiles."""
+    try:
+        return engine.client(PROBE).pid() > 0
+    except SupervisorError:
+        return False
 
 
 def _stop_programs(engine: Engine, hurry: Callable[[], bool]) -> None:
@@ -60,9 +70,10 @@ def _stop_programs(engine: Engine, hurry: Callable[[], bool]) -> None:
 
 def _end_supervisord(engine: Engine, identity: ProcessIdentity) -> None:
     try:
-        engine.client().shutdown()
+        engine.client(PROBE).shutdown()
     except SupervisorError:
-        kill(identity, signal.SIGTERM)
+        if not _answers(engine):
+            kill(identity, signal.SIGKILL)
     if not _gone([identity], SHUTDOWN_TIMEOUT):
         kill(identity, signal.SIGKILL)
         _gone([identity], SHUTDOWN_TIMEOUT)

@@ -44,7 +44,6 @@ def make_plan(
     if settings.hive is None:
         raise HiveNotFound("hived needs a hive: cd into one, or use --hive; `hm new NAME` makes one")
     paths = HivePaths.of(settings)
-    paths.make()
     selection = read_selection(paths)
     nodes, problems = wanted_nodes(settings, paths, environ)
     broken = check_all([node for node in nodes if node.name not in keep], check)
@@ -65,6 +64,7 @@ def wanted_nodes(
     settings: Settings, paths: HivePaths, environ: Mapping[str, str]
 ) -> tuple[list[NodePlan], list[Problem]]:
     """The nodes that should run, sound or not, and what is wrong with ``nodes/__init__.py``."""
+    paths.make()
     enabled, problems = known_enabled(paths, environ)
     return node_plans(settings, enabled, existing_imports(paths.hive), read_selection(paths)), problems
 

@@ -1,0 +1,117 @@
+"""`hm start`, `stop`, `restart` and `scale`: asked on the bus, done by the hived that has the programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from hivemind.supervisor.actions import Request, Result, Verb, select
+from hivemind.supervisor.control import Hived, decode_answer, decode_request, encode_answer, encode_request
+from hivemind.supervisor.plan import Plan
+from hivemind.supervisor.topology import Kind, Program
+
+from .hive_kit import Hive, hive_in
+from .waiting import eventually
+
+
+def program(name: str, *tags: str, kind: Kind = "node") -> Program:
+    return Program(name, kind, name.partition(".")[0], ("true",), 10, tags=tags)
+
+
+PLAN = Plan(
+    (program("redis", kind="redis"), program("root", kind="root"), program("batman.0", "heroes"), program("batman.1")),
+    stopped=(program("robin.0", "heroes"),),
+)
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        (["batman"], ["batman.0", "batman.1"]),
+        (["batman.1"], ["batman.1"]),
+        (["@heroes"], ["batman.0", "robin.0"]),
+        (["@all"], ["batman.0", "batman.1", "robin.0"]),
+        (["root", "robin"], ["robin.0", "root"]),
+        (["redis"], []),
+        (["joker"], []),
+    ],
+)
+def test_targets_are_nodes_instances_and_tags(targets: list[str], expected: list[str]) -> None:
+    assert [each.name for each in select(PLAN, targets)] == expected
+
+
+def test_a_request_is_read_as_it_was_written() -> None:
+    request = Request(Verb.SCALE, ("batman", "@heroes"), 3)
+    assert decode_request(orjson.dumps(encode_request(request, "reply"))) == (request, "reply")
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"verb": "explode", "targets": [], "replicas": 1, "reply": ""}'])
+def test_what_is_no_request_is_ignored(body: bytes) -> None:
+    assert decode_request(body) is None
+    assert decode_answer(body) is None
+
+
+def test_an_answer_is_read_as_it_was_written() -> None:
+    me, results = Hived("here", "/hive", 7), [Result("batman.0", True, "stopped")]
+    answer = decode_answer(orjson.dumps(encode_answer(me, ["batman.0"], results)))
+    assert answer is not None
+    assert (answer.hived, answer.results, answer.done) == (me, results, True)
+
+
+@pytest.fixture
+def hive(tmp_path: Path) -> Iterator[Hive]:
+    with hive_in(tmp_path / "gotham", more='NODES = {"robin": {"tags": ["heroes"]}}') as made:
+        made.node("batman")
+        made.node("robin")
+        yield made
+
+
+def test_what_was_stopped_stays_stopped_until_it_is_started(hive: Hive) -> None:
+    hive.start()
+    before = hive.pids()
+    eventually(lambda: hive.run("hm", "stop", "batman").stdout == "batman.0: stopped\n", within=15)
+    assert hive.run("hived", "reload").returncode == 0
+    assert hive.states()["batman.0"] == "stopped"
+    hive.run("hived", "stop")
+    hive.run("hived", "start")
+    assert hive.states()["batman.0"] == "stopped"
+    assert hive.copies("batman") == []
+    done = hive.run("hm", "start", "batman")
+    assert (done.returncode, done.stdout) == (0, "batman.0: started\n")
+    assert hive.program("batman.0").pid != before["batman.0"]
+
+
+def test_restart_by_tag_touches_only_the_tagged(hive: Hive) -> None:
+    hive.start()
+    before = hive.pids()
+    eventually(lambda: hive.run("hm", "restart", "@heroes").stdout == "robin.0: restarted\n", within=15)
+    after = hive.pids()
+    assert {name for name in after if after[name] != before[name]} == {"robin.0"}
+
+
+def test_scale_adds_and_removes_copies_and_is_remembered(hive: Hive) -> None:
+    hive.start()
+    before = hive.pids()
+    eventually(lambda: "batman.2: started" in hive.run("hm", "scale", "batman", "3").stdout, within=15)
+    assert hive.program("batman.0").pid == before["batman.0"]
+    assert hive.run("hived", "reload").returncode == 0
+    assert len(hive.copies("batman")) == 3
+    hive.run("hm", "scale", "batman", "0")
+    assert hive.copies("batman") == []
+    assert "batman.0: started" in hive.run("hm", "scale", "batman", "1").stdout
+
+
+def test_without_a_hived_one_is_told_what_to_do(hive: Hive) -> None:
+    hive.start()
+    hive.run("hived", "stop")
+    done = hive.run("hm", "stop", "batman")
+    assert done.returncode == 1
+
+
+def test_an_unknown_node_is_an_error_and_no_node_is_wrong_use(hive: Hive) -> None:
+    hive.start()
+    eventually(lambda: "no hived here knows joker" in hive.run("hm", "stop", "joker").stderr, within=15)
+    assert hive.run("hm", "stop").returncode == 2

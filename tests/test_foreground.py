@@ -1,0 +1,139 @@
+"""A hive in the foreground: one merged log, one process that ends it all."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .hive_kit import SENDER, Hive, hive_in, kill
+from .waiting import eventually
+
+PRINTS = """
+from hivemind import Node, subscription
+
+class Batman(Node):
+    @subscription("signal")
+    def save(self, payload):
+        print("Batman has saved the day!")
+"""
+
+
+class Terminal:
+    """`hived start --foreground` or `hm dev`, and what it showed so far."""
+
+    def __init__(self, hive: Hive, program: str, *arguments: str, shell: bool = False) -> None:
+        self.file = hive.folder / "terminal.txt"
+        self.file.touch()
+        command = hive.command(program, *arguments)
+        with self.file.open("wb") as out:
+            self.process = subprocess.Popen(
+                ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command] if shell else command,
+                cwd=hive.folder,
+                env=hive.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+
+    def text(self) -> str:
+        return self.file.read_text()
+
+    def shows(self, text: str, within: float = 20.0) -> None:
+        def is_shown() -> bool:
+            assert text in self.text(), self.text()
+            return True
+
+        eventually(is_shown, within)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(10)
+
+
+@pytest.fixture
+def hive(tmp_path: Path) -> Iterator[Hive]:
+    with hive_in(tmp_path / "gotham") as made:
+        made.node("signal", SENDER)
+        made.node("batman", PRINTS)
+        yield made
+
+
+def test_the_merged_log_shows_what_nodes_print_and_sigterm_stops_everything(hive: Hive) -> None:
+    terminal = Terminal(hive, "hived", "start", "--foreground")
+    terminal.shows("batman.0 | Batman has saved the day!")
+    terminal.shows("the page is at http://127.0.0.1:")
+    assert "hive gotham on unix://" in terminal.text()
+    assert terminal.end(signal.SIGTERM) == 0
+    assert hive.processes() == []
+
+
+def test_ctrl_c_stops_everything_even_where_a_shell_had_it_ignored(hive: Hive) -> None:
+    terminal = Terminal(hive, "hived", "start", "--foreground", shell=True)
+    terminal.shows("Batman has saved the day!")
+    assert terminal.end(signal.SIGINT) == 0
+    assert hive.processes() == []
+
+
+def test_a_killed_supervisord_is_replaced_and_no_node_restarts(hive: Hive) -> None:
+    terminal = Terminal(hive, "hived", "start", "--foreground")
+    terminal.shows("Batman has saved the day!")
+    before, old = hive.pids(), hive.supervisord()
+    kill(old)
+    eventually(lambda: hive.engine.supervisord() not in (None, old), within=15)
+    eventually(lambda: hive.program("batman.0").adopted, within=15)
+    assert hive.pids() == before
+    assert len(hive.processes("supervisor.supervisord")) == 1
+    assert terminal.end() == 0
+    assert hive.processes() == []
+
+
+def test_a_killed_foreground_leaves_a_hive_that_the_next_one_takes_over(hive: Hive) -> None:
+    first = Terminal(hive, "hived", "start", "--foreground")
+    first.shows("Batman has saved the day!")
+    before = hive.pids()
+    assert first.end(signal.SIGKILL) == -signal.SIGKILL
+    second = Terminal(hive, "hived", "start", "--foreground")
+    second.shows("Batman has saved the day!")
+    assert hive.pids() == before
+    assert second.end() == 0
+    assert hive.processes() == []
+
+
+def test_hived_stop_ends_the_foreground_too(hive: Hive) -> None:
+    terminal = Terminal(hive, "hived", "start", "--foreground")
+    terminal.shows("Batman has saved the day!")
+    assert hive.run("hived", "stop").returncode == 0
+    assert terminal.process.wait(10) == 0
+
+
+def test_hm_dev_restarts_the_node_whose_file_changes_and_no_other(hive: Hive) -> None:
+    terminal = Terminal(hive, "hm", "dev", "--no-root")
+    terminal.shows("Batman has saved the day!")
+    before = hive.pids()
+    file = hive.folder / "nodes/batman/batman.py"
+    file.write_text(PRINTS.replace("Batman has", "Robin has"))
+    terminal.shows("batman.0 | Robin has saved the day!")
+    assert hive.program("signal.0").pid == before["signal.0"]
+    file.write_text("def (")
+    terminal.shows("batman goes on as it was")
+    assert terminal.end() == 0
+
+
+def test_hm_dev_names_nodes_that_exist_but_are_not_enabled(hive: Hive) -> None:
+    hive.node("robin", enable=False)
+    terminal = Terminal(hive, "hm", "dev", "-n", "batman", "-n", "signal", "--no-root", "-v")
+    terminal.shows("Batman has saved the day!")
+    assert "robin exists but is not enabled: uncomment `from .robin import robin`" in terminal.text()
+    assert "DEBUG" in hive.log("batman") + hive.log("signal") + hive.log("hived")
+    assert terminal.end() == 0
+
+
+def test_hm_dev_keeps_its_hands_off_production(hive: Hive) -> None:
+    hive.configure("PRODUCTION = True")
+    done = hive.run("hm", "dev")
+    assert (done.returncode, "config/hive.py:8" in done.stderr, "--join" in done.stderr) == (1, True, True)
