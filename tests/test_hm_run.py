@@ -1,0 +1,117 @@
+"""`hm run` and `hm root`: one process in this terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .cli_kit import RECEIVER, SENDER, Place, place
+from .servers import RedisServer
+
+HIVE = 'HIVE_NAME = "gotham"\nLOG_LOCATION = "logs"\nNODES = {"robin": {"target": "heroes:Robin"}}\n'
+HEROES = SENDER.replace("Sender", "Robin").replace("numbers", "birds") + SENDER.replace("Sender", "Batgirl")
+
+
+@pytest.fixture
+def here(tmp_path: Path, server: RedisServer, hive_name: str) -> Iterator[Place]:
+    with place(tmp_path, HIVEMIND_REDIS_URL=server.url, HIVEMIND_HIVE_NAME=hive_name) as made:
+        made.write("sender.py", SENDER)
+        yield made
+
+
+@pytest.fixture
+def hive(here: Place) -> Place:
+    here.write("config/hive.py", HIVE)
+    here.write("nodes/__init__.py", "from .sender import sender\nfrom . import broken\n")
+    here.write("nodes/sender/sender.py", SENDER)
+    here.write("nodes/broken.py", "import nothing_of_that_name\n")
+    here.write("heroes.py", HEROES)
+    return here
+
+
+@pytest.mark.parametrize("target", ["sender.py", "./sender.py", "sender", "sender:Sender", "sender.py:Sender"])
+def test_a_node_runs_from_a_file_or_a_module_with_class_or_without(here: Place, target: str) -> None:
+    node = here.hm("run", target)
+    node.says("sender.0  running: sends numbers")
+    assert node.end() == 0
+
+
+def test_it_says_first_which_hive_on_which_redis(here: Place, server: RedisServer, hive_name: str) -> None:
+    node = here.hm("run", "sender.py")
+    node.says("running")
+    assert node.stderr.splitlines()[0] == f"hive {hive_name} on {server.url}"
+
+
+@pytest.mark.parametrize(
+    ("target", "says"), [("sender", "sender.1  "), ("robin", "robin.1  "), ("heroes:Robin", "robin.1  ")]
+)
+def test_a_node_of_the_hive_is_known_by_its_name_and_comes_after_those_of_hived(
+    hive: Place, target: str, says: str
+) -> None:
+    node = hive.hm("run", target)
+    node.says(f"{says}running")
+    assert node.end() == 0
+
+
+def test_what_a_node_prints_is_on_standard_output_alone(here: Place) -> None:
+    here.write("receiver.py", RECEIVER)
+    sender, receiver = here.hm("run", "sender.py"), here.hm("run", "receiver.py")
+    sender.says("running")
+    receiver.says("\n1")
+    assert all(line.isdigit() for line in receiver.stdout.split())
+
+
+def test_verbose_shows_debug_lines(here: Place) -> None:
+    here.write("chatty.py", SENDER.replace("service.send", "self.log_debug('psst'); service.send"))
+    quiet, verbose = here.hm("run", "chatty.py"), here.hm("run", "-v", "chatty.py")
+    verbose.says("DEBUG    sender")
+    quiet.says("running")
+    assert "psst" not in quiet.stderr
+
+
+def test_a_mistyped_node_is_answered_with_what_was_meant_and_what_there_is(hive: Place) -> None:
+    done = hive.run("run", "sendr")
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "error: there is no node, module or file called 'sendr', did you mean sender? "
+        "The nodes are: broken, robin, sender\n"
+    )
+
+
+def test_a_mistyped_file_is_answered_with_the_file_that_was_meant(here: Place) -> None:
+    done = here.run("run", "./sendr.py")
+    assert (done.returncode, done.stderr.endswith(", did you mean sender.py?\n")) == (2, True)
+
+
+def test_a_mistyped_class_is_answered_with_those_of_the_file(hive: Place) -> None:
+    done = hive.run("run", "heroes.py:Robbin")
+    assert (done.returncode, "has no node class 'Robbin'; it has Robin, Batgirl" in done.stderr) == (1, True)
+
+
+def test_a_node_that_cannot_be_loaded_is_one_line_with_file_and_line(hive: Place) -> None:
+    done = hive.run("run", "broken")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 2
+    assert f"{hive.folder}/nodes/broken.py:1: ModuleNotFoundError" in done.stderr
+    assert "Traceback" in hive.run("run", "-v", "broken").stderr
+
+
+def test_several_nodes_in_one_file_ask_for_a_class(hive: Place) -> None:
+    done = hive.run("run", "heroes.py")
+    assert (done.returncode, "name one: heroes.py:Class" in done.stderr) == (1, True)
+
+
+def test_a_node_waits_for_a_redis_that_is_away_and_still_ends_on_ctrl_c(here: Place) -> None:
+    node = here.hm("run", "sender.py", HIVEMIND_REDIS_URL="redis://127.0.0.1:1")
+    node.says("waiting for Redis")
+    assert node.end() == 0
+
+
+def test_the_root_serves_the_page_of_the_hive_one_is_in(hive: Place, hive_name: str) -> None:
+    root = hive.hm("root", HIVEMIND_HIVE_DEFAULT_PORT="0")
+    root.says("the page of")
+    root.says("running")
+    assert root.stderr.startswith(f"hive {hive_name} on ")
+    assert root.end() == 0
