@@ -29,6 +29,7 @@ MAX_PAYLOAD = 1024 * 1024  #: bytes of JSON (or of base64) that one payload may 
 MAX_HEADERS = 64 * 1024  #: bytes of JSON that the headers may take
 MAX_BODY = MAX_PAYLOAD + MAX_HEADERS + 1024  #: bytes of one envelope; what is longer is not even read
 MAX_DEPTH = 64  #: levels of lists and objects in one payload
+_FLAT = 2 * MAX_DEPTH  #: bytes in which there is no room for too many levels
 MAX_INTEGER = 2**64 - 1
 MIN_INTEGER = -(2**63)
 
@@ -74,7 +75,7 @@ def _dumps(payload: Any) -> bytes:
         _blame(payload, "$", 0)
         raise PayloadError("$", str(error.__cause__ or error)) from error
     # orjson writes NaN and infinity as null, and only much nesting can be too much: look closer only then.
-    if b"null" in body or (_may_be_deep(body) and _depth(orjson.loads(body)) > MAX_DEPTH):
+    if b"null" in body or (len(body) > _FLAT and _may_be_deep(body) and _depth(orjson.loads(body)) > MAX_DEPTH):
         _blame(payload, "$", 0)
     return body
 
@@ -172,7 +173,7 @@ def decode(body: bytes) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Malformed(str(error)) from error
-    if _may_be_deep(body) and _depth(value) > MAX_DEPTH + 1:
+    if len(body) > _FLAT and body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH + 1:
         raise Malformed(f"nested more than {MAX_DEPTH} deep")
     return value
 

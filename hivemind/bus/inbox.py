@@ -37,6 +37,8 @@ class Inbox:
         "_bytes_out",
         "_closed",
         "_entries",
+        "_most",
+        "_most_bytes",
         "_ready",
         "_waiters",
         "_waiting",
@@ -46,6 +48,7 @@ class Inbox:
 
     def __init__(self, limits: InboxLimits | None = None) -> None:
         self.limits = limits or InboxLimits()
+        self._most, self._most_bytes = self.limits.messages, self.limits.size
         self.dropped = 0
         self._entries: deque[Entry] = deque()
         self._bytes_in = self._bytes_out = 0  # the first is written by the putter only, the second under the lock
@@ -65,9 +68,9 @@ class Inbox:
     def put(self, entry: Entry) -> None:
         """Add one entry, on the loop; drop the oldest if there is no room."""
         entries, size = self._entries, entry[2]
-        while entries and (
-            len(entries) >= self.limits.messages or self._bytes_in - self._bytes_out + size > self.limits.size
-        ):
+        while len(entries) >= self._most or self._bytes_in - self._bytes_out + size > self._most_bytes:
+            if not entries:
+                break
             self._drop()
         entries.append(entry)
         self._bytes_in += size
