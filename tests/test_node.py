@@ -43,7 +43,9 @@ def test_a_service_function_without_parameter_uses_the_service_it_kept(hive: Hiv
 
         def _send(self) -> int:
             self._mine.send("A Message For More!")
-            return 0 if self._mine.sleep_for(0.05) else 0
+            if not self._mine.sleep_for(0.05):
+                return 0
+            return 0
 
     hive.start(Classic)
     assert hive.expect("my-service", timeout=5).payload == "A Message For More!"

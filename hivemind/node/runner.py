@@ -114,6 +114,7 @@ def _on_signals(ask: Callable[[], None]) -> None:
         if is_asked:
             os._exit(130)
         is_asked.append(True)
+        logger.info("stopping; once more ends it at once")
         ask()
 
     is_asked: list[bool] = []
