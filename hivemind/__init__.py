@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     _Service = BoundService
     _Subscription = Subscription
 
-_WHERE = {
+_WHERE = {  # all other names are errors
     "Node": "node.node",
     "Service": "node.service",
     "AsyncService": "node.service",
@@ -55,27 +55,6 @@ _WHERE = {
     "connect": "node.client",
     "RootController": "root.controller",
 }
-_ERRORS = (
-    "ConfigurationError",
-    "DeclarationError",
-    "Fenced",
-    "HiveNotFound",
-    "HivemindError",
-    "InstanceHeld",
-    "InvalidName",
-    "NodeLoadError",
-    "OutboxFull",
-    "PayloadError",
-    "RedisDenied",
-    "RedisError",
-    "RedisRefused",
-    "RedisUnavailable",
-    "Refused",
-    "SendError",
-    "SettingsError",
-    "SupervisorError",
-    "Unconfirmed",
-)
 _SEEDS = {  # the names of the original documentation, whose programs run unchanged
     "_Node": ("node.node", "Node"),
     "_Service": ("node.service", "BoundService"),
@@ -115,8 +94,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    module, attribute = _SEEDS.get(name) or (_WHERE.get(name) or ("errors" if name in _ERRORS else ""), name)
-    if not module:
+    if name in _SEEDS:
+        module, attribute = _SEEDS[name]
+    elif name in __all__:
+        module, attribute = _WHERE.get(name, "errors"), name
+    else:
         raise AttributeError(f"module 'hivemind' has no attribute {name!r}")
     return getattr(import_module(f"hivemind.{module}"), attribute)
 
