@@ -30,7 +30,11 @@ SECTIONS = {
         "tail": "talk:tail",
         "pub": "talk:pub",
     },
-    "Watch": {},
+    "Watch": {
+        "status": "watch:status",
+        "nodes": "watch:nodes",
+        "topics": "watch:topics",
+    },
     "Repair": {
         "config": "repair:config",
         "redis": "redis_server:redis",

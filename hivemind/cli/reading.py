@@ -43,7 +43,7 @@ async def _ask(settings: Settings, question: Callable[[Registry], Awaitable[T]])
     except TimeoutError:
         raise away(settings, f"no answer within {PATIENCE:g} s") from None
     except RedisUnavailable as error:
-        raise away(settings, str(error).removeprefix(f"{endpoint.redacted}: ")) from error
+        raise away(settings, str(error).removeprefix(f"{endpoint.redacted}: ").rstrip(".")) from error
 
 
 def away(settings: Settings, why: str) -> RedisUnavailable:

@@ -1,0 +1,149 @@
+"""Is the hive well? Judged from what should run and from what the registry says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..data.records import Instance, SubscriptionRecord
+from ..states import NodeState, ServiceState
+from ..supervisor.status import ProgramStatus
+from .declared import Declared
+
+MOST = 3  #: names in one clause of a sentence; more are counted
+ROOT = "root"
+Count = Callable[[SubscriptionRecord], int]
+_COUNTS: tuple[tuple[str, Count], ...] = (
+    ("missed", lambda one: one.missed),
+    ("dropped", lambda one: one.dropped),
+    ("failed in a handler", lambda one: one.failed),
+    ("invalid", lambda one: one.invalid),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """``troubles`` are what makes a hive unwell; ``notes`` are worth a look."""
+
+    hive: str
+    running: int
+    nodes: int
+    troubles: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether all that should run does."""
+        return not self.troubles
+
+    @property
+    def sentence(self) -> str:
+        """All of it in one sentence."""
+        if self.troubles:
+            return f"{self.hive} is not well: {'; '.join((*self.troubles, *self.notes))}"
+        if not self.running:
+            return "; ".join((f"{self.hive} is empty: no node has joined", *self.notes))
+        runs = f"{_amount(self.running, 'instance')} of {_amount(self.nodes, 'node')} {_runs(self.running)}"
+        return "; ".join((f"{self.hive} is well: {runs}", *self.notes))
+
+
+def judge(hive: str, instances: Sequence[Instance], should: Declared) -> Health:
+    """Judge a hive by its registry and what should run there."""
+    alive = [one for one in instances if not one.is_lost and not is_gone(one)]
+    nodes = [one for one in alive if one.node != ROOT]
+    troubles = [*_missing(instances, should), *_lost(instances), *_failing(alive), *_quarantined(should)]
+    return Health(hive, len(nodes), len({one.node for one in nodes}), tuple(troubles), tuple(_notes(alive, should)))
+
+
+def problems(instance: Instance) -> list[str]:
+    """What is wrong with one instance, in a few words each."""
+    if instance.is_lost:
+        return ["no beat within its lease"]
+    if is_gone(instance):
+        return ["its process has ended without a goodbye"]
+    found = [_fails(one.name, one.error) for one in instance.stats.services if one.state == ServiceState.BACKOFF]
+    return found + [f"{total:,} {what}" for what, count in _COUNTS if (total := _sum([instance], count))]
+
+
+def is_gone(instance: Instance) -> bool:
+    """Whether its process ran on this machine and has ended, although its lease still lives."""
+    process = instance.about.process
+    return not instance.is_lost and process is not None and process.is_local() and not process.is_alive()
+
+
+def _missing(instances: Sequence[Instance], should: Declared) -> list[str]:
+    known = {one.instance for one in instances}
+    absent = [name for name in should.instances if name not in known]
+    told = [f"{name} is {seen.state}: {seen.detail}" for name in absent if (seen := _unwell(name, should))]
+    plain = [name for name in absent if _unwell(name, should) is None]
+    if plain:
+        hint = "" if should.is_supervised else " (hived does not run here: `hived start`)"
+        told.append(f"{_names(plain)} should run, but {'does' if len(plain) == 1 else 'do'} not{hint}")
+    return told
+
+
+def _unwell(name: str, should: Declared) -> ProgramStatus | None:
+    seen = should.programs.get(name)
+    return seen if seen is not None and seen.detail and seen.state not in ("running", "starting") else None
+
+
+def _lost(instances: Sequence[Instance]) -> list[str]:
+    lost = [one.instance for one in instances if one.is_lost]
+    gone = [one.instance for one in instances if is_gone(one)]
+    found = [f"{_names(lost)} {_are(lost)} lost: no beat within the lease"] if lost else []
+    return found + ([f"{_names(gone)} ended without a goodbye"] if gone else [])
+
+
+def _failing(alive: Sequence[Instance]) -> list[str]:
+    fenced = [one.instance for one in alive if one.state == NodeState.FENCED]
+    found = [f"{_names(fenced)} {_are(fenced)} replaced by a newer process"] if fenced else []
+    failing = [
+        _fails(f"{service.name} of {one.instance}", service.error)
+        for one in alive
+        for service in one.stats.services
+        if service.state == ServiceState.BACKOFF
+    ]
+    return found + failing[:MOST] + ([f"{len(failing) - MOST} more services fail"] if len(failing) > MOST else [])
+
+
+def _quarantined(should: Declared) -> list[str]:
+    found = [f"{one.node} is quarantined: {str(one).removeprefix(f'{one.node}: ')}" for one in should.problems]
+    return found[:MOST] + ([f"{len(found) - MOST} more are quarantined"] if len(found) > MOST else [])
+
+
+def _notes(alive: Sequence[Instance], should: Declared) -> list[str]:
+    found = [f"{one.name} stands by: {one.detail}" for one in should.programs.values() if one.state == "standby"][:MOST]
+    if should.stopped:
+        found.append(f"{_names(should.stopped)} {_are(should.stopped)} stopped by `hm stop`")
+    if odd := [f"{one.instance} ({one.state})" for one in alive if one.state not in (NodeState.RUNNING, "fenced")]:
+        found.append(f"on the way: {_names(odd)}")
+    return found + [f"{_amount(total, 'message')} {what}" for what, count in _COUNTS if (total := _sum(alive, count))]
+
+
+def _sum(instances: Sequence[Instance], count: Count) -> int:
+    return sum(count(one) for each in instances for one in each.stats.subscriptions)
+
+
+def _fails(service: str, error: str) -> str:
+    return f"service {service} fails{f': {_short(error)}' if error else ''}"
+
+
+def _short(error: str) -> str:
+    line = (error.strip().splitlines() or [""])[-1]
+    return line if len(line) <= 120 else f"{line[:119]}…"
+
+
+def _names(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:MOST])} and {len(names) - MOST} more" if len(names) > MOST else ", ".join(names)
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _runs(count: int) -> str:
+    return "runs" if count == 1 else "run"
+
+
+def _amount(count: int, thing: str) -> str:
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"

@@ -1,0 +1,96 @@
+"""Who sends and who listens, topic by topic: from the registry, pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..constants import did_you_mean
+from ..data.records import Instance
+from ..topics import is_pattern, matches
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """One instance with a service on the topic, and how much it sent since it began."""
+
+    instance: str
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """One instance with a subscription, and how much reached it by that pattern since it began."""
+
+    instance: str
+    pattern: str
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic of a service; ``note`` says so if nobody listens to it."""
+
+    topic: str
+    senders: tuple[Sender, ...]
+    subscribers: tuple[Subscriber, ...]
+    note: str = ""
+
+    @property
+    def sent(self) -> int:
+        """By all of its senders since they began."""
+        return sum(one.sent for one in self.senders)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfed:
+    """One pattern that no service feeds and by which nothing came."""
+
+    pattern: str
+    subscribers: tuple[str, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """All topics that services send on, and all patterns that wait in vain."""
+
+    topics: tuple[Topic, ...]
+    unfed: tuple[Unfed, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``; stable names."""
+        topics = [{**asdict(one), "sent": one.sent} for one in self.topics]
+        return {"topics": topics, "unfed": [asdict(one) for one in self.unfed]}
+
+
+def traffic(instances: Sequence[Instance]) -> Traffic:
+    """Who sends and who listens now. What nodes send on topics that are no service's is not known here."""
+    alive = [one for one in instances if not one.is_lost]
+    senders: dict[str, list[Sender]] = {}
+    listeners: dict[str, list[Subscriber]] = {}
+    for each in alive:
+        for service in each.stats.services:
+            senders.setdefault(service.name, []).append(Sender(each.instance, service.sent))
+        for one in each.stats.subscriptions:
+            listeners.setdefault(one.pattern, []).append(Subscriber(each.instance, one.pattern, one.received))
+    topics = tuple(_topic(topic, tuple(senders[topic]), listeners) for topic in sorted(senders))
+    unfed = [pattern for pattern in sorted(listeners) if not _is_fed(pattern, listeners[pattern], senders)]
+    return Traffic(topics, tuple(_unfed(pattern, listeners[pattern], list(senders)) for pattern in unfed))
+
+
+def _topic(topic: str, senders: tuple[Sender, ...], listeners: dict[str, list[Subscriber]]) -> Topic:
+    found = tuple(one for pattern, group in listeners.items() if matches(pattern, topic) for one in group)
+    exact = [pattern for pattern in listeners if not is_pattern(pattern)]
+    return Topic(topic, senders, found, "" if found else f"nobody listens{did_you_mean(topic, exact)}")
+
+
+def _is_fed(pattern: str, group: list[Subscriber], senders: dict[str, list[Sender]]) -> bool:
+    return any(one.received for one in group) or any(matches(pattern, topic) for topic in senders)
+
+
+def _unfed(pattern: str, group: list[Subscriber], topics: list[str]) -> Unfed:
+    return Unfed(
+        pattern, tuple(one.instance for one in group), f"no service sends on it{did_you_mean(pattern, topics)}"
+    )

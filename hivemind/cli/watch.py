@@ -1,0 +1,135 @@
+"""Commands that look at a hive: status, nodes, topics."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from . import output
+from .groups import FAILED, WELL
+
+if TYPE_CHECKING:
+    from ..data.records import Instance
+    from ..settings import Settings
+
+_STYLES = {"running": "green", "lost": "red", "fenced": "red"}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One object; `well` is what the exit code says.")
+@click.pass_context
+def status(ctx: click.Context, *, as_json: bool) -> int:
+    """Is the hive well? One sentence, and exit code 0 or 1.
+
+    Well is a hive whose Redis answers, whose enabled nodes all run, where no instance is lost and no service fails.
+
+    Examples:
+      hm status
+      hm status --json || notify-send 'Gotham is in trouble'
+    """
+    from ..errors import RedisError
+    from .context import announce, context_settings, redis_address
+    from .declared import declared
+    from .health import judge
+    from .reading import read_instances
+
+    settings = context_settings(ctx)
+    announce(settings)
+    about = {"hive": settings.name, "redis": redis_address(settings)}
+    try:
+        instances = read_instances(settings)
+    except RedisError as error:
+        sentence = f"{settings.name} cannot be seen: {error}"
+        if as_json:
+            output.as_json({**about, "well": False, "sentence": sentence, "troubles": [str(error)], "notes": []})
+        else:
+            output.say(sentence, "red")
+        return FAILED
+    health = judge(settings.name, instances, declared(settings))
+    if as_json:
+        found = {"troubles": health.troubles, "notes": health.notes, "instances": health.running, "nodes": health.nodes}
+        output.as_json({**about, "well": health.is_well, "sentence": health.sentence, **found})
+    else:
+        output.say(health.sentence, "red" if health.troubles else "yellow" if health.notes else "green")
+    return WELL if health.is_well else FAILED
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="A list of instances, with all that the registry knows.")
+@click.pass_context
+def nodes(ctx: click.Context, *, as_json: bool) -> None:
+    """List every running copy of every node.
+
+    Examples:
+      hm nodes
+      hm nodes --json
+    """
+    from .context import announce, context_settings
+    from .reading import read_instances
+
+    settings = context_settings(ctx)
+    announce(settings)
+    instances = read_instances(settings)
+    if as_json:
+        output.as_json([one.to_json() for one in instances])
+        return
+    if not instances:
+        output.note(_nobody(settings))
+    columns = ("instance", "state", "host", "pid", "uptime", "sends", "receives", "problems")
+    styles = [_STYLES.get(one.state, "yellow") for one in instances]
+    output.table(columns, [_row(one, time.time()) for one in instances], styles=styles)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One object with `topics` and `unfed`.")
+@click.pass_context
+def topics(ctx: click.Context, *, as_json: bool) -> None:
+    """List what is sent: who sends it, who listens, and what finds nobody.
+
+    Examples:
+      hm topics
+      hm topics --json
+    """
+    from .context import announce, context_settings
+    from .reading import read_instances
+    from .traffic import traffic
+
+    settings = context_settings(ctx)
+    announce(settings)
+    instances = read_instances(settings)
+    found = traffic(instances)
+    if as_json:
+        output.as_json(found.to_json())
+        return
+    if not instances:
+        output.note(_nobody(settings))
+    rows = [
+        (
+            one.topic,
+            ", ".join(f"{sender.instance} {sender.sent:,}" for sender in one.senders),
+            ", ".join(f"{each.instance} {each.pattern}" for each in one.subscribers),
+            one.note,
+        )
+        for one in found.topics
+    ]
+    rows += [(one.pattern, "", ", ".join(one.subscribers), one.note) for one in found.unfed]
+    output.table(("topic", "sent by", "listening", ""), rows, styles=["yellow" if row[-1] else "" for row in rows])
+
+
+def _row(one: Instance, now: float) -> tuple[object, ...]:
+    from ..root.wording import duration
+    from .health import problems
+
+    about = one.about
+    sends = ", ".join(f"{service.name} {service.sent:,}" for service in one.stats.services)
+    receives = ", ".join(f"{each.pattern} {each.received:,}" for each in one.stats.subscriptions)
+    uptime = duration(now - about.started) if about.started else ""
+    where = (about.host, about.pid or "", uptime)
+    return (one.instance, one.state, *where, sends, receives, "; ".join(problems(one)))
+
+
+def _nobody(settings: Settings) -> str:
+    begin = "`hm dev` starts the hive" if settings.hive else "`hm run FILE` starts one"
+    return f"no node has joined yet: {begin}"
