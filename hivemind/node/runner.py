@@ -83,7 +83,7 @@ async def _serve(node: BaseNode, settings: Settings, how: How) -> int:
     url = await asyncio.to_thread(redis_url, settings)
     life = Life(node, settings, Bus(Endpoint.parse(url), settings.name, node.name), how.place, version())
     asked = asyncio.Event()
-    _on_signals(asked.set)
+    _on_signals(asked.set, how.is_supervised)
     starting = asyncio.create_task(life.start())
     try:
         return await _until_asked(starting, asked, life)
@@ -106,7 +106,7 @@ async def _until_asked(starting: asyncio.Task[None], asked: asyncio.Event, life:
             wait.cancel()
 
 
-def _on_signals(ask: Callable[[], None]) -> None:
+def _on_signals(ask: Callable[[], None], is_supervised: bool) -> None:
     """Stop politely on the first signal. Python started in a shell's background has SIGINT ignored: not here."""
     loop = asyncio.get_running_loop()
 
@@ -114,7 +114,7 @@ def _on_signals(ask: Callable[[], None]) -> None:
         if is_asked:
             os._exit(130)
         is_asked.append(True)
-        logger.info("stopping; once more ends it at once")
+        logger.info("stopping" if is_supervised else "stopping; once more ends it at once")
         ask()
 
     is_asked: list[bool] = []
