@@ -34,6 +34,8 @@ SECTIONS = {
         "status": "watch:status",
         "nodes": "watch:nodes",
         "topics": "watch:topics",
+        "why": "why:why",
+        "logs": "logs:logs",
     },
     "Repair": {
         "config": "repair:config",

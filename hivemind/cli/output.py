@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 _STYLES = {
@@ -78,11 +78,17 @@ def as_json(value: Any) -> None:
     print(text, file=sys.stdout, flush=True)
 
 
-def json_line(value: Any) -> None:
-    """``value`` as one line of JSON on standard output, flushed: for streams that programs read."""
+def json_text(value: Any) -> str:
+    """``value`` as JSON on one line."""
     import orjson
 
-    print(orjson.dumps(value, default=str).decode(), file=sys.stdout, flush=True)
+    return orjson.dumps(value, default=str).decode()
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Many lines at once on standard output, as they are: whoever makes them has made them printable."""
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    sys.stdout.flush()
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, styles: Sequence[str] = ()) -> None:

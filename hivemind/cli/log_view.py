@@ -1,0 +1,98 @@
+"""Log files of a hive's nodes as people read them: which there are, which node wrote a line, and in which colour."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..log_files import Follower, LogLine, format_line, merge
+from ..settings import Settings
+from . import output
+
+_COPY = re.compile(r"(.+)-(\d+)")
+_NODE_STYLES = ("cyan", "magenta", "blue", "green")
+_LEVEL_STYLES = {"DEBUG": "dim", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
+
+
+def log_files(settings: Settings) -> dict[str, Path]:
+    """The log file of each instance that has one: ``batsignal.0`` -> ``batsignal.log``, and ``-1`` for copy 1."""
+    folder = settings.constants.LOG_LOCATION
+    found = {}
+    for path in sorted(folder.glob("*.log")) if folder.is_dir() else ():
+        copy = _COPY.fullmatch(path.stem)
+        found[f"{copy[1]}.{copy[2]}" if copy else f"{path.stem}.0"] = path
+    return found
+
+
+class LogView:
+    """Prints lines of several logs: each node in a colour of its own."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self._as_json = as_json
+        self._is_coloured = output.coloured(sys.stdout)
+        self._styles: dict[str, str] = {}
+
+    def show(self, lines: Sequence[LogLine]) -> None:
+        """Print ``lines``, all at once."""
+        output.write_lines(output.json_text(as_dict(line)) if self._as_json else self.line(line) for line in lines)
+
+    def plain(self, line: LogLine) -> str:
+        """One entry as in the file; a name that does not tell the node has it in front."""
+        node = _node(line)
+        own = line.name if line.name.startswith(node) else f"{node}/{line.name}"
+        return output.printable(format_line(line.time, line.level or "-", own or "-", line.text))
+
+    def line(self, line: LogLine) -> str:
+        """One entry, in colours for people."""
+        text = self.plain(line)
+        if not self._is_coloured:
+            return text
+        node, stamp, rest = _node(line), text[:29], text[29:]
+        style = self._styles.setdefault(node, _NODE_STYLES[len(self._styles) % len(_NODE_STYLES)])
+        return output.styled(stamp, "dim") + output.styled(rest, _LEVEL_STYLES.get(line.level, style))
+
+
+def _node(line: LogLine) -> str:
+    return line.source.stem if line.source else ""
+
+
+class Following:
+    """Reads what is added to log files, those included that appear later; ``files`` is asked every time."""
+
+    def __init__(self) -> None:
+        self._followers: dict[Path, Follower] = {}
+
+    def read(self, files: Sequence[Path]) -> list[LogLine]:
+        """What is new in ``files`` since the last call, by time; the first time all of a file."""
+        for path in files:
+            if path not in self._followers:
+                self._followers[path] = Follower(path)
+        lines = [line for path in files for line in self._followers[path].read()]
+        return sorted(lines, key=lambda line: line.time)
+
+    def close(self) -> None:
+        """Close all files."""
+        for follower in self._followers.values():
+            follower.close()
+
+
+def older(files: Sequence[Path], since: float | None) -> Iterator[LogLine]:
+    """What has been rotated away from ``files`` already, by time."""
+    return merge([path.with_name(f"{path.name}.1") for path in files], since)
+
+
+def last_errors(path: Path, most: int = 3) -> list[LogLine]:
+    """The last entries of a log that are errors, oldest first; none if it cannot be read."""
+    try:
+        lines = [line for line in merge([path]) if line.level in ("ERROR", "CRITICAL")]
+    except OSError:
+        return []
+    return lines[-most:]
+
+
+def as_dict(line: LogLine) -> dict[str, Any]:
+    """One entry for ``--json``."""
+    return {"time": line.time, "level": line.level, "name": line.name, "text": line.text, "file": str(line.source)}

@@ -1,0 +1,124 @@
+"""`hm logs`: the log files of a hive as one log."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from . import output
+
+if TYPE_CHECKING:
+    from ..log_files import LogLine
+    from ..settings import Settings
+    from .log_view import LogView
+
+LAST = 20  #: entries that `-f` begins with, without --since
+STEP = 0.2  #: seconds between two looks at the files
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Since(click.ParamType[float]):
+    """How far back: ``90s``, ``10m``, ``2h``, ``1d``, or a moment such as ``2026-01-31T12:00``; as unix seconds."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The moment that ``value`` names, in unix seconds."""
+        from datetime import datetime
+
+        span = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", str(value))
+        if span:
+            return time.time() - float(span[1]) * _UNITS[span[2]]
+        try:
+            return datetime.fromisoformat(str(value)).astimezone().timestamp()
+        except (ValueError, OverflowError, OSError):
+            self.fail(f"{value!r} is no time: write 90s, 10m, 2h, 1d or 2026-01-31T12:00", param, ctx)
+
+
+@click.command()
+@click.option("-f", "--follow", is_flag=True, help=f"Begin with the last {LAST} entries, and go on until Ctrl-C.")
+@click.option("--since", type=Since(), metavar="TIME", help="Only what is newer: 90s, 10m, 2h, 1d, 2026-01-31T12:00.")
+@click.option("--json", "as_json", is_flag=True, help="One object a line, and nothing else on standard output.")
+@click.argument("nodes", metavar="[NODE]...", nargs=-1)
+@click.pass_context
+def logs(ctx: click.Context, nodes: tuple[str, ...], since: float | None, *, follow: bool, as_json: bool) -> None:
+    """Show the logs of all nodes, or of some, merged by time.
+
+    NODE is a node, or one copy of it: batsignal.1. The files of this machine are read; Redis is not asked.
+
+    Examples:
+      hm logs
+      hm logs batsignal -f
+      hm logs --since 10m --json
+    """
+    from ..log_files import merge
+    from .context import context_settings
+    from .log_view import LogView
+
+    settings = context_settings(ctx)
+    output.note(f"hive {settings.name}, logs in {settings.constants.LOG_LOCATION}")
+    view = LogView(as_json=as_json)
+    files = _chosen(settings, nodes)
+    try:
+        if follow:
+            _follow(settings, nodes, since, view)
+            return
+        batch: list[LogLine] = []
+        for line in merge(files, since):
+            batch.append(line)
+            if len(batch) == 1000:
+                view.show(batch)
+                batch.clear()
+        view.show(batch)
+    except PermissionError as error:
+        raise click.ClickException(f"{error.filename} cannot be read: {error.strerror}") from error
+    if not files:
+        output.note("nothing has been logged there yet: a node writes a file when hived runs it")
+
+
+def _follow(settings: Settings, nodes: tuple[str, ...], since: float | None, view: LogView) -> None:
+    import asyncio
+
+    asyncio.run(_follow_until(settings, nodes, since, view))
+
+
+async def _follow_until(settings: Settings, nodes: tuple[str, ...], since: float | None, view: LogView) -> None:
+    import asyncio
+
+    from .log_view import Following, older
+    from .streams import stop_on_signals
+
+    stop, following = asyncio.Event(), Following()
+    stop_on_signals(stop)
+    files = _chosen(settings, nodes)
+    lines = [] if since is None else list(older(files, since))
+    lines += [line for line in following.read(files) if since is None or line.time >= since]
+    view.show(lines if since is not None else lines[-LAST:])
+    while not stop.is_set():
+        view.show(following.read(_chosen(settings, nodes)))
+        try:
+            async with asyncio.timeout(STEP):
+                await stop.wait()
+        except TimeoutError:
+            continue
+    following.close()
+
+
+def _chosen(settings: Settings, nodes: tuple[str, ...]) -> list[Path]:
+    """The log files of ``nodes``, or all. Raises WrongName for a node that neither has a log nor is in the hive."""
+    from .log_view import log_files
+    from .nodes import known_nodes, no_such_node
+
+    files = log_files(settings)
+    if not nodes:
+        return list(files.values())
+    with_log = {name.rpartition(".")[0] for name in files}
+    known = {*with_log, *known_nodes(settings)}
+    for name in nodes:
+        if name not in known and name not in files and name.rpartition(".")[0] not in known:
+            raise no_such_node(name, known)
+    return [path for name, path in files.items() if name in nodes or name.rpartition(".")[0] in nodes]

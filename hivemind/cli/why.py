@@ -1,0 +1,192 @@
+"""`hm why`: what is known of one node, in words, from everything that knows something of it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from . import output
+from .groups import FAILED, WELL
+
+if TYPE_CHECKING:
+    from ..data.records import Instance
+    from ..settings import Settings
+    from .declared import Declared
+
+
+@click.command()
+@click.argument("node")
+@click.pass_context
+def why(ctx: click.Context, node: str) -> int:
+    """Tell in words what is known of a node.
+
+    Is it enabled, does it run, since when and where; if not, why; what failed last, and where its log is. NODE may
+    be one copy of it: batsignal.1.
+
+    Examples:
+      hm why batsignal
+      hm why batsignal.1
+    """
+    from ..errors import RedisError
+    from .context import announce, context_settings
+    from .declared import declared
+    from .reading import read_instances
+
+    settings = context_settings(ctx)
+    announce(settings)
+    instances: list[Instance] = []
+    away: RedisError | None = None
+    should: Declared | None = None
+    try:
+        instances = read_instances(settings)
+        should = declared(settings)
+    except RedisError as error:
+        away = error
+    found = _Known(settings, node, instances, should)
+    found.check()
+    for line in found.lines():
+        output.say(*line)
+    if away is not None:
+        output.error(str(away))
+        return FAILED
+    return WELL
+
+
+class _Known:
+    """What is known of the node or instance that was asked for."""
+
+    def __init__(self, settings: Settings, asked: str, instances: list[Instance], should: Declared | None) -> None:
+        from .declared import Declared
+        from .log_view import log_files
+
+        name, dot, number = asked.rpartition(".")
+        self.node = name if dot and number.isdigit() else asked
+        self.copy = asked if self.node != asked else ""
+        self.settings, self.instances, self.should = settings, instances, should or Declared()
+        self.is_live_known = should is not None
+        self.logs = log_files(settings)
+
+    def check(self) -> None:
+        """Raise WrongName if nobody has ever heard of the node."""
+        from .nodes import known_nodes, no_such_node
+
+        known = {*known_nodes(self.settings), *(one.node for one in self.instances)}
+        known |= {name.rpartition(".")[0] for name in self.logs} - {"hived"}
+        if self.node not in known:
+            raise no_such_node(self.node, known)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Sentences, each with its colour."""
+        found = [(f"{self.node} {sentence}", style) for sentence, style in self._enabled()]
+        mine = [one for one in self.instances if self._is_mine(one.instance)]
+        for one in mine:
+            found += _instance(one)
+            found += self._log(one.instance)
+        names = {one.instance for one in mine}
+        absent = [name for name in self.should.instances if self._is_mine(name) and name not in names]
+        for name in absent:
+            found.append((f"{name} should run, but does not{self._hived(name)}", "red"))
+            found += self._log(name)
+        found += [(f"{name} was stopped by `hm stop`", "yellow") for name in self.should.stopped if self._is_mine(name)]
+        if not mine and not absent:
+            if self.is_live_known:
+                found.append((f"no copy of {self.node} runs", "yellow"))
+            found += [line for name in self.logs if self._is_mine(name) for line in self._log(name)]
+        return found
+
+    def _is_mine(self, instance: str) -> bool:
+        return instance == self.copy if self.copy else instance.rpartition(".")[0] == self.node
+
+    def _enabled(self) -> list[tuple[str, str]]:
+        """Whether the node is meant to run, and what is wrong with its file."""
+        from ..errors import NodeLoadError
+        from ..supervisor.enabled import existing_imports
+        from .declared import enabled
+
+        hive = self.settings.hive
+        if hive is None or self.node == "root":
+            return []
+        try:
+            node = enabled(self.settings).get(self.node)
+        except NodeLoadError as error:
+            return [(f"may be enabled or not: {error}", "red")]
+        tuning = self.settings.constants.NODES.get(self.node)
+        copies = "" if tuning is None or tuning.replicas == 1 else f", with {tuning.replicas} copies"
+        if node is not None:
+            where = f"{Path('nodes') / '__init__.py'}:{node.line}"
+            return [(f"is enabled by {where}{copies}", ""), *self._fault(hive, node.file)]
+        if tuning is not None and tuning.target:
+            where = self.settings.sources["NODES"]
+            return [(f"is enabled by {where}, from {tuning.target}{copies}", ""), *self._fault(hive, "")]
+        line = existing_imports(hive).get(self.node)
+        if line is None:
+            return [("is not a node of this hive's files", "")]
+        return [(f"is not enabled: uncomment `{line}` in nodes/__init__.py", "yellow")]
+
+    def _fault(self, hive: Path, file: str) -> list[tuple[str, str]]:
+        from ..supervisor.check import unreadable_file
+
+        problem = self.should.problem(self.node) or (unreadable_file(hive, self.node, file) if file else None)
+        return [] if problem is None else [(f"is quarantined: {str(problem).removeprefix(f'{self.node}: ')}", "red")]
+
+    def _hived(self, name: str) -> str:
+        """What hived says of a program that is not in the registry."""
+        if not self.should.is_supervised:
+            return ": hived does not run here, `hived start` starts it"
+        seen = self.should.programs.get(name)
+        return f": hived says {seen.state}{f' ({seen.detail})' if seen.detail else ''}" if seen else ""
+
+    def _log(self, instance: str) -> list[tuple[str, str]]:
+        from .log_view import LogView, last_errors
+
+        path = self.logs.get(instance)
+        if path is None:
+            return []
+        errors = last_errors(path)
+        found = [(f"  log: {path}{'; its last errors:' if errors else '; no errors in it'}", "")]
+        view = LogView()
+        return found + [(f"    {line}", "red") for error in errors for line in view.plain(error).splitlines()[-8:]]
+
+
+def _instance(one: Instance) -> list[tuple[str, str]]:
+    from ..root.wording import duration
+    from .health import is_gone
+
+    about = one.about
+    if one.is_lost:
+        return [(f"{one.instance} is lost: it ended, or was cut off, without a goodbye more than a lease ago", "red")]
+    since = f" for {duration(time.time() - about.started)}" if about.started else ""
+    if is_gone(one):
+        head = (f"{one.instance} has just ended without a goodbye: process {about.pid} is gone", "red")
+    else:
+        style = "green" if one.state == "running" else "yellow"
+        head = (f"{one.instance} is {one.state}{since}: process {about.pid} on {about.host}", style)
+    watched = [] if about.watched else [("  it is not watched: a debugger may hold it", "")]
+    return [head, *watched, *_services(one), *_subscriptions(one)]
+
+
+def _services(one: Instance) -> list[tuple[str, str]]:
+    found = []
+    for service in one.stats.services:
+        restarts = f", restarted {service.restarts:,} times" if service.restarts else ""
+        error = f"; last error: {service.error}" if service.error else ""
+        text = f"  service {service.name} is {service.state}: {service.sent:,} sent{restarts}{error}"
+        found.append((text, "red" if service.state == "backoff" else "yellow" if error else ""))
+    return found
+
+
+_ODD = ("missed", "dropped", "failed", "invalid", "stale", "malformed")
+
+
+def _subscriptions(one: Instance) -> list[tuple[str, str]]:
+    found = []
+    for each in one.stats.subscriptions:
+        odd = "".join(f", {count:,} {name}" for name in _ODD if (count := getattr(each, name)))
+        waiting = f", {each.inbox:,} waiting" if each.inbox else ""
+        error = f"; last error: {each.error}" if each.error else ""
+        counts = f"{each.received:,} received, {each.handled:,} handled{odd}{waiting}"
+        found.append((f"  subscription {each.pattern}: {counts}{error}", "yellow" if odd or error else ""))
+    return found
