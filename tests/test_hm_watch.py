@@ -1,0 +1,287 @@
+"""`hm status`, `hm nodes`, `hm topics` and `hm why`, on a real server, with real nodes and instances made up."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hivemind.cli.declared import Declared
+from hivemind.cli.health import judge, problems
+from hivemind.cli.traffic import traffic
+from hivemind.data.records import About, Instance, ServiceRecord, Stats, SubscriptionRecord
+from hivemind.identity import ProcessIdentity
+from hivemind.supervisor.status import ProgramStatus
+from hivemind.supervisor.topology import Problem
+from hivemind.topics import Names
+
+from .cli_kit import RECEIVER, SENDER, Place, place
+from .servers import RedisServer
+from .waiting import eventually
+
+HIVE = 'HIVE_NAME = "gotham"\nLOG_LOCATION = "logs"\nHEARTBEAT = 0.3\nLEASE = 1.2\n'
+READING = [("status",), ("nodes",), ("topics",), ("why", "sender")]
+
+
+@pytest.fixture
+def here(tmp_path: Path, server: RedisServer, hive_name: str) -> Iterator[Place]:
+    environ = {"HIVEMIND_REDIS_URL": server.url, "HIVEMIND_HIVE_NAME": hive_name}
+    with place(tmp_path, HIVEMIND_HEARTBEAT="0.3", HIVEMIND_LEASE="1.2", **environ) as made:
+        made.write("sender.py", SENDER)
+        made.write("receiver.py", RECEIVER)
+        yield made
+
+
+@pytest.fixture
+def hive(here: Place) -> Place:
+    here.write("config/hive.py", HIVE)
+    here.write("nodes/__init__.py", "from . import sender\nfrom . import receiver\n# from . import robin\n")
+    here.write("nodes/sender.py", SENDER)
+    here.write("nodes/receiver.py", RECEIVER)
+    here.write("nodes/robin.py", RECEIVER)
+    return here
+
+
+def nodes(here: Place) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(here.run("nodes", "--json").stdout)
+    return found
+
+
+def start_as_hived_would(here: Place, *names: str) -> None:
+    for name in names:
+        here.start(sys.executable, "-m", "hivemind.node", name, "--number", "0").says("running")
+
+
+# -- on a real server
+
+
+def test_nodes_as_json_is_a_list_of_instances(here: Place) -> None:
+    for file in ("sender.py", "receiver.py"):
+        here.hm("run", file).says("running")
+    sender = eventually(lambda: next(one for one in nodes(here) if one["services"] and one["services"][0]["sent"]), 20)
+    assert (sender["instance"], sender["node"], sender["number"], sender["state"]) == (
+        "sender.0",
+        "sender",
+        0,
+        "running",
+    )
+    assert sender["pid"] == here.running[0].process.pid
+    assert sender["services"][0]["name"] == "numbers"
+
+
+def test_nodes_as_a_table_shows_what_each_sends_receives_and_suffers(here: Place) -> None:
+    here.write("bad.py", RECEIVER.replace("Receiver", "Bad").replace("payload: int", "payload: list"))
+    for file in ("sender.py", "bad.py"):
+        here.hm("run", file).says("running")
+    eventually(lambda: nodes(here)[0]["subscriptions"][0]["invalid"] > 0, 20)
+    done = here.run("nodes")
+    head, bad, sender = done.stdout.splitlines()
+    assert head.split() == ["INSTANCE", "STATE", "HOST", "PID", "UPTIME", "SENDS", "RECEIVES", "PROBLEMS"]
+    assert bad.split()[:2] == ["bad.0", "running"]
+    assert bad.endswith(" invalid")
+    assert "numbers " in sender
+
+
+def test_an_empty_hive_says_how_to_begin(here: Place) -> None:
+    assert "no node has joined yet: `hm run FILE` starts one" in here.run("nodes").stderr
+    done = here.run("status")
+    assert (done.returncode, done.stdout.endswith(" is empty: no node has joined\n")) == (0, True)
+
+
+def test_status_is_one_sentence_and_0_when_all_enabled_nodes_run(
+    hive: Place, hive_name: str, server: RedisServer
+) -> None:
+    start_as_hived_would(hive, "sender", "receiver")
+    done = hive.run("status")
+    assert done.stdout == f"{hive_name} is well: 2 instances of 2 nodes run\n"
+    assert (done.returncode, done.stderr) == (0, f"hive {hive_name} on {server.url}\n")
+
+
+def test_status_is_1_and_names_what_is_enabled_but_does_not_run(hive: Place, hive_name: str) -> None:
+    start_as_hived_would(hive, "sender")
+    done = hive.run("status", "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["well"], found["hive"]) == (1, False, hive_name)
+    assert found["troubles"] == ["receiver.0 should run, but does not (hived does not run here: `hived start`)"]
+
+
+def test_status_names_a_node_that_was_killed_at_once_and_when_its_lease_is_over(here: Place) -> None:
+    sender = here.hm("run", "sender.py")
+    sender.says("running")
+    sender.end(signal.SIGKILL)
+    assert "sender.0 ended without a goodbye" in here.run("status").stdout
+    eventually(lambda: nodes(here)[0]["state"] == "lost", 20)
+    done = here.run("status")
+    assert (done.returncode, "sender.0 is lost: no beat within the lease" in done.stdout) == (1, True)
+
+
+def test_topics_shows_who_sends_who_listens_and_what_finds_nobody(here: Place) -> None:
+    here.write("deaf.py", RECEIVER.replace("Receiver", "Deaf").replace("num*", "nubmers"))
+    for file in ("sender.py", "receiver.py", "deaf.py"):
+        here.hm("run", file).says("running")
+    found = json.loads(here.run("topics", "--json").stdout)
+    (numbers,) = found["topics"]
+    assert numbers["senders"][0]["instance"] == "sender.0"
+    assert [(one["instance"], one["pattern"]) for one in numbers["subscribers"]] == [("receiver.0", "num*")]
+    (unfed,) = found["unfed"]
+    assert (unfed["pattern"], unfed["note"]) == ("nubmers", "no service sends on it, did you mean numbers?")
+    table = here.run("topics").stdout
+    assert "receiver.0 num*" in table
+    assert "did you mean numbers?" in table
+
+
+def test_why_tells_a_running_node_its_counters_and_its_log(hive: Place) -> None:
+    start_as_hived_would(hive, "sender")
+    hive.write("logs/sender.log", "2026-01-02T03:04:05.678+01:00 ERROR    sender.0  no light\nTraceback\n")
+    done = hive.run("why", "sender")
+    assert done.returncode == 0
+    enabled, running, service, log, *errors = done.stdout.splitlines()
+    assert enabled == "sender is enabled by nodes/__init__.py:1"
+    assert running.startswith("sender.0 is running for ")
+    assert service.startswith("  service numbers is running: ")
+    assert log == f"  log: {hive.folder}/logs/sender.log; its last errors:"
+    assert errors[0].endswith("ERROR    sender.0  no light")
+
+
+def test_why_tells_that_a_node_is_not_enabled_and_how_to_enable_it(hive: Place) -> None:
+    done = hive.run("why", "robin")
+    assert "robin is not enabled: uncomment `from . import robin` in nodes/__init__.py\n" in done.stdout
+    assert "no copy of robin runs\n" in done.stdout
+
+
+def test_why_tells_file_and_line_of_a_node_that_cannot_be_loaded(hive: Place) -> None:
+    hive.write("nodes/sender.py", "x = 1\ndef (\n")
+    done = hive.run("why", "sender")
+    assert "sender is quarantined: nodes/sender.py:2: SyntaxError: invalid syntax\n" in done.stdout
+    assert "sender.0 should run, but does not: hived does not run here, `hived start` starts it\n" in done.stdout
+
+
+def test_why_of_a_mistyped_node_says_which_was_meant(hive: Place) -> None:
+    done = hive.run("why", "sendr")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no node called 'sendr', did you mean sender? The nodes are: receiver, robin, sender" in done.stderr
+
+
+def test_why_still_tells_what_the_files_say_when_redis_is_away(hive: Place) -> None:
+    done = hive.run("why", "robin", HIVEMIND_REDIS_URL="redis://127.0.0.1:1")
+    assert (done.returncode, done.stdout.startswith("robin is not enabled")) == (1, True)
+    assert "start that server, or change REDIS_URL (environment HIVEMIND_REDIS_URL)" in done.stderr
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_a_hive_that_is_not_started_is_said_at_once_and_nothing_is_started(
+    hive: Place, command: tuple[str, ...]
+) -> None:
+    done = hive.run(*command, HIVEMIND_REDIS_URL="")
+    assert done.returncode == 1
+    assert "start the hive with `hm dev` or `hived start`" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (hive.folder / "var" / "redis").exists()
+
+
+def test_a_redis_that_stands_still_is_given_up_within_five_seconds(here: Place, own_server: RedisServer) -> None:
+    own_server.freeze()
+    began = time.monotonic()
+    done = here.run("nodes", HIVEMIND_REDIS_URL=own_server.url)
+    assert time.monotonic() - began < 8  # 5, and Python's own start on a busy machine
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"error: Redis at {own_server.url}: " in done.stderr
+
+
+def test_what_strangers_wrote_into_the_registry_does_no_harm(here: Place, server: RedisServer, hive_name: str) -> None:
+    names = Names(hive_name)
+    server.command("SADD", names.nodes(), "evil.0", "\x1b[31m.0", "odd.0")
+    server.command("SET", names.node("evil.0"), "x")
+    server.command(
+        "HSET", names.node("odd.0"), "incarnation", "7", "about", "[]", "stats", '{"services": [{"name": 3}]}'
+    )
+    server.command("EXPIRE", names.node("odd.0"), 60)
+    for command in READING[:3]:
+        done = here.run(*command)
+        assert "Traceback" not in done.stderr
+        assert "\x1b" not in done.stdout
+
+
+# -- judged from values
+
+
+def instance(name: str, *, lost: bool = False, **stats: Any) -> Instance:
+    about = About(name.partition(".")[0], "cave", 42, 50.0, 6.0)
+    return Instance(name, 1, None if lost else 100.0, about, Stats(**stats))
+
+
+def sentence(instances: Sequence[Instance], should: Declared | None = None) -> str:
+    return judge("gotham", instances, should or Declared()).sentence
+
+
+def test_a_service_that_fails_makes_a_hive_unwell() -> None:
+    failing = instance("batman.0", services=(ServiceRecord("signal", "backoff", error="no light"),))
+    assert sentence([failing]) == "gotham is not well: service signal of batman.0 fails: no light"
+
+
+def test_what_was_lost_on_the_way_is_told_but_a_hive_is_well() -> None:
+    lossy = instance("batman.0", subscriptions=(SubscriptionRecord("x", missed=2, dropped=1, failed=1),))
+    told = "1 instance of 1 node runs; 2 messages missed; 1 message dropped; 1 message failed in a handler"
+    assert sentence([lossy]) == f"gotham is well: {told}"
+    assert problems(lossy) == ["2 missed", "1 dropped", "1 failed in a handler"]
+
+
+def test_a_quarantined_node_is_named_with_file_and_line() -> None:
+    should = Declared(problems=(Problem("robin", "SyntaxError: invalid syntax", "nodes/robin.py", 3),))
+    assert sentence([], should) == (
+        "gotham is not well: robin is quarantined: nodes/robin.py:3: SyntaxError: invalid syntax"
+    )
+
+
+def test_a_stand_by_and_what_was_stopped_by_hand_are_no_trouble() -> None:
+    standby = ProgramStatus("batman.0", "standby", detail="its number is held by process 7 on cave")
+    should = Declared(("batman.0",), ("robin.0",), (), {"batman.0": standby}, is_supervised=True)
+    health = judge("gotham", [instance("batman.0")], should)
+    assert health.is_well
+    assert health.notes == (
+        "batman.0 stands by: its number is held by process 7 on cave",
+        "robin.0 is stopped by `hm stop`",
+    )
+
+
+def test_what_hived_knows_of_a_program_that_does_not_come_up_is_told() -> None:
+    failing = ProgramStatus("batman.0", "failing", detail="ImportError: no module bat")
+    should = Declared(("batman.0", "robin.0"), programs={"batman.0": failing}, is_supervised=True)
+    assert judge("gotham", [], should).troubles == (
+        "batman.0 is failing: ImportError: no module bat",
+        "robin.0 should run, but does not",
+    )
+
+
+def test_many_of_a_kind_are_counted_not_listed() -> None:
+    lost = [instance(f"batman.{number}", lost=True) for number in range(5)]
+    assert sentence(lost) == (
+        "gotham is not well: batman.0, batman.1, batman.2 and 2 more are lost: no beat within the lease"
+    )
+
+
+def test_a_process_of_this_machine_that_is_gone_is_seen_before_its_lease_ends() -> None:
+    gone = replace(ProcessIdentity.current(), started=1.0)
+    batman = instance("batman.0")
+    assert problems(replace(batman, about=replace(batman.about, process=gone))) == [
+        "its process has ended without a goodbye"
+    ]
+
+
+def test_a_pattern_that_received_something_is_fed_by_somebody() -> None:
+    listening = instance("batman.0", subscriptions=(SubscriptionRecord("joker", received=3),))
+    assert traffic([listening]).unfed == ()
+
+
+def test_a_topic_without_listeners_offers_the_exact_topic_that_was_probably_meant() -> None:
+    sends = instance("batsignal.0", services=(ServiceRecord("bat-signal-main", "running", 7),))
+    deaf = instance("batman.0", subscriptions=(SubscriptionRecord("bat-signal-mian"),))
+    (topic,) = traffic([sends, deaf, instance("old.0", lost=True)]).topics
+    assert (topic.sent, topic.note) == (7, "nobody listens, did you mean bat-signal-mian?")
