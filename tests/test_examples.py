@@ -19,6 +19,7 @@ from examples.watchtower.nodes.common.options import FLOORS, options_from
 from examples.watchtower.nodes.common.records import Alert, Compared
 from examples.watchtower.nodes.gauges.measure import Meter, Tree, busy_seconds, core_seconds, processes_below, spent
 from examples.watchtower.nodes.usual.learning import Usual, clipped, learned
+from hivemind.cli.scaffold import plan_hive
 
 from .example_kit import EXAMPLES, Example
 from .servers import RedisServer
@@ -46,6 +47,7 @@ def running(example: Example) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
 # -- they run
 
 
+@pytest.mark.slow
 def test_batman_saves_the_day(tmp_path: Path, server: RedisServer, hive_name: str) -> None:
     gotham = Example("gotham", tmp_path, HIVEMIND_REDIS_URL=server.url, HIVEMIND_HIVE_NAME=hive_name)
     with running(gotham) as (shown, process):
@@ -55,6 +57,7 @@ def test_batman_saves_the_day(tmp_path: Path, server: RedisServer, hive_name: st
     assert (gotham.logs / "batsignal.log").exists()
 
 
+@pytest.mark.slow
 def test_watchtower_tells_of_a_core_that_is_kept_busy(tmp_path: Path, server: RedisServer, hive_name: str) -> None:
     alerts, tally = tmp_path / "alerts.jsonl", tmp_path / "tally"
     watchtower = Example(
@@ -89,11 +92,26 @@ def compared(tally: Path) -> int:
     return sum(json.loads(path.read_text())["sent"].get("usual.cpu", 0) for path in tally.glob("usual.0.*.json"))
 
 
-def test_the_first_node_has_fifteen_lines_and_loads() -> None:
+def test_the_first_node_has_fifteen_lines_and_hears_itself(tmp_path: Path, server: RedisServer) -> None:
     first = EXAMPLES / "first_node.py"
     assert len(first.read_text().splitlines()) <= 15
-    done = run(sys.executable, "-m", "hivemind.node", str(first), "--check", cwd=EXAMPLES)
-    assert json.loads(done.stdout)["ok"], done.stdout
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("HIVE")}
+    environ |= {"HOME": str(tmp_path), "HIVEMIND_REDIS_URL": server.url, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "hivemind.node", str(first)]
+    with subprocess.Popen(command, env=environ, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "Batman heard: Batman! We need help!\n"
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("name", HIVES)
+def test_an_example_is_what_hm_new_writes_beside_its_nodes(name: str) -> None:
+    planned = plan_hive(name, EXAMPLES).files
+    found = {path: (EXAMPLES / name / path).read_text() for path in planned if path != "nodes/__init__.py"}
+    assert found == {path: text for path, text in planned.items() if path != "nodes/__init__.py"}
 
 
 # -- they are typed
