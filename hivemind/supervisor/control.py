@@ -7,6 +7,7 @@ channel that it names: at once with the programs it will act on, and once more w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Sequence
@@ -21,7 +22,8 @@ from ..errors import RedisUnavailable
 from .actions import Request, Result, Verb
 
 CHANNEL = "hived"
-ANSWER_TIMEOUT = 2.0  # seconds in which a hived that lives says that it heard
+ANSWER_TIMEOUT = 4.0  # seconds in which a hived that lives says that it heard
+ASK_AGAIN = 0.5  # seconds
 MORE_ANSWERS = 0.5  # seconds in which further hiveds say so, once one did
 CONNECT_TIMEOUT = 5.0
 
@@ -103,9 +105,22 @@ async def ask(endpoint: Endpoint, hive: str, request: Request, timeout: float) -
                 await bus.live.confirmed()
         except TimeoutError:
             raise RedisUnavailable(f"{endpoint.redacted} does not answer") from None
-        bus.notify(CHANNEL, encode_request(request, reply))
+        await _ask_until_heard(bus, encode_request(request, reply), answers, news)
         await _wait(answers, news, timeout)
     return [answers[key] for key in sorted(answers)]
+
+
+async def _ask_until_heard(
+    bus: Bus, request: dict[str, Any], answers: dict[tuple[str, str], Answer], news: asyncio.Event
+) -> None:
+    """Ask again until somebody answers: a hived that was just started is not on the bus yet. None acts twice."""
+    deadline = time.monotonic() + ANSWER_TIMEOUT
+    while not answers and time.monotonic() < deadline:
+        bus.notify(CHANNEL, request)
+        news.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ASK_AGAIN):
+                await news.wait()
 
 
 async def _wait(answers: dict[tuple[str, str], Answer], news: asyncio.Event, timeout: float) -> None:
@@ -113,12 +128,10 @@ async def _wait(answers: dict[tuple[str, str], Answer], news: asyncio.Event, tim
     while True:
         now = time.monotonic() - started
         waiting = any(not answer.done for answer in answers.values())
-        limit = timeout if waiting else ANSWER_TIMEOUT if not answers else MORE_ANSWERS
+        limit = timeout if waiting else MORE_ANSWERS if answers else 0.0
         if now >= limit:
             return
         news.clear()
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit - now):
                 await news.wait()
-        except TimeoutError:
-            continue

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from ..bus.bus import Bus
@@ -30,6 +31,7 @@ class Servant:
         self.me = Hived(socket.gethostname(), str(engine.paths.hive), os.getpid())
         self._turn = asyncio.Lock()
         self._tried: dict[str, int] = {}
+        self._heard: deque[str] = deque(maxlen=100)
         self._tasks: set[asyncio.Task[None]] = set()
         bus.live.listen(bus.names.control(CHANNEL), self._hear)
 
@@ -77,7 +79,8 @@ class Servant:
 
     def _hear(self, body: bytes) -> None:
         found = decode_request(body)
-        if found is not None:
+        if found is not None and found[1] not in self._heard:  # it is repeated until it is answered
+            self._heard.append(found[1])
             task = asyncio.create_task(self._answer(*found))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
