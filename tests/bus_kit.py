@@ -105,3 +105,27 @@ class Collector:
         """Return the payloads when there are ``count``."""
         await eventually_async(lambda: len(self.handled) >= count, within)
         return self.payloads
+
+
+@contextlib.asynccontextmanager
+async def pair(url: str, sender_url: str = "") -> AsyncIterator[tuple[Bus, Bus, Collector]]:
+    """A sender, a receiver, and what the receiver's subscription to ``x`` handles; one message has passed."""
+    async with on_bus(url, "bruce.0") as bruce, on_bus(sender_url or url, "alfred.0") as alfred:
+        got = await Collector("x").join(bruce)
+        alfred.send("x", "first")
+        await got.has(1)
+        await bruce.live.confirmed()  # to the sender's beats, too
+        yield alfred, bruce, got
+
+
+async def flows(sender: Bus, got: Collector, within: float) -> float:
+    """Return after how many seconds a message sent now was handled."""
+    begun = time.monotonic()
+    mark = f"mark {begun}"
+    sender.send("x", mark)
+    await eventually_async(lambda: mark in got.payloads[-20:], within)
+    return time.monotonic() - begun
+
+
+def is_in_order(got: Collector) -> bool:
+    return got.sequences == sorted(set(got.sequences))

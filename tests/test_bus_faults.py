@@ -4,53 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Self
 
 import pytest
 
-from hivemind.bus import link as link_module
 from hivemind.bus.bus import Bus
-from hivemind.states import LinkState
 
-from .bus_kit import Collector, are_up, on_bus, passes, until
+from .bus_kit import Collector, are_up, flows, is_in_order, on_bus, pair, passes, until
 from .conftest import MakeServer
 from .proxy import Mode, Proxy
-from .servers import Connection, RedisServer, free_port
-from .tls import Authority, terminator
-from .waiting import eventually, eventually_async
+from .sentinel import SentinelServer
+from .servers import RedisServer, free_port
+from .waiting import eventually_async
 
 pytestmark = [pytest.mark.every_server, pytest.mark.timeout(90)]
-
-
-@contextlib.asynccontextmanager
-async def pair(url: str, sender_url: str = "") -> AsyncIterator[tuple[Bus, Bus, Collector]]:
-    """A sender, a receiver, and what the receiver's subscription to ``x`` handles; one message has passed."""
-    async with on_bus(url, "bruce.0") as bruce, on_bus(sender_url or url, "alfred.0") as alfred:
-        got = await Collector("x").join(bruce)
-        alfred.send("x", "first")
-        await got.has(1)
-        await bruce.live.confirmed()  # to the sender's beats, too
-        yield alfred, bruce, got
-
-
-async def flows(sender: Bus, got: Collector, within: float) -> float:
-    """Return after how many seconds a message sent now was handled."""
-    begun = time.monotonic()
-    mark = f"mark {begun}"
-    sender.send("x", mark)
-    await eventually_async(lambda: mark in got.payloads[-20:], within)
-    return time.monotonic() - begun
-
-
-def is_in_order(got: Collector) -> bool:
-    return got.sequences == sorted(set(got.sequences))
 
 
 # -- Redis itself
@@ -130,35 +101,6 @@ async def slow_and_steady(server: RedisServer) -> None:
         while time.monotonic() - begun < 8:
             assert await flows(alfred, got, within=3.0) < 2.0
         assert (alfred.outbox.link.gaps, bruce.live.link.gaps) == (0, 0)
-
-
-class SentinelServer(RedisServer):
-    """A Sentinel that watches over a primary; knows it as ``main``."""
-
-    def __init__(self, primary: RedisServer, lines: tuple[str, ...] = ()) -> None:
-        super().__init__(primary.binary, tcp=True, lines=lines)
-        self.primary_port = primary.port
-
-    def start(self) -> Self:
-        self._write_config()
-        command = [str(self.binary), str(self.folder / "redis.conf"), "--sentinel"]
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        eventually(self.answers, within=10.0)
-        return self
-
-    def _write_config(self) -> None:
-        lines = (
-            f"port {self.port}",
-            "bind 127.0.0.1",
-            f"unixsocket {self.socket}",
-            f"dir {self.folder}",
-            f"sentinel monitor main 127.0.0.1 {self.primary_port} 1",
-            "sentinel down-after-milliseconds main 500",
-            "sentinel failover-timeout main 3000",
-            *self.lines,
-        )
-        (self.folder / "redis.conf").write_text("\n".join(lines) + "\n")
 
 
 async def failover(make_server: MakeServer) -> None:
@@ -332,103 +274,3 @@ async def test_at_twice_its_rate_a_handler_still_does_what_it_can(own_server: Re
         assert rates[-1] >= 0.8 * max(rates)
         assert bruce.live.link.gaps == 0
         bruce.live.remove(got.subscription)
-
-
-# -- passwords
-
-
-async def test_a_wrong_password_is_said_once_tried_slowly_and_forgiven(
-    make_server: MakeServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(link_module, "DENIED_DELAY", 1.0)
-    server = make_server(lines=("requirepass right",))
-    url = f"unix://:wrong@{server.socket}"
-    async with on_bus(url, up=False) as bus:
-        links = (bus.outbox.link, bus.live.link)
-        await eventually_async(lambda: all(link.state is LinkState.DENIED for link in links))
-        bus.send("x", "kept")
-        with Connection(server.socket) as door:
-            door.ask("AUTH", "right")
-            before = connections_made(door)
-            await passes(1.5)
-            assert connections_made(door) - before <= 4
-            complaints = [record.getMessage() for record in caplog.records if record.name == "hivemind.link"]
-            assert len(complaints) == 2
-            assert all("check user and password in REDIS_URL" in line and ":***@" in line for line in complaints)
-            door.ask("CONFIG", "SET", "requirepass", "wrong")
-        await are_up(bus, within=3.0)
-        await bus.flush(2.0)
-
-
-async def test_a_changed_password_denies_until_it_is_changed_back(
-    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(link_module, "DENIED_DELAY", 0.5)
-    server = make_server(lines=("requirepass old",))
-    async with pair(f"unix://:old@{server.socket}") as (alfred, bruce, got):
-        with Connection(server.socket) as door:
-            door.ask("AUTH", "old")
-            door.ask("CONFIG", "SET", "requirepass", "new")
-            door.ask("CLIENT", "KILL", "TYPE", "pubsub")
-            door.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-            await eventually_async(lambda: bruce.live.link.state is LinkState.DENIED)
-            await eventually_async(lambda: alfred.outbox.link.state is LinkState.DENIED)
-            alfred.send("x", "while denied")
-            door.ask("CONFIG", "SET", "requirepass", "old")
-        assert await flows(alfred, got, within=4.0) < 3.0
-        assert is_in_order(got)
-
-
-def connections_made(door: Connection) -> int:
-    found = re.search(r"total_connections_received:(\d+)", door.ask("INFO", "stats"))
-    assert found
-    return int(found.group(1))
-
-
-# -- TLS
-
-
-@pytest.mark.every_loop
-async def test_tls_with_an_authority_of_ones_own(own_server: RedisServer, tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
-    async with terminator(own_server.socket, authority) as proxy:
-        url = f"rediss://127.0.0.1:{proxy.port}?ssl_ca_certs={authority.ca_file}"
-        async with pair(url) as (alfred, bruce, got):
-            for number in range(3000):
-                alfred.send("x", [number, "y" * 100])
-            await got.has(3001)
-            proxy.cut()
-            await eventually_async(lambda: bruce.live.link.gaps == 1)
-            assert await flows(alfred, got, within=3.0) < 2.0
-            alfred.send("x", "z" * 1_000_000)
-            await eventually_async(lambda: got.payloads[-1] == "z" * 1_000_000)
-
-
-async def test_a_server_with_a_strangers_certificate_is_refused_in_words(
-    own_server: RedisServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    for name in ("ours", "theirs"):
-        (tmp_path / name).mkdir()
-    ours, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs")
-    async with (
-        terminator(own_server.socket, theirs) as proxy,
-        on_bus(f"rediss://127.0.0.1:{proxy.port}?ssl_ca_certs={ours.ca_file}", up=False) as bus,
-    ):
-        await eventually_async(lambda: "certificate verify failed" in bus.outbox.link.last_error)
-        await eventually_async(lambda: "certificate verify failed" in bus.live.link.last_error)
-        assert bus.outbox.link.state is LinkState.CONNECTING
-    assert "TLS failed" in caplog.text
-
-
-# -- Sentinel
-
-
-async def test_a_sentinel_with_a_password_gets_its_own_or_that_of_redis(make_server: MakeServer) -> None:
-    primary = make_server(tcp=True, lines=("requirepass pw",))
-    with SentinelServer(primary, lines=("requirepass pw", "sentinel auth-pass main pw")) as sentinel:
-        for url in (
-            f"redis+sentinel://:pw@127.0.0.1:{sentinel.port}/main",
-            f"redis+sentinel://:pw@127.0.0.1:{sentinel.port}/main?sentinel_password=pw",
-        ):
-            async with pair(url) as (alfred, _, got):
-                await flows(alfred, got, within=2.0)

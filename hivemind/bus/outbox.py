@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal, cast
@@ -46,8 +46,7 @@ class OutboxOptions:
     policy: Policy = "block"
 
 
-#: command, topic ("" for what is no message), sequence, and then: of a message, the how-manieth it is; else who wants
-#: the reply
+#: command, topic ("" for what is no message), sequence, and the how-manieth message it is, or who wants the reply
 Entry = tuple[bytes, str, int, "int | asyncio.Future[Any] | None"]
 _NOTICE, _ECHO = -1, 0  # in place of a sequence, where there is no topic
 
@@ -193,8 +192,7 @@ class Outbox:
         """Called under the lock when the outbox is full."""
         policy = self.options.policy
         if policy == "drop-oldest":
-            # What is under way cannot be taken back: beside it at least one message is kept.
-            while self._is_full and self._queue:
+            while self._is_full and self._queue:  # what is under way cannot be taken back
                 command, topic, _, _ = self._queue.popleft()
                 if topic:
                     self._bytes_in -= len(command)
@@ -252,15 +250,13 @@ class Outbox:
     def _is_pending(self, target: int) -> bool:
         """Whether the oldest message that is here is one of the first ``target``."""
         with self._lock:
-            return next((index for _, topic, _, index in self._here() if topic), target + 1) <= target  # type: ignore[operator]
+            here = chain(self._unanswered, self._queue)
+            return next((cast(int, index) for _, topic, _, index in here if topic), target + 1) <= target
 
     def _pending(self, target: int) -> list[Undelivered]:
         with self._lock:
-            entries = [entry for entry in self._here() if entry[1] and entry[3] <= target]  # type: ignore[operator]
-        return [Undelivered(topic, sequence, "unconfirmed") for _, topic, sequence, _ in entries]
-
-    def _here(self) -> Iterator[Entry]:
-        return chain(self._unanswered, self._queue)
+            here = [entry for entry in chain(self._unanswered, self._queue) if entry[1]]
+        return [Undelivered(topic, number, "unconfirmed") for _, topic, number, at in here if cast(int, at) <= target]
 
     # -- emptying, on the loop
 

@@ -1,0 +1,146 @@
+"""The heart: it beats through every kind of trouble, and is silent when another has its place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+import hiredis
+import pytest
+
+from hivemind.bus.bus import Bus
+from hivemind.data.heartbeat import Heart
+from hivemind.data.registry import Registry
+from hivemind.errors import Fenced
+
+from .bus_kit import Collector, on_bus, passes, until
+from .servers import RedisServer
+from .test_registry import STATS, about, is_lost, registry_of
+from .waiting import eventually_async
+
+pytestmark = pytest.mark.timeout(30)
+
+
+@contextlib.asynccontextmanager
+async def living(
+    server: RedisServer, lease: float = 0.6, hive: str = "t"
+) -> AsyncIterator[tuple[Bus, Heart, Registry, list[Fenced]]]:
+    """batman.0, registered and beating."""
+    fenced: list[Fenced] = []
+    async with on_bus(server.url, "batman.0", hive) as bus:
+        book, me = registry_of(bus), about(lease)
+        bus.identify("batman.0", await book.register("batman.0", me, STATS))
+        heart = Heart(bus, book, me, lambda: STATS, fenced.append)
+        heart.start(lease / 3)
+        try:
+            yield bus, heart, book, fenced
+        finally:
+            await heart.stop()
+
+
+@pytest.mark.every_server
+async def test_a_beating_instance_is_never_lost(server: RedisServer, hive_name: str) -> None:
+    async with living(server, hive=hive_name) as (_, heart, book, _):
+        first = (await book.leases(["batman.0"]))["batman.0"]
+        for _ in range(20):
+            await passes(0.1)
+            assert not await is_lost(book, "batman.0")
+        assert (await book.leases(["batman.0"]))["batman.0"] > first
+        assert heart.may_speak()
+
+
+def fill(server: RedisServer) -> None:
+    """Write until it says that its memory is full."""
+    for number in range(10_000):
+        try:
+            server.command("SET", f"fill:{number}", "x" * 1024)
+        except hiredis.ReplyError:
+            return
+    raise AssertionError("its memory never was full")
+
+
+@pytest.mark.every_server
+async def test_out_of_memory_nobody_is_lost_and_messages_flow(own_server: RedisServer) -> None:
+    async with living(own_server) as (bus, _, book, fenced):
+        used = int(str(own_server.command("INFO", "memory")).split("used_memory:")[1].split()[0])
+        own_server.command("CONFIG", "SET", "maxmemory", used + 64 * 1024)
+        fill(own_server)
+        got = await Collector("x").join(bus)
+        for number in range(15):
+            await passes(0.1)
+            bus.send("x", number)
+            assert not await is_lost(book, "batman.0")
+        assert await got.has(15) == list(range(15))
+        life = await book.register("robin.0", about(), STATS)
+        assert await book.renew("robin.0", life, 6.0)
+        assert not fenced
+
+
+@pytest.mark.every_server
+@pytest.mark.parametrize("kill", [True, False])
+async def test_after_redis_lost_everything_the_same_life_is_back_within_a_beat(
+    own_server: RedisServer, kill: bool
+) -> None:
+    async with living(own_server) as (bus, _, book, fenced):
+        bus.send("x", 1)
+        await asyncio.to_thread(own_server.restart, keep_data=False, kill=kill)
+        back = time.monotonic()
+
+        async def is_registered() -> bool:
+            found = await book.instance("batman.0")
+            return found is not None and found.incarnation == bus.incarnation
+
+        await until(is_registered, 3.0)
+        assert time.monotonic() - back < 1.0
+        assert bus.send("x", 2) == 2
+        await bus.flush(3.0)
+        assert not fenced
+
+
+async def test_after_a_freeze_the_outbox_asks_before_it_writes(own_server: RedisServer) -> None:
+    async with living(own_server) as (bus, heart, _, _):
+        got = await Collector("x").join(bus)
+        await heart.stop()
+        heart.confirmed -= 60  # as if the process had stood still for a minute
+        own_server.command("HSET", "hm:{t}:node:batman.0", "incarnation", str(bus.incarnation + 1))
+        bus.send("x", "from a zombie")
+        assert await bus.outbox.command("PING") == b"PONG"
+        with pytest.raises(Fenced) as caught:
+            await heart.beat()
+        assert await bus.outbox.command("PING") == b"PONG"
+        assert caught.value.newer == bus.incarnation + 1
+        assert (got.handled, bus.outbox.waiting) == ([], 1)
+
+
+async def test_after_a_freeze_without_a_successor_all_goes_on(own_server: RedisServer) -> None:
+    async with living(own_server) as (bus, heart, _, _):
+        got = await Collector("x").join(bus)
+        await heart.stop()
+        heart.confirmed -= 60
+        own_server.command("DEL", "hm:{t}:node:batman.0")
+        bus.send("x", "still me")
+        assert await bus.outbox.command("PING") == b"PONG"
+        assert got.handled == []
+        await heart.beat()
+        assert await got.has(1) == ["still me"]
+
+
+async def test_a_successor_is_noticed_even_by_one_that_never_stood_still(own_server: RedisServer) -> None:
+    async with living(own_server) as (bus, _, _, fenced):
+        own_server.command("HSET", "hm:{t}:node:batman.0", "incarnation", str(bus.incarnation + 1))
+        await eventually_async(lambda: fenced, 2.0)
+
+
+async def test_a_redis_that_writes_nothing_silences_nobody(own_server: RedisServer) -> None:
+    async with living(own_server, lease=0.5) as (bus, _, _, fenced):
+        got = await Collector("x").join(bus)
+        own_server.command("CONFIG", "SET", "min-replicas-to-write", 1)  # refuses writes, as a full disk does
+        for number in range(10):
+            await passes(0.1)
+            bus.send("x", number)
+        assert await got.has(10) == list(range(10))
+        own_server.command("CONFIG", "SET", "min-replicas-to-write", 0)
+        await eventually_async(lambda: own_server.command("EXISTS", "hm:{t}:node:batman.0") == 1)
+        assert not fenced
