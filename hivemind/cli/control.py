@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import click
@@ -83,6 +82,8 @@ def scale(ctx: click.Context, nodes: tuple[str, ...], replicas: int) -> int:
 
 
 def _ask(ctx: click.Context, request: Request) -> int:
+    import asyncio
+
     from ..bus.endpoint import Endpoint
     from ..supervisor.control import ask
     from ..supervisor.engine import redis_url
