@@ -262,11 +262,11 @@ async def handled_per_second(got: Collector, seconds: float) -> float:
 
 @pytest.mark.parametrize("handler", ["async", "thread"])
 async def test_at_twice_its_rate_a_handler_still_does_what_it_can(own_server: RedisServer, handler: str) -> None:
-    cost = 100e-6
+    cost = 200e-6
     async with on_bus(own_server.url, "bruce.0") as bruce:
         got = Threaded("load", cost) if handler == "thread" else Collector("load", each=lambda: _busy(cost))
         await got.join(bruce)
-        rates = []
+        rates: list[float] = []
         for rate in (0.5 / cost, 0.9 / cost, 2.0 / cost):
             async with load(own_server, rate):
                 rates.append(await handled_per_second(got, 1.2))
