@@ -5,6 +5,7 @@ A comment before a block says what kind it is, where its language does not::
     <!-- test: file NAME -->                    the block is what a reader saves as NAME (`append`: adds to NAME)
     <!-- test: background until "TEXT" -->      the command stays; TEXT has to appear (`in the checkout`: runs there)
     <!-- test: fails with 1 -->                 the command has to end with this exit code
+    <!-- test: printed -->                      the block is what the last background command prints now
     <!-- test: skip because REASON -->          not run; there are few of these, and a test lists them
     <!-- test: run COMMAND -->                  no block: sets the scene, unseen by the reader
     <!-- test: stop -->                         no block: Ctrl-C in every terminal that still runs something
@@ -140,12 +141,19 @@ class Reader:
         self.folder, self._told = self.home, self.home / ".cwd"
         self.said = ""
         self._terminals: list[Terminal] = []
+        programs = self.home / ".bin"
+        programs.mkdir()
+        if shutil.which("redis-cli") is None:
+            (programs / "redis-cli").write_text(
+                f'#!/bin/sh\nPYTHONPATH={CHECKOUT} exec python -m tests.redis_cli "$@"\n'
+            )
+            (programs / "redis-cli").chmod(0o755)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HIVE", "XDG_", "PYTEST"))}
         self._env = {
             **kept,
             "HOME": str(self.home),
             "XDG_RUNTIME_DIR": str(self.home),
-            "PATH": f"{Path(sys.executable).parent}:{kept.get('PATH', os.defpath)}",
+            "PATH": f"{programs}:{Path(sys.executable).parent}:{kept.get('PATH', os.defpath)}",
             "NO_COLOR": "1",
             "COLUMNS": "200",
         }
@@ -191,6 +199,8 @@ class Reader:
             self._save(self.folder / rest, block.text, "a" if verb == "append" else "w")
         elif verb == "background":
             self._begin(block)
+        elif verb == "printed":
+            eventually(lambda: self._has_printed(block.text), within=10)
         elif verb == "fails":
             self._run(block.text, int(rest.removeprefix("with ")))
         elif not block.skipped:
@@ -233,6 +243,11 @@ class Reader:
         self._terminals.append(Terminal(block.text.strip(), folder, self._env, log))
         self._terminals[-1].wait_for(found["until"])
         self.said = self._terminals[-1].output
+
+    def _has_printed(self, text: str) -> bool:
+        self.said = self._terminals[-1].output
+        self._compare(text)
+        return True
 
     def _stop(self) -> None:
         for terminal in reversed(self._terminals):

@@ -1,0 +1,79 @@
+"""The parts of the documentation that are made from the code. ``python -m tests.docs_made`` writes them anew.
+
+On a page such a part lies between ``<!-- made: NAME -->`` and ``<!-- made -->``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from hivemind.constants import Constants, NodeTuning
+from hivemind.states import LINK, NODE, SERVICE
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+LOG_FOLDER = "the platform's log folder and the hive's name"
+_PART = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- made -->)", re.DOTALL)
+
+
+def diagram(table: Mapping[Any, frozenset[Any]]) -> str:
+    """The mermaid state diagram of one of the tables in ``hivemind/states.py``."""
+    states: list[StrEnum] = list(table)
+    rows = [f"    [*] --> {states[0]}"]
+    rows += [f"    {state} --> {after}" for state in states for after in states if after in table[state]]
+    rows += [f"    {state} --> [*]" for state in states if not table[state]]
+    return "\n".join(["```mermaid", "stateDiagram-v2", *rows, "```"])
+
+
+def table_of(model: type[BaseModel]) -> str:
+    """Every field of a settings model with its default and its description."""
+    rows = [f"| `{name}` | {_default(field)} | {_escaped(field)} |" for name, field in model.model_fields.items()]
+    return "\n".join(["| name | default | what it is |", "|---|---|---|", *rows])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return LOG_FOLDER
+    if isinstance(field.default, str):
+        return f'`"{field.default}"`'
+    return f"`{field.default!r}`"
+
+
+def _escaped(field: FieldInfo) -> str:
+    return (field.description or "").replace("<", "&lt;")
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "settings": lambda: table_of(Constants),
+    "tuning": lambda: table_of(NodeTuning),
+    "node_states": lambda: diagram(NODE),
+    "service_states": lambda: diagram(SERVICE),
+    "link_states": lambda: diagram(LINK),
+}
+
+
+def remade(text: str) -> str:
+    """``text`` with every made part as the code makes it now."""
+    return _PART.sub(lambda part: f"{part[1]}\n{PARTS[part[2]]()}\n\n{part[3]}", text)
+
+
+def parts_of(page: Path) -> Iterator[str]:
+    """The names of the made parts of a page."""
+    yield from (found[2] for found in _PART.finditer(page.read_text(encoding="utf-8")))
+
+
+def main() -> None:
+    for page in DOCS.glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        if remade(text) != text:
+            page.write_text(remade(text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

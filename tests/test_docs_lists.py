@@ -1,0 +1,95 @@
+"""What the documentation lists is what there is: settings, states, commands, dependencies, tests behind promises."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from hivemind.cli.groups import SectionGroup
+from hivemind.cli.hived import hived
+from hivemind.cli.hm import hm
+
+from .docs_made import PARTS, parts_of, remade
+
+HERE = Path(__file__).resolve().parent.parent
+DOCS = HERE / "docs"
+EVERYWHERE = {"--help", "-h", "--hive"}
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: str(page.name))
+def test_what_is_made_from_the_code_is_as_the_code_makes_it(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert remade(text) == text, "run: python -m tests.docs_made"
+
+
+def test_every_made_part_is_on_a_page() -> None:
+    assert sorted(name for page in DOCS.glob("*.md") for name in parts_of(page)) == sorted(PARTS)
+
+
+def sections(page: Path, level: str) -> dict[str, str]:
+    """Heading and text of every section of a page."""
+    found = re.split(rf"^{level} (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return dict(zip(found[1::2], found[2::2], strict=True))
+
+
+def commands(group: SectionGroup) -> Iterator[tuple[str, click.Command]]:
+    ctx = click.Context(group, info_name=group.name)
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        assert command is not None
+        yield f"{group.name} {name}", command
+
+
+COMMANDS = dict([*commands(hm), *commands(hived)])
+
+
+def test_the_command_line_page_has_every_command() -> None:
+    assert set(sections(DOCS / "command-line.md", "###")) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_each_command_is_described_with_its_options_and_an_example(name: str) -> None:
+    text = sections(DOCS / "command-line.md", "###")[name]
+    command = COMMANDS[name]
+    inner = list(command.commands.values()) if isinstance(command, click.Group) else []
+    options = {
+        opt for each in [command, *inner] for option in each.params for opt in [*option.opts, *option.secondary_opts]
+    }
+    missing = [option for option in options if option.startswith("-") and option not in text]
+    assert not set(missing) - EVERYWHERE
+    assert re.search(rf"```sh\n(?:.*\n)*?.*{name}", text), f"no example of {name}"
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    page = (DOCS / "promises.md").read_text(encoding="utf-8").partition("## What is not promised")[0]
+    named = re.findall(r"`(tests/\w+\.py)::(test_\w+)`", page)
+    missing = [f"{file}::{test}" for file, test in named if f"def {test}(" not in source(HERE / file)]
+    assert not missing
+    for promise in re.split(r"^- ", page, flags=re.MULTILINE)[1:]:
+        assert "`tests/" in promise, f"no test is named for: {promise}"
+
+
+def source(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def test_every_dependency_has_its_reason() -> None:
+    requirements = re.findall(
+        r'^\s+f?"([a-z][\w-]*)(?:\[\w+\])?(?:[><=;]|",$)', source(HERE / "setup.py"), re.MULTILINE
+    )
+    extras = re.findall(r'^    "server": \[f"([\w-]+)', source(HERE / "setup.py"), re.MULTILINE)
+    named = re.findall(r"^\| (?:`\w+` \| )?`([\w-]+)` \|", source(DOCS / "dependencies.md"), re.MULTILINE)
+    assert set(named) == {*requirements, *extras}
+
+
+def test_the_readme_says_what_ci_runs() -> None:
+    assert source(HERE / ".ci" / "run").strip().endswith("make lint test")
+    assert "`make lint test`" in source(HERE / "README.md")
+
+
+def test_the_first_node_of_the_readme_is_the_example() -> None:
+    assert f"```python\n{source(HERE / 'examples' / 'first_node.py')}```" in source(HERE / "README.md")
