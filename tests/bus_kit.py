@@ -13,7 +13,7 @@ from hivemind.bus.bus import Bus, BusOptions
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.inbox import Inbox, InboxLimits
 from hivemind.bus.live import LiveSubscription
-from hivemind.bus.outbox import OutboxOptions
+from hivemind.bus.outgoing import OutboxOptions
 from hivemind.states import LinkState
 
 from .waiting import eventually_async

@@ -271,3 +271,21 @@ def test_importing_node_loads_neither_the_web_nor_the_command_line() -> None:
     command = [sys.executable, "-c", f"import sys, hivemind; hivemind.Node; print({heavy} & set(sys.modules))"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_an_instance_silent_for_a_day_is_forgotten_when_somebody_registers(shop: Workshop, server: RedisServer) -> None:
+    nodes = f"hm:{{{shop.hive}}}:nodes"
+    server.command("SADD", nodes, "gone.0", "resting.0")
+    server.command("SET", f"hm:{{{shop.hive}}}:epoch:resting.0", 1)
+    shop.write("ticker.py", TICKER)
+    shop.run("ticker.py").says("running")
+    assert set(server.command("SMEMBERS", nodes)) == {"resting.0", "ticker.0"}
+
+
+def test_a_receiver_learns_of_a_sender_before_its_first_message(shop: Workshop, server: RedisServer) -> None:
+    shop.write("listener.py", LISTENER)
+    shop.write("ticker.py", TICKER.replace("every=0.1", "every=600").replace("service.send(1)", "pass"))
+    shop.run("listener.py").says("running")
+    shop.run("ticker.py").says("running")
+    beat = f"hm:{shop.hive}:b:ticker.0"
+    eventually(lambda: server.command("PUBSUB", "NUMSUB", beat)[1] == 1)

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from hivemind.bus.outbox import OutboxOptions, Policy
+from hivemind.bus.outgoing import OutboxOptions, Policy
 from hivemind.errors import OutboxFull, PayloadError, RedisRefused, RedisUnavailable, Refused, Unconfirmed
 from hivemind.message import MAX_PAYLOAD
 from hivemind.states import LinkState

@@ -19,7 +19,8 @@ from .functions import Functions
 from .inbox import InboxLimits
 from .ledger import MOST_SENDERS
 from .live import Live, LiveSubscription
-from .outbox import Outbox, OutboxOptions
+from .outbox import Outbox
+from .outgoing import OutboxOptions
 
 WATCH = 60.0  #: seconds between two looks at which senders have fallen silent
 LONGEST_NAME = 128  #: characters of a sender's name; longer ones are nobody's

@@ -13,9 +13,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import hiredis
 
@@ -24,42 +23,18 @@ from ..message import head
 from ..topics import Names, check_topic
 from .endpoint import Endpoint, is_unauthenticated, reply_error
 from .link import BACKOFF_CAP, PING, Link, pack
+from .outgoing import OutboxOptions, Topic
 
 log = logging.getLogger("hivemind.outbox")
 
-Policy = Literal["block", "drop-oldest", "raise"]
 SETTLE = 2 * BACKOFF_CAP  #: seconds that the spool waits after a re-made link, so that subscribers are back first
 WRITE = 256 * 1024  #: bytes of commands in one write, about
 COMPLAIN = 10.0  #: seconds between two complaints about refused messages
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxOptions:
-    """How much an outbox holds, and what happens when it is full.
-
-    ``block`` makes ``send`` wait on a thread and raise OutboxFull on the loop; ``drop-oldest`` throws away what
-    waited longest and counts it; ``raise`` raises OutboxFull everywhere.
-    """
-
-    messages: int = 100_000
-    size: int = 64 * 1024 * 1024
-    policy: Policy = "block"
-
-
 #: command, topic ("" for what is no message), sequence, and the how-manieth message it is, or who wants the reply
 Entry = tuple[bytes, str, int, "int | asyncio.Future[Any] | None"]
 _NOTICE, _ECHO = -1, 0  # in place of a sequence, where there is no topic
-
-
-class _Topic:
-    """What does not change between two messages on one topic, and the number of the last one."""
-
-    __slots__ = ("command", "sequence")
-
-    def __init__(self, channel: str) -> None:
-        name = channel.encode()
-        self.command = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$" % (len(name), name)
-        self.sequence = 0
 
 
 class Outbox:
@@ -78,7 +53,7 @@ class Outbox:
         self.on_up: Callable[[], None] | None = None  # called when a connection is made
         self._names = names
         self._head = b""
-        self._topics: dict[str, _Topic] = {}
+        self._topics: dict[str, Topic] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._lock = threading.Lock()
@@ -167,8 +142,8 @@ class Outbox:
             names = list(self._topics)[-most:]
             return {name: self._topics[name].sequence for name in names}
 
-    def _new_topic(self, topic: str) -> _Topic:
-        known = self._topics[topic] = _Topic(self._names.live(check_topic(topic)))
+    def _new_topic(self, topic: str) -> Topic:
+        known = self._topics[topic] = Topic(self._names.live(check_topic(topic)))
         return known
 
     @property

@@ -70,7 +70,7 @@ class Registry:
 
     async def report(self, instance: str, incarnation: int, stats: Stats) -> bool:
         """Write what the instance did so far; False, and nothing is written, when this life is not registered."""
-        keys = (self._names.node(instance),)
+        keys = (self._names.node(instance), self._names.epoch(instance))
         return bool(await self._functions.call("report", keys, (incarnation, orjson.dumps(asdict(stats)))))
 
     async def deregister(self, instance: str, incarnation: int) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import secrets
 import threading
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -88,12 +87,12 @@ class Client:
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
         self._bus = bus = Bus(endpoint, hive, f"client-{secrets.token_hex(4)}.0")
         bus.start()
-        bus.identify(bus.instance, int(time.time() * 1000))
         try:
             async with asyncio.timeout(self._timeout):
                 state = await bus.outbox.link.wait(LinkState.UP, LinkState.DENIED)
-            if state is LinkState.DENIED:
-                raise RedisDenied(f"{endpoint.redacted}: {bus.outbox.link.last_error}")
+                if state is LinkState.DENIED:
+                    raise RedisDenied(f"{endpoint.redacted}: {bus.outbox.link.last_error}")
+                bus.identify(bus.instance, int(await bus.now()))  # by Redis's clock, as a node's incarnation
         except TimeoutError:
             await self.aclose()
             raise RedisUnavailable(f"{endpoint.redacted}: no answer within {self._timeout:g} s") from None

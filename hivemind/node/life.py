@@ -12,6 +12,8 @@ import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
+import orjson
+
 from ..bus.bus import Bus
 from ..data.heartbeat import Heart
 from ..data.records import About
@@ -20,6 +22,7 @@ from ..errors import Fenced, InstanceHeld, RedisDenied, RedisError, RedisUnavail
 from ..identity import ProcessIdentity
 from ..settings import Settings
 from ..states import NodeState
+from ..topics import check_instance, matches
 from .base import BaseNode, Component
 from .burst import Burst
 from .subscription import Subscription
@@ -73,15 +76,17 @@ class Life:
         await _maybe(node.on_start())
         for subscription in node.bound_subscriptions:
             subscription.start()
+        if node.bound_subscriptions:
+            self.bus.live.listen(self.bus.names.control("node"), self._heard_notice)
         await asyncio.gather(*(self._subscribe(one) for one in node.bound_subscriptions))
         for component in node.components:
             await component.start(node)
             self._started.append(component)
+        self._notify("joined")
         for service in node.bound_services:
             service.start()
         node.enter(NodeState.RUNNING)
         self.heart.beat_now()
-        self._notify("joined")
         node.logger.info("running: %s", self._in_words())
 
     async def _register(self) -> tuple[str, int]:
@@ -127,6 +132,17 @@ class Life:
         topics = [service.name for service in self.node.bound_services]
         notice = {"event": event, "instance": self.bus.instance, "incarnation": self.bus.incarnation, "topics": topics}
         self.bus.notify("node", notice)
+
+    def _heard_notice(self, body: bytes) -> None:
+        """Listen to the beats of whoever joins and will send what we receive: its first message may be lost."""
+        try:
+            notice = orjson.loads(body)
+            instance, topics = check_instance(notice["instance"]), [str(topic) for topic in notice.get("topics", ())]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return  # not a notice of ours: anybody may publish there
+        patterns = [subscription.name for subscription in self.node.bound_subscriptions]
+        if notice.get("event") == "joined" and any(matches(one, topic) for one in patterns for topic in topics):
+            self.bus.watch_sender(instance)
 
     def _on_gap(self, reason: str) -> None:
         self.node.logger.warning("live messages may pass by until Redis is back: %s", reason)

@@ -22,4 +22,11 @@ redis.call('DEL', keys[1])
 redis.call('HSET', keys[1], 'incarnation', text, 'about', args[3], 'stats', args[4])
 redis.call('PEXPIRE', keys[1], args[2])
 redis.call('SADD', keys[2], args[1])
+-- Forget some of those whose last beat was a day ago, so that the set does not grow for ever.
+local node, epoch = string.sub(keys[1], 1, -#args[1] - 1), string.sub(keys[3], 1, -#args[1] - 1)
+for _, other in ipairs(redis.call('SRANDMEMBER', keys[2], 10)) do
+  if redis.call('EXISTS', node .. other, epoch .. other) == 0 then
+    redis.call('SREM', keys[2], other)
+  end
+end
 return {1, '', text}
