@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +19,9 @@ from .client import SupervisorClient
 from .paths import HivePaths
 from .plan import Plan, RedisFor, make_plan, wanted_nodes
 from .topology import NodePlan, RedisProgram
+
+if sys.platform != "win32":  # `engine_for` says so there, but `hm` imports this file
+    import fcntl
 
 RPC_TIMEOUT = 10.0  # seconds
 QUICK = 2.0  # seconds: for questions whose answer may be "it is frozen"

@@ -24,7 +24,7 @@ from .status import page
 from .topology import Problem, Selection
 
 STEP = 0.1  # seconds between looks
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))  # Windows has no SIGHUP
 
 
 class Screen(Protocol):

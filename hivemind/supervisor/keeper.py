@@ -9,7 +9,6 @@ stop it kills that one's process group. Else it writes itself into the pidfile a
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import select
@@ -23,8 +22,14 @@ from pathlib import Path
 
 from ..identity import PidFile, ProcessIdentity
 
-STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
-FORWARDED = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+if sys.platform != "win32":  # nobody runs a keeper there, but `hm` imports what imports it
+    import fcntl
+
+STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGQUIT", signal.SIGTERM)})
+FORWARDED = (
+    *STOP_SIGNALS,
+    *(getattr(signal, name) for name in ("SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)),
+)
 ORPHAN_CHECK = 1.0  # seconds between looks at whether supervisord, our parent, still lives
 ENDED_BY_ITSELF = 1  # nobody but its parent can learn a process's exit status
 
