@@ -240,6 +240,13 @@ def test_a_node_under_a_debugger_has_an_hours_lease_and_is_not_watched(shop: Wor
     assert (entry["lease"], entry["watched"]) == (3600.0, False)
 
 
+def test_a_node_that_pdb_runs_is_under_a_debugger_also_while_it_is_not_stepping(shop: Workshop) -> None:
+    shop.write("look.py", "from hivemind.node.life import is_under_debugger\nprint('debugged', is_under_debugger())")
+    command = [sys.executable, "-m", "pdb", "-c", "continue", "-c", "quit", str(shop.folder / "look.py")]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False)
+    assert "debugged True" in done.stdout
+
+
 def test_sigusr1_writes_the_stacks_of_all_threads(shop: Workshop) -> None:
     shop.write("ticker.py", TICKER)
     node = shop.run("ticker.py")

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import orjson
 
@@ -250,7 +251,9 @@ def is_under_debugger() -> bool:
     """Whether somebody may stop this process to look at it: then it must not be taken for hung."""
     trace = sys.gettrace()
     tracer = getattr(trace, "__module__", "") or type(trace).__module__
-    return not {"debugpy", "pydevd"}.isdisjoint(sys.modules) or (trace is not None and "coverage" not in tracer)
+    if not {"debugpy", "pydevd"}.isdisjoint(sys.modules) or (trace is not None and "coverage" not in tracer):
+        return True
+    return ("-m", "pdb") in pairwise(sys.orig_argv)  # it traces only while it is stepping
 
 
 def _left(deadline: float) -> float:
