@@ -11,7 +11,7 @@ import pytest
 
 from .docs_kit import CHECKOUT, PAGES, Reader, blocks
 
-MOST_SKIPS = 8
+MOST_SKIPS = 4
 READERS = 4
 _LINK = re.compile(r"\[[^\]\n]+\]\(([^)\s]+)\)")
 _CODE = re.compile(r"```.*?^```$|`[^`\n]+`", re.DOTALL | re.MULTILINE)

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
+from functools import reduce
 from pathlib import Path
 
 import click
 import pytest
 
+from hivemind import RootController
+from hivemind.bus.functions import NAMES
 from hivemind.cli.groups import SectionGroup
 from hivemind.cli.hived import hived
 from hivemind.cli.hm import hm
+from hivemind.data.records import About, ServiceRecord, Stats, SubscriptionRecord
+from hivemind.message import MAX_DEPTH, MAX_HEADERS, MAX_PAYLOAD
+from hivemind.topics import Names
 
 from .docs_made import PARTS, parts_of, remade
 
@@ -93,3 +100,35 @@ def test_the_readme_says_what_ci_runs() -> None:
 
 def test_the_first_node_of_the_readme_is_the_example() -> None:
     assert f"```python\n{source(HERE / 'examples' / 'first_node.py')}```" in source(HERE / "README.md")
+
+
+WIRE = source(DOCS / "wire.md")
+
+
+@pytest.mark.parametrize("record", [About, Stats, ServiceRecord, SubscriptionRecord])
+def test_every_field_of_the_registry_is_described(record: type[About]) -> None:
+    missing = [field.name for field in fields(record) if f"`{field.name}`" not in WIRE]
+    assert not missing
+
+
+def test_every_function_is_described() -> None:
+    assert set(re.findall(r"^\| `hm_<hash>_(\w+)` \|", WIRE, re.MULTILINE)) == set(NAMES)
+
+
+def test_every_name_in_redis_is_the_one_that_is_used() -> None:
+    names = Names("gotham")
+    used = {names.live("T"), names.beat("I"), names.control("K"), names.node("I"), names.nodes(), names.epoch("I")}
+    rows = re.findall(r"^\| [^|]+ \| `(hm:[^`]+)` \|", WIRE, re.MULTILINE)
+    filled = [("<hive>", "gotham"), ("<topic>", "T"), ("<instance>", "I"), ("<kind>", "K")]
+    assert {reduce(lambda text, pair: text.replace(*pair), filled, row) for row in rows} == used
+
+
+def test_the_limits_are_those_that_hold() -> None:
+    assert (MAX_PAYLOAD, MAX_HEADERS, MAX_DEPTH) == (2**20, 2**16, 64)
+    assert "1 MiB of JSON and 64 levels, headers 64 KiB" in WIRE
+
+
+def test_every_hook_of_a_controller_is_described() -> None:
+    hooks = [name for name in vars(RootController) if not name.startswith("_")]
+    text = source(DOCS / "root.md")
+    assert [name for name in hooks if f"`{name}()`" not in text] == ["run", "exec_", "serve"]
