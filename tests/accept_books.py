@@ -11,10 +11,11 @@ What is exactly true, and checked:
    message of one sender and topic twice or out of order.
 2. *Between lives*: what a receiver got and what its ledger missed is what was sent: for every sender and topic,
    ``sent - before == received + missed``, where ``before`` is how many went by before the receiver began to count
-   (all before the first that it heard, of a sender that was there first; none, of one that came later).
-   Summed over all senders this is an equality if they ended politely, the receiver last. Where a sender was killed,
-   its last words may never have left it, and nobody can know of them: then ``received + missed`` lies between what
-   was heard and what the sender wrote down. The same if the receiver was killed first.
+   (all before the first that it heard, of a sender that was there first; none, of one that came later). A topic of
+   which it heard nothing counts as well: beats tell of it. Summed over all senders this is an equality if they ended
+   politely, the receiver last. Where a sender was killed, its last words may never have left it, and nobody can know
+   of them: then ``received + missed`` lies between what was heard and what the sender wrote down. The same if the
+   receiver was killed first.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from hivemind.topics import matches
 
 TOGETHER = 5000  # milliseconds: of two lives that began within this it is not known who heard the other's first words
 
@@ -50,6 +53,7 @@ class Life:
     final: bool
     sent: Mapping[str, int]
     heard: tuple[Heard, ...]
+    pattern: str
     ledger: Mapping[str, int]
 
     @property
@@ -82,6 +86,7 @@ def life_from(raw: Mapping[str, Any]) -> Life:
         raw["final"],
         raw["sent"],
         tuple(_heard(stream, numbers) for stream, numbers in raw["heard"].items()),
+        ledgers[0]["pattern"] if ledgers else "",
         {key: value for key, value in ledgers[0].items() if isinstance(value, int)} if ledgers else {},
     )
 
@@ -123,13 +128,15 @@ def with_senders(life: Life, lives: Sequence[Life]) -> Finding:
         sent = sender.sent[heard.topic]
         least += (sent if sender.final and life.final else heard.last) - before_most
         most += sent - before_least
+    for sender, sent in unheard(life, lives):
+        least += sent if sender.final and life.final and sender.incarnation > life.incarnation + TOGETHER else 0
+        most += sent
     found = life.ledger["received"] + life.ledger["missed"]
     sign = "=" if least == most else "is not more than"
     figures = (
         f"received {life.ledger['received']} + missed {life.ledger['missed']} = {found}; sent to it {sign} {most}"
         f"{'' if least == most else f', heard of {least}'}"
     )
-    # A life that was killed had one message in hand, and may have had others in its inbox: its ledger knew of them.
     return Finding(f"{_name(life)}: received and missed what was sent", least <= found <= most, figures)
 
 
@@ -139,6 +146,19 @@ def unheard_before(life: Life, heard: Heard) -> tuple[int, int]:
     if heard.incarnation > life.incarnation + TOGETHER:
         return 0, 0
     return (before, before) if heard.incarnation < life.incarnation else (0, before)
+
+
+def unheard(life: Life, lives: Sequence[Life]) -> list[tuple[Life, int]]:
+    """Lives that sent something for ``life`` on a topic of theirs of which it heard nothing, and how much it was."""
+    heard = {(one.sender, one.incarnation, one.topic) for one in life.heard}
+    return [
+        (sender, sent)
+        for sender in lives
+        for topic, sent in sender.sent.items()
+        if sender.incarnation > life.incarnation - TOGETHER
+        and matches(life.pattern, topic)
+        and (sender.instance, sender.incarnation, topic) not in heard
+    ]
 
 
 def _name(life: Life) -> str:

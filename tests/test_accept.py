@@ -11,14 +11,14 @@ from .accept import Acceptance
 from .accept_books import Heard, Life, in_itself, life_from, unheard_before, with_senders
 
 LEDGER = dict.fromkeys(("received", "handled", "failed", "invalid", "dropped", "inbox", "missed", "duplicate"), 0)
-GAUGES = Life("gauges.0", 1_000, True, {"host.cpu": 100}, (), {})
+GAUGES = Life("gauges.0", 1_000, True, {"host.cpu": 100}, (), "", {})
 
 
 def usual(first: int = 1, last: int = 100, count: int = 100, *, final: bool = True, **ledger: int) -> Life:
     """A life of ``usual`` that began after GAUGES and heard it."""
     heard = (Heard("gauges.0", 1_000, "host.cpu", count, first, last, 0),)
     settled = {"received": count, "handled": count if final else count - 1}
-    return Life("usual.0", 2_000, final, {}, heard, LEDGER | settled | ledger)
+    return Life("usual.0", 2_000, final, {}, heard, "host.*", LEDGER | settled | ledger)
 
 
 def test_a_life_whose_handlers_counted_what_the_ledger_says_is_in_order() -> None:
@@ -62,6 +62,13 @@ def test_of_a_sender_that_came_later_the_first_words_count() -> None:
     assert unheard_before(usual(), heard) == (0, 0)
     assert unheard_before(usual(), replace(heard, incarnation=2_500)) == (0, 2)
     assert unheard_before(usual(), replace(heard, incarnation=1_500)) == (2, 2)
+
+
+def test_what_a_later_sender_sent_and_nobody_heard_was_missed() -> None:
+    silent = replace(GAUGES, incarnation=9_000, sent={"host.disk": 4, "alert.disk": 1})
+    assert with_senders(usual(missed=4), [GAUGES, silent]).ok
+    assert not with_senders(usual(missed=3), [GAUGES, silent]).ok
+    assert with_senders(usual(missed=3), [GAUGES, replace(silent, final=False)]).ok
 
 
 def test_a_life_is_read_as_its_node_wrote_it() -> None:
