@@ -6,6 +6,7 @@ The hive is the one that HIVEMIND_HIVE names, else the one around the current fo
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,9 @@ from ..errors import HivemindError, NodeLoadError
 from ..settings import Settings, find_hive, load_settings
 from .life import Place
 from .loading import load_target
-from .runner import SUPERVISED, How, place_in, run
+from .runner import SUPERVISED, How, place_in, run, start_logging
+
+logger = logging.getLogger("hivemind.node")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         settings = load_settings(find_hive(Path.cwd(), None, os.environ))
-    except HivemindError:
-        return 1
+    except HivemindError as error:
+        return complain(error)
     return check(chosen.target, settings) if chosen.check else start(chosen, settings)
 
 
@@ -52,15 +55,27 @@ def check(target: str, settings: Settings) -> int:
 
 def start(chosen: argparse.Namespace, settings: Settings) -> int:
     """Load a node and run it until it stops."""
+    is_supervised = SUPERVISED in os.environ
     try:
         loaded = load_target(chosen.target, settings)
         node = loaded.build()
         if chosen.name:
             node.rename(chosen.name)
-    except HivemindError:
-        return 1
+    except HivemindError as error:
+        code = complain(error)
+        if is_supervised and chosen.name:  # then it has a log, too
+            stop_logging = start_logging(chosen.name, settings, How(Place(chosen.number or 0), is_supervised=True))
+            logger.error("%s", error)
+            stop_logging()
+        return code
     place = place_in(settings, node.name) if chosen.number is None else Place(chosen.number, is_fixed=True)
-    return run(node, settings, How(place, chosen.verbose, is_supervised=SUPERVISED in os.environ))
+    return run(node, settings, How(place, chosen.verbose, is_supervised))
+
+
+def complain(error: HivemindError) -> int:
+    """Say why nothing can be run, where `hived status` finds it; return the exit code."""
+    sys.stderr.write(f"error: {error}\n")
+    return 1
 
 
 if __name__ == "__main__":

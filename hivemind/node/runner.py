@@ -41,7 +41,7 @@ def run(node: BaseNode, settings: Settings, how: How) -> int:
     """Run ``node`` until SIGTERM, Ctrl-C or its own end, and return the exit code of the process: 0, or 1 when it
     could not start. Ctrl-C a second time ends it at once.
     """
-    stop_logging = _start_logging(node, settings, how)
+    stop_logging = start_logging(node.name, settings, how)
     try:
         node.bind()
         with asyncio.Runner(loop_factory=new_loop) as runner:
@@ -126,12 +126,13 @@ def _on_signals(ask: Callable[[], None], is_supervised: bool) -> None:
                 signal.signal(number, lambda *_: loop.call_soon_threadsafe(asked))
 
 
-def _start_logging(node: BaseNode, settings: Settings, how: How) -> Callable[[], None]:
+def start_logging(node: str, settings: Settings, how: How) -> Callable[[], None]:
+    """Let this process log as the node called ``node``; what is returned flushes and ends that."""
     constants = settings.constants
     file = None
     if how.is_supervised:
         number = how.place.number
-        file = settings.log_file(node.name if number == 0 else f"{node.name}-{number}")
+        file = settings.log_file(node if number == 0 else f"{node}-{number}")
     stop = log.setup(
         level="DEBUG" if how.verbose else constants.LOG_LEVEL,
         file=file,
