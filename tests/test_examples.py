@@ -198,7 +198,7 @@ def test_this_process_is_in_its_own_tree_and_one_that_is_gone_has_none() -> None
     assert processes_below(ended.pid) == {}
 
 
-@pytest.mark.parametrize("tree", [None, os.getpid()])
+@pytest.mark.parametrize("tree", [None, os.getpid()], ids=["machine", "tree"])
 def test_busy_cores_are_counted_for_the_machine_or_a_tree(tree: int | None) -> None:
     seconds = core_seconds(tree)
     before = seconds()
