@@ -2,6 +2,7 @@
 
 EXAMPLE := gotham
 MINUTES := 10
+JOBS := 4
 BIN := .venv/bin
 RUN := .venv/ready-run
 DEV := .venv/ready-dev
@@ -30,8 +31,8 @@ $(DEV): setup.py .ci/venv
 run: $(RUN) ## run an example hive in this terminal; EXAMPLE=gotham or watchtower
 	@exec $(BIN)/hived --hive examples/$(EXAMPLE) start --foreground
 
-test: $(DEV) ## all tests, on every Redis server that is installed
-	@$(BIN)/pytest -q
+test: $(DEV) ## all tests, on every Redis server that is installed; most of them wait, so JOBS=4 at a time
+	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal
 
 lint: $(DEV) ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
@@ -46,7 +47,7 @@ format: $(DEV) ## let ruff rewrite the sources
 
 coverage: $(DEV) ## all tests, with the lines and branches that they reach; fails under 90 %
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -q
+	@$(BIN)/coverage run -m pytest -q -n $(JOBS) --dist worksteal
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --fail-under=90
 

@@ -46,6 +46,7 @@ EXTRAS = {
         "pytest>=9",
         "pytest-asyncio>=1.2",
         "pytest-timeout>=2.4",
+        "pytest-xdist>=3.6",
     ],
     "dev": [
         "import-linter>=2.5,<3",
