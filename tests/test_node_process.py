@@ -191,6 +191,20 @@ def test_a_node_that_cannot_be_loaded_says_why_where_it_is_looked_for(shop: Work
     assert "bad.py:1: SyntaxError" in (logs / "bad-1.log").read_text()
 
 
+def test_a_node_that_is_stopped_while_it_registers_leaves_nothing_behind(
+    own_shop: Workshop, own_server: RedisServer
+) -> None:
+    own_shop.write("ticker.py", TICKER)
+    own_server.command("CLIENT", "PAUSE", "60000", "WRITE")
+    node = own_shop.run("ticker.py")
+    eventually(lambda: "cmd=fcall" in own_server.command("CLIENT", "LIST"), within=15)
+    node.signal(signal.SIGINT)
+    node.says("stopping")
+    own_server.command("CLIENT", "UNPAUSE")
+    assert node.ends() == 0
+    assert own_server.command("SMEMBERS", f"hm:{{{own_shop.hive}}}:nodes") == []
+
+
 def test_redis_losing_all_its_data_heals_within_a_beat(own_shop: Workshop, own_server: RedisServer) -> None:
     own_shop.write("ticker.py", TICKER)
     node = own_shop.run("ticker.py")

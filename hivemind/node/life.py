@@ -16,6 +16,7 @@ from itertools import pairwise
 import orjson
 
 from ..bus.bus import Bus
+from ..cancelling import end
 from ..data.heartbeat import Heart
 from ..data.records import About
 from ..data.registry import Registry
@@ -55,6 +56,7 @@ class Life:
         self.heart = Heart(bus, self.registry, self.about, node.stats, self._fenced)
         self._started: list[Component] = []
         self._registered = False
+        self._entering: tuple[str, asyncio.Task[int]] | None = None
         self._patience = Burst(60.0)
 
     # -- start
@@ -95,7 +97,7 @@ class Life:
         while True:
             instance = f"{self.node.name}.{number}"
             try:
-                incarnation = await self.registry.register(instance, self.about, self.node.stats())
+                incarnation = await self._enter(instance)
             except InstanceHeld as held:
                 if not self.place.is_fixed:
                     number += 1
@@ -109,6 +111,11 @@ class Life:
             else:
                 self.node.enter(NodeState.STARTING)
                 return instance, incarnation
+
+    async def _enter(self, instance: str) -> int:
+        registering = asyncio.create_task(self.registry.register(instance, self.about, self.node.stats()))
+        self._entering = (instance, registering)
+        return await asyncio.shield(registering)
 
     async def _subscribe(self, subscription: Subscription) -> None:
         while True:
@@ -167,7 +174,9 @@ class Life:
         await self._stop_services(deadline - GOODBYE)
         await self._empty_inboxes(deadline - GOODBYE)
         await self._stop_components(deadline - GOODBYE)
-        if not is_fenced and self._registered:
+        if not self._registered:
+            await self._take_back(deadline)
+        elif not is_fenced:
             await self._say_goodbye(deadline)
         await self.heart.stop()
         await self.bus.aclose()
@@ -214,6 +223,18 @@ class Life:
             self.node.logger.error("%s did not end in time and is abandoned", what)
         except Exception:
             self.node.logger.exception("%s failed", what)
+
+    async def _take_back(self, deadline: float) -> None:
+        """Undo a registration in the middle of which we were stopped: it would stay as an instance that was lost."""
+        if self._entering is None:
+            return
+        instance, registering = self._entering
+        try:
+            async with asyncio.timeout(min(GOODBYE, _left(deadline))):
+                await self.registry.deregister(instance, await registering)
+        except (RedisError, InstanceHeld, TimeoutError):
+            pass  # then it was not made, or nothing can be done about it
+        await end(registering)
 
     async def _say_goodbye(self, deadline: float) -> None:
         try:
