@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from .docs_kit import CHECKOUT, PAGES, Reader, blocks
 
 MOST_SKIPS = 4
-READERS = 4
 _LINK = re.compile(r"\[[^\]\n]+\]\(([^)\s]+)\)")
 _CODE = re.compile(r"```.*?^```$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 
@@ -21,29 +19,13 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(CHECKOUT))
 
 
-@pytest.fixture(scope="module")
-def readings(request: pytest.FixtureRequest) -> Iterator[dict[Path, Future[None]]]:
-    """The chosen pages, read at the same time: each mostly waits."""
-    chosen = {item.name for item in request.session.items}
-    pages = [
-        page for page in PAGES if f"{test_every_block_of_a_page_works_as_written.__name__}[{name_of(page)}]" in chosen
-    ]
-    pages.sort(key=lambda page: page.stat().st_size, reverse=True)
-    with ThreadPoolExecutor(max_workers=READERS) as pool:
-        yield {page: pool.submit(read, page) for page in pages}
-
-
-def read(page: Path) -> None:
-    with Reader() as reader:
-        for block in blocks(page):
-            reader.follow(block)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_block_of_a_page_works_as_written(page: Path, readings: dict[Path, Future[None]]) -> None:
-    readings[page].result()
+def test_every_block_of_a_page_works_as_written(page: Path) -> None:
+    with Reader() as reader:
+        for block in blocks(page):
+            reader.follow(block)
 
 
 def test_few_blocks_are_not_run_and_each_says_why() -> None:
