@@ -32,7 +32,8 @@ run: $(RUN) ## run an example hive in this terminal; EXAMPLE=gotham or watchtowe
 	@exec $(BIN)/hived --hive examples/$(EXAMPLE) start --foreground
 
 test: $(DEV) ## all tests, on every Redis server that is installed; most of them wait, so JOBS=4 at a time
-	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal
+	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "not alone"
+	@$(BIN)/pytest -q -n 2 -m alone
 
 lint: $(DEV) ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
@@ -45,9 +46,9 @@ format: $(DEV) ## let ruff rewrite the sources
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-coverage: $(DEV) ## all tests, with the lines and branches that they reach; fails under 90 %
+coverage: $(DEV) ## the tests that do not measure time, with the lines and branches that they reach; fails under 90 %
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -q -n $(JOBS) --dist worksteal
+	@$(BIN)/coverage run -m pytest -q -n $(JOBS) --dist worksteal -m "not alone and not slow"
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --fail-under=90
 

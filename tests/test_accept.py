@@ -86,6 +86,7 @@ def test_a_life_is_read_as_its_node_wrote_it() -> None:
     assert (life.received, life.ledger["received"]) == (3, 3)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_watchtower_outlives_the_death_of_each_of_its_processes(

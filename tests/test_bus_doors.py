@@ -17,7 +17,7 @@ from .servers import Connection, RedisServer
 from .tls import Authority, terminator
 from .waiting import eventually_async
 
-pytestmark = [pytest.mark.every_server, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.alone, pytest.mark.every_server, pytest.mark.timeout(60)]
 
 
 # -- passwords

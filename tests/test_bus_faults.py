@@ -21,7 +21,7 @@ from .sentinel import SentinelServer
 from .servers import RedisServer, free_port
 from .waiting import eventually_async
 
-pytestmark = [pytest.mark.every_server, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.alone, pytest.mark.every_server, pytest.mark.timeout(90)]
 
 
 # -- Redis itself
