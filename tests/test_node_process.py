@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.node_kit import Workshop, registered, workshop
+from tests.proxy import Proxy
 from tests.servers import RedisServer
-from tests.waiting import eventually
+from tests.waiting import eventually, eventually_async
 
 TICKER = """
     from hivemind import Node, service
@@ -191,18 +192,17 @@ def test_a_node_that_cannot_be_loaded_says_why_where_it_is_looked_for(shop: Work
     assert "bad.py:1: SyntaxError" in (logs / "bad-1.log").read_text()
 
 
-def test_a_node_that_is_stopped_while_it_registers_leaves_nothing_behind(
-    own_shop: Workshop, own_server: RedisServer
+async def test_a_node_that_is_stopped_before_it_knows_that_it_is_registered_leaves_nothing_behind(
+    shop: Workshop, server: RedisServer
 ) -> None:
-    own_shop.write("ticker.py", TICKER)
-    own_server.command("CLIENT", "PAUSE", "60000", "WRITE")
-    node = own_shop.run("ticker.py")
-    eventually(lambda: "cmd=fcall" in own_server.command("CLIENT", "LIST"), within=15)
-    node.signal(signal.SIGINT)
-    node.says("stopping")
-    own_server.command("CLIENT", "UNPAUSE")
-    assert node.ends() == 0
-    assert own_server.command("SMEMBERS", f"hm:{{{own_shop.hive}}}:nodes") == []
+    shop.write("ticker.py", TICKER)
+    async with Proxy(server.socket, latency=0.4) as proxy:
+        node = shop.run("ticker.py", HIVEMIND_REDIS_URL=f"redis://127.0.0.1:{proxy.port}")
+        await eventually_async(lambda: registered(server, shop.hive, "ticker.0"), within=15)
+        node.signal(signal.SIGINT)
+        await eventually_async(lambda: node.process.poll() == 0, within=15)
+    assert "running" not in node.output
+    assert server.command("SMEMBERS", f"hm:{{{shop.hive}}}:nodes") == []
 
 
 def test_redis_losing_all_its_data_heals_within_a_beat(own_shop: Workshop, own_server: RedisServer) -> None:
