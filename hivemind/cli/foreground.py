@@ -20,7 +20,9 @@ class Terminal:
     """Shows one line an entry: the program's name in a colour of its own, then the text. Nobody has to read it."""
 
     def entry(self, program: str, width: int, level: str, text: str) -> None:
-        """Show one line of a program's log, with its level where that is loud."""
+        """Show one line of a program's log, with its level where that is loud; DEBUG lines are for the files only."""
+        if level == "DEBUG":
+            return
         name = program.ljust(width)
         colour = COLOURS[zlib.crc32(program.encode()) % len(COLOURS)]
         shown = f"{level} {text}" if level in LOUD else text
