@@ -242,6 +242,41 @@ def test_a_hung_node_is_killed_and_restarted(running: Hive) -> None:
     assert "batman.0" in running.log("hived")
 
 
+FORKING_AND_HANGING = """
+import pathlib, subprocess
+from hivemind import Node, service
+
+class {name}(Node):
+    @service("{topic}", every=0.2)
+    async def tick(self, service):
+        if not pathlib.Path("forked").exists():
+            pathlib.Path("forked").write_text(str(subprocess.Popen(["sleep", "600"]).pid))
+            while True:
+                pass
+"""
+
+
+def test_what_a_hung_node_forked_is_killed_with_it(hive: Hive) -> None:
+    hive.node("batman", FORKING_AND_HANGING)
+    hive.start()
+    (child,) = eventually(lambda: hive.processes("sleep 600"), within=15)
+    eventually(lambda: "it hangs, and is killed" in hive.log("hived"), within=15)
+    eventually(lambda: not child.is_running(), within=10)
+
+
+def test_stop_ends_what_a_killed_node_left_behind(hive: Hive) -> None:
+    hive.node("batman", FORKING_AND_HANGING)
+    hive.start()
+    (child,) = eventually(lambda: hive.processes("sleep 600"), within=15)
+    kill(hive.listener(), signal.SIGSTOP)  # so that nothing but the stop can end it
+    kill(hive.supervisord(), signal.SIGSTOP)
+    kill(hive.copies("batman")[0])
+    assert child.is_running()
+    assert hive.run("hived", "stop").returncode == 0
+    assert hive.processes() == []
+    assert list((hive.folder / "var/run").glob("*.pid")) == []
+
+
 def test_the_watchdog_holds_off_while_redis_is_frozen(running: Hive) -> None:
     eventually(lambda: well(running), within=15)
     before = running.pids()

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from hivemind.identity import PidFile, ProcessIdentity
+from hivemind.supervisor.keeper import end_left_behind, group, kill_group
 
 from .waiting import eventually
 
@@ -127,6 +129,36 @@ def test_a_survivor_that_will_not_end_is_killed_with_its_group(keepers: Keepers)
     assert program.wait(5) == -signal.SIGKILL
     assert keeper.wait(5) == 0
     eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+FORKING = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n{SLEEPER}"
+
+
+def test_what_a_dead_program_forked_ends_before_the_next_one_begins(keepers: Keepers) -> None:
+    program = keepers.start(FORKING)
+    keepers.identity(program)
+    (child,) = eventually(lambda: psutil.Process(program.pid).children())
+    program.kill()
+    program.wait(5)
+    again = keepers.start(SLEEPER)
+    assert line(again) == f"hived: killed what process {program.pid} had left behind"
+    assert line(again) == "up"
+    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_nothing_that_is_not_left_behind_is_killed(keepers: Keepers) -> None:
+    program = keepers.start(FORKING)
+    alive = keepers.identity(program)
+    eventually(lambda: group(alive.pid) != [alive.pid])
+    me = ProcessIdentity.current()
+    assert not end_left_behind(alive)
+    assert not end_left_behind(replace(alive, started=alive.started - 1))
+    assert not end_left_behind(replace(alive, boot="another"))
+    assert not end_left_behind(replace(me, pid=0))
+    assert not end_left_behind(replace(me, pid=os.getpgrp()))
+    assert alive.is_alive()
+    assert len(group(alive.pid)) == 2
+    kill_group(alive)
 
 
 def test_when_the_survivor_ends_the_keeper_ends(keepers: Keepers) -> None:

@@ -14,7 +14,7 @@ from ..identity import PidFile, ProcessIdentity
 from .client import ProgramState
 from .engine import Engine
 from .halt import pidfiles
-from .keeper import kill
+from .keeper import kill, kill_group
 from .plan import load
 from .watchdog import Watchdog
 
@@ -72,4 +72,4 @@ class Guard:
         self.watchdog.forget(name)
         kill(process, signal.SIGUSR1)
         await asyncio.sleep(STACKS)
-        kill(process, signal.SIGKILL)
+        kill_group(process)  # with what it forked

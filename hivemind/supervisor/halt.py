@@ -5,6 +5,7 @@
 3. Stop the embedded Redis, which writes its data.
 4. Let supervisord end; if it does not answer, end it.
 5. Read the pidfiles once more and end what still lives.
+6. End what programs forked and left behind when they died.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from ..identity import PidFile, ProcessIdentity
 from .apply import never, patience, stop
 from .client import STARTED
 from .engine import Engine
-from .keeper import kill, kill_group
+from .keeper import end_left_behind, group, kill, kill_group
 from .plan import Plan, load
 from .render import LISTENER
 from .topology import REDIS
 
 PROBE = 3.0  # seconds within which a supervisord that is not frozen answers
 SHUTDOWN_TIMEOUT = 10.0  # seconds for supervisord to end when nothing runs under it any more
+ORPHANS_END = 2.0  # seconds for the kernel to end what was killed
 POLL = 0.02
 
 
@@ -42,6 +44,7 @@ def halt(engine: Engine, hurry: Callable[[], bool] = never) -> list[str]:
             _stop_programs(engine, hurry)
         _end_supervisord(engine, supervisord)
     killed = end_survivors(engine, hurry)
+    end_orphans(engine)
     engine.paths.supervisord.unlink(missing_ok=True)
     return killed
 
@@ -85,6 +88,19 @@ def end_survivors(engine: Engine, hurry: Callable[[], bool] = never) -> list[str
     others = {name: identity for name, identity in found.items() if name != REDIS}
     killed = _end(others, patience(plan.programs), hurry)
     return killed + _end({REDIS: found[REDIS]} if REDIS in found else {}, patience(plan.programs), hurry)
+
+
+def end_orphans(engine: Engine) -> None:
+    """Kill what programs forked and left behind, and forget programs that have ended: their pids may be used again."""
+    files = pidfiles(engine, load(engine.paths))
+    records = {path: record for path in files.values() if (record := PidFile(path).read()) is not None}
+    ended = [record.identity.pid for record in records.values() if end_left_behind(record.identity)]
+    deadline = time.monotonic() + ORPHANS_END
+    while any(group(pid) for pid in ended) and time.monotonic() < deadline:
+        time.sleep(POLL)
+    for path, record in records.items():
+        if not record.identity.is_alive():
+            path.unlink(missing_ok=True)
 
 
 def survivors(engine: Engine) -> dict[str, ProcessIdentity]:

@@ -4,7 +4,8 @@
 
 If the pidfile names a process that lives (it outlived a supervisord that was killed), the keeper stands in
 for it: it ends when that one ends, hands it every signal, and ``grace`` seconds after a signal that means
-stop it kills that one's process group. Else it writes itself into the pidfile and becomes the command.
+stop it kills that one's process group. Else it kills what the dead one's group has left behind (children that it
+forked), writes itself into the pidfile and becomes the command.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from ..identity import PidFile, ProcessIdentity
 
@@ -66,6 +69,8 @@ def main(arguments: Sequence[str]) -> int:
     with _only_one(order.pidfile):
         record = pidfile.read()
         if record is None or record.identity.pid == os.getpid() or not record.identity.is_alive():
+            if record is not None and end_left_behind(record.identity):
+                _say(f"killed what process {record.identity.pid} had left behind")
             pidfile.write(ProcessIdentity.current(), order.digest)
             return become(order)
     _say(f"adopted process {record.identity.pid}, which outlived its supervisord")
@@ -181,6 +186,34 @@ def kill_group(identity: ProcessIdentity) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def end_left_behind(identity: ProcessIdentity) -> bool:
+    """SIGKILL the members that the group of this process, which has ended, still has; False if there are none.
+
+    Nobody else can be hit: no new process gets the pid as long as a group has it for its id. While a process has
+    the pid all the same, the group that we mean is gone, and nothing is done.
+    """
+    pid = identity.pid
+    if pid <= 1 or pid == os.getpgrp() or not identity.is_local() or ProcessIdentity.of(pid) is not None:
+        return False
+    members = group(pid)
+    if members:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+    return bool(members)
+
+
+def group(number: int) -> list[int]:
+    """The pids of all living processes in the process group of that number."""
+    return [pid for pid in psutil.pids() if _group_of(pid) == number and ProcessIdentity.of(pid) is not None]
+
+
+def _group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return None
 
 
 if __name__ == "__main__":
