@@ -36,6 +36,12 @@ class HivemindError(Exception):
     """The root of all errors here: ``except HivemindError`` catches whatever this library raises."""
 
 
+def in_words(error: BaseException, most: int = 500) -> str:
+    """An error as text that can be sent: what others raise may hold what is no UTF-8, and a megabyte of it."""
+    text = f"{type(error).__name__}: {error}"[:most]
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class ConfigurationError(HivemindError):
     """Something in the hive is written so that it cannot work."""
 

@@ -30,6 +30,7 @@ MAX_HEADERS = 64 * 1024  #: bytes of JSON that the headers may take
 MAX_BODY = MAX_PAYLOAD + MAX_HEADERS + 1024  #: bytes of one envelope; what is longer is not even read
 MAX_DEPTH = 64  #: levels of lists and objects in one payload
 _FLAT = 2 * MAX_DEPTH  #: bytes in which there is no room for too many levels
+MAX_COUNT = 2**53 - 1  #: the largest incarnation or sequence: every language can read it from JSON
 MAX_INTEGER = 2**64 - 1
 MIN_INTEGER = -(2**63)
 
@@ -197,6 +198,11 @@ def _depth(value: Any) -> int:
     return deepest
 
 
+def is_count(value: Any) -> bool:
+    """Whether a decoded value can be an incarnation or a sequence."""
+    return value.__class__ is int and 0 <= value <= MAX_COUNT
+
+
 def is_envelope(value: Any) -> bool:
     """Whether a decoded object is an envelope that can be trusted to have its fields and their types."""
     try:
@@ -205,8 +211,8 @@ def is_envelope(value: Any) -> bool:
             and value["n"].__class__ is str
             and value["e"].__class__ is int
             and value["s"].__class__ is int
-            and value["e"] >= 0
-            and value["s"] >= 0
+            and 0 <= value["e"] <= MAX_COUNT
+            and 0 <= value["s"] <= MAX_COUNT
             and isinstance(value.get("t", 0.0), float | int)
             and ("d" in value or value["b"].__class__ is str)
             and ("h" not in value or value["h"].__class__ is dict)

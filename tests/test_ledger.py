@@ -196,3 +196,20 @@ def test_any_history_keeps_order_within_a_life_and_never_goes_back_to_an_older_o
     assert seen == sorted(set(seen))
     assert book.received == len(seen)
     assert book.received + book.duplicate + book.stale == sum(kind == "m" for kind, _, _ in history)
+
+
+def test_an_incarnation_from_the_future_is_forged_and_silences_nobody() -> None:
+    ledger = Ledger()
+    ledger.ready, ledger.latest = 1000.0, 2000.0
+    assert ledger.admit("t", {"n": "a.0", "e": 1500, "s": 1, "d": 0})
+    assert not ledger.admit("t", {"n": "a.0", "e": 2**50, "s": 1, "d": 0})
+    assert ledger.admit("t", {"n": "a.0", "e": 1500, "s": 2, "d": 0})
+    assert (ledger.received, ledger.stale) == (2, 1)
+
+
+def test_invented_sequences_make_no_number_that_json_cannot_hold() -> None:
+    ledger = Ledger()
+    for name in ("x.0", "y.0", "z.0"):
+        ledger.admit("t", {"n": name, "e": 1, "s": 0, "d": 0})
+        ledger.admit("t", {"n": name, "e": 1, "s": 2**53 - 1, "d": 0})
+    assert ledger.missed == 2**53 - 1

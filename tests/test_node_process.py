@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.node_kit import Workshop, registered, workshop
+from tests.node_kit import NodeProcess, Workshop, registered, workshop
 from tests.proxy import Proxy
 from tests.servers import RedisServer
 from tests.waiting import eventually, eventually_async
@@ -320,3 +320,56 @@ def test_a_receiver_learns_of_a_sender_before_its_first_message(shop: Workshop, 
     shop.run("ticker.py").says("running")
     beat = f"hm:{shop.hive}:b:ticker.0"
     eventually(lambda: server.command("PUBSUB", "NUMSUB", beat)[1] == 1)
+
+
+BLOCKED = """
+    from hivemind import Node, subscription
+
+    class Blocked(Node):
+        @subscription("go")
+        async def spin(self, payload):
+            print("spinning", flush=True)
+            while True:
+                pass
+"""
+
+
+@pytest.fixture
+def blocked(shop: Workshop, server: RedisServer) -> NodeProcess:
+    """A node whose event loop does not turn any more."""
+    shop.write("blocked.py", BLOCKED)
+    node = shop.run("blocked.py", HIVEMIND_STOP_TIMEOUT="2")
+    node.says("running")
+    server.command("PUBLISH", f"hm:{shop.hive}:t:go", "1")
+    node.says("spinning")
+    return node
+
+
+def test_a_node_whose_loop_is_blocked_ends_itself_and_shows_where_it_was(blocked: NodeProcess) -> None:
+    blocked.signal(signal.SIGTERM)
+    assert blocked.ends(within=6) == 1
+    assert "did not stop in time" in blocked.output
+    assert "in spin" in blocked.output
+
+
+def test_a_node_whose_loop_is_blocked_ends_at_once_when_told_twice(blocked: NodeProcess) -> None:
+    blocked.signal(signal.SIGINT)
+    blocked.signal(signal.SIGTERM)
+    assert blocked.ends(within=1.5) == 130
+
+
+def test_an_error_that_is_no_utf8_does_not_stop_the_heart(shop: Workshop, server: RedisServer) -> None:
+    shop.write(
+        "odd.py",
+        """
+        from hivemind import Node, service
+
+        class Odd(Node):
+            @service("tick", every=0.1)
+            def tick(self, service):
+                service.send(1)
+                raise ValueError("cannot read caf\\udce9")
+    """,
+    )
+    shop.run("odd.py").says("cannot read caf")
+    eventually(lambda: "cannot read" in str(registered(server, shop.hive, "odd.0")))

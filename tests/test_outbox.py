@@ -97,7 +97,7 @@ async def test_each_topic_counts_from_one_and_each_life_anew(own_server: RedisSe
         assert [bus.send(topic, 0) for topic in ("x", "y", "x")] == [1, 1, 2]
         bus.identify("a.0", bus.incarnation)
         assert bus.send("x", 0) == 3
-        assert bus.outbox.last_sequences() == {"x": 3, "y": 1}
+        assert bus.outbox.last_sequences() == [{"x": 3, "y": 1}]
         bus.identify("a.0", bus.incarnation + 1)
         assert bus.send("x", 0) == 1
         await bus.flush()
@@ -362,3 +362,14 @@ async def test_a_full_memory_stops_no_message(make_server: MakeServer) -> None:
         bus.send("x", 1)
         await bus.flush(2.0)
         assert bus.outbox.refused == 0
+
+
+async def test_what_was_sent_last_is_told_of_every_topic_used_since_however_many(own_server: RedisServer) -> None:
+    async with on_bus(own_server.url) as bus:
+        for number in range(2500):
+            bus.send(f"t.{number}", 0)
+        told = bus.outbox.last_sequences()
+        assert [len(portion) for portion in told] == [1000, 1000, 500]
+        bus.send("t.0", 0)
+        (last,) = bus.outbox.last_sequences()
+        assert next(iter(last.items())) == ("t.0", 2)

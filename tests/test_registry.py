@@ -276,3 +276,14 @@ async def test_where_there_are_no_functions_the_same_lua_is_evaluated() -> None:
         await asyncio.to_thread(fake.shutdown)
         fake.server_close()
         await serving
+
+
+@pytest.mark.every_server
+@pytest.mark.parametrize("epoch", ["garbage", "1e30", "9007199254740993", ""])
+async def test_garbage_in_the_registry_keeps_nobody_out(server: RedisServer, hive_name: str, epoch: str) -> None:
+    server.command("SET", f"hm:{{{hive_name}}}:epoch:a.0", epoch)
+    server.command("SET", f"hm:{{{hive_name}}}:node:a.0", "not a hash")
+    async with registry(server, hive_name) as book:
+        incarnation = await book.register("a.0", about(), Stats())
+        assert 1_000_000_000_000 < incarnation < 2**53
+        assert await book.renew("a.0", incarnation, 6.0)

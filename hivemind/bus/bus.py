@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import orjson
 
-from ..message import encode_headers, encode_payload
+from ..message import encode_headers, encode_payload, is_count
 from ..topics import Names
 from .commands import Commands
 from .endpoint import Endpoint
@@ -22,6 +22,7 @@ from .live import Live, LiveSubscription
 from .outbox import Outbox
 from .outgoing import OutboxOptions
 
+AHEAD = 86_400_000.0  #: milliseconds by which an incarnation may be ahead of Redis's clock: it may have been set back
 WATCH = 60.0  #: seconds between two looks at which senders have fallen silent
 LONGEST_NAME = 128  #: characters of a sender's name; longer ones are nobody's
 SILENT = 120.0  #: seconds without a beat after which a sender is forgotten
@@ -103,8 +104,9 @@ class Bus:
 
     async def tell_last(self, **more: Any) -> None:
         """Publish on our beat channel what was sent last on each topic, behind the messages themselves."""
-        said = {"n": self.instance, "e": self.incarnation, "t": time.time(), "last": self.outbox.last_sequences()}
-        self.outbox.publish(self.names.beat(self.instance), orjson.dumps(said | more))
+        said = {"n": self.instance, "e": self.incarnation, "t": time.time()} | more
+        for last in self.outbox.last_sequences():
+            self.outbox.publish(self.names.beat(self.instance), orjson.dumps(said | {"last": last}))
         await asyncio.sleep(0)
 
     def notify(self, kind: str, notice: Mapping[str, Any]) -> None:
@@ -118,7 +120,8 @@ class Bus:
         subscription.ledger.on_sender = self.watch_sender
         self.live.add(subscription)
         await self.live.confirmed(subscription)
-        subscription.ledger.ready = await self.now()
+        now = await self.now()
+        subscription.ledger.ready, subscription.ledger.latest = now, now + AHEAD
 
     async def now(self) -> float:
         """Redis's time in unix milliseconds."""
@@ -134,11 +137,11 @@ class Bus:
     def _beat(self, body: bytes) -> None:
         try:
             said = orjson.loads(body)
-            name, incarnation, last = str(said["n"]), int(said["e"]), said["last"]
-            last = {topic: number for topic, number in last.items() if isinstance(number, int)}
+            name, incarnation, last = said["n"], said["e"], said["last"]
+            last = {topic: number for topic, number in last.items() if is_count(number)}
         except (ValueError, TypeError, KeyError, AttributeError):
             return  # not a beat of ours: anybody may publish there
-        if name not in self._senders:
+        if not is_count(incarnation) or name.__class__ is not str or name not in self._senders:
             return
         self._senders[name] = time.monotonic()
         for subscription in self.live.subscriptions:
@@ -146,6 +149,8 @@ class Bus:
 
     def _forget_silent(self) -> None:
         self._watch = asyncio.get_running_loop().call_later(WATCH, self._forget_silent)
+        for subscription in self.live.subscriptions:
+            subscription.ledger.latest += WATCH * 1000
         if not self.live.link.is_up or self.live.link.gaps != self._gaps:  # then silence says nothing of the senders
             self._gaps = self.live.link.gaps
             self._senders = dict.fromkeys(self._senders, time.monotonic())

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from ..message import Envelope
 
 MOST_SENDERS = 20_000  #: senders that one ledger remembers: names are free, and may be invented
+LARGEST = 2**53 - 1  #: where a count of losses stops: invented sequences must not make a number that no JSON holds
 OnGap = Callable[[str, str, int, int], None]
 
 
@@ -30,14 +31,15 @@ class Ledger:
 
     ``ready`` is when the subscription was ready, in unix milliseconds by Redis's clock: a sender whose incarnation
     is later began afterwards, so that its first message on a topic has to be number 1. Of an earlier sender, the
-    first message seen is where counting begins. ``on_gap(topic, sender, first, last)`` is told of every gap,
+    first message seen is where counting begins. An incarnation after ``latest`` cannot be: it is a forgery, and stale,
+    or else it would silence the real sender. ``on_gap(topic, sender, first, last)`` is told of every gap,
     ``on_sender(name)`` of every sender that is heard for the first time.
     """
 
-    __slots__ = ("_senders", "duplicate", "missed", "on_gap", "on_sender", "ready", "received", "stale")
+    __slots__ = ("_senders", "duplicate", "latest", "missed", "on_gap", "on_sender", "ready", "received", "stale")
 
     def __init__(self) -> None:
-        self.ready = float("inf")
+        self.ready = self.latest = float("inf")
         self.on_gap: OnGap | None = None
         self.on_sender: Callable[[str], None] | None = None
         self.received = self.missed = self.duplicate = self.stale = 0
@@ -87,6 +89,8 @@ class Ledger:
 
     def _life(self, name: str, incarnation: int) -> _Sender | None:
         """The sender in this life; None when a newer life of it is known."""
+        if incarnation > self.latest:
+            return None
         sender = self._senders.get(name)
         if sender is None:
             if len(self._senders) >= MOST_SENDERS:
@@ -99,6 +103,6 @@ class Ledger:
         return sender if sender.incarnation == incarnation else None
 
     def _miss(self, topic: str, sender: str, first: int, last: int) -> None:
-        self.missed += last - first + 1
+        self.missed = min(self.missed + last - first + 1, LARGEST)
         if self.on_gap is not None:
             self.on_gap(topic, sender, first, last)

@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 import hiredis
 
 from ..backoff import Backoff
+from ..burst import Burst
 from ..cancelling import end
 from ..errors import RedisDenied, RedisError, RedisUnavailable
 from ..states import LINK, LinkState, advance
@@ -74,6 +75,7 @@ class Link:
         self.last_error = ""
         self.is_writable = False
         self._owner = owner
+        self._complaints = Burst(1.0)  # reasons may alternate
         self._backoff = backoff or Backoff(0.05, BACKOFF_CAP)
         self._transport: asyncio.Transport | None = None
         self._pinged = 0.0
@@ -230,7 +232,7 @@ class Link:
     def _complain(self, reason: str) -> None:
         """Say what is wrong once, and again when it changes."""
         self.is_first = False
-        if reason != self.last_error:
+        if reason != self.last_error and self._complaints.first() is not None:
             log.warning("%s: %s; trying again", self.name, reason)
         self.last_error = reason
 

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, cast
 
 import hiredis
@@ -29,6 +29,7 @@ log = logging.getLogger("hivemind.outbox")
 
 SETTLE = 2 * BACKOFF_CAP  #: seconds that the spool waits after a re-made link, so that subscribers are back first
 WRITE = 256 * 1024  #: bytes of commands in one write, about
+TOLD = 1000  #: topics in one report of what was sent last
 COMPLAIN = 10.0  #: seconds between two complaints about refused messages
 
 
@@ -53,7 +54,8 @@ class Outbox:
         self.on_up: Callable[[], None] | None = None  # called when a connection is made
         self._names = names
         self._head = b""
-        self._topics: dict[str, Topic] = {}
+        self._topics: dict[str, Topic] = {}  # those used last come last
+        self._untold: list[str] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._lock = threading.Lock()
@@ -84,6 +86,7 @@ class Outbox:
             if new != self._head:
                 self._head = new
                 self._topics.clear()
+                self._untold.clear()
 
     async def aclose(self) -> None:
         """Close the link. What is still here is lost: flush before. May be called twice."""
@@ -107,6 +110,9 @@ class Outbox:
                 self._make_room()
             known = self._topics.get(topic) or self._new_topic(topic)
             known.sequence = sequence = known.sequence + 1
+            if known.is_told:
+                known.is_told = False
+                self._untold.append(topic)
             start = self._head % (sequence, time.time())
             command = b"%b%d\r\n%b%b}\r\n" % (known.command, len(start) + len(body) + 1, start, body)
             self.sent += 1
@@ -136,11 +142,18 @@ class Outbox:
             reply.set_exception(RedisUnavailable(f"{self.link.endpoint.redacted}: not connected"))
         return reply
 
-    def last_sequences(self, most: int = 1000) -> dict[str, int]:
-        """The number of the last message on each topic; of the ``most`` topics that were first used last."""
+    def last_sequences(self) -> list[dict[str, int]]:
+        """The number of the last message on each topic, in portions of TOLD topics: on all topics used since the last
+        call, and on those used last before, because what was told may have been lost.
+        """
         with self._lock:
-            names = list(self._topics)[-most:]
-            return {name: self._topics[name].sequence for name in names}
+            untold, self._untold = self._untold, []
+            for name in untold:
+                self._topics[name] = known = self._topics.pop(name)
+                known.is_told = True
+            names = list(islice(reversed(self._topics), max(TOLD, len(untold))))
+            last = [(name, self._topics[name].sequence) for name in names]
+        return [dict(last[start : start + TOLD]) for start in range(0, len(last), TOLD)] or [{}]
 
     def _new_topic(self, topic: str) -> Topic:
         known = self._topics[topic] = Topic(self._names.live(check_topic(topic)))

@@ -24,9 +24,10 @@ class OutboxOptions:
 class Topic:
     """What does not change between two messages on one topic, and the number of the last one."""
 
-    __slots__ = ("command", "sequence")
+    __slots__ = ("command", "is_told", "sequence")
 
     def __init__(self, channel: str) -> None:
         name = channel.encode()
         self.command = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$" % (len(name), name)
         self.sequence = 0
+        self.is_told = True  # whether receivers were told what the last message on it was

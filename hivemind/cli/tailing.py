@@ -18,13 +18,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from ..burst import Burst
 from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..bus.inbox import Inbox
 from ..bus.live import LiveSubscription
 from ..errors import RedisDenied
 from ..message import Malformed, payload_of
-from ..node.burst import Burst
 from ..node.runner import new_loop, redis_url
 from ..settings import Settings
 from ..states import LinkState

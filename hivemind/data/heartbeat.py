@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable
 
+from ..burst import Burst
 from ..bus.bus import Bus
 from ..cancelling import end
 from ..errors import Fenced, RedisError, RedisRefused
@@ -43,6 +44,7 @@ class Heart:
         self._on_fenced = on_fenced
         self._is_sure = True
         self._now = asyncio.Event()
+        self._faults = Burst(60.0)
         self._task: asyncio.Task[None] | None = None
 
     def start(self, period: float) -> None:
@@ -74,6 +76,9 @@ class Heart:
                 return
             except RedisError as error:
                 log.debug("no beat: %s", error)
+            except Exception:
+                if self._faults.first() is not None:
+                    log.exception("%s: a fault of ours; the next beat is tried all the same", self._bus.instance)
             delay = self.period * random.uniform(0.8, 1.2)
             try:
                 async with asyncio.timeout(delay):
@@ -94,6 +99,7 @@ class Heart:
         await self._bus.tell_last()
         # Only a report tells whose hash it is that PEXPIRE keeps alive: a successor's, or one that Redis had saved
         # before we were registered. Then the next beat asks.
+        self._is_sure = False
         self._is_sure = await self._registry.report(self._bus.instance, self._bus.incarnation, self._stats())
 
     async def _renew(self) -> bool:

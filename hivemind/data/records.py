@@ -8,6 +8,8 @@ from typing import Any
 
 from ..identity import ProcessIdentity
 
+MOST_ENTRIES = 1000  #: services, and subscriptions, of one instance that are read
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceRecord:
@@ -170,7 +172,7 @@ def _record(kind: type[Any], raw: Mapping[str, Any]) -> Any:
 
 
 def _objects(raw: object) -> list[Mapping[str, Any]]:
-    return [entry for entry in raw if isinstance(entry, dict)] if isinstance(raw, list) else []
+    return [entry for entry in raw[:MOST_ENTRIES] if isinstance(entry, dict)] if isinstance(raw, list) else []
 
 
 def _text(raw: object) -> str:

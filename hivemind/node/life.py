@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import orjson
 
+from ..burst import Burst
 from ..bus.bus import Bus
 from ..cancelling import end
 from ..data.heartbeat import Heart
@@ -26,7 +27,6 @@ from ..settings import Settings
 from ..states import NodeState
 from ..topics import check_instance, matches
 from .base import BaseNode, Component
-from .burst import Burst
 from .subscription import Subscription
 
 TRY_AGAIN = 0.25  #: seconds between two tries while Redis is away or the number is held
@@ -264,8 +264,12 @@ def about(node: BaseNode, settings: Settings, version: str) -> About:
         watched=not is_debugged,
         version=version,
         python=platform.python_version(),
-        metadata={str(key): str(value) for key, value in node.metadata().items()},
+        metadata={_clean(key): _clean(value) for key, value in node.metadata().items()},
     )
+
+
+def _clean(text: object) -> str:
+    return str(text).encode("utf-8", "backslashreplace").decode()
 
 
 def is_under_debugger() -> bool:

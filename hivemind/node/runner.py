@@ -6,10 +6,8 @@ import asyncio
 import faulthandler
 import importlib
 import logging
-import os
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -21,11 +19,11 @@ from ..cancelling import end
 from ..settings import Settings
 from .base import BaseNode
 from .life import Life, Place
+from .signals import Signals
 
 logger = logging.getLogger("hivemind.runner")
 
 SUPERVISED = "HIVEMIND_SUPERVISED"  #: environment variable that hived sets for the nodes it starts
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +78,22 @@ def version() -> str:
 
 
 async def _serve(node: BaseNode, settings: Settings, how: How) -> int:
-    url = await asyncio.to_thread(redis_url, settings)
-    life = Life(node, settings, Bus(Endpoint.parse(url), settings.name, node.name), how.place, version())
     asked = asyncio.Event()
-    _on_signals(asked.set, how.is_supervised)
-    starting = asyncio.create_task(life.start())
-    try:
-        return await _until_asked(starting, asked, life)
-    finally:
-        await end(starting)
-        await life.stop(settings.constants.STOP_TIMEOUT)
+
+    def ask() -> None:
+        logger.info("stopping" if how.is_supervised else "stopping; once more ends it at once")
+        asked.set()
+
+    limit = settings.constants.STOP_TIMEOUT
+    with Signals(ask, limit):
+        url = await asyncio.to_thread(redis_url, settings)
+        life = Life(node, settings, Bus(Endpoint.parse(url), settings.name, node.name), how.place, version())
+        starting = asyncio.create_task(life.start())
+        try:
+            return await _until_asked(starting, asked, life)
+        finally:
+            await end(starting)
+            await life.stop(limit)
 
 
 async def _until_asked(starting: asyncio.Task[None], asked: asyncio.Event, life: Life) -> int:
@@ -104,26 +108,6 @@ async def _until_asked(starting: asyncio.Task[None], asked: asyncio.Event, life:
     finally:
         for wait in waits:
             wait.cancel()
-
-
-def _on_signals(ask: Callable[[], None], is_supervised: bool) -> None:
-    """Stop politely on the first signal. Python started in a shell's background has SIGINT ignored: not here."""
-    loop = asyncio.get_running_loop()
-
-    def asked() -> None:
-        if is_asked:
-            os._exit(130)
-        is_asked.append(True)
-        logger.info("stopping" if is_supervised else "stopping; once more ends it at once")
-        ask()
-
-    is_asked: list[bool] = []
-    for number in _SIGNALS:
-        try:
-            loop.add_signal_handler(number, asked)
-        except (NotImplementedError, RuntimeError):  # Windows, or not the main thread
-            with suppress(ValueError):
-                signal.signal(number, lambda *_: loop.call_soon_threadsafe(asked))
 
 
 def start_logging(node: str, settings: Settings, how: How) -> Callable[[], None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..backoff import Backoff
 from ..data.records import ServiceRecord
-from ..errors import DeclarationError
+from ..errors import DeclarationError, in_words
 from ..states import SERVICE, ServiceState, advance
 from .declarations import ServiceDeclaration
 from .signature import is_async, takes_service
@@ -202,7 +202,7 @@ class BoundService:
     def _failed(self, error: Exception) -> float:
         self._enter(ServiceState.BACKOFF)
         self.restarts += 1
-        self.error = f"{type(error).__name__}: {error}"
+        self.error = in_words(error)
         if time.monotonic() > self._healthy_at:
             self._backoff.reset()
         delay = self._backoff.next()

@@ -7,11 +7,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..burst import Burst
 from ..bus.inbox import BATCH, Entry, Inbox
 from ..bus.live import LiveSubscription
 from ..data.records import SubscriptionRecord
+from ..errors import in_words
 from ..message import Malformed, Message, payload_of
-from .burst import Burst
 from .declarations import SubscriptionDeclaration
 from .signature import Function, InvalidPayload, handler
 from .stopping import where_task, where_thread
@@ -179,13 +180,13 @@ class Subscription:
 
     def _failed(self, entry: Entry, error: Exception) -> None:
         self.failed += 1
-        self.error = f"{type(error).__name__}: {error}"
+        self.error = in_words(error)
         if (held := self._failures.first()) is not None:
             self._say(f"{self.handler.name} failed on a message of {entry[0]}", held, error)
 
     def _misfit(self, entry: Entry, error: Exception) -> None:
         self.invalid += 1
-        self.error = str(error)
+        self.error = in_words(error)
         if (held := self._misfits.first()) is not None:
             sender = entry[1]["n"] or "somebody outside the hive"
             self._say(f"{entry[0]} from {sender} does not fit {self.handler.name}: {error}", held)

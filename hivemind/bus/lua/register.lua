@@ -1,5 +1,12 @@
 -- keys: node hash, set of instances, epoch   args: instance, lease (ms), about, stats, incarnation (0: a new life), may take over from
 -- returns {incarnation, ''} or {0, about of the holder}
+if redis.call('TYPE', keys[1]).ok ~= 'hash' then
+  redis.call('DEL', keys[1])
+end
+local function number(text)
+  local value = tonumber(text or '0') or 0
+  return value < 9007199254740992 and value or 0 -- garbage, and what no incarnation can be, is nothing
+end
 local held = redis.call('HGET', keys[1], 'incarnation')
 local wanted = tonumber(args[5])
 if wanted == 0 then
@@ -8,10 +15,10 @@ if wanted == 0 then
   end
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  local stored = tonumber(redis.call('GET', keys[3]) or '0')
+  local stored = number(redis.call('TYPE', keys[3]).ok == 'string' and redis.call('GET', keys[3]))
   wanted = math.max(stored + 1, now)
 else
-  local stored = math.max(tonumber(redis.call('GET', keys[3]) or '0'), tonumber(held or '0'))
+  local stored = math.max(number(redis.call('TYPE', keys[3]).ok == 'string' and redis.call('GET', keys[3])), number(held))
   if stored > wanted then
     return {-1, '', string.format('%.0f', stored)}
   end

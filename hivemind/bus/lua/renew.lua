@@ -1,11 +1,15 @@
 -- keys: node hash, epoch   args: incarnation, lease (ms)
 -- returns 1 renewed, 0 nothing there, or the newer incarnation as text
-local stored = redis.call('GET', keys[2])
-if stored and tonumber(stored) > tonumber(args[1]) then
+local function newer(text)
+  local value = tonumber(text or '0') or 0
+  return value > tonumber(args[1]) and value < 9007199254740992
+end
+local stored = redis.call('TYPE', keys[2]).ok == 'string' and redis.call('GET', keys[2])
+if newer(stored) then
   return stored
 end
-local held = redis.call('HGET', keys[1], 'incarnation')
-if held and tonumber(held) > tonumber(args[1]) then
+local held = redis.call('TYPE', keys[1]).ok == 'hash' and redis.call('HGET', keys[1], 'incarnation')
+if newer(held) then
   return held
 end
 if held ~= args[1] then
