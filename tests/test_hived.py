@@ -6,15 +6,19 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hivemind.bus.server_program import ask
+
 from .hive_kit import QUIET, SENDER, Hive, hive_in, kill
 from .servers import RedisServer
 from .waiting import eventually
 
+STOP_TIMEOUT = 3.0  # as hive_kit sets it
 UP = {"starting", "running"}
 pytestmark = pytest.mark.timeout(90)
 
@@ -156,6 +160,33 @@ def test_a_frozen_supervisord_is_stopped_all_the_same(hive: Hive) -> None:
     kill(hive.supervisord(), signal.SIGSTOP)
     assert hive.run("hived", "stop").returncode == 0
     eventually(lambda: hive.processes() == [])
+
+
+@pytest.mark.parametrize("frozen", [("redis",), ("supervisord",), ("redis", "supervisord")], ids="-".join)
+def test_a_stop_takes_little_more_than_its_time_whatever_is_frozen(hive: Hive, frozen: tuple[str, ...]) -> None:
+    hive.node("batman", SENDER)
+    hive.start()
+    eventually(lambda: well(hive), within=15)
+    pids = {"redis": hive.pids()["redis"], "supervisord": hive.supervisord().pid}
+    for name in frozen:
+        os.kill(pids[name] or 0, signal.SIGSTOP)
+    assert seconds_to_stop(hive) < STOP_TIMEOUT + 6.0
+
+
+def test_a_redis_that_never_answers_is_killed_soon(hive: Hive) -> None:
+    hive.node("batman", SENDER)
+    hive.start()
+    eventually(lambda: well(hive), within=15)
+    ask(hive.folder / "var/redis.sock", "EVAL", "while true do end", "0", timeout=0.2)
+    assert ask(hive.folder / "var/redis.sock", "PING", timeout=0.2) is None
+    assert seconds_to_stop(hive) < STOP_TIMEOUT + 8.0
+
+
+def seconds_to_stop(hive: Hive) -> float:
+    before = time.monotonic()
+    assert hive.run("hived", "stop").returncode == 0
+    assert hive.processes() == []
+    return time.monotonic() - before
 
 
 BROKEN = {

@@ -1,9 +1,9 @@
 """Stopping everything, in order: root and nodes side by side, then Redis, then supervisord, then what was missed.
 
-1. Say that a stop is asked for, so that nobody revives anything.
+1. Say that a stop is asked for, so that nobody revives anything, and let a frozen Redis go on.
 2. Stop root and nodes; each has its STOP_TIMEOUT.
-3. Stop the embedded Redis, which writes its data.
-4. Let supervisord end; if it does not answer, end it.
+3. Stop the embedded Redis, which writes its data; one that does not answer gets DEAF_REDIS.
+4. Let supervisord end; one that does not answer is killed.
 5. Read the pidfiles once more and end what still lives.
 6. End what programs forked and left behind when they died.
 """
@@ -15,11 +15,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from ..bus.embedded import PING_TIMEOUT
+from ..bus.server_program import ask
 from ..errors import SupervisorError
 from ..identity import PidFile, ProcessIdentity
 from .apply import never, patience, stop
 from .client import STARTED
-from .engine import Engine
+from .engine import Engine, embedded
 from .keeper import end_left_behind, group, kill, kill_group
 from .plan import Plan, load
 from .render import LISTENER
@@ -27,6 +29,7 @@ from .topology import REDIS
 
 PROBE = 3.0  # seconds within which a supervisord that is not frozen answers
 SHUTDOWN_TIMEOUT = 10.0  # seconds for supervisord to end when nothing runs under it any more
+DEAF_REDIS = 2.0  # seconds that a Redis without an answer gets: what it has answered is on disk
 ORPHANS_END = 2.0  # seconds for the kernel to end what was killed
 POLL = 0.02
 
@@ -39,10 +42,14 @@ def halt(engine: Engine, hurry: Callable[[], bool] = never) -> list[str]:
     engine.paths.make()
     engine.paths.stopping.touch()
     supervisord = engine.supervisord()
+    _thaw_redis(engine)
     if supervisord is not None:
         if _answers(engine):
             _stop_programs(engine, hurry)
-        _end_supervisord(engine, supervisord)
+            _shut_down(engine, supervisord)
+        else:
+            kill(supervisord, signal.SIGKILL)
+            _gone([supervisord], SHUTDOWN_TIMEOUT)
     killed = end_survivors(engine, hurry)
     end_orphans(engine)
     engine.paths.supervisord.unlink(missing_ok=True)
@@ -64,14 +71,42 @@ def _stop_programs(engine: Engine, hurry: Callable[[], bool]) -> None:
         others = [name for name in live if name != REDIS]
         if hurry():
             return
-        stop(client, others, patience(plan.programs), hurry)
-        if REDIS in live and not hurry():
-            stop(client, [REDIS], patience(plan.programs), hurry)
+        stop(client, others, patience([each for each in plan.programs if each.name != REDIS]), hurry)
+        if REDIS in live and not hurry() and stop(client, [REDIS], _redis_patience(engine, plan), hurry):
+            _kill_redis(engine)
+            stop(client, [REDIS], SHUTDOWN_TIMEOUT, hurry)
     except SupervisorError:
         return  # it is frozen, or ends already: the pidfiles tell what is left to do
 
 
-def _end_supervisord(engine: Engine, identity: ProcessIdentity) -> None:
+def _redis(engine: Engine) -> ProcessIdentity | None:
+    record = embedded(engine.settings).pidfile.read()
+    return record.identity if record is not None and record.identity.is_alive() else None
+
+
+def _redis_answers(engine: Engine) -> bool:
+    """Whether it takes commands now: an endless script in it lets it say only that it is busy."""
+    return ask(embedded(engine.settings).socket, "PING", timeout=PING_TIMEOUT) == "+PONG"
+
+
+def _thaw_redis(engine: Engine) -> None:
+    """A Redis that was stopped by a signal would keep every node waiting for it until its STOP_TIMEOUT."""
+    identity = _redis(engine)
+    if identity is not None and not _redis_answers(engine):
+        kill(identity, signal.SIGCONT)
+
+
+def _redis_patience(engine: Engine, plan: Plan) -> float:
+    return patience(plan.programs) if _redis_answers(engine) else DEAF_REDIS
+
+
+def _kill_redis(engine: Engine) -> None:
+    identity = _redis(engine)
+    if identity is not None:
+        kill_group(identity)
+
+
+def _shut_down(engine: Engine, identity: ProcessIdentity) -> None:
     try:
         engine.client(PROBE).shutdown()
     except SupervisorError:
@@ -86,8 +121,10 @@ def end_survivors(engine: Engine, hurry: Callable[[], bool] = never) -> list[str
     """End every process that a pidfile names and that still lives, Redis last; return whom it took force to end."""
     plan, found = load(engine.paths), survivors(engine)
     others = {name: identity for name, identity in found.items() if name != REDIS}
-    killed = _end(others, patience(plan.programs), hurry)
-    return killed + _end({REDIS: found[REDIS]} if REDIS in found else {}, patience(plan.programs), hurry)
+    killed = _end(others, patience([each for each in plan.programs if each.name != REDIS]), hurry)
+    if REDIS in found:
+        killed += _end({REDIS: found[REDIS]}, _redis_patience(engine, plan), hurry)
+    return killed
 
 
 def end_orphans(engine: Engine) -> None:
