@@ -351,11 +351,51 @@ def test_reload_without_a_running_hive_says_what_to_do(hive: Hive) -> None:
     assert (done.returncode, "hived start" in done.stderr) == (1, True)
 
 
+def test_a_full_disk_is_one_sentence_at_a_reload(running: Hive) -> None:
+    (running.folder / "var/supervisord.new").symlink_to("/dev/full")
+    done = running.run("hived", "reload")
+    (running.folder / "var/supervisord.new").unlink()
+    where = running.folder / "var"
+    assert done.returncode == 1
+    assert done.stderr.strip() == f"error: hived cannot write its files: {where}: No space left on device"
+
+
+@pytest.mark.parametrize("command", [("start",), ("stop",), ("reload",), ("start", "--foreground")], ids="-".join)
+def test_a_hive_that_cannot_be_written_is_one_sentence(hive: Hive, command: tuple[str, ...]) -> None:
+    hive.write("var", "in the way of the folder")
+    done = hive.run("hived", *command)
+    where = hive.folder / "var"
+    where.unlink()
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"error: hived cannot write its files: {where}")
+    assert "Traceback" not in done.stderr
+
+
 def test_a_long_path_moves_the_sockets_and_nothing_else(tmp_path: Path) -> None:
     with hive_in(tmp_path / ("deep" * 30)) as hive:
         hive.node("batman")
         hive.start()
         assert hive.states()["batman.0"] in UP
+        sockets = hive.engine.paths.runtime
+        assert sockets != hive.engine.paths.var
+        assert hive.run("hived", "stop").returncode == 0
+        assert not sockets.exists()
+
+
+@pytest.mark.parametrize("command", ["start", "stop", "status"])
+def test_ctrl_c_ends_settings_that_never_end(hive: Hive, command: str) -> None:
+    hive.configure("open('begun', 'w').close()\nwhile True: pass")
+    process = subprocess.Popen(
+        hive.command("hived", command), cwd=hive.folder, env=hive.environ, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        eventually((hive.folder / "begun").exists, within=15)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=10)[1].strip() == ""
+    finally:
+        process.kill()
+        hive.configure()
+    assert process.returncode == 130
 
 
 def test_an_awkward_folder_is_no_trouble(tmp_path: Path) -> None:

@@ -65,7 +65,15 @@ class Engine:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Wait until nobody else changes what runs here, then keep others out."""
+        """Wait until nobody else changes what runs here, then keep others out.
+
+        Raises SupervisorError for what the system refuses, here or in the body.
+        """
+        with self.paths.writing(), self._locked():
+            yield
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         self.paths.make()
         with self.paths.lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -68,8 +68,9 @@ class Foreground:
             return False
         before = self._catch_signals()
         self._log.skip_old()
-        self.engine.paths.make()
-        self._record.write(ProcessIdentity.current())
+        with self.engine.paths.writing():
+            self.engine.paths.make()
+            self._record.write(ProcessIdentity.current())
         try:
             self._begin(self.selection)
             while self._goes_on():

@@ -13,6 +13,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ..bus.embedded import PING_TIMEOUT
@@ -53,7 +54,18 @@ def halt(engine: Engine, hurry: Callable[[], bool] = never) -> list[str]:
     killed = end_survivors(engine, hurry)
     end_orphans(engine)
     engine.paths.supervisord.unlink(missing_ok=True)
+    _remove_sockets(engine)
     return killed
+
+
+def _remove_sockets(engine: Engine) -> None:
+    """What was killed left its socket; a folder that held nothing but sockets, outside ``var``, goes too."""
+    if not survivors(engine) and _redis(engine) is None and not _redis_answers(engine):
+        for socket in (engine.paths.socket, embedded(engine.settings).socket):
+            socket.unlink(missing_ok=True)
+        if engine.paths.runtime != engine.paths.var:
+            with suppress(OSError):  # something else lies there
+                engine.paths.runtime.rmdir()
 
 
 def _answers(engine: Engine) -> bool:

@@ -15,9 +15,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import SupervisorError
 from ..settings import Settings
 
 
@@ -130,3 +133,12 @@ class HivePaths:
         """Make the folders, readable by their owner only."""
         for folder in (self.var, self.run, self.log):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """What the system refuses inside is a SupervisorError with path and reason: no room, no right, no folder."""
+        try:
+            yield
+        except OSError as error:
+            where = error.filename if isinstance(error.filename, str | Path) else self.var
+            raise SupervisorError(f"hived cannot write its files: {where}: {error.strerror or error}") from error

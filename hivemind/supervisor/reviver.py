@@ -66,8 +66,9 @@ class Reviver:
     def _write_down(self) -> None:
         known = {"revivals": self.revival.counts()}
         if known != self._written:
-            write_json(self.engine.paths.known, known)
-            self._written = known
+            with contextlib.suppress(OSError):  # the disk is full: no reason not to revive
+                write_json(self.engine.paths.known, known)
+                self._written = known
 
     def _roll(self) -> None:
         """Restart, one after the other, adopted programs whose command or settings are no longer the planned ones."""
