@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 from hivemind.data.records import About, Instance, Stats
 from hivemind.identity import ProcessIdentity
@@ -86,3 +87,29 @@ def test_a_program_that_was_stopped_is_forgotten() -> None:
     hung(dog, 0.0, instance(1000.0))
     hung(dog, 3.0, instance(1000.0), running={})
     assert hung(dog, 9.0, instance(1000.0)) == []
+
+
+def kills(dog: Watchdog, until: float) -> list[float]:
+    """When a program is killed that never beats more than once a life."""
+    found, life = [], 0
+    for tick in range(int(until)):
+        process = replace(PROCESS, pid=PROCESS.pid + life)
+        if hung(dog, tick, instance(1000.0 + life, process), running={"batman.0": process}):
+            dog.killed(tick, "batman.0")
+            found.append(float(tick))
+            life += 1
+    return found
+
+
+def test_what_hangs_again_and_again_is_killed_less_and_less_often() -> None:
+    found = kills(Watchdog(lambda: 1.0), 400)
+    assert [after - before for before, after in pairwise(found)][:7] == [8, 8, 12, 24, 48, 60, 60]
+
+
+def test_ten_minutes_without_a_kill_begin_the_back_off_anew() -> None:
+    dog = Watchdog(lambda: 1.0)
+    for number in range(6):
+        dog.killed(number, "batman.0")
+    dog.killed(700.0, "batman.0")
+    hung(dog, 700.0, instance(1000.0))
+    assert hung(dog, 706.5, instance(1000.0)) == ["batman.0"]

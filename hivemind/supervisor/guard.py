@@ -69,7 +69,7 @@ class Guard:
 
     async def _end(self, name: str, process: ProcessIdentity) -> None:
         log.error("%s (process %d) has not moved for a lease: it hangs, and is killed", name, process.pid)
-        self.watchdog.forget(name)
+        self.watchdog.killed(time.monotonic(), name)
         kill(process, signal.SIGUSR1)
         await asyncio.sleep(STACKS)
         kill_group(process)  # with what it forked

@@ -3,15 +3,31 @@
 A program hangs when its instance's expiry has not moved for a lease, by our own clock, while Redis was well. What
 Redis says of time is not believed (set forward, its clock ends every lease at once), and time in which it was away
 or refused is not counted: then all leases start afresh.
+
+What hangs again and again is let hang for longer each time before it is killed: a kill heals nothing there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..backoff import Backoff
 from ..data.records import Instance
 from ..identity import ProcessIdentity
+
+FIRST, LONGEST = 3.0, 60.0  # seconds from one kill to the next, at least
+STEADY = 600.0  # seconds without a kill after which the back-off begins anew
+
+
+@dataclass(slots=True)
+class _Kills:
+    """The kills of one program: when the last was, and when the next may be."""
+
+    backoff: Backoff
+    last: float
+    next: float
 
 
 @dataclass(slots=True)
@@ -28,28 +44,33 @@ class _Watched:
 class Watchdog:
     """Fed with observations, it names the programs that hang. Times are seconds of any monotonic clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, rng: Callable[[], float] = random.random) -> None:
+        self._rng = rng
         self._watched: dict[str, _Watched] = {}
+        self._kills: dict[str, _Kills] = {}
 
     def away(self) -> None:
         """Redis is away, or refuses: whatever was seen before proves nothing."""
         self._watched.clear()
 
-    def forget(self, program: str) -> None:
-        """Begin anew with a program that was just killed: what comes next is another life."""
+    def killed(self, now: float, program: str) -> None:
+        """Begin anew with a program that is killed: what comes next is another life, and has its back-off."""
         self._watched.pop(program, None)
+        kills = self._kills.get(program)
+        if kills is None or now - kills.last > STEADY:
+            kills = self._kills[program] = _Kills(Backoff(FIRST, LONGEST, floor=FIRST, rng=self._rng), now, now)
+        kills.last, kills.next = now, now + kills.backoff.next()
 
     def observe(
         self, now: float, running: Mapping[str, ProcessIdentity], instances: Sequence[Instance]
     ) -> list[tuple[str, ProcessIdentity]]:
-        """Take in what runs and what the registry says; return the programs that hang, with their processes."""
+        """Take in what runs and what the registry says; return the programs to kill, with their processes."""
         for name in self._watched.keys() - running.keys():
             del self._watched[name]
         for name, process in running.items():
             self._look(now, name, process, instances)
-        return [
-            (name, watched.process) for name, watched in self._watched.items() if now - watched.moved > watched.lease
-        ]
+        hung = [(name, each.process) for name, each in self._watched.items() if now - each.moved > each.lease]
+        return [(name, process) for name, process in hung if name not in self._kills or now >= self._kills[name].next]
 
     def _look(self, now: float, name: str, process: ProcessIdentity, instances: Sequence[Instance]) -> None:
         before = self._watched.get(name)
