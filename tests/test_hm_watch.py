@@ -281,6 +281,15 @@ def test_a_pattern_that_received_something_is_fed_by_somebody() -> None:
     assert traffic([listening]).unfed == ()
 
 
+@pytest.mark.parametrize("hostile", ["[", "[]", "[!]", "a[", "[z-a]", "", "\x1b[2J", "x" * 500])
+def test_names_in_the_registry_that_cannot_be_are_left_out(hostile: str) -> None:
+    sends = instance("batsignal.0", services=(ServiceRecord("signal", "running", 7), ServiceRecord(hostile, "running")))
+    hears = instance("batman.0", subscriptions=(SubscriptionRecord(hostile), SubscriptionRecord("sign*")))
+    found = traffic([sends, hears])
+    assert [(one.topic, len(one.subscribers)) for one in found.topics] == [("signal", 1)]
+    assert found.unfed == ()
+
+
 def test_a_topic_without_listeners_offers_the_exact_topic_that_was_probably_meant() -> None:
     sends = instance("batsignal.0", services=(ServiceRecord("bat-signal-main", "running", 7),))
     deaf = instance("batman.0", subscriptions=(SubscriptionRecord("bat-signal-mian"),))

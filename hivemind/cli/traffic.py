@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..constants import did_you_mean
 from ..data.records import Instance
-from ..topics import is_pattern, matches
+from ..errors import InvalidName
+from ..topics import check_pattern, check_topic, is_pattern, matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,20 @@ def traffic(instances: Sequence[Instance]) -> Traffic:
             senders.setdefault(service.name, []).append(Sender(each.instance, service.sent))
         for one in each.stats.subscriptions:
             listeners.setdefault(one.pattern, []).append(Subscriber(each.instance, one.pattern, one.received))
+    senders = {topic: group for topic, group in senders.items() if _is_sound(check_topic, topic)}
+    listeners = {pattern: group for pattern, group in listeners.items() if _is_sound(check_pattern, pattern)}
     topics = tuple(_topic(topic, tuple(senders[topic]), listeners) for topic in sorted(senders))
     unfed = [pattern for pattern in sorted(listeners) if not _is_fed(pattern, listeners[pattern], senders)]
     return Traffic(topics, tuple(_unfed(pattern, listeners[pattern], list(senders)) for pattern in unfed))
+
+
+def _is_sound(check: Callable[[str], str], name: str) -> bool:
+    """Whether a name from the registry can be one: anybody may write there."""
+    try:
+        check(name)
+    except InvalidName:
+        return False
+    return True
 
 
 def _topic(topic: str, senders: tuple[Sender, ...], listeners: dict[str, list[Subscriber]]) -> Topic:
