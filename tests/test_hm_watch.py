@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hivemind.bus.server_program import ask
 from hivemind.cli.declared import Declared
 from hivemind.cli.health import judge, problems
 from hivemind.cli.traffic import traffic
@@ -185,6 +186,18 @@ def test_a_hive_that_is_not_started_is_said_at_once_and_nothing_is_started(
     assert "start the hive with `hm dev` or `hived start`" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert not (hive.folder / "var" / "redis").exists()
+
+
+def test_a_redis_that_refuses_writes_is_named_and_nobody_is_called_lost(here: Place, own_server: RedisServer) -> None:
+    here.environ["HIVEMIND_REDIS_URL"] = own_server.url
+    here.hm("run", "sender.py").says("running")
+    ask(own_server.socket, "CONFIG", "SET", "min-replicas-to-write", "1", timeout=1.0)
+    eventually(lambda: "lost" in here.run("nodes").stdout, 20)
+    assert "Redis refuses writes: NOREPLICAS" in here.run("nodes").stderr
+    done = here.run("status")
+    assert done.returncode == 1
+    assert "Redis refuses writes: NOREPLICAS" in done.stdout
+    assert "is lost" not in done.stdout
 
 
 def test_a_redis_that_stands_still_is_given_up_within_five_seconds(here: Place, own_server: RedisServer) -> None:

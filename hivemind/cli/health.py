@@ -47,11 +47,15 @@ class Health:
         return "; ".join((f"{self.hive} is well: {runs}", *self.notes))
 
 
-def judge(hive: str, instances: Sequence[Instance], should: Declared) -> Health:
-    """Judge a hive by its registry and what should run there."""
+def judge(hive: str, instances: Sequence[Instance], should: Declared, refusal: str = "") -> Health:
+    """Judge a hive by its registry and what should run there.
+
+    ``refusal`` says why Redis takes no writes, if so: then nobody can renew a lease, and nobody is called lost.
+    """
     alive = [one for one in instances if not one.is_lost and not is_gone(one)]
     nodes = [one for one in alive if one.node != ROOT]
-    troubles = [*_missing(instances, should), *_lost(instances), *_failing(alive), *_quarantined(should)]
+    absent = [f"Redis refuses writes: {refusal}; no lease can be renewed"] if refusal else _lost(instances)
+    troubles = [*_missing(instances, should), *absent, *_failing(alive), *_quarantined(should)]
     return Health(hive, len(nodes), len({one.node for one in nodes}), tuple(troubles), tuple(_notes(alive, should)))
 
 
@@ -68,7 +72,7 @@ def problems(instance: Instance) -> list[str]:
 def is_gone(instance: Instance) -> bool:
     """Whether its process ran on this machine and has ended, although its lease still lives."""
     process = instance.about.process
-    return not instance.is_lost and process is not None and process.is_local() and not process.is_alive()
+    return not instance.is_lost and process is not None and process.has_ended()
 
 
 def _missing(instances: Sequence[Instance], should: Declared) -> list[str]:

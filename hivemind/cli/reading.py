@@ -12,7 +12,7 @@ from ..bus.endpoint import Endpoint
 from ..bus.functions import Functions
 from ..data.records import Instance
 from ..data.registry import Registry
-from ..errors import RedisUnavailable
+from ..errors import RedisError, RedisRefused, RedisUnavailable
 from ..settings import Settings
 from ..topics import Names
 from .context import own_redis, redis_address
@@ -25,6 +25,23 @@ T = TypeVar("T")
 def read_instances(settings: Settings) -> list[Instance]:
     """All instances that the registry knows. Raises RedisError in words that say what to do."""
     return ask(settings, lambda registry: registry.instances())
+
+
+def refusal(settings: Settings) -> str:
+    """Why Redis takes no writes, in its own words; "" if it does. Then no lease is renewed, and lost means little."""
+    quiet()
+    return asyncio.run(_refusal(Endpoint.parse(settings.redis_url or own_redis(settings).url), settings.name))
+
+
+async def _refusal(endpoint: Endpoint, hive: str) -> str:
+    try:
+        async with asyncio.timeout(PATIENCE), Commands(endpoint, "hm") as commands:
+            await commands.execute("PEXPIRE", Names(hive).control("probe"), 1)  # a key that is none
+    except RedisRefused as error:
+        return str(error).removeprefix(f"{endpoint.redacted}: ").rstrip(".")
+    except (RedisError, TimeoutError):
+        return ""
+    return ""
 
 
 def ask(settings: Settings, question: Callable[[Registry], Awaitable[T]]) -> T:

@@ -33,7 +33,7 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     from .context import announce, context_settings, redis_address
     from .declared import declared
     from .health import judge
-    from .reading import read_instances
+    from .reading import read_instances, refusal
 
     settings = context_settings(ctx)
     announce(settings)
@@ -47,7 +47,8 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
         else:
             output.say(sentence, "red")
         return FAILED
-    health = judge(settings.name, instances, declared(settings))
+    refused = refusal(settings) if any(one.is_lost for one in instances) else ""
+    health = judge(settings.name, instances, declared(settings), refused)
     if as_json:
         found = {"troubles": health.troubles, "notes": health.notes, "instances": health.running, "nodes": health.nodes}
         output.as_json({**about, "well": health.is_well, "sentence": health.sentence, **found})
@@ -67,11 +68,13 @@ def nodes(ctx: click.Context, *, as_json: bool) -> None:
       hm nodes --json
     """
     from .context import announce, context_settings
-    from .reading import read_instances
+    from .reading import read_instances, refusal
 
     settings = context_settings(ctx)
     announce(settings)
     instances = read_instances(settings)
+    if any(one.is_lost for one in instances) and (refused := refusal(settings)):
+        output.warn(f"Redis refuses writes: {refused}; no lease can be renewed, who is shown as lost may well live")
     if as_json:
         output.as_json([one.to_json() for one in instances])
         return
