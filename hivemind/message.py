@@ -73,8 +73,12 @@ def _dumps(payload: Any) -> bytes:
     try:
         body = orjson.dumps(payload, _default, _OPTIONS)
     except (TypeError, ValueError) as error:
+        reason = str(error.__cause__ or error)
+    else:
+        reason = ""
+    if reason:  # told outside of the handling, so that the user's traceback is short
         _blame(payload, "$", 0)
-        raise PayloadError("$", str(error.__cause__ or error)) from error
+        raise PayloadError("$", reason)
     # orjson writes NaN and infinity as null, and only much nesting can be too much: look closer only then.
     if b"null" in body or (len(body) > _FLAT and _may_be_deep(body) and _depth(orjson.loads(body)) > MAX_DEPTH):
         _blame(payload, "$", 0)
@@ -153,7 +157,7 @@ def _blame_leaf(value: Any, path: str, depth: int) -> None:
     except PayloadError:
         raise
     except (TypeError, ValueError) as error:
-        raise PayloadError(path, str(error.__cause__ or error)) from error
+        raise PayloadError(path, str(error.__cause__ or error)) from None
 
 
 def _is_model(value: Any) -> bool:

@@ -6,6 +6,7 @@ Nothing of the library is imported before a test asks for the fixture.
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,12 @@ import pytest
 
 if TYPE_CHECKING:
     from .testing import HiveTest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In a hive's folder, let tests import its nodes."""
+    if (config.rootpath / "config" / "hive.py").is_file() and str(config.rootpath) not in sys.path:
+        sys.path.insert(0, str(config.rootpath))
 
 
 @pytest.fixture(scope="session")

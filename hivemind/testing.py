@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Self
 
 from .bus.bus import Bus
@@ -30,6 +30,7 @@ from .message import Message, payload_of
 from .node.base import BaseNode
 from .node.client import Client, Messages
 from .node.life import Life, Place
+from .node.loading import node_in
 from .settings import Settings
 from .topics import matches
 
@@ -110,8 +111,12 @@ class HiveTest:
 
     # -- verbs of a test
 
-    def start(self, node: type[BaseNode] | BaseNode) -> Any:
-        """Build a node if it is a class, start it, and return it when it is registered and subscribed."""
+    def start(self, node: type[BaseNode] | BaseNode | ModuleType) -> Any:
+        """Build a node if it is a class (or a module of decorated functions), start it, and return it when it is
+        registered and subscribed.
+        """
+        if isinstance(node, ModuleType):
+            node = node_in(node, node.__name__).build()
         built = node() if isinstance(node, type) else node
         built.bind()
         life = Life(built, self.settings, Bus(self._endpoint, self.settings.name, built.name), Place(), "test")

@@ -78,6 +78,7 @@ def test_a_decorated_module_is_named_after_its_file(tmp_path: Path) -> None:
         ("\nimport nothing_of_that_name\n", 2, "No module named 'nothing_of_that_name'"),
         ("\n\n1 / 0\n", 3, "ZeroDivisionError"),
         ("raise SystemExit(3)\n", 1, "SystemExit"),
+        ("from hivemind import service\n\n@service('bad topic!')\ndef f(): pass\n", 3, "cannot be the name of a topic"),
         ("x = 1\n", None, "neither a Node class nor a function"),
         (ONE + "class Two(Node): pass\n", None, "several: One, Two"),
         (ONE + "from hivemind import service\n@service('a')\ndef greet(): pass\n", None, "several: One, greet"),

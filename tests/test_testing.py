@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
 import pytest
 
 from hivemind import Node, Service, service, subscription
@@ -58,3 +63,30 @@ def test_two_copies_of_a_node_both_receive_a_live_message(hive: HiveTest) -> Non
     hive.start(Batman)
     hive.send("bat-signal-main", "help")
     assert {hive.expect("alert.*", timeout=5).sender for _ in range(2)} == {"batman.0", "batman.1"}
+
+
+def test_a_module_of_functions_can_be_started(hive: HiveTest) -> None:
+    module = ModuleType("greeter")
+
+    @subscription("greeting")
+    async def answer(payload: str, node: Node) -> None:
+        node.send("answer", payload.upper())
+
+    answer.__module__ = module.__name__
+    vars(module)["answer"] = answer
+    hive.start(module)
+    hive.send("greeting", "hello")
+    assert hive.expect("answer", timeout=5).payload == "HELLO"
+
+
+def test_in_a_hives_folder_its_nodes_can_be_imported(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "hive.py").write_text("HIVE_NAME = 'gotham'\n")
+    (tmp_path / "nodes").mkdir()
+    (tmp_path / "nodes" / "batman.py").write_text("NAME = 'batman'\n")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_batman.py").write_text("from nodes.batman import NAME\ndef test_it(): assert NAME\n")
+    pytest_command = str(Path(sys.executable).with_name("pytest"))
+    command = [pytest_command, "-q", "--rootdir", str(tmp_path), "-p", "no:valkey", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

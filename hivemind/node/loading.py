@@ -20,6 +20,7 @@ from .base import BaseNode
 from .declarations import ServiceDeclaration, declarations_of
 from .node import Node
 
+OURS = str(Path(__file__).parents[1])  #: where this library is: a fault of the user's is never there
 NODES = "nodes"  #: the folder of a hive in which its nodes are, and the package that they are imported from
 
 
@@ -63,12 +64,12 @@ def load_target(target: str, settings: Settings) -> LoadedNode:
         if isinstance(hive_node, str):
             loaded = load_target(hive_node, settings)
             return LoadedNode(source, lambda: _named(loaded.build(), source))
-        return _node_in(_import(target, hive_node), target, source, "")
+        return node_in(_import(target, hive_node), target, source, "")
     if source.endswith(".py") or "/" in source:
-        return _node_in(_import_file(target, Path(source)), target, "", class_name)
+        return node_in(_import_file(target, Path(source)), target, "", class_name)
     if settings.hive is None and "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    return _node_in(_import(target, _Module(source)), target, "", class_name)
+    return node_in(_import(target, _Module(source)), target, "", class_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +136,15 @@ def _fault(target: str, error: BaseException) -> NodeLoadError:
     if isinstance(error, SyntaxError):
         return NodeLoadError(target, f"SyntaxError: {error.msg}", error.filename, error.lineno)
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [one for one in frames if "importlib" not in one.filename and one.filename != __file__]
+    theirs = [
+        one for one in frames if "importlib" not in one.filename and not one.filename.startswith((OURS, "<string>"))
+    ]
     last = theirs[-1] if theirs else None
     return NodeLoadError(target, reason, last.filename if last else None, last.lineno if last else None)
 
 
-def _node_in(module: ModuleType, target: str, name: str, class_name: str) -> LoadedNode:
+def node_in(module: ModuleType, target: str, name: str = "", class_name: str = "") -> LoadedNode:
+    """The node in an imported module. Raises NodeLoadError unless it is exactly one."""
     file = getattr(module, "__file__", None)
     if class_name:
         kind = getattr(module, class_name, None)
