@@ -52,6 +52,10 @@ class ProcessIdentity:
         """Whether this process still runs here. A zombie does not; one of another host or boot never does."""
         return self.is_local() and _started(self.pid) == self.started
 
+    def has_ended(self) -> bool:
+        """Whether it surely runs no more: it did on this machine, since this boot. Of others nobody here can know."""
+        return self.is_local() and not self.is_alive()
+
     def to_json(self) -> dict[str, Any]:
         """As a dict of JSON values; from_json reads it back."""
         return asdict(self)
@@ -75,7 +79,7 @@ class PidRecord:
 
 @dataclass(frozen=True, slots=True)
 class PidFile:
-    """A file that names one process. It may be stale: ask the identity that it holds whether it is alive."""
+    """A file that names one process. It may be stale: ``living`` does not believe it."""
 
     path: Path
 
@@ -86,6 +90,11 @@ class PidFile:
             return PidRecord(ProcessIdentity.from_json(value), str(value.get("digest", "")))
         except (OSError, ValueError):
             return None
+
+    def living(self) -> ProcessIdentity | None:
+        """The process that it names, if that still runs here."""
+        record = self.read()
+        return record.identity if record is not None and record.identity.is_alive() else None
 
     def write(self, identity: ProcessIdentity, digest: str = "") -> None:
         """Put ``identity`` there at once and whole: a reader sees the old record or the new one. Raises OSError."""

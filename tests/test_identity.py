@@ -56,6 +56,27 @@ def test_a_process_of_another_machine_or_boot_is_not_local_and_never_alive() -> 
         assert not stranger.is_alive()
 
 
+def test_a_process_has_surely_ended_only_if_it_ran_here(child: subprocess.Popen[bytes]) -> None:
+    identity = ProcessIdentity.of(child.pid)
+    assert identity is not None
+    assert not identity.has_ended()
+    child.kill()
+    child.wait(timeout=10)
+    assert identity.has_ended()
+    assert not replace(identity, host="elsewhere").has_ended()
+
+
+def test_a_pid_file_names_a_living_process_or_none(tmp_path: Path, child: subprocess.Popen[bytes]) -> None:
+    identity, file = ProcessIdentity.of(child.pid), PidFile(tmp_path / "child.pid")
+    assert identity is not None
+    assert file.living() is None
+    file.write(identity)
+    assert file.living() == identity
+    child.kill()
+    child.wait(timeout=10)
+    assert file.living() is None
+
+
 def test_setting_the_clock_does_not_change_who_a_process_is(monkeypatch: pytest.MonkeyPatch) -> None:
     if not psutil.LINUX:
         pytest.skip("elsewhere the kernel keeps the start time itself")

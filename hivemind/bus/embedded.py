@@ -177,11 +177,10 @@ class Embedded:
 
     def status(self) -> EmbeddedStatus:
         """What runs, and whether it answers. Never raises."""
-        record = self.pidfile.read()
-        pid = record.identity.pid if record is not None and record.identity.is_alive() else None
+        known = self.pidfile.living()
         answers = sys.platform != "win32" and self.answers()
         info = self._info() if answers else {}
-        pid = int(info["process_id"]) if "process_id" in info else pid
+        pid = int(info["process_id"]) if "process_id" in info else known.pid if known is not None else None
         memory = int(info["used_memory"]) if "used_memory" in info else None
         return EmbeddedStatus(
             answers or pid is not None, answers, pid, _version(info), memory, self.socket, self.folder
@@ -265,8 +264,8 @@ class Embedded:
         return "".join(f"\n  {line}" for line in [f"the end of {self.log}:", *lines[-TAIL:]])
 
     def _late(self, timeout: float) -> RedisUnavailable:
-        record = self.pidfile.read()
-        who = f" (process {record.identity.pid})" if record is not None and record.identity.is_alive() else ""
+        known = self.pidfile.living()
+        who = f" (process {known.pid})" if known is not None else ""
         return RedisUnavailable(
             f"the Redis server of {self.folder}{who} has not answered within {timeout:g} s{self._tail()}"
         )

@@ -62,8 +62,7 @@ def stop(ctx: click.Context) -> None:
     from .context import own_redis
 
     settings = _settings(ctx)
-    daemon = PidFile(HivePaths.of(settings).supervisord).read()
-    if daemon is not None and daemon.identity.is_alive():
+    if PidFile(HivePaths.of(settings).supervisord).living() is not None:
         raise ConfigurationError("hived runs this hive and would start its Redis again: use `hived stop`")
     stopped = own_redis(settings).stop()
     output.say("stopped" if stopped else "it was not running")

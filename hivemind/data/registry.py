@@ -14,7 +14,6 @@ import orjson
 from ..bus.commands import Commands
 from ..bus.functions import Functions
 from ..errors import Fenced, InstanceHeld, InvalidName, RedisError, RedisRefused
-from ..identity import ProcessIdentity
 from ..topics import Names, check_instance
 from .records import About, Instance, Stats, about_from, stats_from
 
@@ -37,7 +36,7 @@ class Registry:
         reply = await self._register(instance, about, stats, 0, "")
         if reply[0] == 0:
             holder = about_from(_object(reply[1]), instance)
-            if not _is_gone(holder.process):
+            if holder.process is None or not holder.process.has_ended():
                 raise InstanceHeld(instance, f"process {holder.pid} on {holder.host or 'an unknown host'}")
             reply = await self._register(instance, about, stats, 0, reply[2])
             if reply[0] == 0:
@@ -175,7 +174,3 @@ def _is_instance(name: str) -> bool:
 def _order(instance: str) -> tuple[str, int]:
     node, _, number = instance.rpartition(".")
     return node, int(number)
-
-
-def _is_gone(process: ProcessIdentity | None) -> bool:
-    return process is not None and process.is_local() and not process.is_alive()

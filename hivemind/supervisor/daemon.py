@@ -102,8 +102,7 @@ def take_over(engine: Engine) -> None:
     """Our supervisord is gone: start a new one, unless a stop was asked for or a foreground process will do it."""
     if engine.paths.stopping.exists():
         return
-    watcher = PidFile(engine.paths.foreground).read()
-    if watcher is not None and watcher.identity.is_alive():
+    if PidFile(engine.paths.foreground).living() is not None:
         return
     log.warning("supervisord is gone although nobody asked for it: starting a new one, which adopts all programs")
     try:

@@ -51,8 +51,7 @@ class Engine:
 
     def supervisord(self) -> ProcessIdentity | None:
         """The supervisord of this hive, if it lives, even if it is frozen."""
-        record = PidFile(self.paths.supervisord).read()
-        return record.identity if record is not None and record.identity.is_alive() else None
+        return PidFile(self.paths.supervisord).living()
 
     def is_running(self) -> bool:
         """Whether a supervisord of this hive lives and is not about to end."""
@@ -94,11 +93,9 @@ def inherited(paths: HivePaths) -> dict[str, str] | None:
 
     A reload has to see the same variables as the start did, wherever it is typed.
     """
-    record = PidFile(paths.supervisord).read()
-    if record is None or not record.identity.is_alive():
-        return None
+    supervisord = PidFile(paths.supervisord).living()
     try:
-        return dict(psutil.Process(record.identity.pid).environ())
+        return dict(psutil.Process(supervisord.pid).environ()) if supervisord is not None else None
     except psutil.Error:
         return None
 

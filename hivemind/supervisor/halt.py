@@ -92,8 +92,7 @@ def _stop_programs(engine: Engine, hurry: Callable[[], bool]) -> None:
 
 
 def _redis(engine: Engine) -> ProcessIdentity | None:
-    record = embedded(engine.settings).pidfile.read()
-    return record.identity if record is not None and record.identity.is_alive() else None
+    return embedded(engine.settings).pidfile.living()
 
 
 def _redis_answers(engine: Engine) -> bool:
@@ -154,12 +153,8 @@ def end_orphans(engine: Engine) -> None:
 
 def survivors(engine: Engine) -> dict[str, ProcessIdentity]:
     """The living processes that pidfiles name, by program."""
-    found = {}
-    for name, path in pidfiles(engine, load(engine.paths)).items():
-        record = PidFile(path).read()
-        if record is not None and record.identity.is_alive():
-            found[name] = record.identity
-    return found
+    files = pidfiles(engine, load(engine.paths))
+    return {name: identity for name, path in files.items() if (identity := PidFile(path).living()) is not None}
 
 
 def pidfiles(engine: Engine, plan: Plan) -> dict[str, Path]:

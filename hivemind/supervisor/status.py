@@ -133,8 +133,7 @@ class _Look:
 
     def _process(self, program: Program) -> ProcessIdentity | None:
         path = self.files.get(program.name)
-        record = PidFile(path).read() if path is not None else None
-        return record.identity if record is not None and record.identity.is_alive() else None
+        return PidFile(path).living() if path is not None else None
 
     def _holder(self, program: Program, process: ProcessIdentity | None) -> str:
         """Who holds the number that this program waits for; "" if itself or nobody."""
