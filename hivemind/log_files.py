@@ -78,17 +78,18 @@ def merge(files: Sequence[Path], since: float | None = None) -> Iterator[LogLine
 class Follower:
     """Reads what is added to one log file, across its rotations; the file need not exist yet.
 
-    ``from_end=True`` begins with what comes after now. It never blocks: call ``read`` as often as is wanted.
+    It begins after ``begin`` bytes, or at the beginning of a file that has fewer. It never blocks: call ``read`` as
+    often as is wanted.
     """
 
-    def __init__(self, path: Path, *, from_end: bool = False) -> None:
+    def __init__(self, path: Path, *, begin: int = 0) -> None:
         self.path = path
         self._file: BinaryIO | None = None
         self._partial = b""
         self._last = LogLine(0.0, "", "", "", path)
         self._open()
-        if from_end and self._file:
-            self._file.seek(0, os.SEEK_END)
+        if self._file:
+            self._file.seek(begin)
 
     def read(self) -> list[LogLine]:
         """The entries that are new and whole. Lines that continue an entry read earlier bear its time and name."""

@@ -22,6 +22,9 @@ class Batman(Node):
 """
 
 
+OLD = "2026-01-02T03:04:05.678+01:00 INFO     batman.0  "
+
+
 class Terminal:
     """`hived start --foreground` or `hm dev`, and what it showed so far."""
 
@@ -122,6 +125,18 @@ def test_hm_dev_restarts_the_node_whose_file_changes_and_no_other(hive: Hive) ->
     file.write_text("def (")
     terminal.shows("batman goes on as it was")
     assert terminal.end() == 0
+
+
+def test_hm_dev_replays_no_old_log_of_a_node_that_is_enabled_again(hive: Hive) -> None:
+    hive.write("nodes/__init__.py", "from .signal import signal\n")
+    (hive.folder / "log").mkdir()
+    (hive.folder / "log/batman.log").write_text(f"{OLD}Batman was here once\n")
+    first = Terminal(hive, "hm", "dev", "--no-root")
+    first.shows("signal.0 |")
+    hive.write("nodes/__init__.py", "from .signal import signal\nfrom .batman import batman\n")
+    first.shows("Batman has saved the day!")
+    assert "here once" not in first.text()
+    assert first.end() == 0
 
 
 def test_hm_dev_names_nodes_that_exist_but_are_not_enabled(hive: Hive) -> None:

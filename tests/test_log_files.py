@@ -90,7 +90,7 @@ def test_a_follower_sees_each_line_once_across_rotation_and_truncation(tmp_path:
 
 def test_a_follower_waits_for_the_end_of_a_line_and_can_begin_at_the_end(tmp_path: Path) -> None:
     path = write(tmp_path / "a.log", (1.0, "old"))
-    follower = Follower(path, from_end=True)
+    follower = Follower(path, begin=path.stat().st_size)
     with path.open("a") as out:
         print(format_line(2.0, "INFO", "a", "half"), end="", file=out, flush=True)
         assert follower.read() == []

@@ -24,7 +24,8 @@ class Entry:
 class MergedLog:
     """Follows every program's log, and what programs print before they open it, from now on.
 
-    Programs that come later, by a reload or a scale, are followed from when they are planned.
+    Programs that come later, by a reload or a scale, are followed from when they are planned; what their logs held
+    when this was made is left out, too.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -32,7 +33,9 @@ class MergedLog:
         self.width = len(LISTENER)
         self._followers: dict[Path, tuple[str, Follower]] = {}
         self._planned = 0
-        self._follow(LISTENER, engine.settings.log_file(LISTENER), from_end=True)
+        own = engine.settings.log_file(LISTENER)
+        self._old = {file: _size(file) for folder in (own.parent, engine.paths.log) for file in folder.glob("*.*")}
+        self._follow(LISTENER, own)
 
     def read(self) -> list[Entry]:
         """What is new, by time as far as the lines say; call it again and again."""
@@ -49,14 +52,10 @@ class MergedLog:
         stamp = _stamp(self.engine.paths.plan)
         if stamp == self._planned:
             return
-        is_first, self._planned = self._planned == 0, stamp
+        self._planned = stamp
         for program in load(self.engine.paths).programs:
             for path in self._files(program):
-                self._follow(program.name, path, from_end=is_first)
-
-    def skip_old(self) -> None:
-        """Begin with what comes after now, for the programs that are planned now."""
-        self._look_for_programs()
+                self._follow(program.name, path)
 
     def _files(self, program: Program) -> Iterator[Path]:
         yield self.engine.paths.program_log(program.name)
@@ -64,10 +63,17 @@ class MergedLog:
             node, _, number = program.name.partition(".")
             yield self.engine.settings.log_file(node if number in ("", "0") else f"{node}-{number}")
 
-    def _follow(self, name: str, path: Path, *, from_end: bool) -> None:
+    def _follow(self, name: str, path: Path) -> None:
         if path not in self._followers:
-            self._followers[path] = (name, Follower(path, from_end=from_end))
+            self._followers[path] = (name, Follower(path, begin=self._old.get(path, 0)))
             self.width = max(self.width, len(name))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _stamp(path: Path) -> int:

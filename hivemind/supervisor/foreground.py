@@ -67,7 +67,6 @@ class Foreground:
         if self._is_minded():
             return False
         before = self._catch_signals()
-        self._log.skip_old()
         with self.engine.paths.writing():
             self.engine.paths.make()
             self._record.write(ProcessIdentity.current())
