@@ -14,6 +14,7 @@ from hivemind.supervisor.plan import Plan
 from hivemind.supervisor.topology import Kind, Program
 
 from .hive_kit import Hive, hive_in
+from .waiting import eventually
 
 
 def program(name: str, *tags: str, kind: Kind = "node") -> Program:
@@ -89,6 +90,21 @@ def test_restart_by_tag_touches_only_the_tagged(hive: Hive) -> None:
     assert hive.run("hm", "restart", "@heroes").stdout == "robin.0: restarted\n"
     after = hive.pids()
     assert {name for name in after if after[name] != before[name]} == {"robin.0"}
+
+
+def test_a_restart_leaves_a_node_running_whose_file_is_broken(hive: Hive) -> None:
+    hive.start()
+    (batman,) = eventually(lambda: hive.log("batman") and hive.copies("batman"), within=15)
+    hive.write("nodes/batman/batman.py", "import nothere\n")
+    done = hive.run("hm", "restart", "batman")
+    assert done.returncode == 1
+    assert done.stdout.startswith("batman.0: nodes/batman/batman.py:1: ModuleNotFoundError")
+    assert "it goes on as it was" in done.stdout
+    hive.configure("HEARTBEAT = 0.4")
+    reloaded = hive.run("hived", "reload")
+    assert (reloaded.returncode, "robin.0: restarted" in reloaded.stdout) == (1, True)
+    assert "it goes on as it was" in reloaded.stderr
+    assert hive.copies("batman") == [batman]
 
 
 def test_scale_adds_and_removes_copies_and_is_remembered(hive: Hive) -> None:

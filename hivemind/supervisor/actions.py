@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .apply import apply, patience, stop
+from .check import check_all
 from .client import LIVE, ProgramInfo, ProgramState, SupervisorClient
 from .desired import read_scale, read_stopped, write_scale, write_stopped
 from .engine import Engine
 from .plan import Plan, load
-from .topology import Program
+from .topology import Problem, Program
 
 SETTLE = 5.0  # seconds in which a program that was started shows whether it stays up
 POLL = 0.05
@@ -111,12 +112,29 @@ def _start(engine: Engine, before: Plan, request: Request) -> list[Result]:
 
 
 def _restart(engine: Engine, before: Plan, request: Request) -> list[Result]:
-    names = [program.name for program in select(before, request.targets)]
+    programs = select(before, request.targets)
+    broken = _broken(engine, programs)
     client = engine.client()
-    known = {info.name for info in client.programs()}
-    stop(client, [name for name in names if name in known], patience(before.programs))
-    done = _start(engine, before, request)
-    return [Result(each.program, each.ok, "restarted" if each.ok else each.text) for each in done]
+    known = {info.name: info for info in client.programs()}
+    names = [each.name for each in programs if each.node not in broken]
+    live = {name for name, info in known.items() if info.state in LIVE}
+    done = [_refused(each.name, broken[each.node], each.name in live) for each in programs if each.node in broken]
+    if names:
+        stop(client, [name for name in names if name in known], patience(before.programs))
+        up = _start(engine, before, Request(Verb.START, tuple(names)))
+        done += [Result(each.program, each.ok, "restarted" if each.ok else each.text) for each in up]
+    return sorted(done, key=lambda each: each.program)
+
+
+def _broken(engine: Engine, programs: Sequence[Program]) -> dict[str, Problem]:
+    """Which of the nodes of ``programs`` would not load as their files are now."""
+    wanted = {each.node for each in programs if each.kind == "node"}
+    found = check_all([node for node in engine.nodes() if node.name in wanted], engine.check) if wanted else []
+    return {problem.node: problem for problem in found}
+
+
+def _refused(name: str, problem: Problem, is_live: bool) -> Result:
+    return Result(name, False, f"{problem.text}; it goes on as it was" if is_live else problem.text)
 
 
 def _scale(engine: Engine, before: Plan, request: Request) -> list[Result]:
@@ -149,7 +167,7 @@ def _settled(client: SupervisorClient, plan: Plan, names: Sequence[str], well: C
 def _result(plan: Plan, name: str, info: ProgramInfo | None, well: str) -> Result:
     if info is None:
         problem = next((each for each in plan.problems if name.startswith(f"{each.node}.")), None)
-        return Result(name, False, str(problem) if problem else "it is not enabled any more")
+        return Result(name, False, problem.text if problem else "it is not enabled any more")
     if info.state in (ProgramState.RUNNING, ProgramState.STARTING):
         return Result(name, True, well)
     ended = "it ended with 0" if info.exit_status == 0 and not info.error else info.error

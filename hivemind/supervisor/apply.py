@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
+from .check import check_all
 from .client import LIVE, ProgramInfo, SupervisorClient
-from .desired import write_private
+from .desired import read_json, write_private
 from .engine import Engine
-from .plan import Plan, load, save
+from .plan import Plan, load, save, time_of
 from .render import LISTENER, render
 from .topology import Problem, Program, stop_wait
 
@@ -44,13 +45,14 @@ def write(engine: Engine, plan: Plan) -> None:
 def apply(engine: Engine) -> Applied:
     """Plan again and bring it about in a running supervisord. The caller holds the lock.
 
-    What is not in the result was not touched. Raises ConfigurationError, before anything was touched, if the
+    What is not in the result was not touched; a node that runs and would not load any more is a problem, and goes
+    on as it was. Raises ConfigurationError, before anything was touched, if the
     settings contradict the hive; SupervisorError if supervisord does not play along.
     """
     before, client = load(engine.paths), engine.client()
     running = {info.name for info in client.programs() if info.state in LIVE}
     keep = frozenset(program.node for program in before.programs if program.name in running)
-    plan = engine.plan(keep)
+    plan, spared = _spare(engine, before, engine.plan(keep), running)
     write(engine, plan)
     changes = client.reload()
     removed = [name for name in changes.removed if name != LISTENER]
@@ -61,7 +63,35 @@ def apply(engine: Engine) -> Applied:
     order = [program.name for program in plan.programs]
     for name in sorted((*changed, *changes.added), key=order.index):
         client.add(name)
-    return Applied(changes.added, tuple(changed), tuple(removed), plan.problems, plan.settings != before.settings)
+    is_new = plan.settings != before.settings
+    return Applied(changes.added, tuple(changed), tuple(removed), (*plan.problems, *spared), is_new)
+
+
+def _spare(engine: Engine, before: Plan, plan: Plan, running: set[str]) -> tuple[Plan, list[Problem]]:
+    """Keep, as they were, the running programs that ``plan`` would restart with code that does not load."""
+    old = {each.name: each for each in before.programs if each.kind == "node" and each.name in running}
+    touched = {each.node for each in plan.programs if each.name in old and _is_other(each, old[each.name])}
+    nodes = [node for node in engine.nodes() if node.name in touched] if touched else []
+    problems = {each.node: each for each in check_all(nodes, engine.check)}
+    if not problems:
+        return plan, []
+    kept = [
+        _kept(engine, old[each.name]) if each.node in problems and each.name in old else each for each in plan.programs
+    ]
+    files = {str(engine.paths.hive / each.file) for each in problems.values() if each.file}
+    files |= {each.file for each in kept if each.node in problems and each.file}
+    mending = {**plan.mending, **{file: time_of(file) for file in files}}
+    spared = [replace(each, reason=f"{each.reason}; it goes on as it was") for each in problems.values()]
+    return replace(plan, programs=tuple(kept), mending=mending), spared
+
+
+def _is_other(new: Program, old: Program) -> bool:
+    return replace(new, env={}, tags=()) != replace(old, env={}, tags=())
+
+
+def _kept(engine: Engine, old: Program) -> Program:
+    """A program with the environment that the plan left out."""
+    return replace(old, env=(read_json(engine.paths.program_env(old.name)) or {}) if old.env else {})
 
 
 def never() -> bool:

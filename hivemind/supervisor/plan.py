@@ -83,7 +83,7 @@ def known_enabled(paths: HivePaths, environ: Mapping[str, str]) -> tuple[list[En
 
 
 def save(paths: HivePaths, plan: Plan) -> None:
-    """Keep what was applied, for status and for the next comparison. Environments are not in it."""
+    """Keep what was applied, for status and for the next comparison. Of environments only the names are in it."""
     write_json(
         paths.plan,
         {
@@ -126,7 +126,7 @@ def time_of(path: str) -> int:
 
 
 def _saved(program: Program) -> dict[str, object]:
-    return {**asdict(program), "env": {}}
+    return {**asdict(program), "env": dict.fromkeys(program.env, "")}
 
 
 def _loaded(raw: Mapping[str, object]) -> Program:

@@ -49,9 +49,14 @@ class Problem:
     file: str | None = None
     line: int | None = None
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
+        """Where and why, for those who name the node themselves."""
         where = f"{self.file}:{self.line}: " if self.file and self.line else f"{self.file}: " if self.file else ""
-        return f"{self.node}: {where}{self.reason}"
+        return f"{where}{self.reason}"
+
+    def __str__(self) -> str:
+        return f"{self.node}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
