@@ -7,7 +7,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
+
+from hivemind.supervisor.paths import HivePaths
+from hivemind.supervisor.plan import Plan
+from hivemind.supervisor.reload import Everything, concerned, owners
+from hivemind.supervisor.topology import Problem, Program
 
 from .hive_kit import SENDER, Hive, hive_in, kill
 from .waiting import eventually
@@ -137,6 +143,27 @@ def test_hm_dev_replays_no_old_log_of_a_node_that_is_enabled_again(hive: Hive) -
     first.shows("Batman has saved the day!")
     assert "here once" not in first.text()
     assert first.end() == 0
+
+
+def test_hm_dev_restarts_nobody_when_a_broken_or_stopped_node_is_edited(tmp_path: Path) -> None:
+    broken, stopped = tmp_path / "nodes/batman/batman.py", tmp_path / "nodes/robin/robin.py"
+    plan = Plan((), (Program("robin.0", "node", "robin", (), 10, file=str(stopped)),), (Problem("batman", "broken"),))
+    paths = HivePaths(tmp_path, tmp_path, tmp_path)
+    paths.enabled.write_text(orjson.dumps([{"name": "batman", "module": "", "file": str(broken)}]).decode())
+    nodes = owners(paths, plan)
+    assert concerned(tmp_path, nodes, broken) == {"batman"}
+    assert concerned(tmp_path, nodes, stopped) == {"robin"}
+    assert concerned(tmp_path, nodes, tmp_path / "nodes/shared.py") == {Everything.NODES}
+
+
+def test_hm_dev_starts_a_mended_node_and_leaves_the_others(hive: Hive) -> None:
+    file = hive.write("nodes/batman/batman.py", "import nothere\n")
+    terminal = Terminal(hive, "hm", "dev", "--no-root")
+    terminal.shows("signal.0 |")
+    file.write_text(PRINTS)
+    terminal.shows("Batman has saved the day!")
+    assert "restarting" not in terminal.text()
+    assert terminal.end() == 0
 
 
 def test_hm_dev_names_nodes_that_exist_but_are_not_enabled(hive: Hive) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from enum import Enum
 from pathlib import Path
 
@@ -13,11 +13,13 @@ import watchfiles
 from ..errors import HivemindError
 from ..settings import load_settings
 from .actions import Request, Verb, act
+from .desired import read_json
 from .engine import Engine, engine_for
 from .foreground import Job, Screen
 from .lifecycle import reload
+from .paths import HivePaths
 from .plan import Plan, load
-from .topology import ROOT, Problem
+from .topology import REDIS, ROOT, Problem
 
 IGNORED = frozenset({"var", "tests", "static", "templates", "__pycache__", ".venv", ".git"})
 
@@ -29,8 +31,8 @@ class Everything(Enum):
     NODES = "nodes"  # a module that any node may use
 
 
-def concerned(hive: Path, plan: Plan, path: Path) -> frozenset[str | Everything]:
-    """The nodes (or the root) whose code ``path`` is part of; nothing for what no program runs."""
+def concerned(hive: Path, nodes: Collection[tuple[str, Path]], path: Path) -> frozenset[str | Everything]:
+    """Which of ``nodes``, given with their files, (or the root) ``path`` is part of; nothing for what none runs."""
     if not path.is_relative_to(hive) or path.suffix != ".py":
         return frozenset()
     parts = path.relative_to(hive).parts
@@ -41,13 +43,18 @@ def concerned(hive: Path, plan: Plan, path: Path) -> frozenset[str | Everything]
     if parts[0] == ROOT:
         return frozenset({ROOT})
     if parts[0] == "nodes":
-        return frozenset(_nodes_at(hive, plan, path)) or frozenset({Everything.NODES})
+        return frozenset(_nodes_at(hive, nodes, path)) or frozenset({Everything.NODES})
     return frozenset({Everything.NODES})
 
 
-def _nodes_at(hive: Path, plan: Plan, path: Path) -> set[str]:
+def owners(paths: HivePaths, plan: Plan) -> set[tuple[str, Path]]:
+    """Every enabled node with its file, whether it runs, was stopped, or is broken."""
+    found = {(each.node, Path(each.file)) for each in (*plan.programs, *plan.stopped) if each.file}
+    return found | {(str(each["name"]), Path(each["file"])) for each in read_json(paths.enabled) or ()}
+
+
+def _nodes_at(hive: Path, nodes: Collection[tuple[str, Path]], path: Path) -> set[str]:
     """The nodes whose own file this is, or in whose folder it lies."""
-    nodes = {(program.node, Path(program.file)) for program in plan.programs if program.file}
     exact = {node for node, file in nodes if file == path}
     return exact or {node for node, file in nodes if file.parent in path.parents and file.parent != hive / "nodes"}
 
@@ -85,14 +92,18 @@ class Reloader:
     def react(self, changed: Iterable[Path]) -> None:
         """Restart what ``changed`` concerns; say what is wrong and change nothing if it would not load."""
         plan = load(self.engine.paths)
+        nodes = owners(self.engine.paths, plan)
         found = frozenset[str | Everything]().union(
-            *(concerned(self.engine.paths.hive, plan, each) for each in changed)
+            *(concerned(self.engine.paths.hive, nodes, each) for each in changed)
         )
+        running = {each.node for each in plan.programs}
         try:
             if Everything.CONFIGURATION in found:
                 self._reload()
-            nodes = {each.node for each in plan.programs if each.kind == "node"} if Everything.NODES in found else set()
-            self._restart(sorted(nodes | {each for each in found if isinstance(each, str)}))
+            if not found.isdisjoint(each.node for each in plan.problems):
+                reload(self.engine)  # starts what is mended
+            everyone = running - {ROOT, REDIS} if Everything.NODES in found else set()
+            self._restart(sorted(everyone | {each for each in found if isinstance(each, str) and each in running}))
         except HivemindError as error:
             self.screen.say(f"not reloaded: {error}")
 
