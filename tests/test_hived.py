@@ -76,6 +76,11 @@ def test_start_on_a_running_hive_says_so_and_touches_nothing(running: Hive) -> N
     assert running.pids() == before
 
 
+def test_when_start_returns_redis_answers(hive: Hive) -> None:
+    assert hive.run("hived", "start").returncode == 0
+    assert "Redis does not answer" not in hive.run("hived", "status").stderr
+
+
 def test_of_two_starts_at_once_one_wins(hive: Hive) -> None:
     hive.node("batman")
     command = hive.command("hived", "start")

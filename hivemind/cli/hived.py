@@ -49,6 +49,7 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     """
     from ..supervisor.engine import engine_for
     from ..supervisor.lifecycle import start as begin
+    from ..supervisor.lifecycle import wait_for_redis
     from ..supervisor.topology import Selection
     from .context import announce, hive_settings
     from .foreground import watch
@@ -64,6 +65,7 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
         output.say(f"hive {settings.name} already runs; `hived reload` applies what changed, `hived status` shows it")
         return WELL
     started.process.returncode = 0  # it goes on without us
+    wait_for_redis(engine)
     for name in started.adopted:
         output.note(f"{name} was still running and goes on")
     output.say(f"hive {settings.name} runs: {', '.join(program.name for program in started.plan.programs)}")

@@ -19,7 +19,7 @@ from ..errors import HivemindError
 from ..identity import PidFile, ProcessIdentity
 from .engine import Engine
 from .follow import MergedLog
-from .lifecycle import start, stop
+from .lifecycle import start, stop, wait_for_redis
 from .status import page
 from .topology import Problem, Selection
 
@@ -100,6 +100,7 @@ class Foreground:
     def _begin(self, selection: Selection | None) -> None:
         started = start(self.engine, selection)
         self._process = started.process
+        wait_for_redis(self.engine, lambda: self._asked > 0)
         for problem in started.plan.problems:
             self.screen.problem(problem)
         for name in started.adopted:

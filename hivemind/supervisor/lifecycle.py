@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..bus.server_program import ask
 from ..errors import SupervisorError
 from .apply import Applied, apply, never, write
 from .desired import write_selection
-from .engine import Engine
+from .engine import Engine, embedded
 from .halt import halt, survivors
 from .launch import launch
 from .plan import Plan, load
 from .topology import Selection
+
+REDIS_TIMEOUT = 5.0  # seconds
+PING = 1.0  # seconds for one try
+POLL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,19 @@ def start(engine: Engine, selection: Selection | None = None) -> Started:
         adopted = tuple(sorted(survivors(engine)))
         engine.paths.stopping.unlink(missing_ok=True)
         return Started(launch(engine), plan, adopted)
+
+
+def wait_for_redis(engine: Engine, hurry: Callable[[], bool] = never) -> bool:
+    """Return when the hive's own Redis answers; False after REDIS_TIMEOUT seconds or when ``hurry`` says so.
+
+    A Redis that the settings name is not waited for.
+    """
+    deadline = time.monotonic() + REDIS_TIMEOUT
+    while not engine.settings.redis_url and ask(embedded(engine.settings).socket, "PING", timeout=PING) != "+PONG":
+        if time.monotonic() > deadline or hurry():
+            return False
+        time.sleep(POLL)
+    return True
 
 
 def stop(engine: Engine, hurry: Callable[[], bool] = never) -> bool:
