@@ -128,5 +128,8 @@ def test_without_a_hived_one_is_told_what_to_do(hive: Hive) -> None:
 
 def test_an_unknown_node_is_an_error_and_no_node_is_wrong_use(hive: Hive) -> None:
     hive.start()
-    assert "no hived here knows joker" in hive.run("hm", "stop", "joker").stderr
+    done = hive.run("hm", "stop", "batmn")
+    assert (done.returncode, "no hived here knows batmn, did you mean batman?" in done.stderr) == (2, True)
+    assert "@all" in hive.run("hm", "stop", "all").stderr
+    assert "`hived stop`" in hive.run("hm", "stop", "redis").stderr
     assert hive.run("hm", "stop").returncode == 2

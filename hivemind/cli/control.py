@@ -8,8 +8,12 @@ import click
 
 from . import output
 from .groups import FAILED, WELL
+from .nodes import WrongName, known_nodes, what_else
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..settings import Settings
     from ..supervisor.actions import Request
     from ..supervisor.control import Answer
 
@@ -98,10 +102,26 @@ def _ask(ctx: click.Context, request: Request) -> int:
         return FAILED
     acting = [answer for answer in answers if answer.programs]
     if not acting:
-        output.error(f"no hived here knows {', '.join(request.targets)}: `hived status` shows what it runs")
-        return FAILED
+        raise _unknown(settings, request.targets)
     shown = [_show(answer, many=len(acting) > 1) for answer in acting]
     return WELL if all(shown) else FAILED
+
+
+def _unknown(settings: Settings, targets: Sequence[str]) -> WrongName:
+    """What to say of ``targets`` that no hived of the hive knows."""
+    first = targets[0]
+    if first == "all":
+        return WrongName("no hived here knows all: every node is @all")
+    if first == "redis":
+        return WrongName("the hive's Redis starts and stops with the hive: `hived start`, `hived stop`")
+    if first.startswith("@"):
+        return WrongName(f"no hived here knows {first}: no node has that tag in NODES (config/hive.py)")
+    node, _, number = first.partition(".")
+    known = known_nodes(settings)
+    if node in known:
+        what = "runs no copy with that number" if number else "runs that node: enable it in nodes/__init__.py"
+        return WrongName(f"no hived here {what}: {first}; `hived status` shows what runs")
+    return WrongName(f"no hived here knows {first}{what_else(node, known)}")
 
 
 def _show(answer: Answer, *, many: bool) -> bool:
