@@ -64,7 +64,7 @@ class _Log:
     # What setup changed in this process, and how it was before.
 
     def __init__(self, sinks: Sequence[Sink], level: str, own_streams: bool) -> None:
-        global _active  # noqa: PLW0603  (the log belongs to the process)
+        global _active  # noqa: PLW0603 - the log belongs to the process
         root = logging.getLogger()
         self.writer, self._sinks = LogWriter(sinks), sinks
         self._level, self._raising = root.level, logging.raiseExceptions
@@ -81,7 +81,7 @@ class _Log:
         _active = self
 
     def stop(self) -> None:
-        global _active  # noqa: PLW0603
+        global _active  # noqa: PLW0603 - see above
         if _active is not self:
             return
         _active = None

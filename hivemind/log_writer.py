@@ -129,7 +129,7 @@ class LogWriter(logging.Handler):
             if lost < len(lines):
                 self._told += untold
             self._lost += min(lost, len(entries))
-        except Exception:  # noqa: BLE001  (whatever it is: the log must end neither the program nor itself)
+        except Exception:  # noqa: BLE001 - whatever it is: the log must end neither the program nor itself
             self._lost += len(entries)
 
     def _report(self, untold: int) -> _Entry:
@@ -226,7 +226,7 @@ class LineStream(io.TextIOBase):
 def _text(record: logging.LogRecord) -> str:
     try:
         text = _TEXT.format(record)
-    except Exception as error:  # noqa: BLE001  (a wrong logging call must not end its caller)
+    except Exception as error:  # noqa: BLE001 - a wrong logging call must not end its caller
         text = f"{record.pathname}:{record.lineno}: this record cannot be formatted: {error!r}"
     if len(text) > TEXT_LIMIT:
         text = f"{text[:TEXT_LIMIT]} … and {len(text) - TEXT_LIMIT} characters more"

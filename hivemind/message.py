@@ -178,7 +178,7 @@ def decode(body: bytes) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Malformed(str(error)) from error
-    if len(body) > _FLAT and body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH + 1:
+    if len(body) > _FLAT and _may_be_deep(body) and _depth(value) > MAX_DEPTH + 1:
         raise Malformed(f"nested more than {MAX_DEPTH} deep")
     return value
 

@@ -216,7 +216,7 @@ def _settings_error(error: ErrorDetails, sources: Mapping[str, str], files: Sequ
     constant, *path = error["loc"]
     what = ".".join(str(step) for step in error["loc"])
     value = masked(error["input"], str(error["loc"][-1]))
-    if sources.get(str(constant)) == "default" and constant == "LEASE":
+    if sources.get(str(constant)) == "default" and constant == "LEASE":  # then the HEARTBEAT that was given is too long
         constant, path = "HEARTBEAT", []
     source = sources[str(constant)]
     if source.startswith("environment ") or not files:

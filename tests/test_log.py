@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -114,10 +114,10 @@ def test_a_sink_that_hangs_never_blocks_the_caller_and_what_did_not_fit_is_told(
     file, gate, stuck = RotatingFile(tmp_path / "a.log", 0, 0), threading.Event(), threading.Event()
 
     class Slow(RotatingFile):
-        def write(self, lines: object) -> int:
+        def write(self, lines: Sequence[bytes]) -> int:
             stuck.set()
             gate.wait(10)
-            return file.write(lines)  # type: ignore[arg-type]
+            return file.write(lines)
 
     writer = LogWriter([Slow(tmp_path / "b.log", 0, 0)])
     for number in range(1000):

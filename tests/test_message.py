@@ -198,7 +198,7 @@ def test_a_message_knows_where_it_comes_from() -> None:
     assert (message.sender, message.incarnation, message.sequence, message.sent_at) == ("a%d.0", 7, 3, 1.25)
     assert (message.id, message.deliveries) == ("bat.signal/a%d.0/7/3", 1)
     with pytest.raises(AttributeError):
-        message.topic = "other"  # type: ignore[misc]
+        message.topic = "other"  # type: ignore[misc]  # what is tested
 
 
 def test_a_foreign_value_is_a_message_of_nobody() -> None:

@@ -45,7 +45,7 @@ def _attempt(check: Callable[[], T]) -> tuple[T, str | None]:
     try:
         value = check()
     except AssertionError as error:
-        return None, str(error) or "an assertion failed"  # type: ignore[return-value]
+        return None, str(error) or "an assertion failed"  # type: ignore[return-value]  # with a reason no value counts
     return value, None if value else f"{_name(check)} gives {value!r}"
 
 
@@ -54,7 +54,7 @@ async def _attempt_async(check: Callable[[], T | Awaitable[T]]) -> tuple[T, str 
         found = check()
         value = await found if inspect.isawaitable(found) else found
     except AssertionError as error:
-        return None, str(error) or "an assertion failed"  # type: ignore[return-value]
+        return None, str(error) or "an assertion failed"  # type: ignore[return-value]  # with a reason no value counts
     return value, None if value else f"{_name(check)} gives {value!r}"
 
 
@@ -64,6 +64,6 @@ def _name(check: object) -> str:
     if name != "<lambda>":
         return str(name)
     try:
-        return inspect.getsource(check).strip()  # type: ignore[arg-type]
+        return inspect.getsource(check).strip()  # type: ignore[arg-type]  # a TypeError says what has no source
     except (OSError, TypeError):
         return "the check"

@@ -7,6 +7,7 @@ import os
 import click
 
 from . import output
+from .groups import FAILED
 
 
 @click.command()
@@ -54,7 +55,7 @@ def dev(
         refuse_production(engine)
     if engine.is_running():
         output.error(f"hive {settings.name} already runs: `hived stop` stops it, `hived status` shows it")
-        return 1
+        return FAILED
     for sentence in not_enabled(engine, nodes):
         output.note(sentence)
     selection = Selection(nodes, root=not no_root, nodes=not root_only)

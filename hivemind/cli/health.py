@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from ..data.records import Instance, SubscriptionRecord
 from ..states import NodeState, ServiceState
 from ..supervisor.status import ProgramStatus
+from ..supervisor.topology import ROOT
 from .declared import Declared
 
 MOST = 3  #: names in one clause of a sentence; more are counted
-ROOT = "root"
 Count = Callable[[SubscriptionRecord], int]
 _COUNTS: tuple[tuple[str, Count], ...] = (
     ("missed", lambda one: one.missed),
@@ -119,7 +119,9 @@ def _notes(alive: Sequence[Instance], should: Declared) -> list[str]:
     found = [f"{one.name} stands by: {one.detail}" for one in should.programs.values() if one.state == "standby"][:MOST]
     if should.stopped:
         found.append(f"{_names(should.stopped)} {_are(should.stopped)} stopped by `hm stop`")
-    if odd := [f"{one.instance} ({one.state})" for one in alive if one.state not in (NodeState.RUNNING, "fenced")]:
+    if odd := [
+        f"{one.instance} ({one.state})" for one in alive if one.state not in (NodeState.RUNNING, NodeState.FENCED)
+    ]:
         found.append(f"on the way: {_names(odd)}")
     return found + [f"{_amount(total, 'message')} {what}" for what, count in _COUNTS if (total := _sum(alive, count))]
 

@@ -138,12 +138,12 @@ def reload(ctx: click.Context) -> int:
     from ..supervisor.engine import engine_for, inherited
     from ..supervisor.lifecycle import reload as apply_anew
     from ..supervisor.paths import HivePaths
-    from .context import context_hive, hive_settings
+    from .context import hive_settings
 
     hive, settings = hive_settings(ctx)
     environ = inherited(HivePaths.of(settings))
     if environ is not None:  # what is set where this is typed must not count
-        settings = load_settings(context_hive(ctx) or hive, environ)
+        settings = load_settings(hive, environ)
     done = apply_anew(engine_for(settings, environ))
     _problems(done.problems)
     for what, names in (("started", done.added), ("restarted", done.changed), ("stopped", done.removed)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,11 +101,9 @@ async def _follow_until(settings: Settings, nodes: tuple[str, ...], since: float
     view.show(lines if since is not None else lines[-LAST:])
     while not stop.is_set():
         view.show(following.read(_chosen(settings, nodes)))
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(STEP):
                 await stop.wait()
-        except TimeoutError:
-            continue
     following.close()
 
 

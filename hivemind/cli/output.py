@@ -19,7 +19,6 @@ _STYLES = {
     "magenta": "35",
     "cyan": "36",
     "dim": "2",
-    "bold": "1",
 }
 
 
@@ -55,13 +54,10 @@ def traceback(error: BaseException | None) -> None:
 
 def labelled(label: str, colour: str, text: str, style: str = "") -> None:
     """One line of a merged log, on standard output: who says it, in a colour of its own, and what."""
-    label, text = printable(label), printable(text)
+    label, text = f"{printable(label)} |", printable(text)
     if coloured(sys.stdout):
-        label = f"\x1b[{_STYLES[colour]}m{label} |\x1b[0m"
-        text = f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if style else text
-        print(f"{label} {text}", file=sys.stdout, flush=True)
-    else:
-        print(f"{label} | {text}", file=sys.stdout, flush=True)
+        label, text = styled(label, colour), styled(text, style)
+    print(f"{label} {text}", file=sys.stdout, flush=True)
 
 
 def usage(line: str, command: str) -> None:

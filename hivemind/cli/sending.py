@@ -66,7 +66,7 @@ async def _send(settings: Settings, what: Sending) -> str:
         began = time.monotonic()
         sent = await _send_until(client, what, stop)
         seconds = max(time.monotonic() - began, 1e-6)
-        await _who_listens(client, what.topic)
+        await _tell_if_nobody_subscribes(client, what.topic)
     finally:
         await client.aclose()
     pace = f" in {seconds:.1f} s ({sent / seconds:,.0f}/s)" if sent > 1 else ""
@@ -130,20 +130,20 @@ def _parsed(text: str, *, is_text: bool) -> Any:
         raise PayloadError("$", "nested too deep") from None
 
 
-async def _who_listens(client: Client, topic: str) -> None:
+async def _tell_if_nobody_subscribes(client: Client, topic: str) -> None:
     """Say so when no node is subscribed: a topic may be mistyped."""
     bus = client.bus
     try:
         instances = await Registry(bus.commands, bus.functions, bus.names).instances()
     except RedisError:
         return
-    if not _listeners(instances, topic):
+    if not _subscribers(instances, topic):
         known = [one.name for each in instances for one in each.stats.services]
         known += [one.pattern for each in instances for one in each.stats.subscriptions]
         output.note(f"note: no node is subscribed to {topic}{did_you_mean(topic, set(known) - {topic})}")
 
 
-def _listeners(instances: Sequence[Instance], topic: str) -> list[str]:
+def _subscribers(instances: Sequence[Instance], topic: str) -> list[str]:
     return [
         each.instance
         for each in instances

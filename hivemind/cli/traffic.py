@@ -70,17 +70,17 @@ def traffic(instances: Sequence[Instance]) -> Traffic:
     """Who sends and who listens now. What nodes send on topics that are no service's is not known here."""
     alive = [one for one in instances if not one.is_lost]
     senders: dict[str, list[Sender]] = {}
-    listeners: dict[str, list[Subscriber]] = {}
+    subscribers: dict[str, list[Subscriber]] = {}
     for each in alive:
         for service in each.stats.services:
             senders.setdefault(service.name, []).append(Sender(each.instance, service.sent))
         for one in each.stats.subscriptions:
-            listeners.setdefault(one.pattern, []).append(Subscriber(each.instance, one.pattern, one.received))
+            subscribers.setdefault(one.pattern, []).append(Subscriber(each.instance, one.pattern, one.received))
     senders = {topic: group for topic, group in senders.items() if _is_sound(check_topic, topic)}
-    listeners = {pattern: group for pattern, group in listeners.items() if _is_sound(check_pattern, pattern)}
-    topics = tuple(_topic(topic, tuple(senders[topic]), listeners) for topic in sorted(senders))
-    unfed = [pattern for pattern in sorted(listeners) if not _is_fed(pattern, listeners[pattern], senders)]
-    return Traffic(topics, tuple(_unfed(pattern, listeners[pattern], list(senders)) for pattern in unfed))
+    subscribers = {pattern: group for pattern, group in subscribers.items() if _is_sound(check_pattern, pattern)}
+    topics = tuple(_topic(topic, tuple(senders[topic]), subscribers) for topic in sorted(senders))
+    unfed = [pattern for pattern in sorted(subscribers) if not _is_fed(pattern, subscribers[pattern], senders)]
+    return Traffic(topics, tuple(_unfed(pattern, subscribers[pattern], list(senders)) for pattern in unfed))
 
 
 def _is_sound(check: Callable[[str], str], name: str) -> bool:
@@ -92,9 +92,9 @@ def _is_sound(check: Callable[[str], str], name: str) -> bool:
     return True
 
 
-def _topic(topic: str, senders: tuple[Sender, ...], listeners: dict[str, list[Subscriber]]) -> Topic:
-    found = tuple(one for pattern, group in listeners.items() if matches(pattern, topic) for one in group)
-    exact = [pattern for pattern in listeners if not is_pattern(pattern)]
+def _topic(topic: str, senders: tuple[Sender, ...], subscribers: dict[str, list[Subscriber]]) -> Topic:
+    found = tuple(one for pattern, group in subscribers.items() if matches(pattern, topic) for one in group)
+    exact = [pattern for pattern in subscribers if not is_pattern(pattern)]
     return Topic(topic, senders, found, "" if found else f"nobody listens{did_you_mean(topic, exact)}")
 
 

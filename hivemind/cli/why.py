@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from .declared import Declared
 
+_ODD = ("missed", "dropped", "failed", "invalid", "stale", "malformed")  # counts that should be 0
+
 
 @click.command()
 @click.argument("node")
@@ -176,9 +178,6 @@ def _services(one: Instance) -> list[tuple[str, str]]:
         text = f"  service {service.name} is {service.state}: {service.sent:,} sent{restarts}{error}"
         found.append((text, "red" if service.state == "backoff" else "yellow" if error else ""))
     return found
-
-
-_ODD = ("missed", "dropped", "failed", "invalid", "stale", "malformed")
 
 
 def _subscriptions(one: Instance) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from ..burst import Burst
 from ..bus.bus import Bus
@@ -80,11 +81,9 @@ class Heart:
                 if self._faults.first() is not None:
                     log.exception("%s: a fault of ours; the next beat is tried all the same", self._bus.instance)
             delay = self.period * random.uniform(0.8, 1.2)
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._now.wait()
-            except TimeoutError:
-                pass
             self._now.clear()
 
     async def beat(self) -> None:

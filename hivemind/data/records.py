@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ..identity import ProcessIdentity
@@ -162,13 +162,9 @@ def _process(raw: object) -> ProcessIdentity | None:
 
 
 def _record(kind: type[Any], raw: Mapping[str, Any]) -> Any:
-    values = {}
-    for name, default in kind.__dataclass_fields__.items():
-        convert = _whole if default.type == "int" else _text
-        if name in raw:
-            values[name] = convert(raw[name])
-    first = next(iter(kind.__dataclass_fields__))
-    return kind(**{first: "", **values})
+    known = fields(kind)
+    values = {one.name: (_whole if one.type == "int" else _text)(raw[one.name]) for one in known if one.name in raw}
+    return kind(**{known[0].name: "", **values})
 
 
 def _objects(raw: object) -> list[Mapping[str, Any]]:

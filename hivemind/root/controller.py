@@ -138,7 +138,7 @@ def run_root(settings: Settings, verbose: bool = False) -> int:
     how, complaint = _how(settings, verbose), ""
     try:
         controller = load_controller(settings)(settings)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  (a hive's own code: whatever it does, there is a page)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a hive's own code: whatever it does, there is a page
         fault = _fault(settings.constants.HIVE_CONTROLLER, error)
         complaint = f"HIVE_CONTROLLER = {fault}; this is the plain root instead"
         controller = RootController(settings)

@@ -89,7 +89,7 @@ class _Protocol(H11Protocol):
 
     _overdue: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in h11_impl
         super().connection_made(transport)
         self._expect()
 

@@ -133,7 +133,7 @@ class Reloader:
         return self.engine.check(node) if node is not None else None
 
     def _watch(self) -> None:
-        accept: Callable[[watchfiles.Change, str], bool] = lambda _, path: path.endswith(".py")  # noqa: E731
+        accept: Callable[[watchfiles.Change, str], bool] = lambda _, path: path.endswith(".py")  # noqa: E731 - mypy needs its type
         hive = self.engine.paths.hive
         for changes in watchfiles.watch(hive, watch_filter=accept, stop_event=self._ending, raise_interrupt=False):
             self._changes.put({Path(path) for _, path in changes})
