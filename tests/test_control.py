@@ -94,7 +94,8 @@ def test_restart_by_tag_touches_only_the_tagged(hive: Hive) -> None:
 
 def test_a_restart_leaves_a_node_running_whose_file_is_broken(hive: Hive) -> None:
     hive.start()
-    (batman,) = eventually(lambda: hive.log("batman") and hive.copies("batman"), within=15)
+    eventually(lambda: hive.log("batman"), within=15)
+    (batman,) = hive.copies("batman")
     hive.write("nodes/batman/batman.py", "import nothere\n")
     done = hive.run("hm", "restart", "batman")
     assert done.returncode == 1

@@ -8,7 +8,6 @@ import click
 
 from . import output
 from .groups import FAILED, WELL
-from .nodes import WrongName, known_nodes, what_else
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from ..supervisor.actions import Request
     from ..supervisor.control import Answer
+    from .nodes import WrongName
 
 NODES = click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
 
@@ -109,6 +109,8 @@ def _ask(ctx: click.Context, request: Request) -> int:
 
 def _unknown(settings: Settings, targets: Sequence[str]) -> WrongName:
     """What to say of ``targets`` that no hived of the hive knows."""
+    from .nodes import WrongName, known_nodes, what_else
+
     first = targets[0]
     if first == "all":
         return WrongName("no hived here knows all: every node is @all")
