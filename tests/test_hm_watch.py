@@ -16,9 +16,12 @@ import pytest
 from hivemind.bus.server_program import ask
 from hivemind.cli.declared import Declared
 from hivemind.cli.health import judge, problems
+from hivemind.cli.reading import away
 from hivemind.cli.traffic import traffic
 from hivemind.data.records import About, Instance, ServiceRecord, Stats, SubscriptionRecord
-from hivemind.identity import ProcessIdentity
+from hivemind.identity import PidFile, ProcessIdentity
+from hivemind.settings import load_settings
+from hivemind.supervisor.paths import HivePaths
 from hivemind.supervisor.status import ProgramStatus
 from hivemind.supervisor.topology import Problem
 from hivemind.topics import Names
@@ -58,6 +61,17 @@ def nodes(here: Place) -> list[dict[str, Any]]:
 def start_as_hived_would(here: Place, *names: str) -> None:
     for name in names:
         here.start(sys.executable, "-m", "hivemind.node", name, "--number", "0").says("running")
+
+
+def test_while_hived_starts_its_redis_one_is_told_to_wait(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/hive.py").write_text(HIVE)
+    settings = load_settings(tmp_path, {})
+    assert "`hived start`" in str(away(settings, "it does not run"))
+    paths = HivePaths.of(settings)
+    paths.make()
+    PidFile(paths.supervisord).write(ProcessIdentity.current())
+    assert "the hive is starting" in str(away(settings, "it does not run"))
 
 
 # -- on a real server

@@ -13,7 +13,9 @@ from ..bus.functions import Functions
 from ..data.records import Instance
 from ..data.registry import Registry
 from ..errors import RedisError, RedisRefused, RedisUnavailable
+from ..identity import PidFile
 from ..settings import Settings
+from ..supervisor.paths import HivePaths
 from ..topics import Names
 from .context import own_redis, redis_address
 
@@ -69,7 +71,12 @@ def away(settings: Settings, why: str) -> RedisUnavailable:
     if settings.redis_url:
         source = settings.sources["REDIS_URL"]
         return RedisUnavailable(f"Redis at {where}: {why}; start that server, or change REDIS_URL ({source})")
-    todo = "start the hive with `hm dev` or `hived start`" if settings.hive else "start a node with `hm run FILE`"
+    if PidFile(HivePaths.of(settings).supervisord).living() is not None:
+        todo = "the hive is starting: ask again in a moment; `hived status` shows each program"
+    elif settings.hive:
+        todo = "start the hive with `hm dev` or `hived start`"
+    else:
+        todo = "start a node with `hm run FILE`"
     return RedisUnavailable(f"the hive's own Redis at {where}: {why}; {todo}")
 
 
