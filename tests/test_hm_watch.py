@@ -127,9 +127,8 @@ def test_status_is_1_and_names_what_is_enabled_but_does_not_run(hive: Place, hiv
     assert found["troubles"] == ["receiver.0 should run, but does not (hived does not run here: `hived start`)"]
 
 
-@pytest.mark.alone
 def test_status_names_a_node_that_was_killed_at_once_and_when_its_lease_is_over(here: Place) -> None:
-    sender = here.hm("run", "sender.py")
+    sender = here.hm("run", "sender.py", HIVEMIND_LEASE="10")  # longer than `hm status` takes to start
     sender.says("running")
     sender.end(signal.SIGKILL)
     assert "sender.0 ended without a goodbye" in here.run("status").stdout
