@@ -28,9 +28,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
+from hivemind.bus.embedded import Embedded
 from hivemind.errors import SupervisorError
 from hivemind.supervisor.client import ProgramState
-from hivemind.supervisor.engine import embedded
 from hivemind.supervisor.render import LISTENER
 
 from . import accept_books as books
@@ -158,7 +158,7 @@ class Acceptance:
         if who == "hived":
             return self.listener()
         if who.startswith("redis"):
-            server = embedded(self.hive.engine.settings).status()
+            server = Embedded.of(self.hive.engine.settings).status()
             return server.pid if server.answers else None
         instance = self.hive.instances().get(who)
         is_there = instance is not None and not instance.is_lost and instance.state == "running"

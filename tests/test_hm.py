@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import hivemind
+from hivemind.bus.embedded import Embedded
 from hivemind.cli import output
-from hivemind.cli.context import own_redis
 from hivemind.cli.groups import SectionGroup
 from hivemind.cli.hm import SECTIONS, hm
 from hivemind.errors import HivemindError
@@ -185,7 +185,7 @@ def test_broken_settings_are_one_line_with_file_and_line(gotham: Path) -> None:
 def test_the_embedded_redis_can_be_looked_at_and_stopped(gotham: Path) -> None:
     settings = load_settings(gotham)
     assert run("redis", "status").exit_code == 1
-    own_redis(settings).ensure()
+    Embedded.of(settings).ensure()
     try:
         result = run("redis", "status", "--json")
         assert (result.exit_code, json.loads(result.stdout)["answers"]) == (0, True)

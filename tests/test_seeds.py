@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from hivemind.bus.embedded import Embedded
-from hivemind.cli.context import own_redis
 from hivemind.settings import load_settings
 
 from .cli_kit import Place, Running, place
@@ -43,7 +42,7 @@ def here(tmp_path: Path) -> Iterator[Place]:
 
 def embedded(folder: Path, runtime: str) -> Embedded:
     homes = {"XDG_STATE_HOME": str(folder / ".home" / "STATE"), "XDG_RUNTIME_DIR": runtime}
-    return own_redis(load_settings(None, homes))
+    return Embedded.of(load_settings(None, homes))
 
 
 def start(here: Place, file: str) -> Running:

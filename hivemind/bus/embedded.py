@@ -19,12 +19,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 from urllib.parse import quote
 
 from ..errors import ConfigurationError, RedisUnavailable
 from ..identity import PidFile, ProcessIdentity
 from .server_program import ask, find_server, need_server
+
+if TYPE_CHECKING:
+    from ..settings import Settings  # the program that becomes the server needs none: it would only begin later
 
 if sys.platform != "win32":
     import fcntl
@@ -75,6 +78,11 @@ class Embedded:
 
     folder: Path
     socket: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> Embedded:
+        """The server of the hive that ``settings`` are of, for when REDIS_URL is empty."""
+        return cls(folder=settings.var / "redis", socket=settings.runtime / "redis.sock")
 
     def __post_init__(self) -> None:
         length = len(os.fsencode(self.socket))

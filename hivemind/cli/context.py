@@ -38,9 +38,4 @@ def announce(settings: Settings) -> None:
 
 def redis_address(settings: Settings) -> str:
     """The URL of the hive's Redis, without secrets; nothing is started for it."""
-    return redact(settings.redis_url) or own_redis(settings).url
-
-
-def own_redis(settings: Settings) -> Embedded:
-    """The embedded server of a hive without REDIS_URL."""
-    return Embedded(folder=settings.var / "redis", socket=settings.runtime / "redis.sock")
+    return redact(settings.redis_url) or Embedded.of(settings).url

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ..bus.commands import Commands
+from ..bus.embedded import Embedded
 from ..bus.endpoint import Endpoint
 from ..bus.functions import Functions
 from ..data.records import Instance
@@ -17,7 +18,7 @@ from ..identity import PidFile
 from ..settings import Settings
 from ..supervisor.paths import HivePaths
 from ..topics import Names
-from .context import own_redis, redis_address
+from .context import redis_address
 
 PATIENCE = 4.0  #: seconds; what is typed has its answer within five
 
@@ -32,7 +33,7 @@ def read_instances(settings: Settings) -> list[Instance]:
 def refusal(settings: Settings) -> str:
     """Why Redis takes no writes, in its own words; "" if it does. Then no lease is renewed, and lost means little."""
     quiet()
-    return asyncio.run(_refusal(Endpoint.parse(settings.redis_url or own_redis(settings).url), settings.name))
+    return asyncio.run(_refusal(Endpoint.parse(settings.redis_url or Embedded.of(settings).url), settings.name))
 
 
 async def _refusal(endpoint: Endpoint, hive: str) -> str:
@@ -53,9 +54,9 @@ def ask(settings: Settings, question: Callable[[Registry], Awaitable[T]]) -> T:
 
 
 async def _ask(settings: Settings, question: Callable[[Registry], Awaitable[T]]) -> T:
-    if not settings.redis_url and not own_redis(settings).socket.exists():
+    if not settings.redis_url and not Embedded.of(settings).socket.exists():
         raise away(settings, "it does not run")
-    endpoint = Endpoint.parse(settings.redis_url or own_redis(settings).url)
+    endpoint = Endpoint.parse(settings.redis_url or Embedded.of(settings).url)
     try:
         async with asyncio.timeout(PATIENCE), Commands(endpoint, "hm") as commands:
             return await question(Registry(commands, Functions(commands), Names(settings.name)))

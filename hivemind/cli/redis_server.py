@@ -35,9 +35,9 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
       hm redis status
       hm redis status --json
     """
-    from .context import own_redis
+    from ..bus.embedded import Embedded
 
-    found = own_redis(_settings(ctx)).status()
+    found = Embedded.of(_settings(ctx)).status()
     if as_json:
         output.as_json(asdict(found))
     else:
@@ -57,14 +57,14 @@ def stop(ctx: click.Context) -> None:
     Examples:
       hm redis stop
     """
+    from ..bus.embedded import Embedded
     from ..identity import PidFile
     from ..supervisor.paths import HivePaths
-    from .context import own_redis
 
     settings = _settings(ctx)
     if PidFile(HivePaths.of(settings).supervisord).living() is not None:
         raise ConfigurationError("hived runs this hive and would start its Redis again: use `hived stop`")
-    stopped = own_redis(settings).stop()
+    stopped = Embedded.of(settings).stop()
     output.say("stopped" if stopped else "it was not running")
 
 

@@ -143,10 +143,9 @@ def _scale(engine: Engine, before: Plan, request: Request) -> list[Result]:
     over = {each.name for each in before.stopped if each.node in nodes}
     write_stopped(engine.paths, read_stopped(engine.paths) - over)
     done = apply(engine)
-    names = [each.name for each in load(engine.paths).programs if each.node in nodes]
-    up = _settled(
-        engine.client(), load(engine.paths), names, lambda name: "started" if name in done.added else "runs already"
-    )
+    plan = load(engine.paths)
+    names = [each.name for each in plan.programs if each.node in nodes]
+    up = _settled(engine.client(), plan, names, lambda name: "started" if name in done.added else "runs already")
     return [*up, *(Result(name, True, "stopped and removed") for name in done.removed)]
 
 

@@ -10,9 +10,9 @@ import orjson
 
 from .check import check_all
 from .client import LIVE, ProgramInfo, SupervisorClient
-from .desired import read_json, write_private
 from .engine import Engine
-from .plan import Plan, load, save, time_of
+from .files import read_json, time_of, write_private
+from .plan import Plan, load, save
 from .render import LISTENER, render
 from .topology import Problem, Program, stop_wait
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from .files import within
 from .topology import NodePlan, Problem
 
 CHECK_TIMEOUT = 20.0  # seconds; who needs longer is started unchecked
@@ -40,7 +41,7 @@ def unreadable(hive: Path, node: NodePlan) -> Problem | None:
 def unreadable_file(hive: Path, node: str, file: str) -> Problem | None:
     """As unreadable, for those who know only the file."""
     path = Path(file)
-    shown = str(path.relative_to(hive)) if path.is_relative_to(hive) else str(path)
+    shown = within(hive, path)
     try:
         compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
     except FileNotFoundError:
@@ -74,11 +75,5 @@ def unloadable(hive: Path, node: NodePlan, environ: Mapping[str, str]) -> Proble
         return Problem(node.name, f"importing it ends the process with {done.returncode}: {last[0]}", node.file or None)
     if answer.get("ok"):
         return None
-    return Problem(node.name, str(answer.get("reason")), _shown(hive, answer.get("file")), answer.get("line"))
-
-
-def _shown(hive: Path, file: object) -> str | None:
-    if not file:
-        return None
-    path = Path(str(file))
-    return str(path.relative_to(hive)) if path.is_relative_to(hive) else str(path)
+    file = within(hive, Path(str(answer["file"]))) if answer.get("file") else None
+    return Problem(node.name, str(answer.get("reason")), file, answer.get("line"))

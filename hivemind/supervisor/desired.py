@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
-import orjson
-
+from .files import read_json, write_json
 from .paths import HivePaths
 from .topology import Selection
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Put ``value`` into ``path`` at once and whole, readable by its owner only. Raises OSError."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    write_private(draft, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n")
-    draft.replace(path)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read. Raises OSError."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(file, "wb") as out:
-        out.write(content)
-
-
-def read_json(path: Path) -> Any:
-    """What ``path`` holds; None if it is missing or spoilt."""
-    try:
-        return orjson.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
 
 
 def read_scale(paths: HivePaths) -> dict[str, int]:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Sequence
 
-from ..errors import ConfigurationError, HivemindError
+from ..errors import ConfigurationError
 from .enabled import existing_imports
 from .engine import Engine
 from .plan import known_enabled
@@ -19,22 +19,18 @@ def refuse_production(engine: Engine) -> None:
     if settings.constants.PRODUCTION:
         where = settings.sources.get("PRODUCTION", "the settings")
         raise ConfigurationError(f"{where}: PRODUCTION = True: hm dev keeps its hands off; --join overrides")
-    others = sorted({each for each in live_hosts(engine) if each != socket.gethostname()})
+    others = sorted(live_hosts(engine) - {socket.gethostname()})
     if others:
         raise ConfigurationError(
             f"hive {settings.name} also lives on {', '.join(others)}: hm dev would join it; --join if that is meant"
         )
 
 
-def live_hosts(engine: Engine) -> list[str]:
+def live_hosts(engine: Engine) -> set[str]:
     """Hosts with living instances of this hive; none if Redis cannot be asked. An embedded Redis has only ours."""
     if not engine.settings.redis_url:
-        return []
-    try:
-        instances = asyncio.run(registered(engine))
-    except HivemindError:
-        return []
-    return [each.about.host for each in instances or () if not each.is_lost]
+        return set()
+    return {each.about.host for each in asyncio.run(registered(engine)) or () if not each.is_lost}
 
 
 def not_enabled(engine: Engine, chosen: Sequence[str]) -> list[str]:

@@ -100,11 +100,6 @@ def inherited(paths: HivePaths) -> dict[str, str] | None:
         return None
 
 
-def embedded(settings: Settings) -> Embedded:
-    """The hive's own Redis, whether it is used or not."""
-    return Embedded(folder=settings.var / "redis", socket=settings.runtime / "redis.sock")
-
-
 def embedded_redis(settings: Settings) -> RedisProgram | None:
     """How the hive's own Redis is started; None if the settings name one elsewhere.
 
@@ -112,10 +107,10 @@ def embedded_redis(settings: Settings) -> RedisProgram | None:
     """
     if settings.redis_url:
         return None
-    server = embedded(settings)
+    server = Embedded.of(settings)
     return RedisProgram(tuple(server.command()), server.pidfile.path, server.url)
 
 
 def redis_url(settings: Settings) -> str:
     """Where this hive's Redis is or will be; nothing is started."""
-    return settings.redis_url or embedded(settings).url
+    return settings.redis_url or Embedded.of(settings).url

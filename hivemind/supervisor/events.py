@@ -36,7 +36,7 @@ async def events() -> AsyncIterator[Event]:
         header = fields((await reader.readline()).decode(errors="replace"))
         if "len" not in header:
             return
-        body = await reader.read(0) if header["len"] == "0" else await _exactly(reader, int(header["len"]))
+        body = await _exactly(reader, int(header["len"]))
         if body is None:
             return
         _answer(DONE)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..log_files import Follower, LogLine
 from .engine import Engine
+from .files import time_of
 from .plan import load
 from .render import LISTENER
 from .topology import REDIS, Program
@@ -49,7 +50,7 @@ class MergedLog:
             follower.close()
 
     def _look_for_programs(self) -> None:
-        stamp = _stamp(self.engine.paths.plan)
+        stamp = time_of(self.engine.paths.plan)
         if stamp == self._planned:
             return
         self._planned = stamp
@@ -72,12 +73,5 @@ class MergedLog:
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def _stamp(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
     except OSError:
         return 0

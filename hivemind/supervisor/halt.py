@@ -16,20 +16,20 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ..bus.embedded import PING_TIMEOUT
+from ..bus.embedded import PING_TIMEOUT, Embedded
 from ..bus.server_program import ask
 from ..errors import SupervisorError
 from ..identity import PidFile, ProcessIdentity
 from .apply import never, patience, stop
 from .client import STARTED
-from .engine import Engine, embedded
+from .engine import Engine
 from .keeper import end_left_behind, group, kill, kill_group
 from .plan import Plan, load
 from .render import LISTENER
 from .topology import REDIS
 
 PROBE = 3.0  # seconds within which a supervisord that is not frozen answers
-SHUTDOWN_TIMEOUT = 10.0  # seconds for supervisord to end when nothing runs under it any more
+END_TIMEOUT = 10.0  # seconds for supervisord to end when nothing runs under it any more, and for what was killed
 DEAF_REDIS = 2.0  # seconds that a Redis without an answer gets: what it has answered is on disk
 ORPHANS_END = 2.0  # seconds for the kernel to end what was killed
 POLL = 0.02
@@ -47,10 +47,10 @@ def halt(engine: Engine, hurry: Callable[[], bool] = never) -> list[str]:
     if supervisord is not None:
         if _answers(engine):
             _stop_programs(engine, hurry)
-            _shut_down(engine, supervisord)
+            _end_supervisord(engine, supervisord)
         else:
             kill(supervisord, signal.SIGKILL)
-            _gone([supervisord], SHUTDOWN_TIMEOUT)
+            _gone([supervisord], END_TIMEOUT)
     killed = end_survivors(engine, hurry)
     end_orphans(engine)
     engine.paths.supervisord.unlink(missing_ok=True)
@@ -61,7 +61,7 @@ def halt(engine: Engine, hurry: Callable[[], bool] = never) -> list[str]:
 def _remove_sockets(engine: Engine) -> None:
     """What was killed left its socket; a folder that held nothing but sockets, outside ``var``, goes too."""
     if not survivors(engine) and _redis(engine) is None and not _redis_answers(engine):
-        for socket in (engine.paths.socket, embedded(engine.settings).socket):
+        for socket in (engine.paths.socket, Embedded.of(engine.settings).socket):
             socket.unlink(missing_ok=True)
         if engine.paths.runtime != engine.paths.var:
             with suppress(OSError):  # something else lies there
@@ -86,18 +86,18 @@ def _stop_programs(engine: Engine, hurry: Callable[[], bool]) -> None:
         stop(client, others, patience([each for each in plan.programs if each.name != REDIS]), hurry)
         if REDIS in live and not hurry() and stop(client, [REDIS], _redis_patience(engine, plan), hurry):
             _kill_redis(engine)
-            stop(client, [REDIS], SHUTDOWN_TIMEOUT, hurry)
+            stop(client, [REDIS], END_TIMEOUT, hurry)
     except SupervisorError:
         return  # it is frozen, or ends already: the pidfiles tell what is left to do
 
 
 def _redis(engine: Engine) -> ProcessIdentity | None:
-    return embedded(engine.settings).pidfile.living()
+    return Embedded.of(engine.settings).pidfile.living()
 
 
 def _redis_answers(engine: Engine) -> bool:
     """Whether it takes commands now: an endless script in it lets it say only that it is busy."""
-    return ask(embedded(engine.settings).socket, "PING", timeout=PING_TIMEOUT) == "+PONG"
+    return ask(Embedded.of(engine.settings).socket, "PING", timeout=PING_TIMEOUT) == "+PONG"
 
 
 def _thaw_redis(engine: Engine) -> None:
@@ -117,15 +117,15 @@ def _kill_redis(engine: Engine) -> None:
         kill_group(identity)
 
 
-def _shut_down(engine: Engine, identity: ProcessIdentity) -> None:
+def _end_supervisord(engine: Engine, identity: ProcessIdentity) -> None:
     try:
         engine.client(PROBE).shutdown()
     except SupervisorError:
         if not _answers(engine):
             kill(identity, signal.SIGKILL)
-    if not _gone([identity], SHUTDOWN_TIMEOUT):
+    if not _gone([identity], END_TIMEOUT):
         kill(identity, signal.SIGKILL)
-        _gone([identity], SHUTDOWN_TIMEOUT)
+        _gone([identity], END_TIMEOUT)
 
 
 def end_survivors(engine: Engine, hurry: Callable[[], bool] = never) -> list[str]:
@@ -169,7 +169,7 @@ def _end(found: dict[str, ProcessIdentity], timeout: float, hurry: Callable[[], 
     if _gone(found.values(), timeout, hurry):
         return []
     killed = [name for name, identity in found.items() if kill_group(identity)]
-    _gone(found.values(), SHUTDOWN_TIMEOUT)
+    _gone(found.values(), END_TIMEOUT)
     return killed
 
 

@@ -166,12 +166,12 @@ if sys.platform == "darwin":
 def kill(identity: ProcessIdentity, number: int) -> bool:
     """Send a signal to exactly this process; False if it has ended."""
     try:
-        if identity.is_alive():
-            os.kill(identity.pid, number)
-            return True
+        if not identity.is_alive():
+            return False
+        os.kill(identity.pid, number)
     except ProcessLookupError:
-        pass
-    return False
+        return False
+    return True
 
 
 def kill_group(identity: ProcessIdentity) -> bool:

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..bus.embedded import Embedded
 from ..bus.server_program import ask
 from ..errors import SupervisorError
 from .apply import Applied, apply, never, write
 from .desired import write_selection
-from .engine import Engine, embedded
+from .engine import Engine
 from .halt import halt, survivors
 from .launch import launch
 from .plan import Plan, load
@@ -57,7 +58,7 @@ def wait_for_redis(engine: Engine, hurry: Callable[[], bool] = never) -> bool:
     A Redis that the settings name is not waited for.
     """
     deadline = time.monotonic() + REDIS_TIMEOUT
-    while not engine.settings.redis_url and ask(embedded(engine.settings).socket, "PING", timeout=PING) != "+PONG":
+    while not engine.settings.redis_url and ask(Embedded.of(engine.settings).socket, "PING", timeout=PING) != "+PONG":
         if time.monotonic() > deadline or hurry():
             return False
         time.sleep(POLL)

@@ -11,8 +11,9 @@ from pathlib import Path
 from ..errors import HiveNotFound, NodeLoadError
 from ..settings import Settings
 from .check import Checker, check_all
-from .desired import read_json, read_scale, read_selection, read_stopped, write_json
+from .desired import read_scale, read_selection, read_stopped
 from .enabled import EnabledNode, enabled_nodes, existing_imports
+from .files import read_json, time_of, within, write_json
 from .paths import HivePaths
 from .topology import NodePlan, Problem, Program, RedisProgram, node_plans, programs
 
@@ -74,8 +75,7 @@ def known_enabled(paths: HivePaths, environ: Mapping[str, str]) -> tuple[list[En
     try:
         enabled = enabled_nodes(paths.hive, environ)
     except NodeLoadError as error:
-        file = Path(str(error.file))
-        shown = str(file.relative_to(paths.hive)) if file.is_relative_to(paths.hive) else str(file)
+        shown = within(paths.hive, Path(str(error.file)))
         known = [EnabledNode(**each) for each in read_json(paths.enabled) or ()]
         return known, [Problem("nodes", f"{error.reason}; the nodes known before go on", shown, error.line)]
     write_json(paths.enabled, [asdict(node) for node in enabled])
@@ -115,14 +115,6 @@ def _mending(
 ) -> dict[str, int]:
     named = [str(hive / problem.file) for problem in (*problems, *broken) if problem.file]
     return {path: time_of(path) for path in sorted({*named, *(node.file for node in nodes if node.file)})}
-
-
-def time_of(path: str) -> int:
-    """When a file last changed, in nanoseconds; 0 if there is none."""
-    try:
-        return Path(path).stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def _saved(program: Program) -> dict[str, object]:

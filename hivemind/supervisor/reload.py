@@ -13,8 +13,8 @@ import watchfiles
 from ..errors import HivemindError
 from ..settings import load_settings
 from .actions import Request, Verb, act
-from .desired import read_json
 from .engine import Engine, engine_for
+from .files import read_json
 from .foreground import Job, Screen
 from .lifecycle import reload
 from .paths import HivePaths

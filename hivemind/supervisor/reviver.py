@@ -11,8 +11,8 @@ from ..errors import SupervisorError
 from ..identity import PidFile
 from .apply import patience, stop
 from .client import LIVE, ProgramInfo
-from .desired import write_json
 from .engine import Engine
+from .files import write_json
 from .halt import pidfiles
 from .plan import Plan, load
 from .revival import Revival

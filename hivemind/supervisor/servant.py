@@ -16,7 +16,8 @@ from .actions import Request, Result, act, matches
 from .apply import apply
 from .control import CHANNEL, Hived, decode_request, encode_answer
 from .engine import Engine, engine_for
-from .plan import load, time_of
+from .files import time_of
+from .plan import load
 
 log = logging.getLogger("hived")
 

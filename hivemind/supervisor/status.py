@@ -19,8 +19,8 @@ from ..identity import PidFile, ProcessIdentity
 from ..topics import Names
 from .check import unreadable_file
 from .client import ProgramInfo, ProgramState
-from .desired import read_json
 from .engine import QUICK, Engine, redis_url
+from .files import read_json
 from .halt import pidfiles
 from .plan import load
 from .topology import Problem, Program

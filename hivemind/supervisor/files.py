@@ -1,0 +1,44 @@
+"""hived's files: written whole and for their owner only, read as if anybody could have spoilt them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Put ``value`` into ``path`` at once and whole, readable by its owner only. Raises OSError."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    write_private(draft, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n")
+    draft.replace(path)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read. Raises OSError."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(file, "wb") as out:
+        out.write(content)
+
+
+def read_json(path: Path) -> Any:
+    """What ``path`` holds; None if it is missing or spoilt."""
+    try:
+        return orjson.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def time_of(path: Path | str) -> int:
+    """When a file last changed, in nanoseconds; 0 if there is none."""
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def within(hive: Path, path: Path) -> str:
+    """How a file is named to people: from the hive's folder if it lies there."""
+    return str(path.relative_to(hive) if path.is_relative_to(hive) else path)
