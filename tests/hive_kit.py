@@ -15,7 +15,7 @@ import psutil
 
 from hivemind.identity import PidFile, ProcessIdentity
 from hivemind.settings import load_settings
-from hivemind.supervisor.engine import Engine, engine_for
+from hivemind.supervisor.engine import Engine, embedded, engine_for
 from hivemind.supervisor.status import HiveStatus, ProgramStatus, status
 
 from .waiting import eventually
@@ -156,6 +156,14 @@ class Hive:
                 with suppress(psutil.Error):
                     process.kill()
             psutil.wait_procs(found, timeout=5)
+        redis = embedded(self.engine.settings)  # its command line does not name the hive where the path is long
+        if (identity := redis.pidfile.living()) is not None:
+            kill(identity)
+            eventually(lambda: not identity.is_alive())
+        redis.socket.unlink(missing_ok=True)
+        if self.engine.paths.runtime != self.engine.paths.var:
+            with suppress(OSError):  # something else lies there
+                self.engine.paths.runtime.rmdir()
 
 
 @contextmanager
