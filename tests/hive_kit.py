@@ -13,9 +13,10 @@ from pathlib import Path
 
 import psutil
 
+from hivemind.bus.embedded import Embedded
 from hivemind.identity import PidFile, ProcessIdentity
 from hivemind.settings import load_settings
-from hivemind.supervisor.engine import Engine, embedded, engine_for
+from hivemind.supervisor.engine import Engine, engine_for
 from hivemind.supervisor.status import HiveStatus, ProgramStatus, status
 
 from .waiting import eventually
@@ -156,7 +157,7 @@ class Hive:
                 with suppress(psutil.Error):
                     process.kill()
             psutil.wait_procs(found, timeout=5)
-        redis = embedded(self.engine.settings)  # its command line does not name the hive where the path is long
+        redis = Embedded.of(self.engine.settings)  # its command line does not name the hive where the path is long
         if (identity := redis.pidfile.living()) is not None:
             kill(identity)
             eventually(lambda: not identity.is_alive())
