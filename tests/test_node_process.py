@@ -373,3 +373,12 @@ def test_an_error_that_is_no_utf8_does_not_stop_the_heart(shop: Workshop, server
     )
     shop.run("odd.py").says("cannot read caf")
     eventually(lambda: "cannot read" in str(registered(server, shop.hive, "odd.0")))
+
+
+def test_what_a_node_prints_is_seen_at_once_also_where_it_goes_to_a_file(shop: Workshop) -> None:
+    shop.write("listener.py", LISTENER.replace(", flush=True", ""))
+    shop.write("ticker.py", TICKER)
+    listener = shop.run("listener.py", PYTHONUNBUFFERED="")
+    listener.says("running")
+    shop.run("ticker.py")
+    listener.says("heard 3")

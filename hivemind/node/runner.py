@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import importlib
+import io
 import logging
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -125,6 +127,8 @@ def start_logging(node: str, settings: Settings, how: How) -> Callable[[], None]
         terminal=not how.is_supervised,
         own_streams=how.is_supervised,
     )
+    if not how.is_supervised and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # what a node prints is seen at once, also through a pipe
     if hasattr(faulthandler, "register"):
         faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
     return stop
