@@ -11,7 +11,7 @@ from hivemind.data.records import Instance, ServiceRecord, Stats, SubscriptionRe
 from hivemind.errors import RedisUnavailable
 from hivemind.root.monitor import Beat, History, Monitor, rates_between
 from hivemind.root.snapshot import Level, Snapshot, health_of, nodes_of, view_of
-from hivemind.root.wording import duration, page_of, rate
+from hivemind.root.wording import page_of, rate
 
 from .root_kit import FakeSource, instance
 from .waiting import eventually_async
@@ -157,13 +157,6 @@ def test_json_has_the_registrys_fields_and_the_rates() -> None:
     one = found["nodes"][0]["instances"][0]
     assert (one["instance"], one["state"], one["seen"]) == ("batman.0", "running", 102.0)
     assert (one["services"][0]["rate"], one["subscriptions"][0]["rate"]) == (1.0, 4.0)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(-5, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (7500, "2 h 5 min"), (360000, "4 d 4 h")]
-)
-def test_durations_are_told_in_their_two_largest_units(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(

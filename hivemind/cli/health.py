@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..data.records import Instance, SubscriptionRecord
+from ..english import MOST, amount, are, listed
 from ..states import NodeState, ServiceState
 from ..supervisor.status import ProgramStatus
 from ..supervisor.topology import ROOT
 from .declared import Declared
 
-MOST = 3  #: names in one clause of a sentence; more are counted
 Count = Callable[[SubscriptionRecord], int]
 _COUNTS: tuple[tuple[str, Count], ...] = (
     ("missed", lambda one: one.missed),
@@ -43,7 +43,7 @@ class Health:
             return f"{self.hive} is not well: {'; '.join((*self.troubles, *self.notes))}"
         if not self.running:
             return "; ".join((f"{self.hive} is empty: no node has joined", *self.notes))
-        runs = f"{_amount(self.running, 'instance')} of {_amount(self.nodes, 'node')} {_runs(self.running)}"
+        runs = f"{amount(self.running, 'instance')} of {amount(self.nodes, 'node')} {_runs(self.running)}"
         return "; ".join((f"{self.hive} is well: {runs}", *self.notes))
 
 
@@ -82,7 +82,7 @@ def _missing(instances: Sequence[Instance], should: Declared) -> list[str]:
     plain = [name for name in absent if _unwell(name, should) is None]
     if plain:
         hint = "" if should.is_supervised else " (hived does not run here: `hived start`)"
-        told.append(f"{_names(plain)} should run, but {'does' if len(plain) == 1 else 'do'} not{hint}")
+        told.append(f"{listed(plain)} should run, but {'does' if len(plain) == 1 else 'do'} not{hint}")
     return told
 
 
@@ -94,13 +94,13 @@ def _unwell(name: str, should: Declared) -> ProgramStatus | None:
 def _lost(instances: Sequence[Instance]) -> list[str]:
     lost = [one.instance for one in instances if one.is_lost]
     gone = [one.instance for one in instances if is_gone(one)]
-    found = [f"{_names(lost)} {_are(lost)} lost: no beat within the lease"] if lost else []
-    return found + ([f"{_names(gone)} ended without a goodbye"] if gone else [])
+    found = [f"{listed(lost)} {are(lost)} lost: no beat within the lease"] if lost else []
+    return found + ([f"{listed(gone)} ended without a goodbye"] if gone else [])
 
 
 def _failing(alive: Sequence[Instance]) -> list[str]:
     fenced = [one.instance for one in alive if one.state == NodeState.FENCED]
-    found = [f"{_names(fenced)} {_are(fenced)} replaced by a newer process"] if fenced else []
+    found = [f"{listed(fenced)} {are(fenced)} replaced by a newer process"] if fenced else []
     failing = [
         _fails(f"{service.name} of {one.instance}", service.error)
         for one in alive
@@ -118,12 +118,12 @@ def _quarantined(should: Declared) -> list[str]:
 def _notes(alive: Sequence[Instance], should: Declared) -> list[str]:
     found = [f"{one.name} stands by: {one.detail}" for one in should.programs.values() if one.state == "standby"][:MOST]
     if should.stopped:
-        found.append(f"{_names(should.stopped)} {_are(should.stopped)} stopped by `hm stop`")
+        found.append(f"{listed(should.stopped)} {are(should.stopped)} stopped by `hm stop`")
     if odd := [
         f"{one.instance} ({one.state})" for one in alive if one.state not in (NodeState.RUNNING, NodeState.FENCED)
     ]:
-        found.append(f"on the way: {_names(odd)}")
-    return found + [f"{_amount(total, 'message')} {what}" for what, count in _COUNTS if (total := _sum(alive, count))]
+        found.append(f"on the way: {listed(odd)}")
+    return found + [f"{amount(total, 'message')} {what}" for what, count in _COUNTS if (total := _sum(alive, count))]
 
 
 def _sum(instances: Sequence[Instance], count: Count) -> int:
@@ -139,17 +139,5 @@ def _short(error: str) -> str:
     return line if len(line) <= 120 else f"{line[:119]}…"
 
 
-def _names(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:MOST])} and {len(names) - MOST} more" if len(names) > MOST else ", ".join(names)
-
-
-def _are(names: Sequence[str]) -> str:
-    return "is" if len(names) == 1 else "are"
-
-
 def _runs(count: int) -> str:
     return "runs" if count == 1 else "run"
-
-
-def _amount(count: int, thing: str) -> str:
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"

@@ -13,6 +13,7 @@ from ..bus.endpoint import Endpoint
 from ..constants import did_you_mean
 from ..data.records import Instance
 from ..data.registry import Registry
+from ..english import amount
 from ..errors import HivemindError, PayloadError, RedisError, RedisUnavailable
 from ..node.client import Client
 from ..node.runner import new_loop, redis_url
@@ -70,7 +71,7 @@ async def _send(settings: Settings, what: Sending) -> str:
     finally:
         await client.aclose()
     pace = f" in {seconds:.1f} s ({sent / seconds:,.0f}/s)" if sent > 1 else ""
-    return f"sent {sent:,} {'message' if sent == 1 else 'messages'} on {what.topic}{pace}, confirmed by Redis"
+    return f"sent {amount(sent, 'message')} on {what.topic}{pace}, confirmed by Redis"
 
 
 async def _send_until(client: Client, what: Sending, stop: asyncio.Event) -> int:

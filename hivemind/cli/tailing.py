@@ -23,6 +23,7 @@ from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..bus.inbox import Inbox
 from ..bus.live import LiveSubscription
+from ..english import amount
 from ..errors import RedisDenied
 from ..message import Malformed, payload_of
 from ..node.runner import new_loop, redis_url
@@ -175,8 +176,7 @@ class Tail:
         malformed = self.malformed + sum(live.malformed for live in self._lives)
         less = ((self.missed, "missed"), (dropped, "dropped here: too slow a reader"), (malformed, "malformed"))
         parts = [f"{count:,} {what}" for count, what in less if count]
-        messages = "message" if self.shown == 1 else "messages"
-        return "; ".join([f"{self.shown:,} {messages}, {_bytes(self.size)}{rate}", *parts])
+        return "; ".join([f"{amount(self.shown, 'message')}, {_bytes(self.size)}{rate}", *parts])
 
 
 def _is_shown(patterns: tuple[str, ...], topic: str) -> bool:

@@ -122,7 +122,7 @@ def topics(ctx: click.Context, *, as_json: bool) -> None:
 
 
 def _row(one: Instance, now: float) -> tuple[object, ...]:
-    from ..root.wording import duration
+    from ..english import duration
     from .health import problems
 
     about = one.about

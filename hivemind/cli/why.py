@@ -154,7 +154,7 @@ class _Known:
 
 
 def _instance(one: Instance) -> list[tuple[str, str]]:
-    from ..root.wording import duration
+    from ..english import duration
     from .health import is_gone
 
     about = one.about

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from ..data.records import Instance, ServiceRecord, SubscriptionRecord
+from ..english import amount, are, listed
 from ..states import NodeState, ServiceState
 
 Counts = Mapping[str, int]
@@ -130,7 +131,7 @@ def health_of(snapshot: Snapshot) -> Health:
         return Health(Level.TROUBLE, _sentence(trouble))
     if not any(view.record.node != "root" for view in views):
         return Health(Level.NOTE, "No node has joined yet.")
-    running = f"All is well: {_amount(len(views), 'instance')} of {_amount(len(snapshot.nodes), 'node')} running."
+    running = f"All is well: {amount(len(views), 'instance')} of {amount(len(snapshot.nodes), 'node')} running."
     if notes := _notes(views):
         return Health(Level.NOTE, f"{running} {_sentence(notes)}")
     return Health(Level.WELL, running)
@@ -176,11 +177,11 @@ def _troubles(views: Iterable[InstanceView]) -> list[str]:
             fenced.append(name)
         waiting += [f"{one.record.name} of {name}" for one in view.services if one.record.state == ServiceState.BACKOFF]
     if lost:
-        out.append(f"{_names(lost)} {_is(lost)} lost: no beat within the lease")
+        out.append(f"{listed(lost)} {are(lost)} lost: no beat within the lease")
     if fenced:
-        out.append(f"{_names(fenced)} {_is(fenced)} replaced by a newer process and about to stop")
+        out.append(f"{listed(fenced)} {are(fenced)} replaced by a newer process and about to stop")
     if waiting:
-        out.append(f"{_names(waiting)} failed and {'waits' if len(waiting) == 1 else 'wait'} to be tried again")
+        out.append(f"{listed(waiting)} failed and {'waits' if len(waiting) == 1 else 'wait'} to be tried again")
     return out
 
 
@@ -188,26 +189,13 @@ def _notes(views: Iterable[InstanceView]) -> list[str]:
     views = tuple(views)
     out = []
     if odd := [f"{v.record.instance} ({v.record.state})" for v in views if v.record.state != NodeState.RUNNING]:
-        out.append(f"{_names(odd)} {_is(odd)} on the way")
+        out.append(f"{listed(odd)} {are(odd)} on the way")
     if lost := sum(one.lost for view in views for one in view.subscriptions):
-        out.append(f"{_amount(lost, 'message')} {'was' if lost == 1 else 'were'} missed or dropped so far")
+        out.append(f"{amount(lost, 'message')} {'was' if lost == 1 else 'were'} missed or dropped so far")
     if failed := sum(one.record.failed for view in views for one in view.subscriptions):
-        out.append(f"{_amount(failed, 'message')} made a handler fail")
+        out.append(f"{amount(failed, 'message')} made a handler fail")
     return out
 
 
 def _sentence(parts: list[str]) -> str:
     return f"{'; '.join(parts)}."
-
-
-def _names(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
-
-
-def _is(names: list[str]) -> str:
-    return "is" if len(names) == 1 else "are"
-
-
-def _amount(count: int, thing: str) -> str:
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"

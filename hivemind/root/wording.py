@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..english import duration
 from ..states import NodeState
 from .snapshot import InstanceView, Level, NodeView, ServiceView, Snapshot, SubscriptionView
 
@@ -32,18 +33,6 @@ def page_of(snapshot: Snapshot, now: float) -> Item:
         },
         {"nodes": [_node(node, now) for node in snapshot.nodes]},
     )
-
-
-def duration(seconds: float) -> str:
-    """A time span in its two largest units: ``12 s``, ``3 min 4 s``, ``2 h 5 min``, ``3 d 4 h``."""
-    whole = max(0, int(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
 def rate(per_second: float | None) -> str:
