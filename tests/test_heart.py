@@ -32,7 +32,7 @@ async def living(
     async with on_bus(server.url, "batman.0", hive) as bus:
         book, me = registry_of(bus), about(lease)
         bus.identify("batman.0", await book.register("batman.0", me, STATS))
-        heart = Heart(bus, book, me, lambda: STATS, fenced.append)
+        heart = Heart(bus, book, me, lambda: STATS, fenced.append, lambda: None)
         heart.start(lease / 3)
         try:
             yield bus, heart, book, fenced

@@ -9,8 +9,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 
+from tests.bus_kit import on_bus
 from tests.node_kit import NodeProcess, Workshop, registered, workshop
 from tests.proxy import Proxy
 from tests.servers import RedisServer
@@ -216,6 +218,22 @@ def test_redis_losing_all_its_data_heals_within_a_beat(own_shop: Workshop, own_s
     after = eventually(lambda: registered(own_server, own_shop.hive, "ticker.0"), within=2)
     assert after is not None
     assert (after["incarnation"], after["pid"]) == (before["incarnation"], node.pid)
+
+
+async def test_who_registers_again_says_what_it_sends_so_that_receivers_watch_it(
+    own_shop: Workshop, own_server: RedisServer
+) -> None:
+    own_shop.write("ticker.py", TICKER)
+    notices: list[dict[str, object]] = []
+    async with on_bus(own_server.url, "alfred.0", own_shop.hive) as bus:
+        bus.live.listen(bus.names.control("node"), lambda body: notices.append(orjson.loads(body)))
+        await bus.live.confirmed()
+        own_shop.run("ticker.py")
+        await eventually_async(lambda: len(notices) == 1, within=15)
+        own_server.command("FLUSHALL")
+        await eventually_async(lambda: len(notices) == 2, within=5)
+    assert notices[1] == notices[0]
+    assert notices[0]["topics"] == ["tick"]
 
 
 def test_a_receiver_goes_on_where_it_was_when_redis_has_forgotten_everything(

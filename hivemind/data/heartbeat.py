@@ -28,7 +28,7 @@ class Heart:
 
     ``confirmed`` is when Redis last agreed that we live, on the monotonic clock; when that is longer ago than a
     lease, messages wait in the outbox until the registry has been asked whose turn it is. ``on_fenced`` is called
-    once, when somebody newer has it.
+    once, when somebody newer has it; ``on_again`` whenever Redis had lost us and we are registered anew.
     """
 
     def __init__(
@@ -38,11 +38,12 @@ class Heart:
         about: About,
         stats: Callable[[], Stats],
         on_fenced: Callable[[Fenced], None],
+        on_again: Callable[[], None],
     ) -> None:
         self.confirmed = time.monotonic()
         self.period = about.lease / 3
         self._bus, self._registry, self._about, self._stats = bus, registry, about, stats
-        self._on_fenced = on_fenced
+        self._on_fenced, self._on_again = on_fenced, on_again
         self._is_sure = True
         self._now = asyncio.Event()
         self._faults = Burst(60.0)
@@ -92,7 +93,7 @@ class Heart:
         if not await self._renew():
             log.warning("%s: Redis lost its data; registering again", self._bus.instance)
             await self._registry.register_again(self._bus.instance, self._bus.incarnation, self._about, self._stats())
-            self._bus.notify("node", {"event": "joined", "instance": self._bus.instance})
+            self._on_again()
         self.confirmed = asked
         self._bus.outbox.resume()
         await self._bus.tell_last()

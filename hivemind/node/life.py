@@ -53,7 +53,7 @@ class Life:
         self.registry = Registry(bus.commands, bus.functions, bus.names)
         self.ended = asyncio.Event()
         self.about = about(node, settings, version)
-        self.heart = Heart(bus, self.registry, self.about, node.stats, self._fenced)
+        self.heart = Heart(bus, self.registry, self.about, node.stats, self._fenced, self._joined)
         self._started: list[Component] = []
         self._registered = False
         self._entering: tuple[str, asyncio.Task[int]] | None = None
@@ -85,7 +85,7 @@ class Life:
         for component in node.components:
             await component.start(node)
             self._started.append(component)
-        self._notify("joined")
+        self._joined()
         for service in node.bound_services:
             service.start()
         node.enter(NodeState.RUNNING)
@@ -135,6 +135,9 @@ class Life:
         patterns = ", ".join(subscription.name for subscription in self.node.bound_subscriptions)
         parts = [f"sends {services}" if services else "", f"receives {patterns}" if patterns else ""]
         return "; ".join(filter(None, parts)) or "no services, no subscriptions"
+
+    def _joined(self) -> None:
+        self._notify("joined")
 
     def _notify(self, event: str) -> None:
         topics = [service.name for service in self.node.bound_services]
