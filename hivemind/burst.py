@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 
 class Burst:
     """Lets the first event of every ``seconds`` through, and says how many were held back since."""
 
-    __slots__ = ("_clock", "_held", "_next", "seconds")
+    __slots__ = ("_held", "_next", "seconds")
 
-    def __init__(self, seconds: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, seconds: float = 10.0) -> None:
         self.seconds = seconds
-        self._clock = clock
         self._next = float("-inf")
         self._held = 0
 
     def first(self) -> int | None:
         """How many events were held back since the last that was let through; None: hold this one back, too."""
-        now = self._clock()
+        now = time.monotonic()
         if now < self._next:
             self._held += 1
             return None

@@ -76,14 +76,23 @@ class Settings:
         digest = hashlib.sha256(os.fsencode(self.var)).hexdigest()[:12]
         return _private_folder(self.temporary / f"hivemind-{digest}")
 
-    def log_file(self, name: str) -> Path:
-        """The log file called ``name``, without its ending: ``batsignal`` or ``batsignal-1``."""
-        return self.constants.LOG_LOCATION / f"{name}.log"
+    def log_file(self, name: str, number: int = 0) -> Path:
+        """The log file of a node's copy ``number``: ``batsignal.log``, and from 1 on ``batsignal-1.log``.
+
+        hived and the root have one, too. ``logged_in`` is the way back.
+        """
+        return self.constants.LOG_LOCATION / (f"{name}-{number}.log" if number else f"{name}.log")
 
     def shown(self) -> dict[str, Any]:
         """Every constant as JSON has it, secrets as ``***``: for people, logs and web pages."""
         values = self.constants.model_dump(mode="json")
         return {name: masked(value) for name, value in values.items()}
+
+
+def logged_in(file: Path) -> str:
+    """The instance whose log ``file`` is by its name: ``batsignal.1`` for ``batsignal-1.log``."""
+    name, dash, number = file.stem.rpartition("-")
+    return f"{name}.{number}" if dash and number.isdecimal() else f"{file.stem}.0"
 
 
 def find_hive(start: Path, explicit: str | None, environ: Mapping[str, str]) -> Path | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hivemind.errors import ConfigurationError, HiveNotFound, SettingsError
-from hivemind.settings import Constants, Settings, find_hive, load_settings, redact
+from hivemind.settings import Constants, Settings, find_hive, load_settings, logged_in, redact
 
 
 def make_hive(folder: Path, source: str = "") -> Path:
@@ -163,6 +163,13 @@ def test_paths_are_relative_to_the_hive_and_know_the_home_folder(folder: Path) -
     settings = load_settings(hive, {})
     assert settings.log_file("batsignal") == hive / "logs" / "batsignal.log"
     assert [Path.home() / "t"] == settings.constants.TEMPLATE_DIRS
+
+
+@pytest.mark.parametrize(("number", "file"), [(0, "batsignal.log"), (1, "batsignal-1.log"), (12, "batsignal-12.log")])
+def test_each_copy_of_a_node_has_a_log_file_that_tells_whose_it_is(folder: Path, number: int, file: str) -> None:
+    path = load_settings(make_hive(folder), {}).log_file("batsignal", number)
+    assert path.name == file
+    assert logged_in(path) == f"batsignal.{number}"
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,11 @@ def find_server(environ: Mapping[str, str] = os.environ) -> Path | None:
     return next((path for path in _candidates(environ) if version(path) >= OLDEST), None)
 
 
-def need_server(environ: Mapping[str, str] = os.environ) -> Path:
+def need_server() -> Path:
     """As find_server; where there is none a ConfigurationError says how to get one."""
-    found = find_server(environ)
+    found = find_server()
     if found is None:
-        old = [f"{path} is version {_dotted(version(path))}, too old" for path in _candidates(environ)]
+        old = [f"{path} is version {_dotted(version(path))}, too old" for path in _candidates(os.environ)]
         raise ConfigurationError(f"there is no Redis server here{''.join(f' ({text})' for text in old)}: {_ADVICE}")
     return found
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..log_files import Follower, LogLine, format_line, merge
-from ..settings import Settings
+from ..settings import Settings, logged_in
 from . import output
 
-_COPY = re.compile(r"(.+)-(\d+)")
 _NODE_STYLES = ("cyan", "magenta", "blue", "green")
+MOST_ERRORS = 3  #: how many `hm why` shows of one log
 _LEVEL_STYLES = {"DEBUG": "dim", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 
 
@@ -22,8 +21,7 @@ def log_files(settings: Settings) -> dict[str, Path]:
     folder = settings.constants.LOG_LOCATION
     found = {}
     for path in sorted(folder.glob("*.log")) if folder.is_dir() else ():
-        copy = _COPY.fullmatch(path.stem)
-        found[f"{copy[1]}.{copy[2]}" if copy else f"{path.stem}.0"] = path
+        found[logged_in(path)] = path
     return found
 
 
@@ -84,13 +82,13 @@ def older(files: Sequence[Path], since: float | None) -> Iterator[LogLine]:
     return merge([path.with_name(f"{path.name}.1") for path in files], since)
 
 
-def last_errors(path: Path, most: int = 3) -> list[LogLine]:
-    """The last entries of a log that are errors, oldest first; none if it cannot be read."""
+def last_errors(path: Path) -> list[LogLine]:
+    """The last few entries of a log that are errors, oldest first; none if it cannot be read."""
     try:
         lines = [line for line in merge([path]) if line.level in ("ERROR", "CRITICAL")]
     except OSError:
         return []
-    return lines[-most:]
+    return lines[-MOST_ERRORS:]
 
 
 def as_dict(line: LogLine) -> dict[str, Any]:

@@ -30,14 +30,14 @@ def run(ctx: click.Context, target: str, *, verbose: bool) -> int:
       hm run -v nodes/batman/batman.py
       hm run heroes.py:Robin
     """
-    from ..node.runner import How, place_in, redis_url
+    from ..node.runner import How, ensure_redis, place_in
     from ..node.runner import run as run_node
     from .context import announce, context_settings
 
     settings = context_settings(ctx)
     announce(settings)
     node = _loaded(target, settings, verbose=verbose).build()
-    redis_url(settings)  # where an embedded server cannot be started, one sentence says why
+    ensure_redis(settings)  # where an embedded server cannot be started, one sentence says why
     return run_node(node, settings, How(place_in(settings, node.name), verbose))
 
 
@@ -53,13 +53,13 @@ def root(ctx: click.Context, *, verbose: bool) -> int:
       hm root
       hm --hive ~/repos/gotham root -v
     """
-    from ..node.runner import redis_url
+    from ..node.runner import ensure_redis
     from ..root.controller import run_root
     from .context import announce, context_settings
 
     settings = context_settings(ctx)
     announce(settings)
-    redis_url(settings)
+    ensure_redis(settings)
     return run_root(settings, verbose)
 
 

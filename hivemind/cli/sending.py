@@ -16,7 +16,7 @@ from ..data.registry import Registry
 from ..english import amount
 from ..errors import HivemindError, PayloadError, RedisError, RedisUnavailable
 from ..node.client import Client
-from ..node.runner import new_loop, redis_url
+from ..node.runner import ensure_redis, new_loop
 from ..settings import Settings
 from ..topics import matches
 from . import output
@@ -58,7 +58,7 @@ def send(settings: Settings, what: Sending) -> str:
 async def _send(settings: Settings, what: Sending) -> str:
     stop = asyncio.Event()
     stop_on_signals(stop)
-    client = Client(lambda: (Endpoint.parse(redis_url(settings)), settings.name), PATIENCE)
+    client = Client(lambda: (Endpoint.parse(ensure_redis(settings)), settings.name), PATIENCE)
     try:
         await client.open()
     except RedisUnavailable:

@@ -26,7 +26,7 @@ from ..bus.live import LiveSubscription
 from ..english import amount
 from ..errors import RedisDenied
 from ..message import Malformed, payload_of
-from ..node.runner import new_loop, redis_url
+from ..node.runner import ensure_redis, new_loop
 from ..settings import Settings
 from ..states import LinkState
 from ..topics import matches
@@ -60,7 +60,7 @@ def tail(settings: Settings, wanted: Wanted) -> None:
 async def _tail(settings: Settings, wanted: Wanted) -> None:
     stop = asyncio.Event()
     stop_on_signals(stop)
-    endpoint = Endpoint.parse(await asyncio.to_thread(redis_url, settings))
+    endpoint = Endpoint.parse(await asyncio.to_thread(ensure_redis, settings))
     async with Bus(endpoint, settings.name, f"hm-tail-{secrets.token_hex(4)}.0") as bus:
         await Tail(bus, wanted, stop).run()
 

@@ -19,7 +19,7 @@ from ..errors import HivemindError, RedisDenied, RedisUnavailable
 from ..message import Message, payload_of
 from ..settings import find_hive, load_settings
 from ..states import LinkState
-from .runner import new_loop, redis_url
+from .runner import ensure_redis, new_loop
 
 PATIENCE = 10.0  #: seconds that a client waits for Redis when it is opened; a node would wait for ever
 
@@ -43,7 +43,7 @@ def _resolve(where: str | Path | None) -> tuple[Endpoint, str]:
         endpoint = Endpoint.parse(where)
         return endpoint, endpoint.hive
     settings = load_settings(find_hive(Path.cwd(), None if where is None else str(where), os.environ))
-    return Endpoint.parse(redis_url(settings)), settings.name
+    return Endpoint.parse(ensure_redis(settings)), settings.name
 
 
 class Client:

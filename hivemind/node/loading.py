@@ -106,9 +106,9 @@ def _import(target: str, module: _Module) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and (module.name == error.name or module.name.startswith(f"{error.name}.")):
             raise NodeLoadError(target, f"there is no node, module or file called {module.name!r}") from error
-        raise _fault(target, error) from error
+        raise load_fault(target, error) from error
     except (Exception, SystemExit) as error:
-        raise _fault(target, error) from error
+        raise load_fault(target, error) from error
 
 
 def _import_file(target: str, path: Path) -> ModuleType:
@@ -126,12 +126,12 @@ def _import_file(target: str, path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise _fault(target, error) from error
+        raise load_fault(target, error) from error
     return module
 
 
-def _fault(target: str, error: BaseException) -> NodeLoadError:
-    """What went wrong while importing, and the line of the user's that is to blame."""
+def load_fault(target: str, error: BaseException) -> NodeLoadError:
+    """What went wrong while ``target`` was imported or built, and the line of the user's that is to blame."""
     reason = f"{type(error).__name__}: {error}"
     if isinstance(error, SyntaxError):
         return NodeLoadError(target, f"SyntaxError: {error.msg}", error.filename, error.lineno)

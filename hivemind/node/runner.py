@@ -61,14 +61,9 @@ def place_in(settings: Settings, node: str) -> Place:
     return Place(tuning.replicas if tuning else 1)
 
 
-def redis_url(settings: Settings) -> str:
-    """Where the hive's Redis is; starts the embedded server when there is none."""
-    return settings.redis_url or embedded(settings).ensure()
-
-
-def embedded(settings: Settings) -> Embedded:
-    """The hive's own server, for when REDIS_URL is empty."""
-    return Embedded(folder=settings.var / "redis", socket=settings.runtime / "redis.sock")
+def ensure_redis(settings: Settings) -> str:
+    """Where the hive's Redis is; where REDIS_URL names none, its own is started first unless it runs."""
+    return settings.redis_url or Embedded.of(settings).ensure()
 
 
 def version() -> str:
@@ -88,7 +83,7 @@ async def _serve(node: BaseNode, settings: Settings, how: How) -> int:
 
     limit = settings.constants.STOP_TIMEOUT
     with Signals(ask, limit):
-        url = await asyncio.to_thread(redis_url, settings)
+        url = await asyncio.to_thread(ensure_redis, settings)
         life = Life(node, settings, Bus(Endpoint.parse(url), settings.name, node.name), how.place, version())
         starting = asyncio.create_task(life.start())
         try:
@@ -115,13 +110,9 @@ async def _until_asked(starting: asyncio.Task[None], asked: asyncio.Event, life:
 def start_logging(node: str, settings: Settings, how: How) -> Callable[[], None]:
     """Let this process log as the node called ``node``; what is returned flushes and ends that."""
     constants = settings.constants
-    file = None
-    if how.is_supervised:
-        number = how.place.number
-        file = settings.log_file(node if number == 0 else f"{node}-{number}")
     stop = log.setup(
         level="DEBUG" if how.verbose else constants.LOG_LEVEL,
-        file=file,
+        file=settings.log_file(node, how.place.number) if how.is_supervised else None,
         max_bytes=constants.LOG_MAX_BYTE_SIZE,
         backups=constants.LOG_BACKUP_COUNT,
         terminal=not how.is_supervised,

@@ -66,9 +66,9 @@ class Site:
     context: Callable[[], Mapping[str, Any]] = field(default=dict)
 
 
-def make_app(monitor: Monitor, site: Site, clock: Callable[[], float] = time.time) -> Starlette:
+def make_app(monitor: Monitor, site: Site) -> Starlette:
     """The web application. Routes of the site come first, so that a hive may replace the page itself."""
-    pages = Pages(monitor, site, clock)
+    pages = Pages(monitor, site)
     routes = [
         *site.routes,
         Route("/", pages.index),
@@ -83,15 +83,15 @@ def make_app(monitor: Monitor, site: Site, clock: Callable[[], float] = time.tim
 class Pages:
     """The endpoints."""
 
-    def __init__(self, monitor: Monitor, site: Site, clock: Callable[[], float]) -> None:
-        self._monitor, self._site, self._clock = monitor, site, clock
+    def __init__(self, monitor: Monitor, site: Site) -> None:
+        self._monitor, self._site = monitor, site
         self._templates = _templates(site.templates)
         self._encoded: tuple[Snapshot, str] | None = None
         self.viewers = 0
 
     async def index(self, request: Request) -> Response:
         """The page with its data: complete without a script."""
-        page = page_of(self._monitor.snapshot, self._clock())
+        page = page_of(self._monitor.snapshot, time.time())
         context = {"request": request, "page": page, **self._site.context()}
         html = self._templates.get_template("index.html").render(context)
         return Response(html, media_type="text/html", headers={"Cache-Control": "no-store"})
@@ -121,7 +121,7 @@ class Pages:
 
     def _encode(self, snapshot: Snapshot) -> str:
         if self._encoded is None or self._encoded[0] is not snapshot:
-            self._encoded = snapshot, orjson.dumps(page_of(snapshot, self._clock())).decode()
+            self._encoded = snapshot, orjson.dumps(page_of(snapshot, time.time())).decode()
         return self._encoded[1]
 
 

@@ -7,7 +7,6 @@ import logging as logging_
 import os
 import socket
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -16,6 +15,7 @@ from ..bus.bus import Bus
 from ..data.registry import Registry
 from ..errors import NodeLoadError
 from ..node.life import Place
+from ..node.loading import load_fault
 from ..node.node import Node, settings_for
 from ..node.runner import SUPERVISED, How, place_in, run
 from ..settings import Settings, find_hive, load_settings
@@ -139,7 +139,8 @@ def run_root(settings: Settings, verbose: bool = False) -> int:
     try:
         controller = load_controller(settings)(settings)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a hive's own code: whatever it does, there is a page
-        fault = _fault(settings.constants.HIVE_CONTROLLER, error)
+        target = settings.constants.HIVE_CONTROLLER
+        fault = error if isinstance(error, NodeLoadError) else load_fault(target, error)
         complaint = f"HIVE_CONTROLLER = {fault}; this is the plain root instead"
         controller = RootController(settings)
     return controller.serve(how, complaint)
@@ -155,18 +156,6 @@ def _settings_of(kind: type[RootController]) -> Settings:
     if kind is RootController:  # this file is in no hive of the user's
         return load_settings(find_hive(Path.cwd(), None, os.environ))
     return settings_for(kind)
-
-
-def _fault(target: str, error: BaseException) -> NodeLoadError:
-    """What went wrong while a controller was imported or built, and the line of the user's that is to blame."""
-    if isinstance(error, NodeLoadError):
-        return error
-    if isinstance(error, SyntaxError):
-        return NodeLoadError(target, f"SyntaxError: {error.msg}", error.filename, error.lineno)
-    frames = [one for one in traceback.extract_tb(error.__traceback__) if "importlib" not in one.filename]
-    theirs = next((one for one in reversed(frames) if one.filename != __file__), None)
-    reason = f"{type(error).__name__}: {error}"
-    return NodeLoadError(target, reason, theirs.filename if theirs else None, theirs.lineno if theirs else None)
 
 
 def _safely(hook: Callable[[], T], otherwise: T) -> T:

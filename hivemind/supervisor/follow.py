@@ -62,7 +62,7 @@ class MergedLog:
         yield self.engine.paths.program_log(program.name)
         if program.name != REDIS:
             node, _, number = program.name.partition(".")
-            yield self.engine.settings.log_file(node if number in ("", "0") else f"{node}-{number}")
+            yield self.engine.settings.log_file(node, int(number or 0))
 
     def _follow(self, name: str, path: Path) -> None:
         if path not in self._followers:

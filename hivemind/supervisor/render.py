@@ -23,10 +23,10 @@ AUTORESTART = {"always": "true", "on-failure": "false", "never": "false"}  # hiv
 _PLAIN = re.compile(r"[A-Za-z0-9@%_+=:,./-]")
 
 
-def render(paths: HivePaths, programs: Sequence[Program], python: str = sys.executable) -> str:
+def render(paths: HivePaths, programs: Sequence[Program]) -> str:
     """The whole configuration; programs in the given order. Raises ConfigurationError for a path with a line break."""
-    sections = [_server(paths), _supervisord(paths), _listener(paths, python)]
-    sections += [_program(paths, program, python) for program in programs]
+    sections = [_server(paths), _supervisord(paths), _listener(paths)]
+    sections += [_program(paths, program) for program in programs]
     return "; hived wrote this and will write it again: change config/hive.py instead\n\n" + "\n".join(sections)
 
 
@@ -56,14 +56,18 @@ def _argument(argument: str) -> str:
     return escaped.replace("%", "%%") or '""'
 
 
-def keeper_command(paths: HivePaths, program: Program, python: str) -> list[str]:
+def keeper_command(paths: HivePaths, program: Program) -> list[str]:
     """The keeper that runs ``program``: it kills a survivor one second before supervisord would kill the keeper."""
     pidfile = program.pidfile or str(paths.program_pid(program.name))
-    command = [python, "-P", "-m", "hivemind.supervisor.keeper", "--pidfile", pidfile, "--digest", program.digest]
+    command = _ours("keeper", "--pidfile", pidfile, "--digest", program.digest)
     command += ["--grace", str(stop_wait(program.stop_timeout) - 1)]
     if program.env:
         command += ["--env", str(paths.program_env(program.name))]
     return [*command, "--", *program.command]
+
+
+def _ours(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-P", "-m", f"hivemind.supervisor.{module}", *arguments]
 
 
 def _log(paths: HivePaths, name: str) -> str:
@@ -99,11 +103,11 @@ def _supervisord(paths: HivePaths) -> str:
     )
 
 
-def _listener(paths: HivePaths, python: str) -> str:
+def _listener(paths: HivePaths) -> str:
     return section(
         f"eventlistener:{LISTENER}",
         {
-            "command": command_line([python, "-P", "-m", "hivemind.supervisor.daemon", "--hive", str(paths.hive)]),
+            "command": command_line(_ours("daemon", "--hive", str(paths.hive))),
             "events": EVENTS,
             "buffer_size": "1000",
             "directory": plain(paths.hive),
@@ -119,11 +123,11 @@ def _listener(paths: HivePaths, python: str) -> str:
     )
 
 
-def _program(paths: HivePaths, program: Program, python: str) -> str:
+def _program(paths: HivePaths, program: Program) -> str:
     return section(
         f"program:{program.name}",
         {
-            "command": command_line(keeper_command(paths, program, python)),
+            "command": command_line(keeper_command(paths, program)),
             "directory": plain(paths.hive),
             "priority": str(program.priority),
             "autostart": "true",
