@@ -134,3 +134,14 @@ def test_an_unknown_node_is_an_error_and_no_node_is_wrong_use(hive: Hive) -> Non
     assert "@all" in hive.run("hm", "stop", "all").stderr
     assert "`hived stop`" in hive.run("hm", "stop", "redis").stderr
     assert hive.run("hm", "stop").returncode == 2
+
+
+@pytest.mark.parametrize("names", [("batman", "robn"), ("robn", "batman"), ("@heroes", "@heros")], ids=" ".join)
+def test_of_several_names_none_is_stopped_if_one_is_unknown(hive: Hive, names: tuple[str, ...]) -> None:
+    hive.start()
+    before = hive.pids()
+    done = hive.run("hm", "stop", *names)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean robin?" in done.stderr or "no node has that tag" in done.stderr
+    assert hive.pids() == before
+    assert hive.run("hm", "stop", "batman", "@heroes").stdout == "batman.0: stopped\nrobin.0: stopped\n"

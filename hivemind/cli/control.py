@@ -10,8 +10,6 @@ from . import output
 from .groups import FAILED, WELL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ..settings import Settings
     from ..supervisor.actions import Request
     from ..supervisor.control import Answer
@@ -86,32 +84,45 @@ def scale(ctx: click.Context, nodes: tuple[str, ...], replicas: int) -> int:
 
 
 def _ask(ctx: click.Context, request: Request) -> int:
-    import asyncio
+    from dataclasses import replace
 
-    from ..bus.endpoint import Endpoint
-    from ..supervisor.control import ask
-    from ..supervisor.engine import redis_url
+    from ..supervisor.actions import Verb
     from .context import announce, context_settings
 
     settings = context_settings(ctx)
     announce(settings)
-    timeout = settings.constants.STOP_TIMEOUT + 15.0
-    answers = asyncio.run(ask(Endpoint.parse(redis_url(settings)), settings.name, request, timeout))
+    if len(request.targets) > 1:  # one by one: none is done if another is mistyped
+        found = _answers(settings, replace(request, verb=Verb.FIND))
+        known = {result.program for answer in found for result in answer.results if result.ok}
+        if found and (unknown := [target for target in request.targets if target not in known]):
+            raise _unknown(settings, unknown[0])
+    answers = _answers(settings, request)
     if not answers:
         output.error("no hived of this hive answers: `hived start` starts it on this machine")
         return FAILED
     acting = [answer for answer in answers if answer.programs]
     if not acting:
-        raise _unknown(settings, request.targets)
+        raise _unknown(settings, request.targets[0])
     shown = [_show(answer, many=len(acting) > 1) for answer in acting]
     return WELL if all(shown) else FAILED
 
 
-def _unknown(settings: Settings, targets: Sequence[str]) -> WrongName:
-    """What to say of ``targets`` that no hived of the hive knows."""
+def _answers(settings: Settings, request: Request) -> list[Answer]:
+    """What every hived of the hive answers."""
+    import asyncio
+
+    from ..bus.endpoint import Endpoint
+    from ..supervisor.control import ask
+    from ..supervisor.engine import redis_url
+
+    timeout = settings.constants.STOP_TIMEOUT + 15.0
+    return asyncio.run(ask(Endpoint.parse(redis_url(settings)), settings.name, request, timeout))
+
+
+def _unknown(settings: Settings, first: str) -> WrongName:
+    """What to say of a target that no hived of the hive knows."""
     from .nodes import WrongName, known_nodes, what_else
 
-    first = targets[0]
     if first == "all":
         return WrongName("no hived here knows all: every node is @all")
     if first == "redis":

@@ -30,6 +30,7 @@ class Verb(StrEnum):
     STOP = "stop"
     RESTART = "restart"
     SCALE = "scale"
+    FIND = "find"  # which of the targets are known; nothing is done
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,14 @@ def matches(engine: Engine, request: Request) -> list[str]:
     if request.verb is Verb.SCALE:
         return nodes_to_scale(engine, plan, request.targets)
     return [program.name for program in select(plan, request.targets)]
+
+
+def find(engine: Engine, targets: Sequence[str]) -> list[Result]:
+    """Whether this hived knows each of ``targets``: one result a target, without any text."""
+    plan = load(engine.paths)
+    return [
+        Result(to, bool(select(plan, [to]) or nodes_to_scale(engine, plan, [to])), "") for to in dict.fromkeys(targets)
+    ]
 
 
 def act(engine: Engine, request: Request) -> list[Result]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from ..bus.bus import Bus
 from ..errors import ConfigurationError, HivemindError
 from ..settings import load_settings
-from .actions import Request, Result, act, matches
+from .actions import Request, Result, Verb, act, find, matches
 from .apply import apply
 from .control import CHANNEL, Hived, decode_request, encode_answer
 from .engine import Engine, engine_for
@@ -87,6 +87,9 @@ class Servant:
             task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, request: Request, reply: str) -> None:
+        if request.verb is Verb.FIND:
+            self.bus.notify(reply, encode_answer(self.me, [], find(self.engine, request.targets)))
+            return
         names = matches(self.engine, request)
         if not names:
             self.bus.notify(reply, encode_answer(self.me, [], []))
