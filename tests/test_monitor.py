@@ -103,10 +103,10 @@ def test_instances_are_sorted_by_number_and_the_root_comes_last() -> None:
     assert [view.record.instance for view in nodes[0].instances] == ["batman.2", "batman.10"]
 
 
-def test_a_hive_that_runs_is_well() -> None:
+def test_a_hive_that_runs_is_well_and_its_root_is_counted_no_node() -> None:
     health = health_of(snapshot_of(instance("batman.0"), instance("batman.1"), instance("root.0")))
     assert health.level is Level.WELL
-    assert health.sentence == "All is well: 3 instances of 2 nodes running."
+    assert health.sentence == "All is well: 2 instances of 1 node running."
 
 
 def test_a_lost_instance_is_trouble_and_is_named() -> None:

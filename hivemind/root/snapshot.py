@@ -129,9 +129,10 @@ def health_of(snapshot: Snapshot) -> Health:
     views = snapshot.instances
     if trouble := _troubles(views):
         return Health(Level.TROUBLE, _sentence(trouble))
-    if not any(view.record.node != "root" for view in views):
+    nodes = [view.record.node for view in views if view.record.node != "root"]
+    if not nodes:
         return Health(Level.NOTE, "No node has joined yet.")
-    running = f"All is well: {amount(len(views), 'instance')} of {amount(len(snapshot.nodes), 'node')} running."
+    running = f"All is well: {amount(len(nodes), 'instance')} of {amount(len(set(nodes)), 'node')} running."
     if notes := _notes(views):
         return Health(Level.NOTE, f"{running} {_sentence(notes)}")
     return Health(Level.WELL, running)
