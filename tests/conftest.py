@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: real servers, and a hive name of one's own on them."""
+"""Fixtures that every test may use: real servers, a hive name of one's own on them, and hives that hived runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from .hive_kit import Hive, hive_in, well
 from .servers import HOW_TO_INSTALL, Kind, RedisServer, find_server, installed, version
+from .waiting import eventually
 
 _numbers = itertools.count(1)
 
@@ -98,3 +100,33 @@ def hive_name(request: pytest.FixtureRequest) -> str:
     """A hive that no other test uses."""
     words = re.sub(r"[^A-Za-z0-9]+", "-", request.node.originalname)[:40]
     return f"{words}-{next(_numbers)}"
+
+
+@pytest.fixture
+def hive(tmp_path: Path) -> Iterator[Hive]:
+    """A hive without nodes for this test alone; nothing of it runs yet."""
+    with hive_in(tmp_path / "gotham") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared_hive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hive]:
+    """One running hive for the tests of a file that leave it well; use ``running``."""
+    with hive_in(tmp_path_factory.mktemp("shared") / "gotham") as made:
+        made.node("batman")
+        made.node("robin")
+        made.start()
+        yield made
+
+
+@pytest.fixture
+def running(shared_hive: Hive) -> Iterator[Hive]:
+    """A hive that runs batman and robin; its files are put back afterwards."""
+    eventually(lambda: well(shared_hive), within=20)
+    files = [shared_hive.folder / "config/hive.py", shared_hive.folder / "nodes/__init__.py"]
+    before = [file.read_text() for file in files]
+    yield shared_hive
+    for file, text in zip(files, before, strict=True):
+        file.write_text(text)
+    shared_hive.environ.pop("HIVEMIND_LOG_LEVEL", None)
+    shared_hive.run("hived", "reload")

@@ -38,6 +38,7 @@ class {name}(Node):
     def tick(self, service):
         service.send("tick")
 """
+UP = {"starting", "running"}  # states of a program that nothing hinders
 QUIET = """
 from hivemind import Node, subscription
 
@@ -175,6 +176,13 @@ def hive_in(folder: Path, name: str = "gotham", more: str = "") -> Iterator[Hive
         yield hive
     finally:
         hive.end()
+
+
+def well(hive: Hive) -> bool:
+    """Whether all that should run does; for ``eventually``."""
+    found = hive.status()
+    assert found.is_well, found
+    return True
 
 
 def kill(identity: ProcessIdentity | psutil.Process, number: int = signal.SIGKILL) -> None:

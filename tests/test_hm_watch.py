@@ -205,7 +205,8 @@ def test_a_redis_that_refuses_writes_is_named_and_nobody_is_called_lost(here: Pl
     here.environ["HIVEMIND_REDIS_URL"] = own_server.url
     here.hm("run", "sender.py").says("running")
     ask(own_server.socket, "CONFIG", "SET", "min-replicas-to-write", "1", timeout=1.0)
-    eventually(lambda: "lost" in here.run("nodes").stdout, 20)
+    eventually(lambda: "sender.0  unknown" in here.run("nodes").stdout, 20)
+    assert [one["state"] for one in json.loads(here.run("nodes", "--json").stdout)] == ["unknown"]
     assert "Redis refuses writes: NOREPLICAS" in here.run("nodes").stderr
     done = here.run("status")
     assert done.returncode == 1

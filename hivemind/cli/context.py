@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..bus.embedded import Embedded
-from ..errors import HiveNotFound
+from ..errors import ConfigurationError, HiveNotFound
 from ..settings import Settings, find_hive, load_settings, redact
 from . import output
 
@@ -25,10 +25,33 @@ def context_settings(ctx: click.Context) -> Settings:
 
 def hive_settings(ctx: click.Context) -> tuple[Path, Settings]:
     """As context_settings, for commands that need a folder: HiveNotFound outside a hive."""
+    hive = hive_folder(ctx)
+    return hive, load_settings(hive, os.environ)
+
+
+def hive_folder(ctx: click.Context) -> Path:
+    """As context_hive, but HiveNotFound outside a hive."""
     hive = context_hive(ctx)
     if hive is None:
         raise HiveNotFound("Not a valid hive! Cannot find config/hive.py here or above: cd into a hive, or use --hive")
-    return hive, load_settings(hive, os.environ)
+    return hive
+
+
+def settings_or_last(hive: Path | None) -> Settings:
+    """The settings of ``hive``; if they are broken, with a warning, those with which it was last started.
+
+    For commands that look at what runs, or end it: no mistake in a file may lock anybody out of that.
+    """
+    from ..supervisor.last_settings import last_settings
+
+    try:
+        return load_settings(hive, os.environ)
+    except ConfigurationError as error:
+        last = last_settings(hive) if hive is not None else None
+        if last is None:
+            raise
+        output.warn(f"{redact(str(error))}; going by the settings with which the hive was last started")
+        return last
 
 
 def announce(settings: Settings) -> None:

@@ -82,9 +82,9 @@ def stop(ctx: click.Context) -> int:
     """
     from ..supervisor.engine import engine_for
     from ..supervisor.lifecycle import stop as end
-    from .context import hive_settings
+    from .context import hive_folder, settings_or_last
 
-    _, settings = hive_settings(ctx)
+    settings = settings_or_last(hive_folder(ctx))
     ran = end(engine_for(settings))
     output.say(f"hive {settings.name} has stopped" if ran else f"hive {settings.name} did not run")
     return WELL
@@ -102,9 +102,9 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     """
     from ..supervisor.engine import engine_for
     from ..supervisor.status import status as look
-    from .context import announce, hive_settings
+    from .context import announce, hive_folder, settings_or_last
 
-    _, settings = hive_settings(ctx)
+    settings = settings_or_last(hive_folder(ctx))
     found = look(engine_for(settings))
     if as_json:
         output.as_json(found.to_json())

@@ -57,10 +57,10 @@ def logs(ctx: click.Context, nodes: tuple[str, ...], since: float | None, *, fol
       hm logs --since 10m --json
     """
     from ..log_files import merge
-    from .context import context_settings
+    from .context import context_hive, settings_or_last
     from .log_view import LogView
 
-    settings = context_settings(ctx)
+    settings = settings_or_last(context_hive(ctx))
     output.note(f"hive {settings.name}, logs in {settings.constants.LOG_LOCATION}")
     view = LogView(as_json=as_json)
     files = _chosen(settings, nodes)

@@ -70,9 +70,9 @@ def stop(ctx: click.Context) -> None:
 
 def _settings(ctx: click.Context) -> Settings:
     """The settings of the hive that the command is about; ConfigurationError if its Redis is elsewhere."""
-    from .context import announce, context_settings
+    from .context import announce, context_hive, settings_or_last
 
-    settings = context_settings(ctx)
+    settings = settings_or_last(context_hive(ctx))
     announce(settings)
     if settings.redis_url:
         raise ConfigurationError(

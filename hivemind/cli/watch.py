@@ -30,12 +30,12 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
       hm status --json || notify-send 'Gotham is in trouble'
     """
     from ..errors import RedisError
-    from .context import announce, context_settings, redis_address
+    from .context import announce, context_hive, redis_address, settings_or_last
     from .declared import declared
     from .health import judge
     from .reading import read_instances, refusal
 
-    settings = context_settings(ctx)
+    settings = settings_or_last(context_hive(ctx))
     announce(settings)
     about = {"hive": settings.name, "redis": redis_address(settings)}
     try:
@@ -67,22 +67,25 @@ def nodes(ctx: click.Context, *, as_json: bool) -> None:
       hm nodes
       hm nodes --json
     """
-    from .context import announce, context_settings
+    from .context import announce, context_hive, settings_or_last
     from .reading import read_instances, refusal
 
-    settings = context_settings(ctx)
+    settings = settings_or_last(context_hive(ctx))
     announce(settings)
     instances = read_instances(settings)
-    if any(one.is_lost for one in instances) and (refused := refusal(settings)):
-        output.warn(f"Redis refuses writes: {refused}; no lease can be renewed, who is shown as lost may well live")
+    refused = refusal(settings) if any(one.is_lost for one in instances) else ""
+    if refused:
+        output.warn(f"Redis refuses writes: {refused}; no lease can be renewed, who is unknown may well live")
+    states = ["unknown" if refused and one.is_lost else one.state for one in instances]
     if as_json:
-        output.as_json([one.to_json() for one in instances])
+        output.as_json([{**one.to_json(), "state": state} for one, state in zip(instances, states, strict=True)])
         return
     if not instances:
         output.note(_nobody(settings))
     columns = ("instance", "state", "host", "pid", "uptime", "sends", "receives", "problems")
-    styles = [_STYLES.get(one.state, "yellow") for one in instances]
-    output.table(columns, [_row(one, time.time()) for one in instances], styles=styles)
+    styles = [_STYLES.get(state, "yellow") for state in states]
+    rows = [_row(one, state, time.time()) for one, state in zip(instances, states, strict=True)]
+    output.table(columns, rows, styles=styles)
 
 
 @click.command()
@@ -95,11 +98,11 @@ def topics(ctx: click.Context, *, as_json: bool) -> None:
       hm topics
       hm topics --json
     """
-    from .context import announce, context_settings
+    from .context import announce, context_hive, settings_or_last
     from .reading import read_instances
     from .traffic import traffic
 
-    settings = context_settings(ctx)
+    settings = settings_or_last(context_hive(ctx))
     announce(settings)
     instances = read_instances(settings)
     found = traffic(instances)
@@ -121,7 +124,7 @@ def topics(ctx: click.Context, *, as_json: bool) -> None:
     output.table(("topic", "sent by", "listening", ""), rows, styles=["yellow" if row[-1] else "" for row in rows])
 
 
-def _row(one: Instance, now: float) -> tuple[object, ...]:
+def _row(one: Instance, state: str, now: float) -> tuple[object, ...]:
     from ..english import duration
     from .health import problems
 
@@ -130,7 +133,7 @@ def _row(one: Instance, now: float) -> tuple[object, ...]:
     receives = ", ".join(f"{each.pattern} {each.received:,}" for each in one.stats.subscriptions)
     uptime = duration(now - about.started) if about.started else ""
     where = (about.host, about.pid or "", uptime)
-    return (one.instance, one.state, *where, sends, receives, "; ".join(problems(one)))
+    return (one.instance, state, *where, sends, receives, "; ".join(problems(one)))
 
 
 def _nobody(settings: Settings) -> str:

@@ -33,11 +33,11 @@ def why(ctx: click.Context, node: str) -> int:
       hm why batsignal.1
     """
     from ..errors import RedisError
-    from .context import announce, context_settings
+    from .context import announce, context_hive, settings_or_last
     from .declared import declared
     from .reading import read_instances
 
-    settings = context_settings(ctx)
+    settings = settings_or_last(context_hive(ctx))
     announce(settings)
     instances: list[Instance] = []
     away: RedisError | None = None

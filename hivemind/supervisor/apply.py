@@ -12,6 +12,7 @@ from .check import check_all
 from .client import LIVE, ProgramInfo, SupervisorClient
 from .engine import Engine
 from .files import read_json, time_of, write_private
+from .last_settings import save_settings
 from .plan import Plan, load, save
 from .render import LISTENER, render
 from .topology import Problem, Program, stop_wait
@@ -31,7 +32,7 @@ class Applied:
 
 
 def write(engine: Engine, plan: Plan) -> None:
-    """Write the configuration, the environments and the plan. Raises ConfigurationError for awkward paths."""
+    """Write all that a start or a reload leaves in ``var``. Raises ConfigurationError for awkward paths."""
     text = render(engine.paths, plan.programs)
     for program in plan.programs:
         if program.env:
@@ -40,6 +41,7 @@ def write(engine: Engine, plan: Plan) -> None:
     write_private(draft, text.encode())
     draft.replace(engine.paths.conf)
     save(engine.paths, plan)
+    save_settings(engine.paths, engine.settings)
 
 
 def apply(engine: Engine) -> Applied:

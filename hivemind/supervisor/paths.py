@@ -8,6 +8,7 @@
 ``enabled.json``       the nodes that ``nodes/__init__.py`` named when it last could be read
 ``scale.json``         replicas that ``hm scale`` asked for
 ``stopped.json``       what ``hm stop`` stopped
+``settings.json``      the settings that were applied last
 ``run/``               pidfiles, environments, what hived knows; of no use after a reboot
 ``log/``               supervisord's log, and what programs print before they open their own
 =====================  ===============================================================================
@@ -22,6 +23,8 @@ from pathlib import Path
 
 from ..errors import SupervisorError
 from ..settings import Settings
+
+LAST_SETTINGS = "settings.json"  # in ``var``; read also where there are no settings to tell HivePaths
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,11 @@ class HivePaths:
     def stopped(self) -> Path:
         """Programs that ``hm stop`` stopped."""
         return self.var / "stopped.json"
+
+    @property
+    def settings(self) -> Path:
+        """The settings that were applied last, mode 0600."""
+        return self.var / LAST_SETTINGS
 
     @property
     def run(self) -> Path:

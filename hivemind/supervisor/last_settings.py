@@ -1,0 +1,30 @@
+"""The settings with which a hive was last started or reloaded: they hold for what runs while its own are broken.
+
+A mistake in ``config/hive.py`` must lock nobody out of a hive that runs: by these it is looked at and stopped.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ..settings import Constants, Settings
+from .files import read_json, write_json
+from .paths import LAST_SETTINGS, HivePaths
+
+
+def save_settings(paths: HivePaths, settings: Settings) -> None:
+    """Remember ``settings``, for their owner's eyes only, and without the environments of nodes. Raises OSError."""
+    values = settings.constants.model_dump(mode="json", exclude={"NODES": {"__all__": {"env"}}})
+    write_json(paths.settings, {"values": values, "sources": dict(settings.sources)})
+
+
+def last_settings(hive: Path) -> Settings | None:
+    """The settings with which ``hive`` was last started or reloaded; None if it never was, or they are spoilt."""
+    found = read_json(hive / "var" / LAST_SETTINGS)
+    try:
+        constants = Constants.model_validate(found["values"], context={"base": hive})
+        return Settings(constants, dict(found["sources"]), hive.absolute())
+    except (ValidationError, KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,169 @@
+"""hived makes good what dies, hangs or fails, and touches nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from .hive_kit import QUIET, SENDER, Hive, hive_in, kill, well
+from .servers import RedisServer
+from .waiting import eventually
+
+pytestmark = pytest.mark.timeout(90)
+
+
+def test_killing_supervisord_restarts_no_node_and_doubles_none(hive: Hive) -> None:
+    hive.node("batman", SENDER)
+    hive.start()
+    eventually(lambda: well(hive), within=15)
+    before, old = hive.pids(), hive.supervisord()
+    kill(old)
+    eventually(lambda: hive.engine.supervisord() not in (None, old), within=15)
+    eventually(lambda: all(each.state == "running" for each in hive.status().programs), within=15)
+    assert hive.pids() == before
+    assert all(each.adopted for each in hive.status().programs)
+    assert len(hive.copies("batman")) == 1
+    assert hive.run("hived", "stop").returncode == 0
+    assert hive.processes() == []
+
+
+def test_supervisord_and_listener_killed_together_are_made_good_by_start(hive: Hive) -> None:
+    hive.node("batman")
+    hive.start()
+    before, listener = hive.pids(), hive.listener()
+    kill(listener, signal.SIGSTOP)
+    kill(hive.supervisord())
+    kill(listener)
+    eventually(lambda: hive.engine.supervisord() is None)
+    assert "goes on" in hive.start().stderr
+    assert hive.pids() == before
+
+
+def test_survivors_of_an_older_configuration_are_adopted_then_rolled(hive: Hive) -> None:
+    hive.node("batman")
+    hive.node("robin")
+    hive.start()
+    before, listener = hive.pids(), hive.listener()
+    kill(listener, signal.SIGSTOP)
+    kill(hive.supervisord())
+    kill(listener)
+    eventually(lambda: hive.engine.supervisord() is None)
+    hive.configure('NODES = {"batman": {"env": {"MASK": "black"}}}')
+    hive.start()
+    eventually(lambda: hive.program("batman.0").pid not in (None, before["batman.0"]), within=20)
+    assert hive.program("robin.0").pid == before["robin.0"]
+    eventually(lambda: len(hive.copies("batman")) == 1)
+
+
+def test_a_killed_listener_comes_back_and_nothing_else_notices(running: Hive) -> None:
+    before, listener = running.pids(), running.listener()
+    kill(listener)
+    eventually(
+        lambda: [each.pid for each in running.processes("supervisor.daemon")] not in ([], [listener.pid]), within=10
+    )
+    assert running.pids() == before
+
+
+FAILS_WITHOUT_A_CAVE = f"""
+import os, pathlib
+if "HIVEMIND_SUPERVISED" in os.environ and not pathlib.Path("cave").exists():
+    os._exit(1)
+{QUIET}
+"""
+
+
+def test_a_program_that_supervisord_gave_up_is_revived(hive: Hive) -> None:
+    hive.node("batman", FAILS_WITHOUT_A_CAVE)
+    hive.start()
+    eventually(lambda: hive.program("batman.0").revivals >= 2, within=15)
+    hive.write("cave", "")
+    eventually(lambda: hive.program("batman.0").state == "running", within=20)
+
+
+def test_a_killed_node_is_restarted(running: Hive) -> None:
+    before = running.program("batman.0").pid
+    os.kill(running.copies("batman")[0].pid, signal.SIGKILL)
+    eventually(lambda: running.program("batman.0").pid not in (None, before), within=10)
+
+
+def test_a_hung_node_is_killed_and_restarted(running: Hive) -> None:
+    eventually(lambda: "running:" in running.log("batman"), within=10)
+    eventually(lambda: running.status().redis)
+    before = running.pids()
+    eventually(lambda: (running.program("batman.0").uptime or 0.0) > 3.0, within=10)
+    kill(running.copies("batman")[0], signal.SIGSTOP)
+    eventually(lambda: running.program("batman.0").pid not in (None, before["batman.0"]), within=15)
+    assert running.program("robin.0").pid == before["robin.0"]
+    assert "batman.0" in running.log("hived")
+
+
+FORKING_AND_HANGING = """
+import pathlib, subprocess
+from hivemind import Node, service
+
+class {name}(Node):
+    @service("{topic}", every=0.2)
+    async def tick(self, service):
+        if not pathlib.Path("forked").exists():
+            pathlib.Path("forked").write_text(str(subprocess.Popen(["sleep", "600"]).pid))
+            while True:
+                pass
+"""
+
+
+def test_what_a_hung_node_forked_is_killed_with_it(hive: Hive) -> None:
+    hive.node("batman", FORKING_AND_HANGING)
+    hive.start()
+    (child,) = eventually(lambda: hive.processes("sleep 600"), within=15)
+    eventually(lambda: "it hangs, and is killed" in hive.log("hived"), within=15)
+    eventually(lambda: not child.is_running(), within=10)
+
+
+def test_stop_ends_what_a_killed_node_left_behind(hive: Hive) -> None:
+    hive.node("batman", FORKING_AND_HANGING)
+    hive.start()
+    (child,) = eventually(lambda: hive.processes("sleep 600"), within=15)
+    kill(hive.listener(), signal.SIGSTOP)  # so that nothing but the stop can end it
+    kill(hive.supervisord(), signal.SIGSTOP)
+    kill(hive.copies("batman")[0])
+    assert child.is_running()
+    assert hive.run("hived", "stop").returncode == 0
+    assert hive.processes() == []
+    assert list((hive.folder / "var/run").glob("*.pid")) == []
+
+
+def test_the_watchdog_holds_off_while_redis_is_frozen(running: Hive) -> None:
+    eventually(lambda: well(running), within=15)
+    before = running.pids()
+    (redis,) = running.processes("unixsocket")
+    kill(redis, signal.SIGSTOP)
+    eventually(lambda: running.status().redis is False)
+    first = running.program("batman.0").uptime or 0.0
+    eventually(lambda: (running.program("batman.0").uptime or 0.0) > first + 5.0, within=15)
+    kill(redis, signal.SIGCONT)
+    eventually(lambda: running.status().redis)
+    assert running.pids() == before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_two_hiveds_with_one_configuration_on_one_redis_restart_nobody(own_server: RedisServer, tmp_path: Path) -> None:
+    more = f"REDIS_URL = {own_server.url!r}"
+    with hive_in(tmp_path / "a", more=more) as first, hive_in(tmp_path / "b", more=more) as second:
+        for hive in (first, second):
+            hive.node("batman", SENDER)
+            hive.node("robin")
+        first.start()
+        eventually(lambda: well(first), within=15)
+        second.start()
+        eventually(lambda: second.program("batman.0").state == "standby", within=20)
+        before = first.pids() | {f"second {name}": pid for name, pid in second.pids().items()}
+        eventually(lambda: (second.program("batman.0").uptime or 0.0) > 60.0, within=90)
+        after = first.pids() | {f"second {name}": pid for name, pid in second.pids().items()}
+        assert after == before
+        assert f"process {before['batman.0']}" in second.program("batman.0").detail
+        os.kill(first.copies("batman")[0].pid, signal.SIGKILL)
+        eventually(lambda: "running:" in first.log("batman") + second.log("batman"), within=10)

@@ -1,0 +1,53 @@
+"""A node that cannot be loaded is put aside, with file and line, and the others run."""
+
+from __future__ import annotations
+
+import pytest
+
+from .hive_kit import QUIET, UP, Hive
+from .waiting import eventually
+
+pytestmark = pytest.mark.timeout(90)
+
+
+BROKEN = {
+    "syntax": ("def (", "SyntaxError", 1),
+    "missing": ("\nimport no_such_module\n", "no_such_module", 2),
+    "boom": ("\n\n1 / 0\n", "ZeroDivisionError", 3),
+    "leaving": ("raise SystemExit(3)\n", "SystemExit", 1),
+}
+
+
+def test_broken_nodes_are_quarantined_with_file_and_line_and_the_others_run(hive: Hive) -> None:
+    for name, (code, _, _) in BROKEN.items():
+        hive.node(name, code)
+    hive.node("batman")
+    hive.configure('NODES = {"ghost": {"target": "nodes.batman.batman:Joker"}}')
+    hive.start()
+    found = {each.name: each for each in hive.status().programs}
+    assert found["batman.0"].state in UP
+    for name, (_, reason, line) in BROKEN.items():
+        assert found[name].state == "quarantined"
+        assert f"nodes/{name}/{name}.py:{line}:" in found[name].detail
+        assert reason in found[name].detail
+    assert "Joker" in found["ghost"].detail
+    shown = hive.run("hived", "status")
+    assert (shown.returncode, "nodes/boom/boom.py:3" in shown.stdout) == (1, True)
+
+
+def test_twenty_broken_nodes_hide_no_other(hive: Hive) -> None:
+    for number in range(20):
+        hive.node(f"broken{number}", "def (")
+    hive.node("batman")
+    hive.start()
+    states = list(hive.states().values())
+    assert states.count("quarantined") == 20
+    assert hive.states()["batman.0"] in UP
+
+
+def test_a_broken_node_runs_once_its_file_is_mended(hive: Hive) -> None:
+    file = hive.node("batman", "def (")
+    hive.start()
+    assert hive.states()["batman"] == "quarantined"
+    file.write_text(QUIET.replace("{name}", "Batman"))
+    eventually(lambda: hive.states().get("batman.0") == "running", within=15)

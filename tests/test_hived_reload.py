@@ -1,0 +1,71 @@
+"""What is asked of a hive that runs: start again, reload, status. Only what changed is touched."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from .hive_kit import Hive
+
+pytestmark = pytest.mark.timeout(90)
+
+
+def test_start_on_a_running_hive_says_so_and_touches_nothing(running: Hive) -> None:
+    before = running.pids()
+    again = running.run("hived", "start")
+    assert (again.returncode, "already runs" in again.stdout) == (0, True)
+    assert running.pids() == before
+
+
+def test_reload_touches_only_what_changed(running: Hive) -> None:
+    before = running.pids()
+    assert "nothing was touched" in running.run("hived", "reload").stdout
+    running.configure('NODES = {"batman": {"env": {"MASK": "black"}}, "robin": {"replicas": 2}}')
+    said = running.run("hived", "reload").stdout
+    assert ("batman.0: restarted" in said, "robin.1: started" in said) == (True, True)
+    after = running.pids()
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed == {"batman.0", "robin.1"}
+
+
+def test_a_reload_that_contradicts_the_hive_is_refused_and_touches_nothing(running: Hive) -> None:
+    running.node("joker", enable=False)
+    before = running.pids()
+    running.configure('NODES = {"joker": {"replicas": 2}}')
+    done = running.run("hived", "reload")
+    assert (done.returncode, "uncomment `from .joker import joker`" in done.stderr) == (1, True)
+    assert running.pids() == before
+
+
+def test_a_fault_in_the_list_of_nodes_keeps_the_nodes_known_before(running: Hive) -> None:
+    before = running.pids()
+    running.write("nodes/__init__.py", "from .batman import (")
+    done = running.run("hived", "reload")
+    assert (done.returncode, "nodes/__init__.py:1" in done.stderr) == (1, True)
+    assert running.program("batman.0").pid == before["batman.0"]
+
+
+def test_what_is_set_where_reload_is_typed_does_not_count(running: Hive) -> None:
+    running.environ["HIVEMIND_LOG_LEVEL"] = "DEBUG"
+    assert "nothing was touched" in running.run("hived", "reload").stdout
+
+
+def test_reload_without_a_running_hive_says_what_to_do(hive: Hive) -> None:
+    done = hive.run("hived", "reload")
+    assert (done.returncode, "hived start" in done.stderr) == (1, True)
+
+
+def test_a_full_disk_is_one_sentence_at_a_reload(running: Hive) -> None:
+    (running.folder / "var/supervisord.new").symlink_to("/dev/full")
+    done = running.run("hived", "reload")
+    (running.folder / "var/supervisord.new").unlink()
+    where = running.folder / "var"
+    assert done.returncode == 1
+    assert done.stderr.strip() == f"error: hived cannot write its files: {where}: No space left on device"
+
+
+def test_status_as_json_is_the_same_for_programs(running: Hive) -> None:
+    found = json.loads(running.run("hived", "status", "--json").stdout)
+    assert {"batman.0", "redis", "root"} <= {each["name"] for each in found["programs"]}
+    assert found["running"] is True
