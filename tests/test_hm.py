@@ -19,6 +19,7 @@ import hivemind
 from hivemind.bus.embedded import Embedded
 from hivemind.cli import output
 from hivemind.cli.groups import SectionGroup
+from hivemind.cli.hived import hived
 from hivemind.cli.hm import SECTIONS, hm
 from hivemind.errors import HivemindError
 from hivemind.identity import PidFile, ProcessIdentity
@@ -114,6 +115,13 @@ def test_wrong_use_exits_2_with_the_reason_on_standard_error(args: tuple[str, ..
     assert "error: " in result.stderr
     assert result.stdout == ""
     assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize(("program", "typed", "meant"), [(hm, "tial", "tail"), (hived, "relaod", "reload")])
+def test_a_mistyped_command_is_answered_with_what_was_meant(program: SectionGroup, typed: str, meant: str) -> None:
+    result = CliRunner().invoke(program, [typed], prog_name="it")
+    assert result.exit_code == 2
+    assert f"error: there is no command '{typed}', did you mean {meant}?" in result.stderr
 
 
 def test_hm_new_says_where_the_hive_is_and_what_comes_next(outside: Path) -> None:

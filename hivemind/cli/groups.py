@@ -63,6 +63,17 @@ class SectionGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(f".{module}", __package__), function)
         return _at_home(command)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that ``args`` begin with. A name that is none is wrong use, and told what was probably meant."""
+        name = args[0]
+        if not (name.startswith("-") or ctx.resilient_parsing or self.get_command(ctx, name)):
+            from ..constants import did_you_mean
+
+            ctx.fail(f"there is no command {name!r}{did_you_mean(name, self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, or without one show the help."""
         try:
