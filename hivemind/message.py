@@ -165,9 +165,12 @@ def _is_model(value: Any) -> bool:
 
 
 def head(instance: str, incarnation: int) -> bytes:
-    """The beginning of every envelope of one sender, to be completed with ``%`` (sequence, time)."""
+    """The beginning of every envelope of one sender, to be completed with ``%`` (sequence, time).
+
+    A time takes 17 characters until the year 2286, also where a clock is not set and it is small.
+    """
     name = orjson.dumps(instance).replace(b"%", b"%%")
-    return b'{"v":1,"n":' + name + b',"e":%d,"s":%%d,"t":%%.6f,' % incarnation
+    return b'{"v":1,"n":' + name + b',"e":%d,"s":%%d,"t":%%17.6f,' % incarnation
 
 
 def decode(body: bytes) -> Any:

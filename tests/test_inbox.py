@@ -54,7 +54,7 @@ class Threads:
 def test_what_is_put_first_is_taken_first() -> None:
     inbox = Inbox()
     for number in range(5):
-        inbox.put(entry(number))
+        inbox.put([entry(number)])
     assert len(inbox) == 5
     assert drain(inbox) == [0, 1, 2, 3, 4]
     assert inbox.take() is None
@@ -63,7 +63,7 @@ def test_what_is_put_first_is_taken_first() -> None:
 def test_a_full_inbox_drops_the_oldest_and_counts_it() -> None:
     inbox = Inbox(InboxLimits(messages=3))
     for number in range(10):
-        inbox.put(entry(number))
+        inbox.put([entry(number)])
     assert inbox.dropped == 7
     assert drain(inbox) == [7, 8, 9]
 
@@ -71,18 +71,18 @@ def test_a_full_inbox_drops_the_oldest_and_counts_it() -> None:
 def test_bytes_are_bounded_too_and_given_back_when_taken() -> None:
     inbox = Inbox(InboxLimits(size=100))
     for number in range(10):
-        inbox.put(entry(number, size=40))
+        inbox.put([entry(number, size=40)])
     assert (inbox.dropped, drain(inbox)) == (8, [8, 9])
     for number in range(10):
-        inbox.put(entry(number, size=50))
+        inbox.put([entry(number, size=50)])
         assert drain(inbox) == [number]
     assert inbox.dropped == 8
 
 
 def test_a_message_larger_than_the_inbox_is_kept_alone() -> None:
     inbox = Inbox(InboxLimits(size=100))
-    inbox.put(entry(1))
-    inbox.put(entry(2, size=500))
+    inbox.put([entry(1)])
+    inbox.put([entry(2, size=500)])
     assert (inbox.dropped, drain(inbox)) == (1, [2])
 
 
@@ -90,7 +90,7 @@ async def test_a_task_waits_until_something_comes_and_until_the_end() -> None:
     inbox = Inbox()
     waiting = asyncio.create_task(inbox.wait())
     await asyncio.sleep(0)
-    inbox.put(entry(1))
+    inbox.put([entry(1)])
     assert await asyncio.wait_for(waiting, 1) is True
     inbox.close()
     assert await inbox.wait() is True
@@ -110,7 +110,7 @@ async def test_several_tasks_share_and_none_sleeps_while_something_waits() -> No
 
     workers = [asyncio.create_task(work()) for _ in range(4)]
     for number in range(100):
-        inbox.put(entry(number))
+        inbox.put([entry(number)])
         await asyncio.sleep(0)
     inbox.close()
     await asyncio.wait_for(asyncio.gather(*workers), 5)
@@ -121,7 +121,7 @@ async def test_a_worker_that_is_cancelled_as_it_wakes_leaves_the_message_to_anot
     inbox = Inbox()
     first, second = asyncio.create_task(inbox.wait()), asyncio.create_task(inbox.wait())
     await asyncio.sleep(0)
-    inbox.put(entry(1))  # wakes the first
+    inbox.put([entry(1)])  # wakes the first
     first.cancel()
     assert await asyncio.wait_for(second, 1) is True
     assert first.cancelled()
@@ -131,7 +131,7 @@ def test_a_thread_waits_until_something_comes_and_until_the_end() -> None:
     inbox = Inbox()
     threads = Threads(inbox, 1)
     for number in range(100):
-        inbox.put(entry(number))
+        inbox.put([entry(number)])
     eventually(lambda: len(threads.taken[0]) == 100)
     inbox.close()
     assert threads.join() == list(range(100))
@@ -142,7 +142,7 @@ def test_many_threads_share_and_nothing_is_lost_or_taken_twice(most: int) -> Non
     inbox = Inbox()
     threads = Threads(inbox, 8, most)
     for number in range(20_000):
-        inbox.put(entry(number))
+        inbox.put([entry(number)])
     inbox.close()
     assert sorted(threads.join()) == list(range(20_000))
     assert all(mine == sorted(mine) for mine in threads.taken)
@@ -161,7 +161,7 @@ def test_each_waiting_thread_is_woken_for_one_message() -> None:
         thread.start()
     eventually(lambda: inbox._waiting == 4)
     for number in range(4):
-        inbox.put(entry(number))
+        inbox.put([entry(number)])
     for thread in threads:
         thread.join(5)
     assert len(met) == 4
@@ -171,7 +171,7 @@ def test_what_the_putter_drops_and_threads_take_adds_up() -> None:
     inbox = Inbox(InboxLimits(messages=50, size=2000))
     threads = Threads(inbox, 3)
     for number in range(20_000):
-        inbox.put(entry(number, size=number % 90 + 1))
+        inbox.put([entry(number, size=number % 90 + 1)])
     inbox.close()
     taken = threads.join()
     assert len(taken) + inbox.dropped == 20_000
@@ -192,7 +192,7 @@ def test_the_end_is_told_to_all_who_wait(end: Callable[[Inbox], object]) -> None
 async def test_abandoning_says_how_much_it_was() -> None:
     inbox = Inbox()
     for number in range(3):
-        inbox.put(entry(number))
+        inbox.put([entry(number)])
     waiting = asyncio.create_task(inbox.wait())
     await eventually_async(waiting.done)
     inbox.close()

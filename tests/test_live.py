@@ -184,7 +184,7 @@ async def test_a_lost_tail_shows_with_the_senders_flush(server: RedisServer, hiv
         alfred.send("x", 1)
         await got.has(1)
         await bruce.live.confirmed()  # also to Alfred's beats
-        alfred.outbox._topics["x"].sequence += 5  # as if five messages had been lost on the way
+        alfred.outbox.spool._topics["x"].sequence += 5  # as if five messages had been lost on the way
         await alfred.flush()
         await eventually_async(lambda: got.accounted == 6)
         assert got.subscription.ledger.missed == 5

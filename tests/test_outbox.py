@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from hivemind.bus.outgoing import OutboxOptions, Policy
+from hivemind.bus.spool import weight
 from hivemind.errors import OutboxFull, PayloadError, RedisRefused, RedisUnavailable, Refused, Unconfirmed
 from hivemind.message import MAX_PAYLOAD
 from hivemind.states import LinkState
@@ -97,7 +98,7 @@ async def test_each_topic_counts_from_one_and_each_life_anew(own_server: RedisSe
         assert [bus.send(topic, 0) for topic in ("x", "y", "x")] == [1, 1, 2]
         bus.identify("a.0", bus.incarnation)
         assert bus.send("x", 0) == 3
-        assert bus.outbox.last_sequences() == [{"x": 3, "y": 1}]
+        assert bus.outbox.spool.last_sequences() == [{"x": 3, "y": 1}]
         bus.identify("a.0", bus.incarnation + 1)
         assert bus.send("x", 0) == 1
         await bus.flush()
@@ -202,8 +203,8 @@ async def test_large_messages_push_out_as_many_small_ones_as_they_need() -> None
         bus.notify("node", {"event": "joined"})
         for _ in range(20):
             bus.send("x", "y" * 5_000)
-        assert bus.outbox._bytes == sum(len(entry[0]) for entry in bus.outbox._queue if entry[1])
-        assert bus.outbox._bytes < 26_000
+        assert bus.outbox.spool.size == weight(bus.outbox.spool.queued())
+        assert bus.outbox.spool.size < 26_000
         assert bus.outbox.dropped + bus.outbox.waiting == 120
 
 
@@ -214,7 +215,7 @@ async def test_a_flush_is_not_satisfied_by_the_dropping_of_later_messages(own_se
     ):
         proxy.set(Mode.BLACKHOLE)
         bus.send("x", "under way")
-        await eventually_async(lambda: not bus.outbox._queue)
+        await eventually_async(lambda: not bus.outbox.spool)
         flushing = asyncio.create_task(bus.outbox.flush(5.0))
         for i in range(50):
             bus.send("x", i)
@@ -368,8 +369,8 @@ async def test_what_was_sent_last_is_told_of_every_topic_used_since_however_many
     async with on_bus(own_server.url) as bus:
         for number in range(2500):
             bus.send(f"t.{number}", 0)
-        told = bus.outbox.last_sequences()
+        told = bus.outbox.spool.last_sequences()
         assert [len(portion) for portion in told] == [1000, 1000, 500]
         bus.send("t.0", 0)
-        (last,) = bus.outbox.last_sequences()
+        (last,) = bus.outbox.spool.last_sequences()
         assert next(iter(last.items())) == ("t.0", 2)

@@ -97,7 +97,7 @@ class House:
     def root(self, **environ: str) -> tuple[subprocess.Popen[bytes], Page]:
         """Start a root and return it with its page when that is served."""
         process = self.start("-m", "hivemind.root", **environ)
-        return process, Page(eventually(lambda: self.url_of(process), within=15))
+        return process, Page(eventually(lambda: self.url_of(process), within=30))
 
     def url_of(self, process: subprocess.Popen[bytes]) -> str:
         """Where a root says that its page is; empty until it does."""
@@ -354,7 +354,7 @@ def test_a_broken_controller_is_named_and_the_plain_page_is_served(house: House,
 def test_a_controller_file_run_by_itself_joins_its_own_hive(house: House) -> None:
     make_hive(house, f"{CONTROLLER}\nif __name__ == '__main__':\n    GothamController.exec_(logging='verbose')\n")
     root = house.start(str(house.folder / "root" / "__init__.py"))
-    page = Page(eventually(lambda: house.url_of(root), within=15))
+    page = Page(eventually(lambda: house.url_of(root), within=30))
     assert page.get("/signal") == (200, "lit")
     assert orjson.loads(page.get("/api/nodes")[1])["hive"] == "gotham"
 

@@ -66,7 +66,7 @@ class Bus:
     def identify(self, instance: str, incarnation: int) -> None:
         """Say in whose name messages are sent from now on."""
         self.instance, self.incarnation = instance, incarnation
-        self.outbox.identify(instance, incarnation)
+        self.outbox.spool.identify(instance, incarnation)
 
     async def aclose(self) -> None:
         """Close all connections. What was not flushed is lost. May be called twice."""
@@ -105,7 +105,7 @@ class Bus:
     async def tell_last(self, **more: Any) -> None:
         """Publish on our beat channel what was sent last on each topic, behind the messages themselves."""
         said = {"n": self.instance, "e": self.incarnation, "t": time.time()} | more
-        for last in self.outbox.last_sequences():
+        for last in self.outbox.spool.last_sequences():
             self.outbox.publish(self.names.beat(self.instance), orjson.dumps(said | {"last": last}))
         await asyncio.sleep(0)
 

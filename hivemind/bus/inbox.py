@@ -65,22 +65,30 @@ class Inbox:
         """Whether nothing will be put any more."""
         return self._closed
 
-    def put(self, entry: Entry) -> None:
-        """Add one entry, on the loop; drop the oldest if there is no room."""
-        entries, size = self._entries, entry[2]
-        while len(entries) >= self._most or self._bytes_in - self._bytes_out + size > self._most_bytes:
-            if not entries:
-                break
-            self._drop()
-        entries.append(entry)
-        self._bytes_in += size
+    def put(self, entries: list[Entry]) -> None:
+        """Add entries, on the loop; drop the oldest where there is no room."""
+        size = sum([entry[2] for entry in entries])
+        if len(self._entries) + len(entries) > self._most or self._bytes_in - self._bytes_out + size > self._most_bytes:
+            for entry in entries:
+                self._make_room(entry[2])
+                self._entries.append(entry)
+                self._bytes_in += entry[2]
+        else:
+            self._entries.extend(entries)
+            self._bytes_in += size
         if self._waiters:
-            self._wake_tasks()
+            self._wake_tasks(len(entries))
         elif self._waiting:
             with self._ready:
-                if self._waiting:
-                    self._waiting -= 1  # by us, not by the thread, which may take long to wake
-                    self._ready.notify()
+                woken = min(self._waiting, len(entries))
+                self._waiting -= woken  # by us, not by the threads, which may take long to wake
+                self._ready.notify(woken)
+
+    def _make_room(self, size: int) -> None:
+        while len(self._entries) >= self._most or self._bytes_in - self._bytes_out + size > self._most_bytes:
+            if not self._entries:
+                break
+            self._drop()
 
     def _drop(self) -> None:
         try:
@@ -89,13 +97,13 @@ class Inbox:
             return
         self.dropped += 1
 
-    def _wake_tasks(self) -> None:
+    def _wake_tasks(self, most: int = 1) -> None:
         waiters = self._waiters
-        while waiters:
+        while waiters and most:
             waiter = waiters.popleft()
             if not waiter.done():
                 waiter.set_result(None)
-                return
+                most -= 1
 
     async def wait(self) -> bool:
         """Return True when there is something to take, False when there is nothing and never will be. For tasks."""

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable
-from typing import TypeVar
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import hiredis
 
 from ..errors import RedisDenied
-from ..message import Malformed, decode, foreign, is_envelope
+from ..message import Envelope, Malformed, decode, foreign, is_envelope
 from ..topics import Names, check_pattern, is_pattern, matches
 from .endpoint import Endpoint, is_unauthenticated, reply_error
-from .inbox import Inbox, InboxLimits
+from .inbox import Entry, Inbox, InboxLimits
 from .ledger import Ledger
 from .link import DENIED_DELAY, PING, Link, pack
 
@@ -47,26 +47,36 @@ class LiveSubscription:
         self.raw = raw
         self.malformed = 0
 
-    def receive(self, topic: str, body: bytes) -> None:
-        """Enter what came on a topic: an envelope of ours, a foreign message, or something that is neither."""
-        try:
-            value = decode(body)
-        except Malformed:
-            self._receive_malformed(topic, body)
-            return
+    def receive(self, items: list[list[bytes]], topics: Mapping[bytes, str]) -> None:
+        """Enter messages as Redis pushed them: envelopes of ours, foreign messages, or what is neither."""
+        entries: list[Entry] = []
+        is_next = self.ledger.is_next
+        for item in items:
+            topic, body = topics[item[-2]], item[-1]
+            try:
+                value = decode(body)
+            except Malformed:
+                envelope = self._malformed(body)
+            else:
+                envelope = value if is_next(topic, value) else self._admit(topic, value, body)
+            if envelope is not None:
+                entries.append((topic, envelope, len(body)))
+        self.inbox.put(entries)
+
+    def _admit(self, topic: str, value: Any, body: bytes) -> Envelope | None:
         if value.__class__ is not dict or "v" not in value:
             self.ledger.received += 1
-            self.inbox.put((topic, foreign(value), len(body)))
-        elif not is_envelope(value):
-            self._receive_malformed(topic, body)
-        elif self.ledger.admit(topic, value):
-            self.inbox.put((topic, value, len(body)))
+            return foreign(value)
+        if not is_envelope(value):
+            return self._malformed(body)
+        return cast(Envelope, value) if self.ledger.admit(topic, value) else None
 
-    def _receive_malformed(self, topic: str, body: bytes) -> None:
+    def _malformed(self, body: bytes) -> Envelope | None:
         self.malformed += 1
-        if self.raw:
-            self.ledger.received += 1
-            self.inbox.put((topic, foreign(body), len(body)))
+        if not self.raw:
+            return None
+        self.ledger.received += 1
+        return foreign(body)
 
     def tail(self, sender: str, incarnation: int, last: dict[str, int]) -> None:
         """Enter what a sender says it sent last, as far as it is ours."""
@@ -88,7 +98,7 @@ class Live:
         self._names = names
         self._subscriptions: dict[bytes, list[LiveSubscription]] = {}  # by channel, or by pattern of channels
         self._listeners: dict[bytes, list[Listener]] = {}
-        self._topics: dict[bytes, str] = {}
+        self._topics = _Topics(names)
         self._asked: deque[tuple[str, bytes]] = deque()  # what Redis has yet to answer, in order
         self._confirmed: set[bytes] = set()
         self._denied: dict[bytes, str] = {}
@@ -255,12 +265,15 @@ class Live:
         """Read one buffer, then let the workers have their turn, unless we are so late that Redis may cut us off."""
         reader = self._reader
         reader.feed(data)
-        gets, deliver = reader.gets, self._deliver
+        gets = reader.gets
+        messages: defaultdict[bytes, list[list[bytes]]] = defaultdict(list)  # by what Redis says we asked for
         while (item := gets()) is not False:
             if item.__class__ is list and len(item) > 2 and item[0] in _MESSAGES:
-                deliver(item[1], item[-2], item[-1])
+                messages[item[1]].append(item)
             else:
                 self._answered(item)
+        if messages:
+            self._deliver(messages)
         if len(data) >= FULL_READ:
             self._give_way()
 
@@ -272,24 +285,33 @@ class Live:
             self.link.pause_reading()
             asyncio.get_running_loop().call_soon(self.link.resume_reading)
 
-    def _deliver(self, wanted: bytes, channel: bytes, body: bytes) -> None:
-        group = self._subscriptions.get(wanted)
-        if group is not None:
-            topic = self._topics.get(channel) or self._topic(channel)
-            for subscription in group:  # each decodes for itself: a handler may change what it got
-                subscription.receive(topic, body)
-        if wanted in self._listeners:
-            self._tell(wanted, body)
+    def _deliver(self, messages: Mapping[bytes, list[list[bytes]]]) -> None:
+        """Messages first: a beat says what was sent last, and must not be heard before what was sent before it."""
+        for wanted, items in messages.items():
+            for subscription in self._subscriptions.get(wanted, ()):  # each decodes: a handler may change what it got
+                subscription.receive(items, self._topics)
+        for wanted, items in messages.items():
+            if wanted in self._listeners:
+                for item in items:
+                    self._tell(wanted, item[-1])
 
     def _tell(self, wanted: bytes, body: bytes) -> None:
-        for listener in tuple(self._listeners[wanted]):
+        for listener in tuple(self._listeners.get(wanted, ())):
             try:
                 listener(body)
             except Exception:
                 log.exception("a listener on %s failed", wanted.decode())
 
-    def _topic(self, channel: bytes) -> str:
-        if len(self._topics) > MOST_TOPICS:
-            self._topics.clear()
-        topic = self._topics[channel] = self._names.topic(channel.decode(errors="replace"))
+
+class _Topics(dict[bytes, str]):
+    """The topic of each channel, made when it is first asked for."""
+
+    def __init__(self, names: Names) -> None:
+        super().__init__()
+        self._names = names
+
+    def __missing__(self, channel: bytes) -> str:
+        if len(self) > MOST_TOPICS:
+            self.clear()
+        topic = self[channel] = self._names.topic(channel.decode(errors="replace"))
         return topic

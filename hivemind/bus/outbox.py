@@ -1,4 +1,4 @@
-"""What a process sends: a bounded queue that any thread may fill and one link empties.
+"""What a process sends: a spool that any thread may fill, and one link that empties it.
 
 All that was sent during one turn of the loop leaves in one write. A message stays here until Redis has answered for
 it; what a lost connection left unanswered is sent again first, in order, and receivers drop what they had already.
@@ -12,61 +12,47 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain, islice
-from typing import Any, cast
+from typing import Any
 
 import hiredis
 
-from ..errors import OutboxFull, RedisError, RedisUnavailable, Refused, Unconfirmed, Undelivered
-from ..message import head
-from ..topics import Names, check_topic
+from ..errors import RedisError, RedisUnavailable, Refused, Unconfirmed, Undelivered
+from ..topics import Names
 from .endpoint import Endpoint, is_unauthenticated, reply_error
 from .link import BACKOFF_CAP, PING, Link, pack
-from .outgoing import OutboxOptions, Topic
+from .outgoing import Asked, Batch, Entry, OutboxOptions
+from .spool import Spool, weight
 
 log = logging.getLogger("hivemind.outbox")
 
 SETTLE = 2 * BACKOFF_CAP  #: seconds that the spool waits after a re-made link, so that subscribers are back first
 WRITE = 256 * 1024  #: bytes of commands in one write, about
-TOLD = 1000  #: topics in one report of what was sent last
 COMPLAIN = 10.0  #: seconds between two complaints about refused messages
-
-
-#: command, topic ("" for what is no message), sequence, and the how-manieth message it is, or who wants the reply
-Entry = tuple[bytes, str, int, "int | asyncio.Future[Any] | None"]
-_NOTICE, _ECHO = -1, 0  # in place of a sequence, where there is no topic
+_NUMBERS = b":0123456789\r\n"  #: what replies consist of as long as Redis takes every message
 
 
 class Outbox:
     """The sending half of a process on the bus, over a link of its own.
 
-    ``sent`` counts messages handed over, ``refused`` those that Redis would not take, ``dropped`` those that policy
-    ``drop-oldest`` threw away, ``waiting`` those without an answer.
+    ``refused`` counts messages that Redis would not take; ``sent``, ``dropped`` and ``waiting`` are the spool's.
+    ``send(topic, body)`` queues one message, from any thread, and returns its sequence: see ``Spool.add``.
     """
 
     def __init__(self, endpoint: Endpoint, name: str, names: Names, options: OutboxOptions | None = None) -> None:
-        self.options = options or OutboxOptions()
-        self._most, self._most_bytes = self.options.messages, self.options.size
         self.link = Link(endpoint, name, self)
-        self.sent = self.refused = self.dropped = 0
+        self.spool = Spool(names, options or OutboxOptions(), self._wake)
+        self.send = self.spool.add
+        self.refused = 0
         self.guard: Callable[[], bool] | None = None  # says whether messages may be written now
         self.on_up: Callable[[], None] | None = None  # called when a connection is made
-        self._names = names
-        self._head = b""
-        self._topics: dict[str, Topic] = {}  # those used last come last
-        self._untold: list[str] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = 0
-        self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
-        self._queue: deque[Entry] = deque()
-        self._urgent: deque[Entry] = deque()
-        self._unanswered: deque[Entry] = deque()
-        # Each counter is written in one place only: under the lock (in, dropped) or on the loop (out, answered).
-        self._bytes_in = self._bytes_out = self._answered = 0
+        self._urgent: deque[Asked] = deque()
+        self._unanswered: deque[Batch | Asked] = deque()
+        self._commands = 0  # how many of the unanswered are no batches
         self._drops_seen = 0
-        self._scheduled = self._closed = False
+        self._closed = False
         self._settling: asyncio.TimerHandle | None = None
         self._reader = hiredis.Reader()
         self._failures: deque[tuple[int, Undelivered]] = deque(maxlen=1000)
@@ -76,57 +62,38 @@ class Outbox:
     def start(self) -> None:
         """Begin to connect and to send. Call it on the event loop that will carry the link."""
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
+        self.spool.thread = threading.get_ident()
         self.link.start()
-
-    def identify(self, instance: str, incarnation: int) -> None:
-        """Say who sends. Sequences begin anew with another incarnation."""
-        new = head(instance, incarnation)
-        with self._lock:
-            if new != self._head:
-                self._head = new
-                self._topics.clear()
-                self._untold.clear()
 
     async def aclose(self) -> None:
         """Close the link. What is still here is lost: flush before. May be called twice."""
-        with self._lock:
-            self._closed = True
-            self._room.notify_all()
+        self._closed = True
+        self.spool.close()
         self._stop_settling()
         await self.link.aclose()
         self._fail_commands("the outbox is closed")
         self._moved()
 
+    @property
+    def sent(self) -> int:
+        """How many messages were handed over."""
+        return self.spool.sent
+
+    @property
+    def dropped(self) -> int:
+        """How many messages policy ``drop-oldest`` threw away."""
+        return self.spool.dropped
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are here and not answered for."""
+        return self.spool.waiting
+
     # -- handing over
-
-    def send(self, topic: str, body: bytes) -> int:
-        """Queue one message, from any thread, and return its sequence. ``body`` is what ``encode_payload`` made.
-
-        Waits on a thread while the outbox is full; raises OutboxFull on the loop, or as the policy says.
-        """
-        with self._lock:
-            if self.waiting >= self._most or self._bytes_in - self._bytes_out >= self._most_bytes:
-                self._make_room()
-            known = self._topics.get(topic) or self._new_topic(topic)
-            known.sequence = sequence = known.sequence + 1
-            if known.is_told:
-                known.is_told = False
-                self._untold.append(topic)
-            start = self._head % (sequence, time.time())
-            command = b"%b%d\r\n%b%b}\r\n" % (known.command, len(start) + len(body) + 1, start, body)
-            self.sent += 1
-            self._queue.append((command, topic, sequence, self.sent))
-            self._bytes_in += len(command)
-            if self._scheduled:
-                return sequence
-            self._scheduled = True
-        self._wake()
-        return sequence
 
     def publish(self, channel: str, body: bytes) -> None:
         """Queue a notice of ours behind the messages sent so far; nobody waits for its answer. On the loop only."""
-        self._queue.append((pack("PUBLISH", channel, body), "", _NOTICE, None))
+        self.spool.add_notice(pack("PUBLISH", channel, body))
         self.resume()
 
     def command(self, *arguments: str | bytes | int | float) -> asyncio.Future[Any]:
@@ -136,83 +103,32 @@ class Outbox:
         """
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self.link.is_up:
-            self._urgent.append((pack(*arguments), "", _NOTICE, reply))
+            self._urgent.append(Asked(pack(*arguments), reply))
             self.resume()
         else:
             reply.set_exception(RedisUnavailable(f"{self.link.endpoint.redacted}: not connected"))
         return reply
 
-    def last_sequences(self) -> list[dict[str, int]]:
-        """The number of the last message on each topic, in portions of TOLD topics: on all topics used since the last
-        call, and on those used last before, because what was told may have been lost.
-        """
-        with self._lock:
-            untold, self._untold = self._untold, []
-            for name in untold:
-                self._topics[name] = known = self._topics.pop(name)
-                known.is_told = True
-            names = list(islice(reversed(self._topics), max(TOLD, len(untold))))
-            last = [(name, self._topics[name].sequence) for name in names]
-        return [dict(last[start : start + TOLD]) for start in range(0, len(last), TOLD)] or [{}]
-
-    def _new_topic(self, topic: str) -> Topic:
-        known = self._topics[topic] = Topic(self._names.live(check_topic(topic)))
-        return known
-
-    @property
-    def waiting(self) -> int:
-        """How many messages are here and not answered for."""
-        return self.sent - self.dropped - self._answered
-
-    @property
-    def _bytes(self) -> int:
-        return self._bytes_in - self._bytes_out
-
-    @property
-    def _is_full(self) -> bool:
-        return self.waiting >= self._most or self._bytes >= self._most_bytes
-
-    @property
-    def _is_roomy(self) -> bool:
-        return self.waiting <= self._most // 2 and self._bytes <= self._most_bytes // 2
-
-    def _make_room(self) -> None:
-        """Called under the lock when the outbox is full."""
-        policy = self.options.policy
-        if policy == "drop-oldest":
-            while self._is_full and self._queue:  # what is under way cannot be taken back
-                command, topic, _, _ = self._queue.popleft()
-                if topic:
-                    self._bytes_in -= len(command)
-                    self.dropped += 1
-        elif policy == "block" and threading.get_ident() != self._thread:
-            self._room.wait_for(lambda: self._closed or not self._is_full)
-            if self._closed:
-                raise OutboxFull("the outbox was closed while a message waited for room")
-        else:
-            hint = "await drain() between sends" if policy == "block" else f"the policy is {policy!r}"
-            raise OutboxFull(f"{self.waiting:,} messages ({self._bytes:,} bytes) wait for Redis; {hint}")
+    def resume(self) -> None:
+        """Look again, on the loop, whether something may be written: a guard may have changed its mind."""
+        if not self.spool.is_awake:
+            self.spool.is_awake = True
+            self._wake()
 
     def _wake(self) -> None:
         if self._loop is None or self._closed:
             return
-        if threading.get_ident() == self._thread:
+        if threading.get_ident() == self.spool.thread:
             self._loop.call_soon(self._flush)
         else:
             self._loop.call_soon_threadsafe(self._flush)
-
-    def resume(self) -> None:
-        """Look again, on the loop, whether something may be written: a guard may have changed its mind."""
-        if not self._scheduled:
-            self._scheduled = True
-            self._wake()
 
     # -- waiting for Redis
 
     async def drain(self) -> None:
         """Give the loop a turn, and return when no more than half of the outbox is taken."""
         await asyncio.sleep(0)
-        while not self._is_roomy and not self._closed:
+        while not self.spool.is_roomy and not self._closed:
             await self._progress.wait()
 
     async def flush(self, timeout: float) -> None:
@@ -237,19 +153,23 @@ class Outbox:
 
     def _is_pending(self, target: int) -> bool:
         """Whether the oldest message that is here is one of the first ``target``."""
-        with self._lock:
-            here = chain(self._unanswered, self._queue)
-            return next((cast(int, index) for _, topic, _, index in here if topic), target + 1) <= target
+        oldest = next(self._under_way(), None) or self.spool.first()
+        return oldest is not None and oldest[3] <= target
 
     def _pending(self, target: int) -> list[Undelivered]:
-        with self._lock:
-            here = [entry for entry in chain(self._unanswered, self._queue) if entry[1]]
-        return [Undelivered(topic, number, "unconfirmed") for _, topic, number, at in here if cast(int, at) <= target]
+        here = chain(self._under_way(), self.spool.queued())
+        return [Undelivered(topic, number, "unconfirmed") for _, topic, number, index in here if index <= target]
+
+    def _under_way(self) -> Iterator[Entry]:
+        """Messages that were written and have no answer."""
+        for batch in self._unanswered:
+            if isinstance(batch, Batch):
+                yield from (entry for entry in islice(batch.entries, batch.done, None) if entry[1])
 
     # -- emptying, on the loop
 
     def _flush(self) -> None:
-        self._scheduled = False
+        self.spool.is_awake = False
         if self._drops_seen != self.dropped:
             self._drops_seen = self.dropped
             self._moved()
@@ -257,12 +177,14 @@ class Outbox:
             return
         chunks = []
         while self._urgent:
-            entry = self._urgent.popleft()
-            self._unanswered.append(entry)
-            chunks.append(entry[0])
-        if self._queue and self._may_write():
-            self._take(chunks)
-            if self._queue:
+            asked = self._urgent.popleft()
+            self._expect(asked)
+            chunks.append(asked.command)
+        if self.spool and self._may_write():
+            entries = self.spool.take(WRITE)
+            self._unanswered.append(Batch(entries))
+            chunks += [entry[0] for entry in entries]
+            if self.spool:
                 self.resume()
         if chunks:
             self.link.write(b"".join(chunks))
@@ -270,14 +192,9 @@ class Outbox:
     def _may_write(self) -> bool:
         return self.link.is_writable and self._settling is None and (self.guard is None or self.guard())
 
-    def _take(self, chunks: list[bytes]) -> None:
-        room, queue, unanswered = WRITE, self._queue, self._unanswered
-        with self._lock:
-            while queue and room > 0:
-                entry = queue.popleft()
-                unanswered.append(entry)
-                chunks.append(entry[0])
-                room -= len(entry[0])
+    def _expect(self, asked: Asked) -> None:
+        self._unanswered.append(asked)
+        self._commands += 1
 
     # -- as the owner of its link
 
@@ -285,7 +202,7 @@ class Outbox:
         """A new connection counts when it has answered; then commands go at once, the spool a little later."""
         self._reader = hiredis.Reader()
         pong: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._unanswered.append((PING, "", _NOTICE, pong))
+        self._expect(Asked(PING, pong))
         self.link.write(PING)
         try:
             await pong
@@ -304,10 +221,8 @@ class Outbox:
     def link_lost(self, reason: str) -> None:
         """Put what has no answer back in front, in its order; commands fail."""
         self._stop_settling()
-        messages = [entry for entry in self._unanswered if entry[1]]
+        self.spool.put_back(list(self._under_way()))
         self._fail_commands(reason)
-        with self._lock:
-            self._queue.extendleft(reversed(messages))
 
     def link_writable(self) -> None:
         """The socket takes more."""
@@ -315,58 +230,78 @@ class Outbox:
 
     def link_ping(self) -> None:
         """The link wants a sign of life."""
-        self._unanswered.append((PING, "", _ECHO, None))
+        self._expect(Asked(PING))
         self.link.write(PING)
 
     def link_received(self, data: bytes) -> None:
-        """Replies: one for each entry that was written, in order."""
-        reader, unanswered, answered, size = self._reader, self._unanswered, 0, 0
-        reader.feed(data)
+        """Replies: one for each command that was written, in order.
+
+        While all goes well they are numbers, and counting lines is all that is to be done.
+        """
+        reader = self._reader
+        if not self._commands and data[-1] == 10 and not data.translate(None, _NUMBERS) and not reader.has_data():
+            done = self._advance(data.count(b"\n"))
+        else:
+            reader.feed(data)
+            done = self._read(reader)
+        if done:
+            messages = [entry for entry in done if entry[1]]
+            self.spool.settle(len(messages), weight(messages))
+            self._moved()
+
+    def _read(self, reader: hiredis.Reader) -> list[Entry]:
+        """Take one reply after the other, and return what is done with."""
+        done: list[Entry] = []
         while (reply := reader.gets()) is not False:
-            entry = unanswered.popleft()
-            if not entry[1]:
-                self._answer(entry, reply)
-            elif reply.__class__ is int or self._refuse(entry, reply):
-                answered += 1
-                size += len(entry[0])
+            oldest = self._unanswered[0]
+            if isinstance(oldest, Asked):
+                self._unanswered.popleft()
+                self._commands -= 1
+                self._answer(oldest, reply)
+            elif reply.__class__ is int or self._refuse(oldest.entries[oldest.done], reply):
+                done += self._advance(1)
             else:
                 break
-        if answered:
-            self._settle(answered, size)
+        return done
 
-    def _answer(self, entry: Entry, reply: object) -> None:
-        _, _, kind, future = entry
-        if kind == _ECHO:
+    def _advance(self, replies: int) -> list[Entry]:
+        """Messages and notices that so many replies are for."""
+        done: list[Entry] = []
+        while replies:
+            batch = self._unanswered[0]
+            assert isinstance(batch, Batch)
+            part = batch.entries[batch.done : batch.done + replies]
+            batch.done += len(part)
+            replies -= len(part)
+            done += part
+            if batch.done == len(batch.entries):
+                self._unanswered.popleft()
+        return done
+
+    def _answer(self, asked: Asked, reply: object) -> None:
+        if asked.reply is None:
             self.link.ponged()
-        if not isinstance(future, asyncio.Future) or future.done():
-            return
-        if isinstance(reply, Exception):
-            future.set_exception(reply_error(reply))
-        else:
-            future.set_result(reply)
+        elif not asked.reply.done():
+            if isinstance(reply, Exception):
+                asked.reply.set_exception(reply_error(reply))
+            else:
+                asked.reply.set_result(reply)
 
     def _refuse(self, entry: Entry, reply: object) -> bool:
         """Note that a message was refused; False when Redis only cannot take it yet: then all goes again."""
+        _, topic, sequence, index = entry
+        if not topic:
+            return True
         error = reply_error(reply)
         if isinstance(error, RedisUnavailable) or is_unauthenticated(error):
-            self._unanswered.appendleft(entry)
             self.link.drop(str(error))
             return False
-        _, topic, sequence, index = entry
         self.refused += 1
-        self._failures.append((cast(int, index), Undelivered(topic, sequence, str(error))))
+        self._failures.append((index, Undelivered(topic, sequence, str(error))))
         if time.monotonic() - self._complained > COMPLAIN:
             self._complained = time.monotonic()
             log.error("Redis refuses messages on topic %r: %s (%d so far)", topic, error, self.refused)
         return True
-
-    def _settle(self, answered: int, size: int) -> None:
-        self._answered += answered
-        self._bytes_out += size
-        self._moved()
-        if self._is_roomy:
-            with self._lock:
-                self._room.notify_all()
 
     def _moved(self) -> None:
         """Wake those who wait in ``drain`` and ``flush``: they look for themselves."""
@@ -384,8 +319,9 @@ class Outbox:
 
     def _fail_commands(self, reason: str) -> None:
         error = RedisUnavailable(f"{self.link.endpoint.redacted}: {reason}")
-        for _, _, _, future in (*self._unanswered, *self._urgent):
-            if isinstance(future, asyncio.Future) and not future.done():
-                future.set_exception(error)
+        for asked in (*self._unanswered, *self._urgent):
+            if isinstance(asked, Asked) and asked.reply is not None and not asked.reply.done():
+                asked.reply.set_exception(error)
         self._unanswered.clear()
         self._urgent.clear()
+        self._commands = 0

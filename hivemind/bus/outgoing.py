@@ -1,11 +1,14 @@
-"""What an outbox is made of: its limits, and what stays the same from message to message."""
+"""What an outbox is made of: its limits, what stays the same from message to message, and what is under way."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Policy = Literal["block", "drop-oldest", "raise"]
+#: a command, its topic ("" for a notice of ours), its sequence, and the how-manieth message it is
+Entry = tuple[bytes, str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +25,41 @@ class OutboxOptions:
 
 
 class Topic:
-    """What does not change between two messages on one topic, and the number of the last one."""
+    """The number of the last message on one topic, and the command that publishes the next.
 
-    __slots__ = ("command", "is_told", "sequence")
+    ``form % (size + len(body), sequence, seconds, body)`` is that command, as long as ``sequence < limit``.
+    """
 
-    def __init__(self, channel: str) -> None:
+    __slots__ = ("form", "is_told", "limit", "sequence", "size")
+
+    def __init__(self, channel: str, head: bytes) -> None:
         name = channel.encode()
-        self.command = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$" % (len(name), name)
+        self.form = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n" % len(name) + name + b"\r\n$%d\r\n" + head + b"%b}\r\n"
         self.sequence = 0
+        self.size = len(head % (1, 0.0)) + len(b"}")
+        self.limit = 10  # the first sequence that takes one more digit
         self.is_told = True  # whether receivers were told what the last message on it was
+
+    def grow(self) -> None:
+        """One digit more."""
+        self.limit *= 10
+        self.size += 1
+
+
+class Batch:
+    """Commands that were written at once; Redis has answered ``done`` of them, in order."""
+
+    __slots__ = ("done", "entries")
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self.entries = entries
+        self.done = 0
+
+
+class Asked:
+    """One command of ours, and who wants its reply; nobody: it is the link's own PING."""
+
+    __slots__ = ("command", "reply")
+
+    def __init__(self, command: bytes, reply: asyncio.Future[Any] | None = None) -> None:
+        self.command, self.reply = command, reply

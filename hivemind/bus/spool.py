@@ -1,0 +1,201 @@
+"""What a process has to send: numbered and bounded. Any thread adds, one link takes.
+
+A message counts as waiting from ``add`` until the link's owner says with ``settle`` that Redis has answered for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from ..errors import OutboxFull
+from ..message import head
+from ..topics import Names, check_topic
+from .outgoing import Entry, OutboxOptions, Topic
+
+TOLD = 1000  #: topics in one report of what was sent last
+
+
+class Spool:
+    """A bounded queue of commands that remembers the number of the last message on each topic.
+
+    ``sent`` counts messages added, ``dropped`` those that policy ``drop-oldest`` threw away, ``waiting`` those that
+    are not settled. ``wake`` is called, on the adding thread, when there is something to take after there was nothing.
+    """
+
+    def __init__(self, names: Names, options: OutboxOptions, wake: Callable[[], None]) -> None:
+        self.options = options
+        self.sent = self.dropped = 0
+        self.thread = 0  # that of the event loop: there nobody may wait for room
+        self.is_awake = False  # whether somebody will look soon, so that nobody has to be woken
+        self._most, self._most_bytes = options.messages, options.size
+        self._wake = wake
+        self._names = names
+        self._head = b""
+        self._topics: dict[str, Topic] = {}  # those used last come last
+        self._untold: list[str] = []
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._queue: deque[Entry] = deque()
+        # Each counter is written in one place only: under the lock, or on the loop (those that begin with settled).
+        self._bytes_in = self._bytes_taken = 0
+        self._settled = self._settled_bytes = 0
+        self._closed = False
+
+    def identify(self, instance: str, incarnation: int) -> None:
+        """Say who sends. Sequences begin anew with another incarnation."""
+        new = head(instance, incarnation)
+        with self._lock:
+            if new != self._head:
+                self._head = new
+                self._topics.clear()
+                self._untold.clear()
+
+    def add(self, topic: str, body: bytes) -> int:
+        """Number one message, queue it and return its sequence.
+
+        Waits on a thread while there is no room; raises OutboxFull on the loop, or as the policy says.
+        """
+        with self._lock:
+            if (
+                self.sent - self.dropped - self._settled >= self._most
+                or self._bytes_in - self._settled_bytes >= self._most_bytes
+            ):
+                self._make_room()
+            known = self._topics.get(topic) or self._new_topic(topic)
+            known.sequence = sequence = known.sequence + 1
+            if sequence >= known.limit:
+                known.grow()
+            if known.is_told:
+                known.is_told = False
+                self._untold.append(topic)
+            command = known.form % (known.size + len(body), sequence, time.time(), body)
+            self.sent += 1
+            self._queue.append((command, topic, sequence, self.sent))
+            self._bytes_in += len(command)
+            if self.is_awake:
+                return sequence
+            self.is_awake = True
+        self._wake()
+        return sequence
+
+    def add_notice(self, command: bytes) -> None:
+        """Queue a command of ours behind the messages added so far; it does not count. On the loop only."""
+        self._queue.append((command, "", 0, 0))
+
+    def take(self, most: int) -> list[Entry]:
+        """Take what was added, about ``most`` bytes of it. On the loop only."""
+        with self._lock:
+            queue = self._queue
+            if self._bytes_in - self._bytes_taken <= most:
+                taken = list(queue)
+                queue.clear()
+                self._bytes_taken = self._bytes_in
+                return taken
+            taken = []
+            while queue and most > 0:
+                entry = queue.popleft()
+                taken.append(entry)
+                most -= len(entry[0])
+            self._bytes_taken += weight(taken)
+        return taken
+
+    def put_back(self, entries: list[Entry]) -> None:
+        """Return what was taken, to be taken again first and in the same order. On the loop only."""
+        with self._lock:
+            self._queue.extendleft(reversed(entries))
+            self._bytes_taken -= weight(entries)
+
+    def settle(self, messages: int, size: int) -> None:
+        """Redis has answered for so many messages of so many bytes. On the loop only."""
+        self._settled += messages
+        self._settled_bytes += size
+        if self.is_roomy:
+            with self._lock:
+                self._room.notify_all()
+
+    def close(self) -> None:
+        """Let nobody wait for room any more."""
+        with self._lock:
+            self._closed = True
+            self._room.notify_all()
+
+    # -- how much there is
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are not settled."""
+        return self.sent - self.dropped - self._settled
+
+    @property
+    def size(self) -> int:
+        """How many bytes are not settled."""
+        return self._bytes_in - self._settled_bytes
+
+    @property
+    def is_roomy(self) -> bool:
+        """Whether no more than half of it is taken."""
+        return self.waiting <= self._most // 2 and self.size <= self._most_bytes // 2
+
+    @property
+    def _is_full(self) -> bool:
+        return self.waiting >= self._most or self.size >= self._most_bytes
+
+    def queued(self) -> list[Entry]:
+        """The messages that can be taken."""
+        with self._lock:
+            return [entry for entry in self._queue if entry[1]]
+
+    def first(self) -> Entry | None:
+        """The oldest message that can be taken."""
+        with self._lock:
+            return next((entry for entry in self._queue if entry[1]), None)
+
+    def last_sequences(self) -> list[dict[str, int]]:
+        """The number of the last message on each topic, in portions of TOLD topics: on all topics used since the last
+        call, and on those used last before, because what was told may have been lost.
+        """
+        with self._lock:
+            untold, self._untold = self._untold, []
+            for name in untold:
+                self._topics[name] = known = self._topics.pop(name)
+                known.is_told = True
+            names = list(islice(reversed(self._topics), max(TOLD, len(untold))))
+            last = [(name, self._topics[name].sequence) for name in names]
+        return [dict(last[start : start + TOLD]) for start in range(0, len(last), TOLD)] or [{}]
+
+    # -- under the lock
+
+    def _new_topic(self, topic: str) -> Topic:
+        known = self._topics[topic] = Topic(self._names.live(check_topic(topic)), self._head)
+        return known
+
+    def _make_room(self) -> None:
+        policy = self.options.policy
+        if policy == "drop-oldest":
+            self._drop_oldest()
+        elif policy == "block" and threading.get_ident() != self.thread:
+            self._room.wait_for(lambda: self._closed or not self._is_full)
+            if self._closed:
+                raise OutboxFull("the outbox was closed while a message waited for room")
+        else:
+            hint = "await drain() between sends" if policy == "block" else f"the policy is {policy!r}"
+            raise OutboxFull(f"{self.waiting:,} messages ({self.size:,} bytes) wait for Redis; {hint}")
+
+    def _drop_oldest(self) -> None:
+        while self._is_full and self._queue:  # what is under way cannot be taken back
+            command, topic, _, _ = self._queue.popleft()
+            if topic:
+                self._bytes_in -= len(command)
+                self.dropped += 1
+
+
+def weight(entries: Iterable[Entry]) -> int:
+    """Bytes of the messages among ``entries``."""
+    return sum([len(entry[0]) for entry in entries if entry[1]])
