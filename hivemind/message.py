@@ -52,7 +52,7 @@ def encode_payload(payload: Any) -> bytes:
 
     Raises PayloadError with the path to the value that has no JSON form, or that is too large or too deep.
     """
-    if isinstance(payload, _BYTES):
+    if payload.__class__ is not dict and isinstance(payload, _BYTES):
         body = b'"b":"' + base64.b64encode(bytes(payload)) + b'"'
     else:
         body = b'"d":' + _dumps(payload)
@@ -165,12 +165,9 @@ def _is_model(value: Any) -> bool:
 
 
 def head(instance: str, incarnation: int) -> bytes:
-    """The beginning of every envelope of one sender, to be completed with ``%`` (sequence, time).
-
-    A time takes 17 characters until the year 2286, also where a clock is not set and it is small.
-    """
+    """The beginning of every envelope of one sender, to be completed with ``%`` (sequence, time as JSON)."""
     name = orjson.dumps(instance).replace(b"%", b"%%")
-    return b'{"v":1,"n":' + name + b',"e":%d,"s":%%d,"t":%%17.6f,' % incarnation
+    return b'{"v":1,"n":' + name + b',"e":%d,"s":%%d,"t":%%b,' % incarnation
 
 
 def decode(body: bytes) -> Any:

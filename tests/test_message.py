@@ -79,7 +79,7 @@ NOON = datetime(2026, 1, 2, 12, 0, 0, 500, tzinfo=UTC)
 
 def round_trip(payload: Any) -> Any:
     """What a receiver gets."""
-    body = head("batsignal.0", 7) % (1, 0.5) + encode_payload(payload) + b"}"
+    body = head("batsignal.0", 7) % (1, b"0.5") + encode_payload(payload) + b"}"
     value = decode(body)
     assert is_envelope(value)
     return payload_of(value)
@@ -186,7 +186,7 @@ def test_a_payload_may_take_a_mebibyte_and_no_more() -> None:
 
 
 def test_headers_travel_beside_the_payload() -> None:
-    body = head("a.0", 7) % (3, 1.25) + encode_payload(1) + encode_headers({"traceparent": "00-1"}) + b"}"
+    body = head("a.0", 7) % (3, b"1.25") + encode_payload(1) + encode_headers({"traceparent": "00-1"}) + b"}"
     message = Message("t", decode(body), 1)
     assert message.headers == {"traceparent": "00-1"}
     with pytest.raises(PayloadError, match="bytes of headers"):
@@ -194,7 +194,7 @@ def test_headers_travel_beside_the_payload() -> None:
 
 
 def test_a_message_knows_where_it_comes_from() -> None:
-    message = Message("bat.signal", decode(head("a%d.0", 7) % (3, 1.25) + b'"d":null}'), None)
+    message = Message("bat.signal", decode(head("a%d.0", 7) % (3, b"1.25") + b'"d":null}'), None)
     assert (message.sender, message.incarnation, message.sequence, message.sent_at) == ("a%d.0", 7, 3, 1.25)
     assert (message.id, message.deliveries) == ("bat.signal/a%d.0/7/3", 1)
     with pytest.raises(AttributeError):

@@ -80,13 +80,13 @@ class Bus:
 
     # -- sending
 
-    def send(self, topic: str, payload: Any, headers: Mapping[str, str] | None = None) -> int:
-        """Hand one message over and return its sequence. Never waits for the network.
+    def send(self, topic: str, payload: Any, headers: Mapping[str, str] | None = None) -> None:
+        """Hand one message over. Never waits for the network.
 
         Raises PayloadError, InvalidName, and OutboxFull where it may not wait for room.
         """
         body = encode_payload(payload)
-        return self.outbox.send(topic, body + encode_headers(headers) if headers else body)
+        self.outbox.send(topic, body + encode_headers(headers) if headers else body)
 
     async def drain(self) -> None:
         """Give the loop a turn, and wait for room in the outbox."""

@@ -37,7 +37,7 @@ class Outbox:
     """The sending half of a process on the bus, over a link of its own.
 
     ``refused`` counts messages that Redis would not take; ``sent``, ``dropped`` and ``waiting`` are the spool's.
-    ``send(topic, body)`` queues one message, from any thread, and returns its sequence: see ``Spool.add``.
+    ``send(topic, body)`` queues one message, from any thread: see ``Spool.add``.
     """
 
     def __init__(self, endpoint: Endpoint, name: str, names: Names, options: OutboxOptions | None = None) -> None:

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from orjson import dumps
+
 Policy = Literal["block", "drop-oldest", "raise"]
 #: a command, its topic ("" for a notice of ours), its sequence, and the how-manieth message it is
 Entry = tuple[bytes, str, int, int]
@@ -27,23 +29,28 @@ class OutboxOptions:
 class Topic:
     """The number of the last message on one topic, and the command that publishes the next.
 
-    ``form % (size + len(body), sequence, seconds, body)`` is that command, as long as ``sequence < limit``.
+    ``form % (size + len(time) + len(body), sequence, time, body)`` is that command, as long as ``sequence < limit``.
     """
 
-    __slots__ = ("form", "is_told", "limit", "sequence", "size")
+    __slots__ = ("form", "is_told", "limit", "name", "sequence", "size")
 
-    def __init__(self, channel: str, head: bytes) -> None:
-        name = channel.encode()
-        self.form = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n" % len(name) + name + b"\r\n$%d\r\n" + head + b"%b}\r\n"
+    def __init__(self, name: str, channel: str, head: bytes) -> None:
+        self.name = name
+        where = b"*3\r\n$7\r\nPUBLISH\r\n" + b"$%d\r\n%b\r\n" % (len(channel), channel.encode())
+        self.form = where + b"$%d\r\n" + head + b"%b}\r\n"
         self.sequence = 0
-        self.size = len(head % (1, 0.0)) + len(b"}")
+        self.size = len(head % (1, b"") + b"}")
         self.limit = 10  # the first sequence that takes one more digit
         self.is_told = True  # whether receivers were told what the last message on it was
 
-    def grow(self) -> None:
-        """One digit more."""
-        self.limit *= 10
-        self.size += 1
+    def command(self, sent_at: float, body: bytes) -> bytes:
+        """Number the next message and return the command that publishes it."""
+        self.sequence = sequence = self.sequence + 1
+        if sequence >= self.limit:
+            self.limit *= 10
+            self.size += 1
+        stamp = dumps(sent_at)
+        return self.form % (self.size + len(stamp) + len(body), sequence, stamp, body)
 
 
 class Batch:

@@ -6,10 +6,10 @@ A message counts as waiting from ``add`` until the link's owner says with ``sett
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
+from time import time
 
 from ..errors import OutboxFull
 from ..message import head
@@ -19,16 +19,24 @@ from .outgoing import Entry, OutboxOptions, Topic
 TOLD = 1000  #: topics in one report of what was sent last
 
 
+INTAKE = 256  #: small messages that may be added before the limits are looked at
+SMALL = 4096  #: bytes of a small message's command at the most
+SMALL_BODY = SMALL - 1024  #: bytes of its body: names and numbers around it take less than the rest
+
+
 class Spool:
     """A bounded queue of commands that remembers the number of the last message on each topic.
 
-    ``sent`` counts messages added, ``dropped`` those that policy ``drop-oldest`` threw away, ``waiting`` those that
-    are not settled. ``wake`` is called, on the adding thread, when there is something to take after there was nothing.
+    ``dropped`` counts what policy ``drop-oldest`` threw away. ``wake`` is called, on the adding thread, when there is
+    something to take after there was nothing.
+
+    Adding has to be cheap: a message goes into the intake without a lock, and gets its number and its form when the
+    intake is emptied. How many the intake may hold is reckoned beforehand, so that no limit is passed.
     """
 
     def __init__(self, names: Names, options: OutboxOptions, wake: Callable[[], None]) -> None:
         self.options = options
-        self.sent = self.dropped = 0
+        self.dropped = 0
         self.thread = 0  # that of the event loop: there nobody may wait for room
         self.is_awake = False  # whether somebody will look soon, so that nobody has to be woken
         self._most, self._most_bytes = options.messages, options.size
@@ -37,11 +45,13 @@ class Spool:
         self._head = b""
         self._topics: dict[str, Topic] = {}  # those used last come last
         self._untold: list[str] = []
+        self._intake: deque[tuple[Topic, float, bytes]] = deque()
+        self._allowance = 0
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._queue: deque[Entry] = deque()
         # Each counter is written in one place only: under the lock, or on the loop (those that begin with settled).
-        self._bytes_in = self._bytes_taken = 0
+        self._numbered = self._bytes_in = self._bytes_taken = 0
         self._settled = self._settled_bytes = 0
         self._closed = False
 
@@ -50,45 +60,42 @@ class Spool:
         new = head(instance, incarnation)
         with self._lock:
             if new != self._head:
+                self._number()
                 self._head = new
                 self._topics.clear()
                 self._untold.clear()
 
-    def add(self, topic: str, body: bytes) -> int:
-        """Number one message, queue it and return its sequence.
-
-        Waits on a thread while there is no room; raises OutboxFull on the loop, or as the policy says.
+    def add(self, topic: str, body: bytes) -> None:
+        """Queue one message. Waits on a thread while there is no room; raises OutboxFull on the loop, or as the policy
+        says, and InvalidName.
         """
-        with self._lock:
-            if (
-                self.sent - self.dropped - self._settled >= self._most
-                or self._bytes_in - self._settled_bytes >= self._most_bytes
-            ):
-                self._make_room()
-            known = self._topics.get(topic) or self._new_topic(topic)
-            known.sequence = sequence = known.sequence + 1
-            if sequence >= known.limit:
-                known.grow()
-            if known.is_told:
-                known.is_told = False
-                self._untold.append(topic)
-            command = known.form % (known.size + len(body), sequence, time.time(), body)
-            self.sent += 1
-            self._queue.append((command, topic, sequence, self.sent))
-            self._bytes_in += len(command)
-            if self.is_awake:
-                return sequence
+        known = self._topics.get(topic) or self._new_topic(topic)
+        if len(self._intake) < self._allowance and len(body) < SMALL_BODY:
+            self._intake.append((known, time(), body))
+        else:
+            self._add_with_care(known, body)
+        if not self.is_awake:
             self.is_awake = True
-        self._wake()
-        return sequence
+            self._wake()
+
+    def _add_with_care(self, known: Topic, body: bytes) -> None:
+        with self._lock:
+            self._number()
+            if self._is_full:
+                self._make_room()
+            self._intake.append((known, time(), body))
+            self._number()
 
     def add_notice(self, command: bytes) -> None:
         """Queue a command of ours behind the messages added so far; it does not count. On the loop only."""
-        self._queue.append((command, "", 0, 0))
+        with self._lock:
+            self._number()
+            self._queue.append((command, "", 0, 0))
 
     def take(self, most: int) -> list[Entry]:
         """Take what was added, about ``most`` bytes of it. On the loop only."""
         with self._lock:
+            self._number()
             queue = self._queue
             if self._bytes_in - self._bytes_taken <= most:
                 taken = list(queue)
@@ -126,7 +133,12 @@ class Spool:
     # -- how much there is
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self._queue) + len(self._intake)
+
+    @property
+    def sent(self) -> int:
+        """How many messages were added."""
+        return self._numbered + len(self._intake)
 
     @property
     def waiting(self) -> int:
@@ -150,11 +162,13 @@ class Spool:
     def queued(self) -> list[Entry]:
         """The messages that can be taken."""
         with self._lock:
+            self._number()
             return [entry for entry in self._queue if entry[1]]
 
     def first(self) -> Entry | None:
         """The oldest message that can be taken."""
         with self._lock:
+            self._number()
             return next((entry for entry in self._queue if entry[1]), None)
 
     def last_sequences(self) -> list[dict[str, int]]:
@@ -162,6 +176,7 @@ class Spool:
         call, and on those used last before, because what was told may have been lost.
         """
         with self._lock:
+            self._number()
             untold, self._untold = self._untold, []
             for name in untold:
                 self._topics[name] = known = self._topics.pop(name)
@@ -170,11 +185,27 @@ class Spool:
             last = [(name, self._topics[name].sequence) for name in names]
         return [dict(last[start : start + TOLD]) for start in range(0, len(last), TOLD)] or [{}]
 
+    def _new_topic(self, topic: str) -> Topic:
+        made = Topic(topic, self._names.live(check_topic(topic)), self._head)
+        with self._lock:
+            return self._topics.setdefault(topic, made)
+
     # -- under the lock
 
-    def _new_topic(self, topic: str) -> Topic:
-        known = self._topics[topic] = Topic(self._names.live(check_topic(topic)), self._head)
-        return known
+    def _number(self) -> None:
+        """Empty the intake: each message gets its number and its form. Then reckon how many more may come in."""
+        intake, queue, size = self._intake, self._queue, 0
+        for _ in range(len(intake)):
+            known, sent_at, body = intake.popleft()
+            command = known.command(sent_at, body)
+            self._numbered += 1
+            queue.append((command, known.name, known.sequence, self._numbered))
+            size += len(command)
+            if known.is_told:
+                known.is_told = False
+                self._untold.append(known.name)
+        self._bytes_in += size
+        self._allowance = min(INTAKE, self._most - self.waiting, (self._most_bytes - self.size) // SMALL)
 
     def _make_room(self) -> None:
         policy = self.options.policy
