@@ -6,19 +6,20 @@ JOBS := 4
 BIN := .venv/bin
 RUN := .venv/ready-run
 DEV := .venv/ready-dev
+BENCH := .venv/ready-bench
 
 # What fails beside other tests, on a machine that is busy, is run once more by itself, and named; then it has to pass.
 AGAIN = { echo '!!! what failed is run again, one at a time:'; $(BIN)/pytest -q --lf --lfnf none
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test lint format coverage accept wheel clean
+.PHONY: help .venv run test lint format coverage accept bench wheel clean
 
 help: ## what one can make
 	@sed -n 's/^\([a-z.]*\):.*## \(.*\)/  make \1	\2/p' Makefile
 
 # A .venv that was moved, or whose Python is gone, is made anew.
 ifneq ($(shell grep -s -q '$(CURDIR)/.venv' .venv/bin/pip && .venv/bin/python -c 'print("usable")' 2>/dev/null),usable)
-.PHONY: $(RUN) $(DEV)
+.PHONY: $(RUN) $(DEV) $(BENCH)
 endif
 
 $(RUN): setup.py .ci/venv
@@ -28,6 +29,10 @@ $(RUN): setup.py .ci/venv
 $(DEV): setup.py .ci/venv
 	@.ci/venv dev
 	@touch $(RUN) $@
+
+$(BENCH): setup.py .ci/venv
+	@.ci/venv bench
+	@touch $(RUN) $(DEV) $@
 
 .venv: $(DEV) ## the virtual environment, with everything that tests and linters need
 
@@ -57,6 +62,9 @@ coverage: $(DEV) ## the tests that do not measure time, with the lines and branc
 
 accept: $(DEV) ## the acceptance test on real input; MINUTES=10
 	@$(BIN)/python -m tests.accept --minutes $(MINUTES)
+
+bench: $(BENCH) ## Hivemind beside its peers, and docs/performance.md; QUICK=1: under a minute, writes nothing; ROWS="rate idle"
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(QUICK)$(ROWS),,--write-docs) $(foreach row,$(ROWS),--only $(row))
 
 wheel: $(DEV) ## sdist and wheel, in dist/
 	@rm -rf dist build *.egg-info

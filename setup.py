@@ -48,6 +48,12 @@ EXTRAS = {
         "pytest-timeout>=2.4",
         "pytest-xdist>=3.6",
     ],
+    "bench": [
+        "faststream[redis]>=0.7",
+        "matplotlib>=3.10",
+        "nats-py>=2.16",
+        "pyzmq>=27",
+    ],
     "dev": [
         "import-linter>=2.5,<3",
         "mypy==2.4.*",

@@ -1,0 +1,149 @@
+"""How long to measure, where files go, and the one measurement that most scenarios are made of."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from . import machine
+from .processes import Processes
+from .servers import RedisServer, nats
+from .task import Task
+from .window import Window, wait_until
+
+TOPIC = "bench"
+READY = 30.0  #: seconds until all subscribers have heard a hello
+ARRIVAL = 10.0  #: seconds until the last message is handled
+
+Readings = dict[str, float]
+
+
+class Lost(Exception):
+    """Messages were sent and never handled: such a rate does not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """How long things are measured; ``is_quick`` is for a first look."""
+
+    warmup: float = 0.5
+    seconds: float = 2.0
+    is_quick: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A process beside the publisher: its command, how many of something it has, in how many slots it counts."""
+
+    command: Sequence[str]
+    count: int = 1
+    slots: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Who takes part. Those ``beside`` only have to be there; they say in a window of their own when they are."""
+
+    publisher: Sequence[str]
+    subscribers: Sequence[Part]
+    server: str = "redis"
+    payload: str = "small"
+    pattern: str = TOPIC
+    limit: int = 20_000
+    beside: Sequence[Part] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one measurement found: CPU in seconds, of the first subscriber and of the server."""
+
+    seconds: float
+    handled: list[int]
+    samples: list[int] = field(repr=False)
+    subscriber_cpu: float = 0.0
+    server_cpu: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Messages handled a second, by the average subscriber."""
+        return sum(self.handled) / len(self.handled) / self.seconds
+
+
+@contextmanager
+def at_server(kind: str, folder: Path) -> Iterator[tuple[str, int]]:
+    """URL and pid (0: not known) of a fresh server."""
+    with ExitStack() as stack:
+        if kind == "redis":
+            server = stack.enter_context(RedisServer())
+            yield server.url, server.pid
+        elif kind == "nats":
+            yield stack.enter_context(nats()), 0
+        else:
+            yield f"ipc://{folder}/zmq.sock", 0
+
+
+def measure(bench: Bench, setup: Setup) -> Measured:
+    """Run ``setup`` on a fresh server for warm-up and measurement. Raises Lost, Crashed or TimeoutError."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hm-bench-")))
+        url, server = stack.enter_context(at_server(setup.server, folder))
+        processes = stack.enter_context(Processes(folder))
+        for number, part in enumerate(setup.beside):
+            hold(processes, part, Task(url, str(folder / f"beside-{number}")))
+        window = Window.create(folder / "window", sum(part.slots for part in setup.subscribers), setup.limit)
+        task = Task(url, str(folder / "window"), setup.payload, TOPIC)
+        first = subscribe(processes, setup, task)
+        processes.start(setup.publisher, task)
+        wait_until("every subscriber has heard a hello", lambda: processes.check() or window.has_begun, READY)
+        time.sleep(bench.warmup)
+        measured = observe(window, bench.seconds, first, server)
+        processes.check()
+        finish(window)
+        return measured
+
+
+def subscribe(processes: Processes, setup: Setup, task: Task) -> int:
+    """Start all subscribers, and return the pid of the first one's process."""
+    slot, pids = 0, []
+    for part in setup.subscribers:
+        pids.append(processes.start(part.command, replace(task, topic=setup.pattern, slot=slot, count=part.count)))
+        slot += part.slots
+    return pids[0]
+
+
+def hold(processes: Processes, part: Part, task: Task) -> None:
+    """Start one who is only there, and wait until it is."""
+    handled = Window.create(Path(task.window)).handled
+    processes.start(part.command, replace(task, count=part.count))
+    wait_until("it is there", lambda: processes.check() or handled[0] > 0, READY * 2)
+
+
+def observe(window: Window, seconds: float, subscriber: int, server: int) -> Measured:
+    """Look, wait, look again."""
+    first = window.sampled
+    cpu = machine.cpu_seconds(subscriber), machine.cpu_seconds(server) if server else 0.0
+    before, began = window.counts(), time.perf_counter()
+    time.sleep(seconds)
+    after, ended = window.counts(), time.perf_counter()
+    return Measured(
+        seconds=ended - began,
+        handled=[later - earlier for earlier, later in zip(before, after, strict=True)],
+        samples=window.samples(first),
+        subscriber_cpu=machine.cpu_seconds(subscriber) - cpu[0],
+        server_cpu=machine.cpu_seconds(server) - cpu[1] if server else 0.0,
+    )
+
+
+def finish(window: Window) -> None:
+    """Stop the sender, and see that all that was sent is handled."""
+    window.end()
+    time.sleep(0.05)  # what it had taken before it saw the end
+    try:
+        wait_until("all is handled", lambda: set(window.counts()) == {window.sent}, ARRIVAL)
+    except TimeoutError:
+        missing = window.sent * window.readers - sum(window.counts())
+        raise Lost(f"{missing:,} of {window.sent * window.readers:,} messages were not handled") from None

@@ -1,0 +1,40 @@
+"""The parts of the documentation that a run writes: between ``<!-- measured: NAME -->`` and ``<!-- measured -->``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from .rounds import Outcome, short
+from .scenarios import idle
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+_PART = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- measured -->)", re.DOTALL)
+
+
+def rewritten(text: str, parts: Mapping[str, str]) -> str:
+    """``text`` with the parts that there are; the others stay as they were."""
+    return _PART.sub(lambda part: f"{part[1]}\n{parts[part[2]]}\n\n{part[3]}" if part[2] in parts else part[0], text)
+
+
+def write(parts: Mapping[str, str], folder: Path = DOCS) -> list[Path]:
+    """Rewrite every page that has one of them, and return those that changed."""
+    changed = []
+    for page in sorted(folder.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if (new := rewritten(text, parts)) != text:
+            page.write_text(new, encoding="utf-8")
+            changed.append(page)
+    return changed
+
+
+def cost(outcome: Outcome) -> str:
+    """The table of what an idle node costs."""
+    what = {
+        idle.MEMORY: "memory (RSS), MiB",
+        idle.CPU: "CPU, % of one core",
+        idle.COMMANDS: "commands to Redis a second",
+    }
+    rows = [f"| {text} | {short(outcome.median(label))} |" for label, text in what.items() if outcome.values(label)]
+    return "\n".join(["| an idle node | |", "|---|---|", *rows])

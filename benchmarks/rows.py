@@ -1,0 +1,146 @@
+"""Every row of the table: what is measured, what it is held to, how often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .marks import Mark, at_least, at_most
+from .scenarios import (
+    fanout,
+    idle,
+    latency,
+    outage,
+    patterns,
+    payload,
+    rate,
+    registry,
+    start,
+    subscriptions,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One scenario. ``quick`` names the cases of a quick run; empty: the row is left out of it."""
+
+    key: str
+    title: str
+    unit: str
+    cases: Mapping[str, rate.Case]
+    marks: tuple[Mark, ...]
+    rounds: int = 3
+    quick: tuple[str, ...] = ()
+
+
+RATE = Row(
+    "rate",
+    "one service → one handler, a small dict, two processes",
+    "messages/s",
+    rate.CASES,
+    (
+        at_least(rate.OURS, 60, of=rate.FASTSTREAM),
+        at_least(rate.OURS, 2.5, of=rate.NATS),
+        at_least(rate.OURS, 2, of=rate.ZMQ),
+        at_least(rate.OURS, 2.5, of=rate.REDIS_PY),
+        at_least(rate.OURS, 0.5, of=rate.BARE),
+        at_least(rate.THREADS, 0.8, of=rate.OURS),
+        at_least(rate.MODEL, 0.25, of=rate.OURS),
+    ),
+    quick=(rate.OURS, rate.BARE, rate.REDIS_PY, rate.THREADS, rate.MODEL),
+)
+LATENCY = Row(
+    "latency",
+    "one-way latency when idle, service on a thread → `async def` handler",
+    "µs",
+    latency.CASES,
+    (
+        at_most(f"{rate.OURS}, p50", 2, of=f"{rate.BARE}, p50"),
+        at_most(f"{rate.OURS}, p99", 5, of=f"{rate.BARE}, p99"),
+        *(
+            at_most(f"{rate.OURS}, {part}", 1, of=f"{peer}, {part}")
+            for peer in (rate.FASTSTREAM, rate.NATS)
+            for part in ("p50", "p99")
+        ),
+    ),
+    quick=(rate.OURS, rate.BARE),
+)
+PAYLOAD = Row(
+    "payload",
+    "texts of 64 B to 1 MiB (less two bytes: the limit counts the quotes)",
+    "MiB/s",
+    payload.CASES,
+    (at_least(f"{rate.OURS}, 64 KiB", 0.6, of=f"{rate.BARE}, 64 KiB"),),
+    rounds=2,
+    quick=(f"{rate.OURS}, 64 KiB", f"{rate.BARE}, 64 KiB"),
+)
+FANOUT = Row(
+    "fanout",
+    "one service → 1, 10, 100 subscribers, beside subscribers that only count bytes",
+    "",
+    fanout.CASES,
+    tuple(
+        at_most(f"{rate.OURS}, {size}: µs of Redis", 1.1, of=f"{fanout.DISCARDING}, {size}: µs of Redis")
+        for size in fanout.SIZES[1:]
+    ),
+    rounds=2,
+)
+PATTERNS = Row(
+    "patterns",
+    "1 to 10,000 distinct wildcard patterns in the hive, one of which matches",
+    "messages/s",
+    patterns.CASES,
+    (at_least(patterns.name(10_000), 0.7, of=patterns.name(1)),),
+    rounds=2,
+)
+SUBSCRIPTIONS = Row(
+    "subscriptions",
+    "1 and 1,000 subscriptions in one node, one of which matches: CPU of the node for a message",
+    "µs",
+    subscriptions.CASES,
+    (at_most(subscriptions.name(1_000), 1.2, of=subscriptions.name(1)),),
+    quick=tuple(subscriptions.CASES),
+)
+REGISTRY = Row(
+    "registry",
+    "1, 100, 1,000 registered instances with simulated beats",
+    "",
+    registry.CASES,
+    (
+        at_most("listing 1,000, ms", 50),
+        at_most("listing 1,000, ms", 10 * 1.2, of="listing 100, ms"),
+        at_most("root, 1,000: µs a second an instance", 1.2, of="root, 100: µs a second an instance"),
+    ),
+    rounds=2,
+)
+START = Row(
+    "start",
+    "what one waits for",
+    "s",
+    start.CASES,
+    (at_most(start.FIRST, 0.6), at_most(start.HELP, 0.25)),
+    rounds=5,
+    quick=tuple(start.CASES),
+)
+IDLE = Row(
+    "idle",
+    "a node that has nothing to do",
+    "",
+    idle.CASES,
+    (at_most(idle.CPU, 0.3), at_most(idle.MEMORY, 48), at_most(idle.COMMANDS, 1.2)),
+    rounds=1,
+)
+OUTAGE = Row(
+    "outage",
+    "the outbox full for 60 s with Redis away",
+    "",
+    outage.CASES,
+    (at_most(outage.GROWTH, outage.BOUND), at_most(outage.WAITED, 100_000), at_most(outage.UNCOUNTED, 0)),
+    rounds=1,
+    quick=tuple(outage.CASES),
+)
+
+ROWS: Mapping[str, Row] = {
+    row.key: row for row in (RATE, LATENCY, PAYLOAD, FANOUT, PATTERNS, SUBSCRIPTIONS, REGISTRY, START, IDLE, OUTAGE)
+}
+QUICK = tuple(key for key, row in ROWS.items() if row.quick)

@@ -1,0 +1,1 @@
+"""What is measured: each file gives cases, by name, that measure once and return readings."""

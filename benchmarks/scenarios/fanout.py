@@ -1,0 +1,48 @@
+"""One publisher to many subscribers: what Redis spends on a delivery, and how many deliveries come through.
+
+Hivemind's subscribers are clients, ten in a process, each with connections of its own. Beside them the same publisher
+to subscribers that only count bytes: that is what Redis itself can do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..bench import Bench, Part, Readings, Setup, measure
+from ..processes import node, peer
+from .rate import OURS, Case
+
+SIZES = (1, 10, 100)
+DISCARDING = "discarding sockets"
+IN_A_PROCESS = 10
+UNDER_WAY = 1_000  #: messages to one subscriber, where there are many
+
+
+def setup(kind: str, subscribers: int) -> Setup:
+    """Who takes part."""
+    limit = 20_000 if subscribers == 1 else UNDER_WAY
+    if kind == DISCARDING:
+        return Setup(node("send"), [Part(peer("discarding", "subscribe"), subscribers, subscribers)], limit=limit)
+    each = min(subscribers, IN_A_PROCESS)
+    parts = [Part(peer("clients", "subscribe"), each, each)] * (subscribers // each)
+    return Setup(node("send"), parts, limit=limit)
+
+
+def case(kind: str, subscribers: int) -> Case:
+    """Measures CPU of Redis for a delivery, in microseconds, and deliveries a second."""
+    who = f"{kind}, {subscribers}"
+
+    def once(bench: Bench) -> Readings:
+        found = measure(bench, setup(kind, subscribers))
+        deliveries = sum(found.handled)
+        return {
+            f"{who}: µs of Redis": found.server_cpu / deliveries * 1e6,
+            f"{who}: deliveries/s": deliveries / found.seconds,
+        }
+
+    return once
+
+
+CASES: Mapping[str, Case] = {
+    f"{kind}, {subscribers}": case(kind, subscribers) for subscribers in SIZES for kind in (OURS, DISCARDING)
+}

@@ -1,0 +1,110 @@
+"""The servers that are measured through: a Redis of its own for each measurement; nats-server where there is one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+from redis import ConnectionError as RedisConnectionError
+from redis import Redis
+
+from hivemind.testing import TestServer
+
+from .window import wait_until
+
+
+class RedisServer:
+    """A Redis server on a unix socket, with nothing in it; it can be killed, and started again at the same place."""
+
+    def __init__(self) -> None:
+        self._server = TestServer()
+        self._again: subprocess.Popen[bytes] | None = None
+        self.url = ""
+        self.pid = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self.url = self._server.__enter__().url
+            self.pid = int(self.info()["process_id"])
+        except BaseException:
+            self._server.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._again is not None:
+            self._again.terminate()
+            self._again.wait()
+        self._server.__exit__(kind, error, trace)
+
+    def info(self) -> dict[str, Any]:
+        """What the server says of itself."""
+        with Redis.from_url(self.url) as redis:
+            found: dict[str, Any] = redis.info()
+            return found
+
+    def answers(self) -> bool:
+        """Whether it is there."""
+        try:
+            return bool(self.info())
+        except (RedisConnectionError, OSError):
+            return False
+
+    def kill(self) -> Path:
+        """Kill it, and return the program that it was."""
+        program = Path(psutil.Process(self.pid).exe())
+        os.kill(self.pid, signal.SIGKILL)
+        wait_until("Redis is gone", lambda: not self.answers(), 5)
+        return program
+
+    def revive(self, program: Path) -> None:
+        """Start it again."""
+        folder = Path(self.url.removeprefix("unix://")).parent
+        self._again = subprocess.Popen(
+            ["redis-server", str(folder / "redis.conf")],  # on Debian the program does what it is called as
+            executable=program,
+            env={**os.environ, "LC_ALL": "C"},
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.pid = self._again.pid
+        wait_until("Redis is back", self.answers, 10)
+
+
+def nats_server() -> str | None:
+    """The program, if it is on PATH."""
+    return shutil.which("nats-server")
+
+
+@contextmanager
+def nats() -> Iterator[str]:
+    """A nats-server on loopback, at the URL that is given."""
+    program = nats_server()
+    assert program is not None
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [program, "--addr", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_until("nats-server answers", lambda: _listens(port), 10)
+        yield f"nats://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

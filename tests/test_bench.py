@@ -1,0 +1,209 @@
+"""The benchmarks: what counts as handled, when a mark is met, what is written; and one row for real."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks import pages, report
+from benchmarks.bench import Bench, Lost, finish
+from benchmarks.marks import at_least, at_most
+from benchmarks.processes import NODES, Crashed, Processes
+from benchmarks.rounds import Outcome, run, short, turned
+from benchmarks.rows import QUICK, ROWS, Row
+from benchmarks.task import Task
+from benchmarks.window import BATCH, SETTLED, Sender, Window
+
+from .waiting import eventually
+
+HERE = Path(__file__).resolve().parent.parent
+SOURCES = sorted((HERE / "benchmarks").rglob("*.py"))
+
+
+@pytest.fixture
+def window(tmp_path: Path) -> Window:
+    return Window.create(tmp_path / "window", readers=2, limit=300)
+
+
+def begun(window: Window) -> Sender:
+    """A sender whose subscribers have heard three hellos each."""
+    sender = Sender(window, list, BATCH, 0.0)
+    assert sender.payloads() == [0]
+    window.handled[0] = window.handled[1] = 3
+    for _ in range(SETTLED + 2):
+        assert sender.payloads() == []
+    assert window.has_begun
+    return sender
+
+
+def test_a_sender_says_hello_until_everybody_has_heard_it(window: Window) -> None:
+    sender = Sender(window, list, BATCH, 0.0)
+    window.handled[0] = 1
+    assert [sender.payloads() for _ in range(10)] == [[0]] * 10
+    assert not window.has_begun
+
+
+def test_hellos_are_not_counted(window: Window) -> None:
+    begun(window)
+    assert window.counts() == [0, 0]
+    assert window.sent == 0
+
+
+def test_no_more_than_the_limit_is_on_its_way_to_the_slowest(window: Window) -> None:
+    sender = begun(window)
+    assert [len(sender.payloads()) for _ in range(3)] == [BATCH, 300 - BATCH, 0]
+    window.handled[0] += 300
+    assert sender.payloads() == []
+    window.handled[1] += 10
+    assert sender.payloads() == list(range(300, 310))
+
+
+def test_processes_share_a_window(window: Window, tmp_path: Path) -> None:
+    other = Window(tmp_path / "window")
+    other.handled[1] = 7
+    other.sample(5)
+    other.end()
+    assert (window.handled[1], window.samples(), window.is_over, other.limit) == (7, [5], True, 300)
+
+
+def test_a_rate_with_a_lost_message_does_not_count(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.bench.ARRIVAL", 0.05)
+    begun(window)
+    window.sent = 10
+    window.handled[0], window.handled[1] = 3 + 10, 3 + 9
+    with pytest.raises(Lost, match="1 of 20 messages"):
+        finish(window)
+
+
+def test_a_task_reaches_a_process_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Task("unix:///s", "/w", "clock", slot=3, count=9)
+    for name, value in task.environment().items():
+        monkeypatch.setenv(name, value)
+    assert Task.here() == task
+
+
+ROUNDS = [{"a": 10.0, "b": 2.0}, {"a": 30.0, "b": 3.0}, {"a": 8.0, "b": 4.0}]
+
+
+def test_a_ratio_is_taken_within_a_round() -> None:
+    assert at_least("a", 5, of="b").value(ROUNDS) == 5.0
+    assert at_least("a", 5, of="b").is_met(ROUNDS)
+    assert not at_most("a", 9.9).is_met(ROUNDS)
+
+
+def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+    assert at_least("a", 1, of="nobody").is_met(ROUNDS) is None
+
+
+def failing(bench: Bench) -> dict[str, float]:
+    raise Lost("all of them")
+
+
+ROW = Row("row", "A row", "s", {"a": lambda _: {"a": 2.0}, "b": failing}, (at_most("a", 1),), quick=("a",))
+
+
+def test_a_case_that_fails_is_named_and_the_others_go_on() -> None:
+    outcome = run(ROW, Bench(), 2, lambda text: None)
+    assert outcome.values("a") == [2.0, 2.0]
+    assert outcome.faults == ["b: Lost: all of them"] * 2
+    assert outcome.is_wanting
+
+
+def test_each_round_begins_with_another_case() -> None:
+    assert [list(turned(("a", "b", "c"), number)) for number in range(2)] == [["a", "b", "c"], ["b", "c", "a"]]
+
+
+def test_the_outcome_is_told_in_three_ways() -> None:
+    outcome = Outcome(ROW, [{"a": 2.0}, {"a": 4.0}])
+    assert "a  3 s             2 … 4" in report.as_text([outcome])
+    assert "| A row | a: 3 s (2 … 4) | a: 3 (wanted ≤ 1) | NO |" in report.as_markdown({"cpu": "x"}, [outcome])
+    told = json.loads(report.as_json({"cpu": "x"}, [outcome]))
+    assert told["rows"]["row"]["marks"][0] == {"what": "a", "bound": "≤", "wanted": 1, "value": 3.0, "met": False}
+
+
+def test_numbers_are_short() -> None:
+    assert [short(value) for value in (412_345.6, 99.94, 0.0123)] == ["412,346", "99.9", "0.0123"]
+
+
+def test_only_the_measured_parts_of_a_page_are_rewritten() -> None:
+    text = "before\n<!-- measured: x -->\nold\n<!-- measured -->\nafter <!-- measured: y -->\n"
+    assert pages.rewritten(text, {"x": "new"}) == text.replace("old", "\nnew\n")
+    assert pages.rewritten(text, {"z": "new"}) == text
+
+
+@pytest.mark.parametrize(("page", "part"), [("performance", "table"), ("cost", "cost")])
+def test_every_measured_part_has_its_page(page: str, part: str) -> None:
+    text = (HERE / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    assert f"<!-- measured: {part} -->" in text
+
+
+def test_a_quick_run_has_cases_that_there_are() -> None:
+    for row in ROWS.values():
+        assert set(row.quick) <= set(row.cases)
+    assert "rate" in QUICK
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(HERE)))
+def test_a_file_is_short_and_says_what_it_is_for(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith('"""')
+    assert len(text.splitlines()) <= 250
+
+
+def test_node_files_use_public_names_only() -> None:
+    for path in NODES.glob("*.py"):
+        assert "from hivemind." not in path.read_text(encoding="utf-8")
+
+
+def test_a_process_that_ends_by_itself_is_named(tmp_path: Path) -> None:
+    with Processes(tmp_path) as processes:
+        processes.start([sys.executable, "-c", "raise SystemExit('no luck')"], Task("", ""))
+        with pytest.raises(Crashed, match="no luck"):
+            wait(processes.check)
+
+
+def wait(check: Callable[[], bool]) -> None:
+    eventually(check, 10)
+
+
+def bench(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "benchmarks", "--quick", *arguments]
+    return subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True)
+
+
+def three_or_more(children: list[psutil.Process]) -> list[psutil.Process]:
+    """A server, a subscriber and a publisher."""
+    return children if len(children) >= 3 else []
+
+
+@pytest.mark.alone
+@pytest.mark.slow
+def test_a_row_is_measured(tmp_path: Path) -> None:
+    process = bench("--only", "rate", "--json", str(tmp_path / "found.json"))
+    said, _ = process.communicate(timeout=100)
+    found = json.loads((tmp_path / "found.json").read_text())["rows"]["rate"]
+    assert found["faults"] == [], said
+    assert set(found["median"]) == set(ROWS["rate"].quick)
+    assert min(found["median"].values()) > 1000
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_leaves_nothing_behind() -> None:
+    process = bench("--only", "rate")
+    try:
+        known = psutil.Process(process.pid)
+        children = eventually(lambda: three_or_more(known.children(recursive=True)), 30)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert process.returncode == 1
+        eventually(lambda: not any(child.is_running() for child in children), 10)
+    finally:
+        process.kill()
+        process.wait()
