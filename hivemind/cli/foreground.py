@@ -7,6 +7,7 @@ import zlib
 
 from ..supervisor.engine import Engine
 from ..supervisor.foreground import Foreground, Job
+from ..supervisor.log_folder import claim
 from ..supervisor.topology import Problem, Selection
 from . import output
 from .context import redis_address
@@ -35,16 +36,22 @@ class Terminal:
         with contextlib.suppress(OSError):
             output.note(text)
 
+    def warn(self, text: str) -> None:
+        """Show what is not as it should be, but hinders nothing."""
+        with contextlib.suppress(OSError):
+            output.warn(text)
+
     def problem(self, problem: Problem) -> None:
         """Show why a node does not run."""
-        with contextlib.suppress(OSError):
-            output.warn(f"{problem}; the others run")
+        self.warn(f"{problem}; the others run")
 
 
 def watch(engine: Engine, selection: Selection | None = None, job: Job | None = None) -> int:
     """Run the hive of ``engine`` in the foreground until it has stopped, and return the exit code."""
     terminal, settings = Terminal(), engine.settings
     terminal.say(f"hive {settings.name} on {redis_address(settings)}; Ctrl-C stops it")
+    if mixed := claim(settings):
+        terminal.warn(mixed)
     if not Foreground(engine, terminal, selection or Selection(), job).run():
         output.say(f"hive {settings.name} already runs; `hived stop` stops it, `hived status` shows it")
         return WELL

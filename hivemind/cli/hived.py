@@ -50,6 +50,7 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     from ..supervisor.engine import engine_for
     from ..supervisor.lifecycle import start as begin
     from ..supervisor.lifecycle import wait_for_redis
+    from ..supervisor.log_folder import claim
     from ..supervisor.topology import Selection
     from .context import announce, hive_settings
     from .foreground import watch
@@ -59,6 +60,8 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     if foreground:
         return watch(engine)
     announce(settings)
+    if mixed := claim(settings):
+        output.warn(mixed)
     started = begin(engine, Selection())
     _problems(started.plan.problems)
     if started.process is None:

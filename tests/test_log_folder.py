@@ -1,0 +1,54 @@
+"""Two hives that log to one folder are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hivemind.settings import Settings, load_settings
+from hivemind.supervisor.log_folder import claim
+
+from .hive_kit import Hive
+
+
+@pytest.fixture
+def gotham(tmp_path: Path) -> Settings:
+    return settings_of(tmp_path / "gotham", tmp_path / "home")
+
+
+def settings_of(folder: Path, home: Path) -> Settings:
+    """Those of a hive called gotham that logs where the platform says."""
+    Hive(folder, more='LOG_LOCATION = ""')
+    return load_settings(folder, {"HOME": str(home)})
+
+
+def test_a_hive_claims_its_log_folder_without_a_word(gotham: Settings) -> None:
+    assert [claim(gotham), claim(gotham)] == ["", ""]
+
+
+def test_a_second_hive_of_the_same_name_is_told_where_the_first_is_and_what_to_set(
+    gotham: Settings, tmp_path: Path
+) -> None:
+    claim(gotham)
+    copy = settings_of(tmp_path / "copy", tmp_path / "home")
+    assert f"the hive in {gotham.hive} logs to {gotham.constants.LOG_LOCATION}, too" in claim(copy)
+    assert "set another LOG_LOCATION" in claim(copy)
+    assert claim(gotham) == ""
+
+
+def test_a_hive_that_was_moved_keeps_its_log_folder(gotham: Settings, tmp_path: Path) -> None:
+    claim(gotham)
+    assert gotham.hive is not None
+    gotham.hive.rename(tmp_path / "moved")
+    assert claim(load_settings(tmp_path / "moved", {"HOME": str(tmp_path / "home")})) == ""
+
+
+@pytest.mark.parametrize("command", [("start",), ("start", "--foreground")], ids=" ".join)
+def test_start_warns_of_the_log_folder_of_another_hive(hive: Hive, tmp_path: Path, command: tuple[str, ...]) -> None:
+    other = Hive(tmp_path / "other", more=f"LOG_LOCATION = {str(hive.folder / 'log')!r}")
+    claim(load_settings(other.folder, other.environ))
+    hive.configure('NODES = {"ghost": {}}')  # so that the start goes no further
+    done = hive.run("hived", *command)
+    assert done.returncode == 1
+    assert f"warning: the hive in {other.folder} logs to" in done.stderr
