@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from hivemind.bus.server_program import ask
+from hivemind.topics import Names
+
 from .hive_kit import QUIET, SENDER, Hive, hive_in, kill, well
 from .servers import RedisServer
 from .waiting import eventually
@@ -133,6 +136,18 @@ def test_stop_ends_what_a_killed_node_left_behind(hive: Hive) -> None:
     assert hive.run("hived", "stop").returncode == 0
     assert hive.processes() == []
     assert list((hive.folder / "var/run").glob("*.pid")) == []
+
+
+def test_a_copy_that_was_run_by_hand_and_is_long_lost_is_forgotten_and_no_other(running: Hive) -> None:
+    names, redis = Names("gotham"), running.folder / "var/redis.sock"
+    for lost, ago in (("robin.7", 599_000), ("batman.7", 601_000), ("penguin.0", 601_000)):
+        ask(redis, "SET", names.epoch(lost), "7", "PX", str(86_400_000 - ago), timeout=1.0)
+        ask(redis, "SADD", names.nodes(), lost, timeout=1.0)
+    eventually(lambda: ask(redis, "SISMEMBER", names.nodes(), "batman.7", timeout=1.0) == ":0", within=10)
+    assert ask(redis, "SISMEMBER", names.nodes(), "penguin.0", timeout=1.0) == ":1"  # another host may declare it
+    eventually(lambda: ask(redis, "SISMEMBER", names.nodes(), "robin.7", timeout=1.0) == ":0", within=10)
+    assert "batman.7, which was started by hand" in running.log("hived")
+    ask(redis, "SREM", names.nodes(), "penguin.0", timeout=1.0)
 
 
 def test_the_watchdog_holds_off_while_redis_is_frozen(running: Hive) -> None:

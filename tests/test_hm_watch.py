@@ -137,6 +137,18 @@ def test_status_names_a_node_that_was_killed_at_once_and_when_its_lease_is_over(
     assert (done.returncode, "sender.0 is lost: no beat within the lease" in done.stdout) == (1, True)
 
 
+def test_a_copy_that_was_run_by_hand_and_killed_is_no_fault_for_ever(
+    hive: Place, hive_name: str, server: RedisServer
+) -> None:
+    start_as_hived_would(hive, "sender", "receiver")
+    server.command("SADD", Names(hive_name).nodes(), "sender.1")
+    server.command("SET", Names(hive_name).epoch("sender.1"), "7", "PX", str(86_400_000 - 300_000))
+    assert "sender.1 is lost" in hive.run("status").stdout
+    server.command("PEXPIRE", Names(hive_name).epoch("sender.1"), str(86_400_000 - 660_000))
+    done = hive.run("status")
+    assert (done.returncode, "lost a while ago (11 min" in done.stdout) == (0, True)
+
+
 def test_topics_shows_who_sends_who_listens_and_what_finds_nobody(here: Place) -> None:
     here.write("deaf.py", RECEIVER.replace("Receiver", "Deaf").replace("num*", "nubmers"))
     for file in ("sender.py", "receiver.py", "deaf.py"):
@@ -301,6 +313,23 @@ def test_a_process_of_this_machine_that_is_gone_is_seen_before_its_lease_ends() 
     assert problems(replace(batman, about=replace(batman.about, process=gone))) == [
         "its process has ended without a goodbye"
     ]
+
+
+@pytest.mark.parametrize(
+    ("ago", "declared", "is_well"), [(590.0, (), False), (601.0, (), True), (601.0, ("batman.1",), False)]
+)
+def test_who_is_lost_for_long_is_no_trouble_if_nothing_declares_it(
+    ago: float, declared: tuple[str, ...], is_well: bool
+) -> None:
+    found = [instance("batman.0"), instance("batman.1", lost=True)]
+    health = judge("gotham", found, Declared(("batman.0", *declared)), lost_for={"batman.1": ago})
+    assert health.is_well is is_well
+    assert ("lost a while ago (10 min 1 s) and not declared here: batman.1" in health.notes) is is_well
+
+
+def test_a_root_that_is_lost_is_trouble_however_long() -> None:
+    found = [instance("batman.0"), instance("root.0", lost=True)]
+    assert not judge("gotham", found, Declared(("batman.0",)), lost_for={"root.0": 86400.0}).is_well
 
 
 def test_a_pattern_that_received_something_is_fed_by_somebody() -> None:

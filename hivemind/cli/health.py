@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..data.records import Instance, SubscriptionRecord
-from ..english import MOST, amount, are, listed
+from ..english import MOST, amount, are, duration, listed
 from ..states import NodeState, ServiceState
+from ..supervisor.leftovers import long_lost
 from ..supervisor.status import ProgramStatus
 from ..supervisor.topology import ROOT
 from .declared import Declared
@@ -47,16 +48,40 @@ class Health:
         return "; ".join((f"{self.hive} is well: {runs}", *self.notes))
 
 
-def judge(hive: str, instances: Sequence[Instance], should: Declared, refusal: str = "") -> Health:
+def judge(
+    hive: str,
+    instances: Sequence[Instance],
+    should: Declared,
+    refusal: str = "",
+    lost_for: Mapping[str, float] | None = None,
+) -> Health:
     """Judge a hive by its registry and what should run there.
 
     ``refusal`` says why Redis takes no writes, if so: then nobody can renew a lease, and nobody is called lost.
+    ``lost_for`` is how many seconds ago each lost instance had its last beat, where that is known.
     """
     alive = [one for one in instances if not one.is_lost and not is_gone(one)]
     nodes = [one for one in alive if one.node != ROOT]
-    absent = [f"Redis refuses writes: {refusal}; no lease can be renewed"] if refusal else _lost(instances)
+    ages = {} if refusal else lost_for or {}
+    left = long_lost(ages, {*should.instances, *should.stopped, f"{ROOT}.0"})
+    lost = _lost([one for one in instances if one.instance not in left])
+    absent = [f"Redis refuses writes: {refusal}; no lease can be renewed"] if refusal else lost
     troubles = [*_missing(instances, should), *absent, *_failing(alive), *_quarantined(should)]
-    return Health(hive, len(nodes), len({one.node for one in nodes}), tuple(troubles), tuple(_notes(alive, should)))
+    return Health(
+        hive,
+        len(nodes),
+        len({one.node for one in nodes}),
+        tuple(troubles),
+        (*_notes(alive, should), *_left(left, ages)),
+    )
+
+
+def _left(left: Sequence[str], ages: Mapping[str, float]) -> list[str]:
+    """A remark on those whom nobody waits for any more."""
+    if not left:
+        return []
+    since = duration(min(ages[name] for name in left))
+    return [f"lost a while ago ({since}) and not declared here: {listed(left)}"]
 
 
 def problems(instance: Instance) -> list[str]:

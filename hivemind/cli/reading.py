@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from ..bus.commands import Commands
@@ -16,6 +16,8 @@ from ..data.registry import Registry
 from ..errors import RedisError, RedisRefused, RedisUnavailable
 from ..identity import PidFile
 from ..settings import Settings
+from ..supervisor.engine import redis_url
+from ..supervisor.leftovers import lost_for
 from ..supervisor.paths import HivePaths
 from ..topics import Names
 from .context import redis_address
@@ -30,10 +32,24 @@ def read_instances(settings: Settings) -> list[Instance]:
     return ask(settings, lambda registry: registry.instances())
 
 
+def read_ages(settings: Settings, instances: Sequence[Instance]) -> dict[str, float]:
+    """Seconds since the last beat of each that is lost; none where Redis does not say."""
+    quiet()
+    return asyncio.run(_ages(Endpoint.parse(redis_url(settings)), settings.name, instances))
+
+
+async def _ages(endpoint: Endpoint, hive: str, instances: Sequence[Instance]) -> dict[str, float]:
+    try:
+        async with asyncio.timeout(PATIENCE), Commands(endpoint, "hm") as commands:
+            return await lost_for(commands, Names(hive), instances)
+    except (RedisError, TimeoutError):
+        return {}
+
+
 def refusal(settings: Settings) -> str:
     """Why Redis takes no writes, in its own words; "" if it does. Then no lease is renewed, and lost means little."""
     quiet()
-    return asyncio.run(_refusal(Endpoint.parse(settings.redis_url or Embedded.of(settings).url), settings.name))
+    return asyncio.run(_refusal(Endpoint.parse(redis_url(settings)), settings.name))
 
 
 async def _refusal(endpoint: Endpoint, hive: str) -> str:
@@ -56,7 +72,7 @@ def ask(settings: Settings, question: Callable[[Registry], Awaitable[T]]) -> T:
 async def _ask(settings: Settings, question: Callable[[Registry], Awaitable[T]]) -> T:
     if not settings.redis_url and not Embedded.of(settings).socket.exists():
         raise away(settings, "it does not run")
-    endpoint = Endpoint.parse(settings.redis_url or Embedded.of(settings).url)
+    endpoint = Endpoint.parse(redis_url(settings))
     try:
         async with asyncio.timeout(PATIENCE), Commands(endpoint, "hm") as commands:
             return await question(Registry(commands, Functions(commands), Names(settings.name)))

@@ -33,7 +33,7 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     from .context import announce, context_hive, redis_address, settings_or_last
     from .declared import declared
     from .health import judge
-    from .reading import read_instances, refusal
+    from .reading import read_ages, read_instances, refusal
 
     settings = settings_or_last(context_hive(ctx))
     announce(settings)
@@ -47,8 +47,9 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
         else:
             output.say(sentence, "red")
         return FAILED
-    refused = refusal(settings) if any(one.is_lost for one in instances) else ""
-    health = judge(settings.name, instances, declared(settings), refused)
+    is_any_lost = any(one.is_lost for one in instances)
+    refused, ages = (refusal(settings), read_ages(settings, instances)) if is_any_lost else ("", {})
+    health = judge(settings.name, instances, declared(settings), refused, ages)
     if as_json:
         found = {"troubles": health.troubles, "notes": health.notes, "instances": health.running, "nodes": health.nodes}
         output.as_json({**about, "well": health.is_well, "sentence": health.sentence, **found})

@@ -8,6 +8,7 @@ import signal
 import time
 
 from ..bus.bus import Bus
+from ..data.records import Instance
 from ..data.registry import Registry
 from ..errors import RedisError, SupervisorError
 from ..identity import PidFile, ProcessIdentity
@@ -15,6 +16,7 @@ from .client import ProgramState
 from .engine import Engine
 from .halt import pidfiles
 from .keeper import kill, kill_group
+from .leftovers import extra_copies, long_lost, lost_for
 from .plan import load
 from .watchdog import Watchdog
 
@@ -51,9 +53,18 @@ class Guard:
         # Whether Redis takes beats at all: with a full disk it answers questions but refuses PEXPIRE.
         await self.bus.commands.execute("PEXPIRE", self.bus.names.control("watchdog"), 1)
         instances = await self.registry.instances()
+        await self._forget(instances)
         for name, process in self.watchdog.observe(time.monotonic(), running, instances):
             if not self.engine.paths.stopping.exists():
                 await self._end(name, process)
+
+    async def _forget(self, instances: list[Instance]) -> None:
+        """Forget further copies of our nodes that somebody started by hand and that were lost a while ago."""
+        if any(one.is_lost for one in instances):
+            ages = await lost_for(self.bus.commands, self.bus.names, instances)
+            for name in extra_copies(load(self.engine.paths), long_lost(ages, ())):
+                if await self.registry.forget(name):
+                    log.info("%s, which was started by hand, has been lost for long: it is forgotten", name)
 
     def _running(self) -> dict[str, ProcessIdentity]:
         """The programs that supervisord has as running, with the process that each of them is, adopted or not."""
