@@ -164,7 +164,7 @@ class BaseNode:
         It waits only on a thread and only while the outbox is full. Raises PayloadError, InvalidName, and OutboxFull
         on the loop: await ``drain()`` between many sends.
         """
-        self.bus.send(topic, payload, headers)
+        (self._bus or self.bus).send(topic, payload, headers)
 
     def drain(self) -> Any:
         """Wait until the outbox has room. On the loop it is awaited and gives the loop a turn; on threads called."""

@@ -112,7 +112,7 @@ class BoundService:
 
     def send(self, payload: Any, *, headers: Mapping[str, str] | None = None) -> None:
         """Hand one message over, from any thread."""
-        self.node.send(self.name, payload, headers=headers)
+        self.node.send(self.declaration.topic, payload, headers=headers)
         self.sent += 1
 
     def sleep_for(self, seconds: float) -> Any:

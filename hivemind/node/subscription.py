@@ -109,30 +109,24 @@ class Subscription:
     # -- workers
 
     async def _work(self, inbox: Inbox, number: int) -> None:
-        clock = time.perf_counter
+        clock, take, handled = time.perf_counter, inbox.take, self._handled
+        function = self.handler.function if self.handler.is_plain else None
         while await inbox.wait():
             limit = clock() + SLICE
-            while (entry := inbox.take()) is not None:
-                self._handled[number] += await self._handle(entry)
+            while (entry := take()) is not None:
+                try:
+                    payload = self._payload(entry)
+                except (InvalidPayload, Malformed) as error:
+                    self._misfit(entry, error)
+                else:
+                    try:
+                        await (function(payload) if function else self._call(payload, entry))
+                        handled[number] += 1
+                    except Exception as error:  # noqa: BLE001 - whatever a handler raises, the next message comes
+                        self._failed(entry, error)
                 if clock() > limit:
                     await asyncio.sleep(0)
                     limit = clock() + SLICE
-
-    async def _handle(self, entry: Entry) -> bool:
-        try:
-            payload = self._payload(entry)
-        except (InvalidPayload, Malformed) as error:
-            self._misfit(entry, error)
-            return False
-        try:
-            if self.handler.is_plain:
-                await self.handler.function(payload)
-            else:
-                await self._call(payload, entry)
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises, the next message comes
-            self._failed(entry, error)
-            return False
-        return True
 
     def _work_on_thread(self, inbox: Inbox, number: int) -> None:
         # Several workers take one message at a time, so that none keeps messages from the others.
