@@ -11,8 +11,9 @@ import orjson
 import pytest
 
 from hivemind.supervisor.paths import HivePaths
-from hivemind.supervisor.plan import Plan
+from hivemind.supervisor.plan import Plan, load
 from hivemind.supervisor.reload import Everything, concerned, owners
+from hivemind.supervisor.status import last_words
 from hivemind.supervisor.topology import Problem, Program
 
 from .hive_kit import SENDER, Hive, hive_in, kill
@@ -25,6 +26,17 @@ class Batman(Node):
     @subscription("signal")
     def save(self, payload):
         print("Batman has saved the day!")
+"""
+
+
+LOADS_ONLY_WHERE_IT_IS_CHECKED = """
+import os
+if "HIVEMIND_SUPERVISED" in os.environ:
+    import nothere
+from hivemind import Node
+
+class Joker(Node):
+    pass
 """
 
 
@@ -79,6 +91,19 @@ def test_the_merged_log_shows_what_nodes_print_and_sigterm_stops_everything(hive
     assert "hive gotham on unix://" in terminal.text()
     assert terminal.end(signal.SIGTERM) == 0
     assert hive.processes() == []
+
+
+def test_why_a_node_cannot_be_loaded_is_said_once_and_status_knows_it(hive: Hive) -> None:
+    hive.node("joker", LOADS_ONLY_WHERE_IT_IS_CHECKED)
+    terminal = Terminal(hive, "hived", "start", "--foreground")
+    terminal.shows("No module named 'nothere'")
+    terminal.shows("Batman has saved the day!")
+    said = [line for line in terminal.text().splitlines() if "No module named 'nothere'" in line]
+    assert all("| ERROR " in line for line in said), said
+    joker = load(hive.engine.paths).program("joker.0")
+    assert joker is not None
+    assert "No module named 'nothere'" in last_words(hive.engine, joker)
+    assert terminal.end() == 0
 
 
 def test_ctrl_c_stops_everything_even_where_a_shell_had_it_ignored(hive: Hive) -> None:

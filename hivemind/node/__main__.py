@@ -62,18 +62,18 @@ def start(chosen: argparse.Namespace, settings: Settings) -> int:
         if chosen.name:
             node.rename(chosen.name)
     except HivemindError as error:
-        code = complain(error)
-        if is_supervised and chosen.name:  # then it has a log, too
-            stop_logging = start_logging(chosen.name, settings, How(Place(chosen.number or 0), is_supervised=True))
-            logger.error("%s", error)
-            stop_logging()
-        return code
+        if not (is_supervised and chosen.name):
+            return complain(error)
+        stop_logging = start_logging(chosen.name, settings, How(Place(chosen.number or 0), is_supervised=True))
+        logger.error("%s", error)
+        stop_logging()
+        return 1
     place = place_in(settings, node.name) if chosen.number is None else Place(chosen.number, is_fixed=True)
     return run(node, settings, How(place, chosen.verbose, is_supervised))
 
 
 def complain(error: HivemindError) -> int:
-    """Say why nothing can be run, where `hived status` finds it; return the exit code."""
+    """Say why nothing can be run, where there is no log yet; return the exit code."""
     sys.stderr.write(f"error: {error}\n")
     return 1
 

@@ -61,8 +61,7 @@ class MergedLog:
     def _files(self, program: Program) -> Iterator[Path]:
         yield self.engine.paths.program_log(program.name)
         if program.name != REDIS:
-            node, _, number = program.name.partition(".")
-            yield self.engine.settings.log_file(node, int(number or 0))
+            yield self.engine.settings.log_file(program.node, program.number)
 
     def _follow(self, name: str, path: Path) -> None:
         if path not in self._followers:

@@ -16,11 +16,12 @@ from ..data.records import Instance
 from ..data.registry import Registry
 from ..errors import HivemindError, SupervisorError
 from ..identity import PidFile, ProcessIdentity
+from ..log_files import parse_line
 from ..topics import Names
 from .check import unreadable_file
 from .client import ProgramInfo, ProgramState
 from .engine import QUICK, Engine, redis_url
-from .files import read_json
+from .files import read_json, time_of
 from .halt import pidfiles
 from .plan import load
 from .topology import Problem, Program
@@ -178,12 +179,19 @@ def _why(engine: Engine, program: Program, info: ProgramInfo) -> str:
 
 
 def last_words(engine: Engine, program: Program) -> str:
-    """The last line that the program printed before it had a log of its own."""
+    """The error with which the program's log ends; if it printed something since, that line: it had no log yet."""
+    printed, own = engine.paths.program_log(program.name), engine.settings.log_file(program.node, program.number)
+    if time_of(own) < time_of(printed):
+        return next((line.strip() for line in reversed(_last_lines(printed)) if line.strip()), "")
+    entries = [entry for line in _last_lines(own) if (entry := parse_line(line)) is not None]
+    return entries[-1].text if entries and entries[-1].level in ("ERROR", "CRITICAL") else ""
+
+
+def _last_lines(path: Path) -> list[str]:
     try:
-        lines = engine.paths.program_log(program.name).read_bytes()[-2000:].decode(errors="replace").split("\n")
+        return path.read_bytes()[-2000:].decode(errors="replace").split("\n")
     except OSError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return []
 
 
 def _where(problem: Problem) -> str:

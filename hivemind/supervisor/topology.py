@@ -39,6 +39,11 @@ class Program:
     file: str = ""  # where a node's code should be
     pidfile: str = ""  # "" : the usual place
 
+    @property
+    def number(self) -> int:
+        """Which copy of its node this is, from 0."""
+        return int(self.name.partition(".")[2] or 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
