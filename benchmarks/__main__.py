@@ -36,12 +36,20 @@ def main(quick: bool, only: Sequence[str], rounds: int | None, json_file: Path |
     bench = BRIEF if quick else LONG
     chosen = [ROWS[key] for key in only or (QUICK if quick else ROWS)]
     say(f"rows: {', '.join(row.key for row in chosen)}")
-    outcomes = [measured(row, bench, rounds) for row in chosen]
+    outcomes: list[Outcome] = []
+    is_whole = False
+    try:
+        outcomes.extend(measured(row, bench, rounds) for row in chosen)
+        is_whole = True
+    except KeyboardInterrupt:
+        say("interrupted; what was measured until then:")
     say(report.as_text(outcomes))
     line = report.as_json(about, outcomes)
     say(f"\n{line}")
     if json_file is not None:
         json_file.write_text(f"{line}\n", encoding="utf-8")
+    if not is_whole:
+        sys.exit(130)
     if write_docs:
         document(about, outcomes)
     sys.exit(any(outcome.is_wanting for outcome in outcomes))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
+from .marks import Mark
 from .rounds import Outcome, short
 
 SIGNS = {True: "yes", False: "NO", None: "not measured"}
@@ -43,19 +44,24 @@ def as_text(outcomes: Iterable[Outcome]) -> str:
 
 
 def as_markdown(about: Mapping[str, str], outcomes: Sequence[Outcome]) -> str:
-    """For a page."""
+    """For a page: a line for each reading and each mark."""
     made = "; ".join(f"{name} {value}" for name, value in about.items())
-    lines = [f"Measured on: {made}.", "", "| scenario | measured (median; least … most) | wanted | met |"]
-    lines.append("|---|---|---|---|")
+    lines = [
+        f"Measured on: {made}.",
+        "",
+        "| scenario | | median, or ratio | least … most, or wanted |",
+        "|---|---|---|---|",
+    ]
     for outcome in outcomes:
-        shown = "<br>".join(
-            f"{label}: {value} ({spread})" if spread else f"{label}: {value}"
-            for label, value, spread in readings(outcome)
-        )
-        wanted = "<br>".join(f"{what}: {value}" for what, value, _ in verdicts(outcome))
-        met = "<br>".join(sign for _, _, sign in verdicts(outcome))
-        lines.append(f"| {outcome.row.title} | {shown} | {wanted} | {met} |")
+        cells = [*readings(outcome), *map(_wanted, outcome.verdicts())]
+        titles = [outcome.row.title] + [""] * len(cells)
+        lines += [f"| {title} | {' | '.join(line)} |" for title, line in zip(titles, cells, strict=False)]
     return "\n".join(lines)
+
+
+def _wanted(verdict: tuple[Mark, float | None, bool | None]) -> Line:
+    mark, value, is_met = verdict
+    return mark.what, "" if value is None else f"**{short(value)}**", f"{mark.bound} {mark.wanted:g}: {SIGNS[is_met]}"
 
 
 def as_json(about: Mapping[str, str], outcomes: Iterable[Outcome]) -> str:

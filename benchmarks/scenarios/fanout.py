@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..bench import Bench, Part, Readings, Setup, measure
+from ..bench import TOPIC, Bench, Part, Readings, Setup, measure
 from ..processes import node, peer
 from .rate import OURS, Case
 
 SIZES = (1, 10, 100)
 DISCARDING = "discarding sockets"
 IN_A_PROCESS = 10
+CHANNEL = f"hm:default:t:{TOPIC}"  #: as docs/wire.md says
 UNDER_WAY = 1_000  #: messages to one subscriber, where there are many
 
 
@@ -22,7 +23,8 @@ def setup(kind: str, subscribers: int) -> Setup:
     """Who takes part."""
     limit = 20_000 if subscribers == 1 else UNDER_WAY
     if kind == DISCARDING:
-        return Setup(node("send"), [Part(peer("discarding", "subscribe"), subscribers, subscribers)], limit=limit)
+        counting = Part(peer("discarding", "subscribe"), subscribers, subscribers)
+        return Setup(node("send"), [counting], pattern=CHANNEL, limit=limit)
     each = min(subscribers, IN_A_PROCESS)
     parts = [Part(peer("clients", "subscribe"), each, each)] * (subscribers // each)
     return Setup(node("send"), parts, limit=limit)
