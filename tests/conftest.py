@@ -103,7 +103,7 @@ def hive_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def hive(tmp_path: Path) -> Iterator[Hive]:
+def gotham(tmp_path: Path) -> Iterator[Hive]:
     """A hive without nodes for this test alone; nothing of it runs yet."""
     with hive_in(tmp_path / "gotham") as made:
         yield made

@@ -19,88 +19,89 @@ STOP_TIMEOUT = 3.0  # as hive_kit sets it
 pytestmark = pytest.mark.timeout(90)
 
 
-def test_start_runs_everything_and_stop_leaves_nothing(hive: Hive) -> None:
-    hive.node("batman")
-    hive.node("robin")
-    hive.start()
-    eventually(lambda: well(hive), within=15)
-    assert sorted(hive.states()) == ["batman.0", "redis", "robin.0", "root"]
-    assert hive.run("hived", "stop").returncode == 0
-    assert hive.processes() == []
-    assert not (hive.folder / "var/supervisord.sock").exists()
+def test_start_runs_everything_and_stop_leaves_nothing(gotham: Hive) -> None:
+    gotham.node("batman")
+    gotham.node("robin")
+    gotham.start()
+    eventually(lambda: well(gotham), within=15)
+    assert sorted(gotham.states()) == ["batman.0", "redis", "robin.0", "root"]
+    assert gotham.run("hived", "stop").returncode == 0
+    assert gotham.processes() == []
+    assert not (gotham.folder / "var/supervisord.sock").exists()
 
 
-def test_when_start_returns_redis_answers(hive: Hive) -> None:
-    assert hive.run("hived", "start").returncode == 0
-    assert "Redis does not answer" not in hive.run("hived", "status").stderr
+def test_when_start_returns_redis_answers(gotham: Hive) -> None:
+    assert gotham.run("hived", "start").returncode == 0
+    assert "Redis does not answer" not in gotham.run("hived", "status").stderr
 
 
-def test_of_two_starts_at_once_one_wins(hive: Hive) -> None:
-    hive.node("batman")
-    command = hive.command("hived", "start")
+def test_of_two_starts_at_once_one_wins(gotham: Hive) -> None:
+    gotham.node("batman")
+    command = gotham.command("hived", "start")
     both = [
-        subprocess.Popen(command, cwd=hive.folder, env=hive.environ, stdout=subprocess.PIPE, text=True) for _ in "ab"
+        subprocess.Popen(command, cwd=gotham.folder, env=gotham.environ, stdout=subprocess.PIPE, text=True)
+        for _ in "ab"
     ]
     said = [process.communicate(timeout=40)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sorted("already runs" in text for text in said) == [False, True]
-    assert len(hive.processes("supervisor.supervisord")) == 1
+    assert len(gotham.processes("supervisor.supervisord")) == 1
 
 
-def test_redis_stops_last(hive: Hive) -> None:
-    hive.node("batman")
-    hive.start()
-    hive.run("hived", "stop")
-    lines = (hive.folder / "var/log/supervisord.log").read_text().splitlines()
+def test_redis_stops_last(gotham: Hive) -> None:
+    gotham.node("batman")
+    gotham.start()
+    gotham.run("hived", "stop")
+    lines = (gotham.folder / "var/log/supervisord.log").read_text().splitlines()
     stopped = [line.split("stopped: ")[1].split()[0] for line in lines if "stopped: " in line]
     assert stopped.index("redis") > max(stopped.index("batman.0"), stopped.index("root"))
 
 
-def test_stopping_what_does_not_run_is_well(hive: Hive) -> None:
-    done = hive.run("hived", "stop")
+def test_stopping_what_does_not_run_is_well(gotham: Hive) -> None:
+    done = gotham.run("hived", "stop")
     assert (done.returncode, "did not run" in done.stdout) == (0, True)
 
 
-def test_a_frozen_supervisord_is_stopped_all_the_same(hive: Hive) -> None:
-    hive.node("batman")
-    hive.start()
-    kill(hive.supervisord(), signal.SIGSTOP)
-    assert hive.run("hived", "stop").returncode == 0
-    eventually(lambda: hive.processes() == [])
+def test_a_frozen_supervisord_is_stopped_all_the_same(gotham: Hive) -> None:
+    gotham.node("batman")
+    gotham.start()
+    kill(gotham.supervisord(), signal.SIGSTOP)
+    assert gotham.run("hived", "stop").returncode == 0
+    eventually(lambda: gotham.processes() == [])
 
 
 @pytest.mark.parametrize("frozen", [("redis",), ("supervisord",), ("redis", "supervisord")], ids="-".join)
-def test_a_stop_takes_little_more_than_its_time_whatever_is_frozen(hive: Hive, frozen: tuple[str, ...]) -> None:
-    hive.node("batman", SENDER)
-    hive.start()
-    eventually(lambda: well(hive), within=15)
-    pids = {"redis": hive.pids()["redis"], "supervisord": hive.supervisord().pid}
+def test_a_stop_takes_little_more_than_its_time_whatever_is_frozen(gotham: Hive, frozen: tuple[str, ...]) -> None:
+    gotham.node("batman", SENDER)
+    gotham.start()
+    eventually(lambda: well(gotham), within=15)
+    pids = {"redis": gotham.pids()["redis"], "supervisord": gotham.supervisord().pid}
     for name in frozen:
         os.kill(pids[name] or 0, signal.SIGSTOP)
-    assert seconds_to_stop(hive) < STOP_TIMEOUT + 6.0
+    assert seconds_to_stop(gotham) < STOP_TIMEOUT + 6.0
 
 
-def test_a_redis_that_never_answers_is_killed_soon(hive: Hive) -> None:
-    hive.node("batman", SENDER)
-    hive.start()
-    eventually(lambda: well(hive), within=15)
-    ask(hive.folder / "var/redis.sock", "EVAL", "while true do end", "0", timeout=0.2)
-    assert ask(hive.folder / "var/redis.sock", "PING", timeout=0.2) is None
-    assert seconds_to_stop(hive) < STOP_TIMEOUT + 8.0
+def test_a_redis_that_never_answers_is_killed_soon(gotham: Hive) -> None:
+    gotham.node("batman", SENDER)
+    gotham.start()
+    eventually(lambda: well(gotham), within=15)
+    ask(gotham.folder / "var/redis.sock", "EVAL", "while true do end", "0", timeout=0.2)
+    assert ask(gotham.folder / "var/redis.sock", "PING", timeout=0.2) is None
+    assert seconds_to_stop(gotham) < STOP_TIMEOUT + 8.0
 
 
-def seconds_to_stop(hive: Hive) -> float:
+def seconds_to_stop(gotham: Hive) -> float:
     before = time.monotonic()
-    assert hive.run("hived", "stop").returncode == 0
-    assert hive.processes() == []
+    assert gotham.run("hived", "stop").returncode == 0
+    assert gotham.processes() == []
     return time.monotonic() - before
 
 
 @pytest.mark.parametrize("command", [("start",), ("stop",), ("reload",), ("start", "--foreground")], ids="-".join)
-def test_a_hive_that_cannot_be_written_is_one_sentence(hive: Hive, command: tuple[str, ...]) -> None:
-    hive.write("var", "in the way of the folder")
-    done = hive.run("hived", *command)
-    where = hive.folder / "var"
+def test_a_hive_that_cannot_be_written_is_one_sentence(gotham: Hive, command: tuple[str, ...]) -> None:
+    gotham.write("var", "in the way of the folder")
+    done = gotham.run("hived", *command)
+    where = gotham.folder / "var"
     where.unlink()
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"error: hived cannot write its files: {where}")
@@ -119,18 +120,18 @@ def test_a_long_path_moves_the_sockets_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["start", "stop", "status"])
-def test_ctrl_c_ends_settings_that_never_end(hive: Hive, command: str) -> None:
-    hive.configure("open('begun', 'w').close()\nwhile True: pass")
+def test_ctrl_c_ends_settings_that_never_end(gotham: Hive, command: str) -> None:
+    gotham.configure("open('begun', 'w').close()\nwhile True: pass")
     process = subprocess.Popen(
-        hive.command("hived", command), cwd=hive.folder, env=hive.environ, stderr=subprocess.PIPE, text=True
+        gotham.command("hived", command), cwd=gotham.folder, env=gotham.environ, stderr=subprocess.PIPE, text=True
     )
     try:
-        eventually((hive.folder / "begun").exists, within=15)
+        eventually((gotham.folder / "begun").exists, within=15)
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=10)[1].strip() == ""
     finally:
         process.kill()
-        hive.configure()
+        gotham.configure()
     assert process.returncode == 130
 
 
@@ -141,27 +142,27 @@ def test_an_awkward_folder_is_no_trouble(tmp_path: Path) -> None:
         assert hive.states()["batman.0"] in UP
 
 
-def test_status_of_a_hive_that_does_not_run_says_what_to_do(hive: Hive) -> None:
-    done = hive.run("hived", "status")
+def test_status_of_a_hive_that_does_not_run_says_what_to_do(gotham: Hive) -> None:
+    done = gotham.run("hived", "status")
     assert (done.returncode, "hived start" in done.stdout) == (1, True)
 
 
 @pytest.mark.parametrize("mistake", ["LEASE = 0.1", "def ("], ids=["wrong value", "syntax error"])
-def test_broken_settings_lock_nobody_out_of_a_hive_that_runs(hive: Hive, mistake: str) -> None:
-    hive.node("batman")
-    hive.start()
-    eventually(lambda: well(hive) and all("running:" in hive.log(name) for name in ("batman", "root")), within=20)
-    hive.configure(mistake)
+def test_broken_settings_lock_nobody_out_of_a_hive_that_runs(gotham: Hive, mistake: str) -> None:
+    gotham.node("batman")
+    gotham.start()
+    eventually(lambda: well(gotham) and all("running:" in gotham.log(name) for name in ("batman", "root")), within=20)
+    gotham.configure(mistake)
     try:
-        shown = hive.run("hived", "status")
+        shown = gotham.run("hived", "status")
         assert shown.returncode == 0, shown.stdout + shown.stderr
         assert "batman.0" in shown.stdout
         assert "warning: " in shown.stderr
         assert "config/hive.py:" in shown.stderr
-        assert "batman.0" in hive.run("hm", "logs", "batman").stdout
-        assert "use `hived stop`" in hive.run("hm", "redis", "stop").stderr
-        assert hive.run("hived", "stop").returncode == 0
-        assert hive.processes() == []
-        assert hive.run("hm", "redis", "stop").stdout == "it was not running\n"
+        assert "batman.0" in gotham.run("hm", "logs", "batman").stdout
+        assert "use `hived stop`" in gotham.run("hm", "redis", "stop").stderr
+        assert gotham.run("hived", "stop").returncode == 0
+        assert gotham.processes() == []
+        assert gotham.run("hm", "redis", "stop").stdout == "it was not running\n"
     finally:
-        hive.configure()
+        gotham.configure()

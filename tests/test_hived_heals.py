@@ -18,47 +18,47 @@ from .waiting import eventually
 pytestmark = pytest.mark.timeout(90)
 
 
-def test_killing_supervisord_restarts_no_node_and_doubles_none(hive: Hive) -> None:
-    hive.node("batman", SENDER)
-    hive.start()
-    eventually(lambda: well(hive), within=15)
-    before, old = hive.pids(), hive.supervisord()
+def test_killing_supervisord_restarts_no_node_and_doubles_none(gotham: Hive) -> None:
+    gotham.node("batman", SENDER)
+    gotham.start()
+    eventually(lambda: well(gotham), within=15)
+    before, old = gotham.pids(), gotham.supervisord()
     kill(old)
-    eventually(lambda: hive.engine.supervisord() not in (None, old), within=15)
-    eventually(lambda: all(each.state == "running" for each in hive.status().programs), within=15)
-    assert hive.pids() == before
-    assert all(each.adopted for each in hive.status().programs)
-    assert len(hive.copies("batman")) == 1
-    assert hive.run("hived", "stop").returncode == 0
-    assert hive.processes() == []
+    eventually(lambda: gotham.engine.supervisord() not in (None, old), within=15)
+    eventually(lambda: all(each.state == "running" for each in gotham.status().programs), within=15)
+    assert gotham.pids() == before
+    assert all(each.adopted for each in gotham.status().programs)
+    assert len(gotham.copies("batman")) == 1
+    assert gotham.run("hived", "stop").returncode == 0
+    assert gotham.processes() == []
 
 
-def test_supervisord_and_listener_killed_together_are_made_good_by_start(hive: Hive) -> None:
-    hive.node("batman")
-    hive.start()
-    before, listener = hive.pids(), hive.listener()
+def test_supervisord_and_listener_killed_together_are_made_good_by_start(gotham: Hive) -> None:
+    gotham.node("batman")
+    gotham.start()
+    before, listener = gotham.pids(), gotham.listener()
     kill(listener, signal.SIGSTOP)
-    kill(hive.supervisord())
+    kill(gotham.supervisord())
     kill(listener)
-    eventually(lambda: hive.engine.supervisord() is None)
-    assert "goes on" in hive.start().stderr
-    assert hive.pids() == before
+    eventually(lambda: gotham.engine.supervisord() is None)
+    assert "goes on" in gotham.start().stderr
+    assert gotham.pids() == before
 
 
-def test_survivors_of_an_older_configuration_are_adopted_then_rolled(hive: Hive) -> None:
-    hive.node("batman")
-    hive.node("robin")
-    hive.start()
-    before, listener = hive.pids(), hive.listener()
+def test_survivors_of_an_older_configuration_are_adopted_then_rolled(gotham: Hive) -> None:
+    gotham.node("batman")
+    gotham.node("robin")
+    gotham.start()
+    before, listener = gotham.pids(), gotham.listener()
     kill(listener, signal.SIGSTOP)
-    kill(hive.supervisord())
+    kill(gotham.supervisord())
     kill(listener)
-    eventually(lambda: hive.engine.supervisord() is None)
-    hive.configure('NODES = {"batman": {"env": {"MASK": "black"}}}')
-    hive.start()
-    eventually(lambda: hive.program("batman.0").pid not in (None, before["batman.0"]), within=20)
-    assert hive.program("robin.0").pid == before["robin.0"]
-    eventually(lambda: len(hive.copies("batman")) == 1)
+    eventually(lambda: gotham.engine.supervisord() is None)
+    gotham.configure('NODES = {"batman": {"env": {"MASK": "black"}}}')
+    gotham.start()
+    eventually(lambda: gotham.program("batman.0").pid not in (None, before["batman.0"]), within=20)
+    assert gotham.program("robin.0").pid == before["robin.0"]
+    eventually(lambda: len(gotham.copies("batman")) == 1)
 
 
 def test_a_killed_listener_comes_back_and_nothing_else_notices(running: Hive) -> None:
@@ -78,12 +78,12 @@ if "HIVEMIND_SUPERVISED" in os.environ and not pathlib.Path("cave").exists():
 """
 
 
-def test_a_program_that_supervisord_gave_up_is_revived(hive: Hive) -> None:
-    hive.node("batman", FAILS_WITHOUT_A_CAVE)
-    hive.start()
-    eventually(lambda: hive.program("batman.0").revivals >= 2, within=15)
-    hive.write("cave", "")
-    eventually(lambda: hive.program("batman.0").state == "running", within=20)
+def test_a_program_that_supervisord_gave_up_is_revived(gotham: Hive) -> None:
+    gotham.node("batman", FAILS_WITHOUT_A_CAVE)
+    gotham.start()
+    eventually(lambda: gotham.program("batman.0").revivals >= 2, within=15)
+    gotham.write("cave", "")
+    eventually(lambda: gotham.program("batman.0").state == "running", within=20)
 
 
 def test_a_killed_node_is_restarted(running: Hive) -> None:
@@ -117,25 +117,25 @@ class {name}(Node):
 """
 
 
-def test_what_a_hung_node_forked_is_killed_with_it(hive: Hive) -> None:
-    hive.node("batman", FORKING_AND_HANGING)
-    hive.start()
-    (child,) = eventually(lambda: hive.processes("sleep 600"), within=15)
-    eventually(lambda: "it hangs, and is killed" in hive.log("hived"), within=15)
+def test_what_a_hung_node_forked_is_killed_with_it(gotham: Hive) -> None:
+    gotham.node("batman", FORKING_AND_HANGING)
+    gotham.start()
+    (child,) = eventually(lambda: gotham.processes("sleep 600"), within=15)
+    eventually(lambda: "it hangs, and is killed" in gotham.log("hived"), within=15)
     eventually(lambda: not child.is_running(), within=10)
 
 
-def test_stop_ends_what_a_killed_node_left_behind(hive: Hive) -> None:
-    hive.node("batman", FORKING_AND_HANGING)
-    hive.start()
-    (child,) = eventually(lambda: hive.processes("sleep 600"), within=15)
-    kill(hive.listener(), signal.SIGSTOP)  # so that nothing but the stop can end it
-    kill(hive.supervisord(), signal.SIGSTOP)
-    kill(hive.copies("batman")[0])
+def test_stop_ends_what_a_killed_node_left_behind(gotham: Hive) -> None:
+    gotham.node("batman", FORKING_AND_HANGING)
+    gotham.start()
+    (child,) = eventually(lambda: gotham.processes("sleep 600"), within=15)
+    kill(gotham.listener(), signal.SIGSTOP)  # so that nothing but the stop can end it
+    kill(gotham.supervisord(), signal.SIGSTOP)
+    kill(gotham.copies("batman")[0])
     assert child.is_running()
-    assert hive.run("hived", "stop").returncode == 0
-    assert hive.processes() == []
-    assert list((hive.folder / "var/run").glob("*.pid")) == []
+    assert gotham.run("hived", "stop").returncode == 0
+    assert gotham.processes() == []
+    assert list((gotham.folder / "var/run").glob("*.pid")) == []
 
 
 def test_a_copy_that_was_run_by_hand_and_is_long_lost_is_forgotten_and_no_other(running: Hive) -> None:

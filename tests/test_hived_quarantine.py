@@ -18,36 +18,36 @@ BROKEN = {
 }
 
 
-def test_broken_nodes_are_quarantined_with_file_and_line_and_the_others_run(hive: Hive) -> None:
+def test_broken_nodes_are_quarantined_with_file_and_line_and_the_others_run(gotham: Hive) -> None:
     for name, (code, _, _) in BROKEN.items():
-        hive.node(name, code)
-    hive.node("batman")
-    hive.configure('NODES = {"ghost": {"target": "nodes.batman.batman:Joker"}}')
-    hive.start()
-    found = {each.name: each for each in hive.status().programs}
+        gotham.node(name, code)
+    gotham.node("batman")
+    gotham.configure('NODES = {"ghost": {"target": "nodes.batman.batman:Joker"}}')
+    gotham.start()
+    found = {each.name: each for each in gotham.status().programs}
     assert found["batman.0"].state in UP
     for name, (_, reason, line) in BROKEN.items():
         assert found[name].state == "quarantined"
         assert f"nodes/{name}/{name}.py:{line}:" in found[name].detail
         assert reason in found[name].detail
     assert "Joker" in found["ghost"].detail
-    shown = hive.run("hived", "status")
+    shown = gotham.run("hived", "status")
     assert (shown.returncode, "nodes/boom/boom.py:3" in shown.stdout) == (1, True)
 
 
-def test_twenty_broken_nodes_hide_no_other(hive: Hive) -> None:
+def test_twenty_broken_nodes_hide_no_other(gotham: Hive) -> None:
     for number in range(20):
-        hive.node(f"broken{number}", "def (")
-    hive.node("batman")
-    hive.start()
-    states = list(hive.states().values())
+        gotham.node(f"broken{number}", "def (")
+    gotham.node("batman")
+    gotham.start()
+    states = list(gotham.states().values())
     assert states.count("quarantined") == 20
-    assert hive.states()["batman.0"] in UP
+    assert gotham.states()["batman.0"] in UP
 
 
-def test_a_broken_node_runs_once_its_file_is_mended(hive: Hive) -> None:
-    file = hive.node("batman", "def (")
-    hive.start()
-    assert hive.states()["batman"] == "quarantined"
+def test_a_broken_node_runs_once_its_file_is_mended(gotham: Hive) -> None:
+    file = gotham.node("batman", "def (")
+    gotham.start()
+    assert gotham.states()["batman"] == "quarantined"
     file.write_text(QUIET.replace("{name}", "Batman"))
-    eventually(lambda: hive.states().get("batman.0") == "running", within=15)
+    eventually(lambda: gotham.states().get("batman.0") == "running", within=15)

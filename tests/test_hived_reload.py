@@ -51,8 +51,8 @@ def test_what_is_set_where_reload_is_typed_does_not_count(running: Hive) -> None
     assert "nothing was touched" in running.run("hived", "reload").stdout
 
 
-def test_reload_without_a_running_hive_says_what_to_do(hive: Hive) -> None:
-    done = hive.run("hived", "reload")
+def test_reload_without_a_running_hive_says_what_to_do(gotham: Hive) -> None:
+    done = gotham.run("hived", "reload")
     assert (done.returncode, "hived start" in done.stderr) == (1, True)
 
 

@@ -45,10 +45,10 @@ def test_a_hive_that_was_moved_keeps_its_log_folder(gotham: Settings, tmp_path: 
 
 
 @pytest.mark.parametrize("command", [("start",), ("start", "--foreground")], ids=" ".join)
-def test_start_warns_of_the_log_folder_of_another_hive(hive: Hive, tmp_path: Path, command: tuple[str, ...]) -> None:
-    other = Hive(tmp_path / "other", more=f"LOG_LOCATION = {str(hive.folder / 'log')!r}")
+def test_start_warns_of_the_log_folder_of_another_hive(gotham: Hive, tmp_path: Path, command: tuple[str, ...]) -> None:
+    other = Hive(tmp_path / "other", more=f"LOG_LOCATION = {str(gotham.folder / 'log')!r}")
     claim(load_settings(other.folder, other.environ))
-    hive.configure('NODES = {"ghost": {}}')  # so that the start goes no further
-    done = hive.run("hived", *command)
+    gotham.configure('NODES = {"ghost": {}}')  # so that the start goes no further
+    done = gotham.run("hived", *command)
     assert done.returncode == 1
     assert f"warning: the hive in {other.folder} logs to" in done.stderr
