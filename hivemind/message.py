@@ -40,6 +40,9 @@ _PLAIN: tuple[type[Any], ...] = (str, int, float, dict, list, tuple)  # whose su
 _BYTES = (bytes, bytearray, memoryview)
 _HARMLESS = frozenset({str, bool, type(None)})  # what orjson has written once cannot be to blame
 
+_NAME, _PAYLOAD, _END = b'{"v":1,"n":"', b',"d":', ord("}")
+
+OTHER: Any = object()  #: in place of a payload: this is something else
 Envelope = dict[str, Any]
 
 
@@ -183,6 +186,24 @@ def decode(body: bytes) -> Any:
     return value
 
 
+def name_in(body: bytes) -> bytes:
+    """The sender's name in an envelope that begins as ours do; something else if it does not."""
+    return body[len(_NAME) : body.find(b'"', len(_NAME))]
+
+
+def payload_after(body: bytes, at: int) -> Any:
+    """The payload in an envelope of which all before ``at`` is known to be right, and of which the time and a payload
+    have to be the rest. Return OTHER if it is not so, or if ``body`` needs a closer look.
+    """
+    start = body.find(_PAYLOAD, at)
+    if start < 0 or body[-1] != _END or (len(body) > _FLAT and (len(body) > MAX_BODY or _may_be_deep(body))):
+        return OTHER
+    try:
+        return orjson.loads(body[start + len(_PAYLOAD) : -1])
+    except orjson.JSONDecodeError:
+        return OTHER
+
+
 def _may_be_deep(body: bytes) -> bool:
     """Whether there are brackets enough for too much depth: counting them is cheap, walking is not."""
     return body.count(b"[") + body.count(b"{") > MAX_DEPTH
@@ -221,7 +242,7 @@ def is_envelope(value: Any) -> bool:
             and ("d" in value or value["b"].__class__ is str)
             and ("h" not in value or value["h"].__class__ is dict)
         )
-    except KeyError:
+    except (KeyError, TypeError):
         return False
 
 
@@ -233,6 +254,17 @@ def payload_of(envelope: Envelope) -> Any:
         return base64.b64decode(envelope["b"], validate=True)
     except (binascii.Error, ValueError) as error:
         raise Malformed(f"field b is not base64: {error}") from error
+
+
+def envelope_of(source: bytes | Envelope) -> Envelope:
+    """The envelope itself, whether it has been read already or not."""
+    if not isinstance(source, bytes):
+        return source
+    try:
+        envelope = orjson.loads(source)
+    except orjson.JSONDecodeError:
+        envelope = None
+    return envelope if is_envelope(envelope) else foreign(envelope)
 
 
 def foreign(value: Any) -> Envelope:
@@ -248,10 +280,16 @@ class Message:
     often this message was delivered: always 1 on a live subscription. ``id`` is ``topic/sender/incarnation/sequence``.
     """
 
-    __slots__ = ("_envelope", "_payload", "_topic")
+    __slots__ = ("_payload", "_source", "_topic")
 
-    def __init__(self, topic: str, envelope: Envelope, payload: Any) -> None:
-        self._topic, self._envelope, self._payload = topic, envelope, payload
+    def __init__(self, topic: str, source: bytes | Envelope, payload: Any) -> None:
+        self._topic, self._source, self._payload = topic, source, payload
+
+    @property
+    def _envelope(self) -> Envelope:
+        if isinstance(self._source, bytes):  # few ask for more than the topic: it is read when somebody does
+            self._source = envelope_of(self._source)
+        return self._source
 
     @property
     def topic(self) -> str:

@@ -26,7 +26,7 @@ from .bus.embedded import Embedded, find_server
 from .bus.endpoint import Endpoint
 from .constants import Constants
 from .errors import ConfigurationError
-from .message import Message, payload_of
+from .message import Message
 from .node.base import BaseNode
 from .node.client import Client, Messages
 from .node.life import Life, Place
@@ -163,7 +163,7 @@ class HiveTest:
         while await inbox.wait():
             async with self._arrived:
                 while (entry := inbox.take()) is not None:
-                    self.seen.append(Message(entry[0], entry[1], payload_of(entry[1])))
+                    self.seen.append(Message(entry[0], entry[2], entry[1]))
                 self._arrived.notify_all()
 
     async def _expect(self, pattern: str, timeout: float) -> Message | None:

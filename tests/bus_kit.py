@@ -14,6 +14,7 @@ from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.inbox import Inbox, InboxLimits
 from hivemind.bus.live import LiveSubscription
 from hivemind.bus.outgoing import OutboxOptions
+from hivemind.message import envelope_of
 from hivemind.states import LinkState
 
 from .waiting import eventually_async
@@ -78,8 +79,9 @@ class Collector:
         while await inbox.wait():
             turn = time.perf_counter() + 0.005
             while (entry := inbox.take()) is not None:
-                topic, envelope, _ = entry
-                self.handled.append((topic, envelope["n"], envelope["s"], envelope.get("d")))
+                topic, payload, source, _ = entry
+                envelope = envelope_of(source)
+                self.handled.append((topic, envelope["n"], envelope["s"], payload))
                 if self.each is not None:
                     await self.each()
                 if time.perf_counter() > turn:

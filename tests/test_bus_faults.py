@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hivemind.bus.bus import Bus
+from hivemind.message import envelope_of
 
 from .bus_kit import Collector, are_up, flows, is_in_order, on_bus, pair, passes, until
 from .conftest import MakeServer
@@ -234,9 +235,10 @@ class Threaded(Collector):
 
     def _run(self) -> None:
         while batch := self.subscription.inbox.take_many():
-            for topic, envelope, _ in batch:
+            for topic, payload, source, _ in batch:
                 spin(self.seconds)
-                self.handled.append((topic, envelope["n"], envelope["s"], envelope["d"]))
+                envelope = envelope_of(source)
+                self.handled.append((topic, envelope["n"], envelope["s"], payload))
 
 
 @contextlib.asynccontextmanager

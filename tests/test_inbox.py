@@ -17,11 +17,11 @@ pytestmark = pytest.mark.timeout(20)
 
 
 def entry(number: int, size: int = 1) -> Entry:
-    return "t", foreign(number), size
+    return "t", number, foreign(number), size
 
 
 def numbers(entries: list[Entry]) -> list[int]:
-    return [envelope["d"] for _, envelope, _ in entries]
+    return [number for _, number, _, _ in entries]
 
 
 def drain(inbox: Inbox) -> list[int]:

@@ -13,7 +13,7 @@ from .hive_kit import Hive
 
 
 @pytest.fixture
-def gotham(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path) -> Settings:
     return settings_of(tmp_path / "gotham", tmp_path / "home")
 
 
@@ -23,24 +23,24 @@ def settings_of(folder: Path, home: Path) -> Settings:
     return load_settings(folder, {"HOME": str(home)})
 
 
-def test_a_hive_claims_its_log_folder_without_a_word(gotham: Settings) -> None:
-    assert [claim(gotham), claim(gotham)] == ["", ""]
+def test_a_hive_claims_its_log_folder_without_a_word(settings: Settings) -> None:
+    assert [claim(settings), claim(settings)] == ["", ""]
 
 
 def test_a_second_hive_of_the_same_name_is_told_where_the_first_is_and_what_to_set(
-    gotham: Settings, tmp_path: Path
+    settings: Settings, tmp_path: Path
 ) -> None:
-    claim(gotham)
+    claim(settings)
     copy = settings_of(tmp_path / "copy", tmp_path / "home")
-    assert f"the hive in {gotham.hive} logs to {gotham.constants.LOG_LOCATION}, too" in claim(copy)
+    assert f"the hive in {settings.hive} logs to {settings.constants.LOG_LOCATION}, too" in claim(copy)
     assert "set another LOG_LOCATION" in claim(copy)
-    assert claim(gotham) == ""
+    assert claim(settings) == ""
 
 
-def test_a_hive_that_was_moved_keeps_its_log_folder(gotham: Settings, tmp_path: Path) -> None:
-    claim(gotham)
-    assert gotham.hive is not None
-    gotham.hive.rename(tmp_path / "moved")
+def test_a_hive_that_was_moved_keeps_its_log_folder(settings: Settings, tmp_path: Path) -> None:
+    claim(settings)
+    assert settings.hive is not None
+    settings.hive.rename(tmp_path / "moved")
     assert claim(load_settings(tmp_path / "moved", {"HOME": str(tmp_path / "home")})) == ""
 
 

@@ -10,11 +10,12 @@ import asyncio
 import threading
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 from ..message import Envelope
 
-#: topic, envelope, bytes that it took on the wire
-Entry = tuple[str, Envelope, int]
+#: topic, payload, envelope as it came or as it was read, bytes that it took on the wire
+Entry = tuple[str, Any, bytes | Envelope, int]
 BATCH = 64  #: entries that a thread takes at once
 
 
@@ -67,12 +68,12 @@ class Inbox:
 
     def put(self, entries: list[Entry]) -> None:
         """Add entries, on the loop; drop the oldest where there is no room."""
-        size = sum([entry[2] for entry in entries])
+        size = sum([entry[3] for entry in entries])
         if len(self._entries) + len(entries) > self._most or self._bytes_in - self._bytes_out + size > self._most_bytes:
             for entry in entries:
-                self._make_room(entry[2])
+                self._make_room(entry[3])
                 self._entries.append(entry)
-                self._bytes_in += entry[2]
+                self._bytes_in += entry[3]
         else:
             self._entries.extend(entries)
             self._bytes_in += size
@@ -92,7 +93,7 @@ class Inbox:
 
     def _drop(self) -> None:
         try:
-            self._bytes_in -= self._entries.popleft()[2]
+            self._bytes_in -= self._entries.popleft()[3]
         except IndexError:  # a thread was faster: then there is room
             return
         self.dropped += 1
@@ -125,7 +126,7 @@ class Inbox:
         if not self._entries:
             return None
         entry = self._entries.popleft()
-        self._bytes_out += entry[2]
+        self._bytes_out += entry[3]
         return entry
 
     def take_many(self, most: int = BATCH) -> list[Entry]:
@@ -141,7 +142,7 @@ class Inbox:
                 except IndexError:  # the putter dropped it
                     break
                 taken.append(entry)
-                self._bytes_out += entry[2]
+                self._bytes_out += entry[3]
             return taken
 
     def close(self) -> None:

@@ -10,12 +10,36 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..message import Envelope
+from ..message import OTHER, Envelope, head, name_in, payload_after
 
 MOST_SENDERS = 20_000  #: senders that one ledger remembers: names are free, and may be invented
 LARGEST = 2**53 - 1  #: where a count of losses stops: invented sequences must not make a number that no JSON holds
-MEMBERS = len("vnestd")  #: of an envelope without headers
+MOST_SPEAKERS = 1_000  #: senders and topics of which the ledger knows how the next message begins
 OnGap = Callable[[str, str, int, int], None]
+
+
+class Speaker:
+    """Who spoke last on a topic, and how its next message has to begin: comparing that is all that has to be done."""
+
+    __slots__ = ("_expected", "_head", "_start", "_topic", "sender")
+
+    def __init__(self, sender: _Sender, name: str, topic: str) -> None:
+        self.sender = sender
+        self._expected, self._topic = sender.expected, topic
+        self._head = head(name, sender.incarnation).partition(b"%d")[0].replace(b"%%", b"%")
+        self._start = b"%b%d," % (self._head, sender.expected[topic])
+
+    def next(self, body: bytes) -> Any:
+        """Enter ``body`` and return its payload, if that is its next message and has no headers; else return OTHER."""
+        start = self._start
+        if not body.startswith(start):
+            return OTHER
+        payload = payload_after(body, len(start))
+        if payload is not OTHER:
+            number = self._expected[self._topic] + 1
+            self._expected[self._topic] = number
+            self._start = b"%b%d," % (self._head, number)
+        return payload
 
 
 class _Sender:
@@ -35,10 +59,8 @@ class Ledger:
     is later began afterwards, so that its first message on a topic has to be number 1. Of an earlier sender, the
     first message seen is where counting begins. An incarnation after ``latest`` cannot be: it is a forgery, and stale,
     or else it would silence the real sender. ``on_gap(topic, sender, first, last)`` is told of every gap,
-    ``on_sender(name)`` of every sender that is heard for the first time.
+    ``on_sender(name)`` of every sender that is heard for the first time. ``speakers`` has, by topic, who spoke last.
     """
-
-    __slots__ = ("_senders", "duplicate", "latest", "missed", "on_gap", "on_sender", "ready", "received", "stale")
 
     def __init__(self) -> None:
         self.ready = self.latest = float("inf")
@@ -46,23 +68,8 @@ class Ledger:
         self.on_sender: Callable[[str], None] | None = None
         self.received = self.missed = self.duplicate = self.stale = 0
         self._senders: dict[str, _Sender] = {}
-
-    def is_next(self, topic: str, value: Any) -> bool:
-        """Enter ``value``, which anybody may have published, if it surely is the envelope that a known sender's next
-        message on this topic has to be: then nothing else about it needs to be looked at. Else enter nothing.
-        """
-        try:
-            sender = self._senders[value["n"]]
-            expected = sender.expected[topic]
-            if value["s"] != expected or value["e"] != sender.incarnation or value["v"] != 1:
-                return False
-            if len(value) != MEMBERS or "d" not in value or value["t"].__class__ is not float:
-                return False
-        except (KeyError, TypeError):
-            return False
-        sender.expected[topic] = expected + 1
-        self.received += 1
-        return True
+        self.speakers: dict[str, Speaker] = {}
+        self._known: dict[tuple[str, bytes], Speaker] = {}  # by topic and sender: those that spoke before, too
 
     def admit(self, topic: str, envelope: Envelope) -> bool:
         """Enter one message; False if no handler may see it. The envelope's fields have been checked."""
@@ -79,7 +86,19 @@ class Ledger:
             self._miss(topic, name, expected, sequence - 1)
         sender.expected[topic] = sequence + 1
         self.received += 1
+        self._remember(Speaker(sender, name, topic), name, topic)
         return True
+
+    def other(self, topic: str, body: bytes) -> Any:
+        """Enter ``body`` and return its payload, if it is the next message of one who spoke on the topic before, but
+        not last; else return OTHER.
+        """
+        speaker = self._known.get((topic, name_in(body)))
+        if speaker is None or (payload := speaker.next(body)) is OTHER:
+            return OTHER
+        self.speakers[topic] = speaker
+        self.received += 1
+        return payload
 
     def tail(self, name: str, incarnation: int, last: Mapping[str, int]) -> None:
         """Enter what a sender says it sent last on each topic: what has not come by now will not come."""
@@ -90,12 +109,16 @@ class Ledger:
             expected = sender.expected.get(topic, 1 if sender.from_start else sequence + 1)
             if sequence >= expected:
                 self._miss(topic, name, expected, sequence)
+                self._forget_speaker(topic, name.encode())
             sender.expected[topic] = max(expected, sequence + 1)
 
     def forget(self, name: str) -> None:
         """Drop what is known of a sender that seems to have gone; if it has not, counting begins anew with it."""
         sender = self._senders.pop(name, None)
-        if sender is not None and sender.incarnation > self.ready:
+        if sender is None:
+            return
+        self._silence(sender)
+        if sender.incarnation > self.ready:
             self.ready = sender.incarnation
 
     def _life(self, name: str, incarnation: int) -> _Sender | None:
@@ -110,8 +133,24 @@ class Ledger:
             if self.on_sender is not None:
                 self.on_sender(name)
         elif incarnation > sender.incarnation:
+            self._silence(sender)
             sender = self._senders[name] = _Sender(incarnation, True)
         return sender if sender.incarnation == incarnation else None
+
+    def _remember(self, speaker: Speaker, name: str, topic: str) -> None:
+        if len(self._known) >= MOST_SPEAKERS:
+            self._known.clear()
+            self.speakers.clear()
+        self._known[topic, name.encode()] = self.speakers[topic] = speaker
+
+    def _forget_speaker(self, topic: str, name: bytes) -> None:
+        speaker = self._known.pop((topic, name), None)
+        if speaker is not None and self.speakers.get(topic) is speaker:
+            del self.speakers[topic]
+
+    def _silence(self, sender: _Sender) -> None:
+        for topic, name in [key for key, speaker in self._known.items() if speaker.sender is sender]:
+            self._forget_speaker(topic, name)
 
     def _miss(self, topic: str, sender: str, first: int, last: int) -> None:
         self.missed = min(self.missed + last - first + 1, LARGEST)

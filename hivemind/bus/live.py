@@ -11,12 +11,12 @@ import asyncio
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import hiredis
 
 from ..errors import RedisDenied
-from ..message import Envelope, Malformed, decode, foreign, is_envelope
+from ..message import OTHER, Malformed, decode, foreign, is_envelope, payload_of
 from ..topics import Names, check_pattern, is_pattern, matches
 from .endpoint import Endpoint, is_unauthenticated, reply_error
 from .inbox import Entry, Inbox, InboxLimits
@@ -50,33 +50,38 @@ class LiveSubscription:
     def receive(self, items: list[list[bytes]], topics: Mapping[bytes, str]) -> None:
         """Enter messages as Redis pushed them: envelopes of ours, foreign messages, or what is neither."""
         entries: list[Entry] = []
-        is_next = self.ledger.is_next
+        speakers, nexts = self.ledger.speakers, 0
         for item in items:
             topic, body = topics[item[-2]], item[-1]
-            try:
-                value = decode(body)
-            except Malformed:
-                envelope = self._malformed(body)
-            else:
-                envelope = value if is_next(topic, value) else self._admit(topic, value, body)
-            if envelope is not None:
-                entries.append((topic, envelope, len(body)))
+            speaker = speakers.get(topic)
+            if speaker is not None and (payload := speaker.next(body)) is not OTHER:
+                entries.append((topic, payload, body, len(body)))
+                nexts += 1
+            elif (entry := self._read(topic, body)) is not None:
+                entries.append(entry)
+        self.ledger.received += nexts
         self.inbox.put(entries)
 
-    def _admit(self, topic: str, value: Any, body: bytes) -> Envelope | None:
-        if value.__class__ is not dict or "v" not in value:
-            self.ledger.received += 1
-            return foreign(value)
-        if not is_envelope(value):
-            return self._malformed(body)
-        return cast(Envelope, value) if self.ledger.admit(topic, value) else None
+    def _read(self, topic: str, body: bytes) -> Entry | None:
+        """Enter what is not just the next message of who spoke last; None if no handler may see it."""
+        payload = self.ledger.other(topic, body)
+        if payload is not OTHER:
+            return topic, payload, body, len(body)
+        try:
+            value = decode(body)
+            if value.__class__ is not dict or "v" not in value:
+                return self._foreign(topic, value, body)
+            if not is_envelope(value):
+                raise Malformed("an envelope with wrong fields")
+            payload = payload_of(value)
+        except Malformed:
+            self.malformed += 1
+            return self._foreign(topic, body, body) if self.raw else None
+        return (topic, payload, body, len(body)) if self.ledger.admit(topic, value) else None
 
-    def _malformed(self, body: bytes) -> Envelope | None:
-        self.malformed += 1
-        if not self.raw:
-            return None
+    def _foreign(self, topic: str, payload: Any, body: bytes) -> Entry:
         self.ledger.received += 1
-        return foreign(body)
+        return topic, payload, foreign(payload), len(body)
 
     def tail(self, sender: str, incarnation: int, last: dict[str, int]) -> None:
         """Enter what a sender says it sent last, as far as it is ours."""

@@ -25,7 +25,7 @@ from ..bus.inbox import Inbox
 from ..bus.live import LiveSubscription
 from ..english import amount
 from ..errors import RedisDenied
-from ..message import Malformed, payload_of
+from ..message import envelope_of
 from ..node.runner import ensure_redis, new_loop
 from ..settings import Settings
 from ..states import LinkState
@@ -70,7 +70,7 @@ class Tail:
 
     def __init__(self, bus: Bus, wanted: Wanted, stop: asyncio.Event) -> None:
         self.bus, self.wanted, self.stop = bus, wanted, stop
-        self.shown = self.size = self.missed = self.malformed = 0
+        self.shown = self.size = self.missed = 0
         patterns = list(dict.fromkeys(wanted.patterns))
         self._lives = {LiveSubscription(one): tuple(patterns[:at]) for at, one in enumerate(patterns)}
         self._show, self._writer = shower(wanted.form), Writer()
@@ -130,19 +130,14 @@ class Tail:
         for _ in range(BATCH):
             if self._is_enough or (entry := inbox.take()) is None:
                 return
-            topic, envelope, size = entry
+            topic, payload, source, size = entry
             if earlier and _is_shown(earlier, topic):
-                continue
-            try:
-                payload = payload_of(envelope)
-            except Malformed:
-                self.malformed += 1
                 continue
             if grep and grep not in topic and grep not in text_of(payload):
                 continue
             self.shown += 1
             self.size += size
-            yield show(topic, envelope, payload)
+            yield show(topic, envelope_of(source), payload)
 
     @property
     def _is_enough(self) -> bool:
@@ -173,7 +168,7 @@ class Tail:
         seconds = time.monotonic() - self._began if self._began else 0.0
         rate = f" in {seconds:.1f} s: {self.shown / seconds:,.1f}/s, {_bytes(self.size / seconds)}/s" if seconds else ""
         dropped = sum(live.inbox.dropped for live in self._lives)
-        malformed = self.malformed + sum(live.malformed for live in self._lives)
+        malformed = sum(live.malformed for live in self._lives)
         less = ((self.missed, "missed"), (dropped, "dropped here: too slow a reader"), (malformed, "malformed"))
         parts = [f"{count:,} {what}" for count, what in less if count]
         return "; ".join([f"{amount(self.shown, 'message')}, {_bytes(self.size)}{rate}", *parts])

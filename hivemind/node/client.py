@@ -16,7 +16,7 @@ from ..bus.endpoint import Endpoint
 from ..bus.inbox import InboxLimits
 from ..bus.live import LiveSubscription
 from ..errors import HivemindError, RedisDenied, RedisUnavailable
-from ..message import Message, payload_of
+from ..message import Message
 from ..settings import find_hive, load_settings
 from ..states import LinkState
 from .runner import ensure_redis, new_loop
@@ -181,7 +181,7 @@ class Messages:
             return None
         entry = self.live.inbox.take()
         assert entry is not None
-        return Message(entry[0], entry[1], payload_of(entry[1]))
+        return Message(entry[0], entry[2], entry[1])
 
     def receive(self, timeout: float | None = None) -> Message | None:
         """The same for blocking clients."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
 import importlib
 import io
 import logging
@@ -25,6 +26,7 @@ from .signals import Signals
 
 logger = logging.getLogger("hivemind.runner")
 
+KEPT = 20_000  #: new containers that are there at once when the garbage collector looks at them
 SUPERVISED = "HIVEMIND_SUPERVISED"  #: environment variable that hived sets for the nodes it starts
 
 
@@ -44,6 +46,7 @@ def run(node: BaseNode, settings: Settings, how: How) -> int:
     stop_logging = start_logging(node.name, settings, how)
     try:
         node.bind()
+        calm_collector()
         with asyncio.Runner(loop_factory=new_loop) as runner:
             return runner.run(_serve(node, settings, how))
     except Exception:
@@ -51,6 +54,14 @@ def run(node: BaseNode, settings: Settings, how: How) -> int:
         return 1
     finally:
         stop_logging()
+
+
+def calm_collector() -> None:
+    """Let the garbage collector never look again at what start-up made, and at messages only when many stay: looking
+    at each few hundred of them while they pass took a sixth of a receiver's time.
+    """
+    gc.freeze()
+    gc.set_threshold(KEPT, *gc.get_threshold()[1:])
 
 
 def place_in(settings: Settings, node: str) -> Place:

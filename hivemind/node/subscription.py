@@ -12,7 +12,7 @@ from ..bus.inbox import BATCH, Entry, Inbox
 from ..bus.live import LiveSubscription
 from ..data.records import SubscriptionRecord
 from ..errors import in_words
-from ..message import Malformed, Message, payload_of
+from ..message import Message, envelope_of
 from .declarations import SubscriptionDeclaration
 from .signature import Function, InvalidPayload, handler
 from .stopping import where_task, where_thread
@@ -116,7 +116,7 @@ class Subscription:
             while (entry := take()) is not None:
                 try:
                     payload = self._payload(entry)
-                except (InvalidPayload, Malformed) as error:
+                except InvalidPayload as error:
                     self._misfit(entry, error)
                 else:
                     try:
@@ -141,7 +141,7 @@ class Subscription:
     def _handle_on_thread(self, entry: Entry) -> bool:
         try:
             payload = self._payload(entry)
-        except (InvalidPayload, Malformed) as error:
+        except InvalidPayload as error:
             with self._counting:
                 self._misfit(entry, error)
             return False
@@ -157,15 +157,13 @@ class Subscription:
         return True
 
     def _payload(self, entry: Entry) -> Any:
-        envelope = entry[1]
-        payload = envelope["d"] if "d" in envelope else payload_of(envelope)
-        return self.handler.check(payload) if self.handler.check is not None else payload
+        return self.handler.check(entry[1]) if self.handler.check is not None else entry[1]
 
     def _call(self, payload: Any, entry: Entry) -> Any:
         wants = self.handler.wants
         named: dict[str, Any] = {}
         if "message" in wants:
-            named["message"] = Message(entry[0], entry[1], payload)
+            named["message"] = Message(entry[0], entry[2], payload)
         if "node" in wants:
             named["node"] = self.node
         return self.handler.function(*(() if self.handler.payload is None else (payload,)), **named)
@@ -182,7 +180,7 @@ class Subscription:
         self.invalid += 1
         self.error = in_words(error)
         if (held := self._misfits.first()) is not None:
-            sender = entry[1]["n"] or "somebody outside the hive"
+            sender = envelope_of(entry[2])["n"] or "somebody outside the hive"
             self._say(f"{entry[0]} from {sender} does not fit {self.handler.name}: {error}", held)
 
     def _on_gap(self, topic: str, sender: str, first: int, last: int) -> None:
