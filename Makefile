@@ -47,7 +47,7 @@ lint: $(DEV) ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@for hive in $(wildcard examples/*/); do (cd $$hive && ../../$(BIN)/mypy --config-file ../../pyproject.toml .) || exit 1; done
+	@for hive in $(patsubst %/config/hive.py,%,$(wildcard examples/*/config/hive.py)); do (cd $$hive && ../../$(BIN)/mypy --config-file ../../pyproject.toml .) || exit 1; done
 	@$(BIN)/lint-imports --no-logo
 
 format: $(DEV) ## let ruff rewrite the sources
