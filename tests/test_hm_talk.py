@@ -235,7 +235,7 @@ def environ_of(here: Place) -> dict[str, str]:
 def test_tail_keeps_up_with_50_000_messages_a_second(here: Place) -> None:
     shown = tail(here, "--json", "--count", "200000", "*")
     before = psutil.Process(shown.process.pid).cpu_times().user
-    sender = here.hm("pub", "lamp", '{"on": true, "level": 0.75}', "--count", "200000")
+    sender = here.hm("pub", "lamp", '{"on": true, "level": 0.75}', "--count", "200000", "--rate", "60000")
     eventually(lambda: shown.stdout.endswith("}\n") and shown.out.stat().st_size > 2_000_000, 60)
     spent = psutil.Process(shown.process.pid)
     last = 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,6 +121,14 @@ class Inbox:
                     self._wake_tasks()
                 raise
         return True
+
+    def entries(self) -> Iterator[Entry]:
+        """Take the oldest entry, again and again, until there is none. For tasks on the putter's loop."""
+        entries = self._entries
+        while entries:
+            entry = entries.popleft()
+            self._bytes_out += entry[3]
+            yield entry
 
     def take(self) -> Entry | None:
         """Take the oldest entry, or None. For tasks on the putter's loop."""

@@ -109,13 +109,13 @@ class Subscription:
     # -- workers
 
     async def _work(self, inbox: Inbox, number: int) -> None:
-        clock, take, handled = time.perf_counter, inbox.take, self._handled
-        function = self.handler.function if self.handler.is_plain else None
+        clock, handled = time.perf_counter, self._handled
+        check, function = self.handler.check, self.handler.function if self.handler.is_plain else None
         while await inbox.wait():
             limit = clock() + SLICE
-            while (entry := take()) is not None:
+            for entry in inbox.entries():
                 try:
-                    payload = self._payload(entry)
+                    payload = entry[1] if check is None else check(entry[1])
                 except InvalidPayload as error:
                     self._misfit(entry, error)
                 else:

@@ -1,0 +1,120 @@
+"""What one message costs in this process, against the least that it could cost: no clock on a wall, only ratios.
+
+The least is what the bare loop of ``make bench`` does: orjson and hiredis, and nothing else. Each way is measured in
+turn, in CPU time, and its best round counts: what else the machine does can only make a round worse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import hiredis
+import orjson
+import pytest
+
+from hivemind import Node, subscription
+from hivemind.bus.bus import Bus
+from hivemind.bus.endpoint import Endpoint
+from hivemind.bus.link import pack
+from hivemind.states import LinkState
+
+from .waiting import eventually_async
+
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(60)]
+
+NOBODY = "unix:///nowhere/redis.sock"
+MESSAGES, BATCH, ROUNDS = 4_000, 200, 15
+SEND, RECEIVE = 3.0, 4.0  #: how many times the least; a quarter more than what was measured
+Way = Callable[[], Awaitable[None]]
+
+
+class Sink(Node):
+    """Handles everything."""
+
+    @subscription("x-*")
+    async def take(self, payload: Any) -> None:
+        """As little as can be done."""
+
+
+def envelope(sequence: int) -> dict[str, Any]:
+    return {"v": 1, "n": "a.0", "e": 1, "s": sequence, "t": time.time(), "d": {"i": sequence, "unit": "C"}}
+
+
+async def ratio(ours: Way, least: Way) -> float:
+    """How many times the CPU time of ``least`` our way takes, best round against best round."""
+
+    async def seconds(way: Way) -> float:
+        began = time.process_time()
+        await way()
+        return time.process_time() - began
+
+    rounds = [(await seconds(ours), await seconds(least)) for _ in range(ROUNDS)]
+    return min(mine for mine, _ in rounds) / min(theirs for _, theirs in rounds)
+
+
+async def test_sending_costs_little_more_than_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = Bus(Endpoint.parse(NOBODY), "t", "a.0")
+    outbox = bus.outbox
+    monkeypatch.setattr(outbox.link, "start", lambda: None)
+    outbox.start()
+    bus.identify("a.0", 1)
+    outbox.link.state, outbox.link.is_writable = LinkState.UP, True
+
+    async def ours() -> None:
+        for start in range(0, MESSAGES, BATCH):
+            for number in range(start, start + BATCH):
+                bus.send("x-1", {"i": number, "unit": "C"})
+            await asyncio.sleep(0)
+            outbox.link_received(b":1\r\n" * BATCH)
+
+    async def least() -> None:
+        reader = hiredis.Reader()
+        for start in range(0, MESSAGES, BATCH):
+            numbers = range(start, start + BATCH)
+            b"".join([pack("PUBLISH", "hm:t:t:x-1", orjson.dumps(envelope(number))) for number in numbers])
+            reader.feed(b":1\r\n" * BATCH)
+            while reader.gets() is not False:
+                pass
+
+    found = await ratio(ours, least)
+    assert outbox.waiting == 0
+    assert outbox.sent == MESSAGES * ROUNDS
+    assert found < SEND, f"{found:.2f}"
+
+
+async def test_receiving_costs_little_more_than_decoding() -> None:
+    bus, node = Bus(Endpoint.parse(NOBODY), "t", "b.0"), Sink()
+    node.bind()
+    (sink,) = node.bound_subscriptions
+    bus.live.add(sink.live)
+    sink.start()
+    numbers = iter(range(1, MESSAGES * ROUNDS * 3))
+
+    def buffers() -> list[bytes]:
+        bodies = [orjson.dumps(envelope(next(numbers))) for _ in range(MESSAGES)]
+        pushed = [pack("pmessage", "hm:t:t:x-*", "hm:t:t:x-1", body) for body in bodies]
+        return [b"".join(pushed[start : start + BATCH]) for start in range(0, MESSAGES, BATCH)]
+
+    ready = [buffers() for _ in range(ROUNDS)]
+    again = iter(ready)
+
+    async def ours() -> None:
+        for buffer in next(again):
+            bus.live.link_received(buffer)
+            await asyncio.sleep(0)
+        await eventually_async(lambda: not len(sink.live.inbox))
+
+    async def least() -> None:
+        reader = hiredis.Reader()
+        for buffer in ready[0]:
+            reader.feed(buffer)
+            while (item := reader.gets()) is not False:
+                orjson.loads(item[3])["d"]
+
+    found = await ratio(ours, least)
+    assert sink.handled == MESSAGES * ROUNDS
+    assert found < RECEIVE, f"{found:.2f}"
+    await sink.stopped(0.0)
