@@ -35,11 +35,17 @@ class NodeTuning(BaseModel):
     needs: list[str] = Field([], description="Nodes that are started before it.")
     tags: list[str] = Field([], description="Names for groups of nodes: `hm restart @tag`.")
     target: str | None = Field(None, description="Where its code is, if not in nodes/: package.module:Class.")
+    process: str = Field("", description="Nodes with the same name here run together in one process of that name.")
 
     @field_validator("needs", "tags")
     @classmethod
     def _are_names(cls, names: list[str], info: ValidationInfo) -> list[str]:
         return [check_name(name, "node" if info.field_name == "needs" else "tag") for name in names]
+
+    @field_validator("process")
+    @classmethod
+    def _is_a_process(cls, name: str) -> str:
+        return check_name(name, "process") if name else name
 
     @field_validator("target")
     @classmethod
@@ -83,7 +89,9 @@ class Constants(BaseModel):
         10.0, gt=0, le=3600, allow_inf_nan=False, description="Seconds that a node has to end politely."
     )
     PRODUCTION: bool = Field(False, description="True: `hm dev` keeps its hands off this hive.")
-    NODES: dict[str, NodeTuning] = Field({}, description="Tuning by name: replicas, env, restart, needs, tags, target.")
+    NODES: dict[str, NodeTuning] = Field(
+        {}, description="Tuning by name: replicas, env, restart, needs, tags, target, process."
+    )
 
     @field_validator("HIVE_NAME")
     @classmethod

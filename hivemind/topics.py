@@ -7,6 +7,10 @@ control and change notices     channel ``hm:<hive>:c:<kind>``
 registry: one instance         hash ``hm:{<hive>}:node:<instance>``, expires with its lease
 registry: all instances        set ``hm:{<hive>}:nodes``
 registry: last incarnation     ``hm:{<hive>}:epoch:<instance>``
+how patterns are kept          ``hm:{<hive>}:patterns``, "server" or "resolved"
+directory: known topics        sorted set ``hm:{<hive>}:topics``, by the version that added them
+directory: who resolves what   hash ``hm:{<hive>}:resolvers``, by instance
+directory: how far they are    hash ``hm:{<hive>}:resolved``, by instance
 =============================  ====================================================================
 
 The braces make one hive's registry one slot of a Redis Cluster, so that one function may touch it whole.
@@ -16,6 +20,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections.abc import Callable
 from functools import lru_cache
 
 from .errors import InvalidName
@@ -80,6 +85,10 @@ def is_pattern(text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _regex(pattern: str) -> re.Pattern[str]:
+    return _compiled(pattern)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
     parts = [""]
     for token in _TOKEN.findall(pattern):
         if token[0] == "*":
@@ -104,6 +113,11 @@ def matches(pattern: str, topic: str) -> bool:
     It agrees with what Redis does for the patterns that check_pattern lets through.
     """
     return _regex(pattern).fullmatch(topic) is not None
+
+
+def matcher(pattern: str) -> Callable[[str], object]:
+    """As ``matches``, for who keeps many patterns: what is returned gives something true for a topic that matches."""
+    return _compiled(pattern).fullmatch
 
 
 def _brackets_are_closed(pattern: str) -> bool:
@@ -152,3 +166,19 @@ class Names:
     def epoch(self, instance: str) -> str:
         """The last incarnation given to ``instance``."""
         return f"hm:{{{self.hive}}}:epoch:{instance}"
+
+    def patterns(self) -> str:
+        """How the hive keeps its patterns: "server" or "resolved"."""
+        return f"hm:{{{self.hive}}}:patterns"
+
+    def topics(self) -> str:
+        """The sorted set of all topics that were announced, by the version of the directory that added them."""
+        return f"hm:{{{self.hive}}}:topics"
+
+    def resolvers(self) -> str:
+        """The hash of what each instance resolves: its patterns."""
+        return f"hm:{{{self.hive}}}:resolvers"
+
+    def resolved(self) -> str:
+        """The hash of the version of the directory up to which each instance has subscribed."""
+        return f"hm:{{{self.hive}}}:resolved"

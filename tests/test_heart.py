@@ -74,7 +74,7 @@ async def test_out_of_memory_nobody_is_lost_and_messages_flow(own_server: RedisS
             assert not await is_lost(book, "batman.0")
         assert await got.has(15) == list(range(15))
         life = await book.register("robin.0", about(), STATS)
-        assert await book.renew("robin.0", life, 6.0)
+        assert await book.renew("robin.0", life, 6.0, STATS)
         assert not fenced
 
 

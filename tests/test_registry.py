@@ -135,13 +135,13 @@ async def is_lost(book: Registry, instance: str) -> bool:
 async def test_without_renewal_it_is_lost_and_then_can_be_forgotten(server: RedisServer, hive_name: str) -> None:
     async with registry(server, hive_name) as book:
         life = await book.register("batman.0", about(0.2), STATS)
-        assert await book.renew("batman.0", life, 0.2)
+        assert await book.renew("batman.0", life, 0.2, STATS)
         assert not await book.forget("batman.0")
         await until(lambda: is_lost(book, "batman.0"))
         (lost,) = await book.instances()
         assert (lost.state, lost.expires) == ("lost", None)
         assert await book.leases(["batman.0"]) == {"batman.0": -2}
-        assert not await book.renew("batman.0", life, 0.2)
+        assert not await book.renew("batman.0", life, 0.2, STATS)
         assert await book.forget("batman.0")
         assert await book.instances() == []
 
@@ -161,10 +161,9 @@ async def test_an_older_life_is_fenced_everywhere(own_server: RedisServer) -> No
         old = await book.register("batman.0", replace(about(), process=gone()), STATS)
         new = await book.register("batman.0", about(), STATS)
         with pytest.raises(Fenced, match=f"{old} has been replaced by {new}"):
-            await book.renew("batman.0", old, 6.0)
+            await book.renew("batman.0", old, 6.0, STATS)
         with pytest.raises(Fenced):
             await book.register_again("batman.0", old, about(), STATS)
-        assert not await book.report("batman.0", old, replace(STATS, state="zombie"))
         own_server.command("DEL", "hm:{t}:epoch:batman.0")  # it expires a day after the registration
         with pytest.raises(Fenced):
             await book.register_again("batman.0", old, about(), STATS)
@@ -177,9 +176,9 @@ async def test_the_same_life_registers_again_after_redis_lost_its_data(server: R
     async with registry(server, hive_name) as book:
         life = await book.register("batman.0", about(), STATS)
         server.command("DEL", f"hm:{{{hive_name}}}:node:batman.0", f"hm:{{{hive_name}}}:epoch:batman.0")
-        assert not await book.renew("batman.0", life, 6.0)
+        assert not await book.renew("batman.0", life, 6.0, STATS)
         await book.register_again("batman.0", life, about(), STATS)
-        assert await book.renew("batman.0", life, 6.0)
+        assert await book.renew("batman.0", life, 6.0, STATS)
         assert await book.newest("batman.0") == life
 
 
@@ -189,7 +188,7 @@ async def test_a_hash_of_ones_predecessor_that_redis_brings_back_is_replaced(
     async with registry(server, hive_name) as book:
         life = await book.register("batman.0", about(), STATS)
         server.command("HSET", f"hm:{{{hive_name}}}:node:batman.0", "incarnation", str(life - 5))
-        assert not await book.renew("batman.0", life, 6.0)
+        assert not await book.renew("batman.0", life, 6.0, STATS)
         await book.register_again("batman.0", life, about(), STATS)
         assert await book.newest("batman.0") == life
 
@@ -246,7 +245,7 @@ async def test_functions_are_loaded_again_when_redis_lost_them(own_server: Redis
     async with registry(own_server) as book:
         life = await book.register("batman.0", about(), STATS)
         own_server.command("FUNCTION", "FLUSH")
-        assert await book.renew("batman.0", life, 6.0)
+        assert await book.renew("batman.0", life, 6.0, STATS)
 
 
 async def patiently(call: Callable[[], Awaitable[Any]]) -> Any:
@@ -265,12 +264,12 @@ async def test_where_there_are_no_functions_the_same_lua_is_evaluated() -> None:
         async with Bus(Endpoint.parse(f"redis://127.0.0.1:{port}"), "t", "root.0") as bus:
             book = registry_of(bus)
             life = await patiently(lambda: book.register("batman.0", about(), STATS))
-            assert await patiently(lambda: book.renew("batman.0", life, 6.0))
+            assert await patiently(lambda: book.renew("batman.0", life, 6.0, STATS))
             with pytest.raises(InstanceHeld):
                 await patiently(lambda: book.register("batman.0", about(), STATS))
             with pytest.raises(Fenced):
-                await patiently(lambda: book.renew("batman.0", life - 1, 6.0))
-            assert await patiently(lambda: book.report("batman.0", life, replace(STATS, state="stopping")))
+                await patiently(lambda: book.renew("batman.0", life - 1, 6.0, STATS))
+            assert await patiently(lambda: book.renew("batman.0", life, 6.0, replace(STATS, state="stopping")))
             await patiently(lambda: book.deregister("batman.0", life))
     finally:
         await asyncio.to_thread(fake.shutdown)
@@ -286,4 +285,4 @@ async def test_garbage_in_the_registry_keeps_nobody_out(server: RedisServer, hiv
     async with registry(server, hive_name) as book:
         incarnation = await book.register("a.0", about(), Stats())
         assert 1_000_000_000_000 < incarnation < 2**53
-        assert await book.renew("a.0", incarnation, 6.0)
+        assert await book.renew("a.0", incarnation, 6.0, STATS)

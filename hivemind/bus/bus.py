@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import orjson
 
 from ..message import encode_headers, encode_payload, is_count
-from ..topics import Names
+from ..topics import Names, is_pattern
 from .commands import Commands
 from .endpoint import Endpoint
 from .functions import Functions
@@ -36,6 +36,15 @@ class BusOptions:
     inbox: InboxLimits = field(default_factory=InboxLimits)
 
 
+class Resolver(Protocol):
+    """Who knows all topics, in a hive in which Redis shall hold no patterns."""
+
+    async def resolve(self, subscription: LiveSubscription) -> None:
+        """Subscribe to every topic that matches, now and for as long as the subscription is there; return when Redis
+        has confirmed those that are known now.
+        """
+
+
 class Bus:
     """Everything a process does with Redis, in the hive ``hive``, in the name of ``instance``.
 
@@ -53,6 +62,7 @@ class Bus:
         self.commands = Commands(endpoint, f"hm:{instance}:cmd")
         self.commands.changes = lambda: self.outbox.link.gaps + self.live.link.gaps
         self.functions = Functions(self.commands)
+        self.resolver: Resolver | None = None  # without one Redis matches patterns
         self._senders: dict[str, float] = {}
         self._gaps = 0
         self._watch: asyncio.TimerHandle | None = None
@@ -118,7 +128,10 @@ class Bus:
     async def subscribe(self, subscription: LiveSubscription) -> None:
         """Subscribe and return when Redis has confirmed it. Raises RedisDenied when an ACL forbids it."""
         subscription.ledger.on_sender = self.watch_sender
-        self.live.add(subscription)
+        if self.resolver is not None and is_pattern(subscription.pattern):
+            await self.resolver.resolve(subscription)
+        else:
+            self.live.add(subscription)
         await self.live.confirmed(subscription)
         now = await self.now()
         subscription.ledger.ready, subscription.ledger.latest = now, now + AHEAD
@@ -144,7 +157,7 @@ class Bus:
         if not is_count(incarnation) or name.__class__ is not str or name not in self._senders:
             return
         self._senders[name] = time.monotonic()
-        for subscription in self.live.subscriptions:
+        for subscription in {one for topic in last for one in self.live.wanting(topic)}:
             subscription.tail(name, incarnation, last)
 
     def _forget_silent(self) -> None:

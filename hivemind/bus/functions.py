@@ -17,7 +17,7 @@ from .commands import Argument, Commands
 
 log = logging.getLogger("hivemind.functions")
 
-NAMES = ("register", "renew", "report", "deregister", "forget")
+NAMES = ("register", "renew", "deregister", "forget", "announce", "resolve")
 
 
 def body(name: str) -> str:

@@ -27,8 +27,8 @@ BACKOFF_CAP = 0.25  #: seconds between two tries at the most
 STEADY = 1.0  #: seconds that a connection has to last for the next back-off to begin anew
 DENIED_DELAY = 5.0  #: seconds between two tries while Redis refuses our credentials
 TICK = 0.5  #: seconds between two looks at a connection
-QUIET = 2  #: ticks without one byte after which the link asks for a sign of life
-SILENT = QUIET + 7  #: ticks without one byte after which a link is dead
+QUIET = 5  #: ticks without one byte after which the link asks for a sign of life: a beat comes more often
+SILENT = QUIET + 5  #: ticks without one byte after which a link is dead
 WRITE_BUFFER = 1024 * 1024  #: bytes that may wait in a transport before the owner is told to pause
 PING = b"*1\r\n$4\r\nPING\r\n"
 

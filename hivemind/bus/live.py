@@ -2,21 +2,23 @@
 
 Exact topics cost SUBSCRIBE, patterns PSUBSCRIBE; a ``pmessage`` names the pattern that matched, so overlapping
 patterns never deliver twice to one subscription. One PSUBSCRIBE command a pattern: a pattern that an ACL forbids
-must not silence the others.
+must not silence the others. A resolved subscription holds exact topics, and somebody else tells of new ones.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 import hiredis
 
 from ..errors import RedisDenied
 from ..message import OTHER, Malformed, decode, foreign, is_envelope, payload_of
+from ..patterns import PatternTable
 from ..topics import Names, check_pattern, is_pattern, matches
 from .endpoint import Endpoint, is_unauthenticated, reply_error
 from .inbox import Entry, Inbox, InboxLimits
@@ -26,6 +28,7 @@ from .link import DENIED_DELAY, PING, Link, pack
 log = logging.getLogger("hivemind.live")
 
 FULL_READ = 16 * 1024  #: bytes read at once from which on the link pauses to let the workers have their turn
+ASK = 0.1  #: seconds between two looks at how far behind the reading is
 LATE = 0.5  #: seconds that an echo may be late before the link reads on without pausing
 READ_ON = 8  #: buffers that a late link reads in a row; more would keep the workers from ever having a turn
 MOST_TOPICS = 100_000  #: names of topics that are remembered decoded
@@ -94,13 +97,17 @@ class Live:
     """The receiving half of a process on the bus.
 
     ``on_gap(reason)`` is called when a connection that was up got lost: live messages may pass by until the next is
-    made.
+    made; ``on_up()`` when it is.
     """
 
     def __init__(self, endpoint: Endpoint, name: str, names: Names) -> None:
         self.link = Link(endpoint, name, self)
         self.on_gap: Callable[[str], None] | None = None
+        self.on_up: Callable[[], None] | None = None
         self._names = names
+        self._table: PatternTable[LiveSubscription] = PatternTable()
+        self._channels: dict[LiveSubscription, set[bytes]] = {}  # of every subscription, what it has asked Redis for
+        self._resolved: set[LiveSubscription] = set()
         self._subscriptions: dict[bytes, list[LiveSubscription]] = {}  # by channel, or by pattern of channels
         self._listeners: dict[bytes, list[Listener]] = {}
         self._topics = _Topics(names)
@@ -111,6 +118,7 @@ class Live:
         self._changed = asyncio.Event()
         self._reader = hiredis.Reader()
         self._unpaused = 0
+        self._asked_at = 0.0
 
     def start(self) -> None:
         """Begin to connect."""
@@ -128,21 +136,59 @@ class Live:
     @property
     def subscriptions(self) -> list[LiveSubscription]:
         """All of this process's live subscriptions."""
-        return [one for group in self._subscriptions.values() for one in group]
+        return list(self._channels)
+
+    def wanting(self, topic: str) -> list[LiveSubscription]:
+        """The subscriptions whose pattern ``topic`` matches."""
+        return self._table.of(topic)
 
     @property
     def denied(self) -> dict[str, str]:
         """Channels and patterns that Redis will not let us have, and what it said."""
         return {channel.decode(): reason for channel, reason in self._denied.items()}
 
-    def add(self, subscription: LiveSubscription) -> None:
-        """Subscribe. ``confirmed`` waits until Redis has said yes."""
-        self._join(self._subscriptions, self._names.live(subscription.pattern).encode(), subscription)
+    def add(self, subscription: LiveSubscription, *, resolved: bool = False) -> None:
+        """Subscribe; nothing if that is done. ``confirmed`` waits until Redis has said yes.
+
+        With ``resolved`` Redis is asked for nothing yet, and for exact topics only: see ``widen``.
+        """
+        if subscription in self._channels:
+            return
+        self._channels[subscription] = set()
+        self._table.add(subscription.pattern, subscription)
+        if resolved:
+            self._resolved.add(subscription)
+        else:
+            self._want(subscription, subscription.pattern)
 
     def remove(self, subscription: LiveSubscription) -> None:
         """Unsubscribe and close the inbox: what is in it can still be taken."""
-        self._leave(self._subscriptions, self._names.live(subscription.pattern).encode(), subscription)
+        for channel in self._channels.pop(subscription, ()):
+            self._leave(self._subscriptions, channel, subscription)
+        self._table.remove(subscription.pattern, subscription)
+        self._resolved.discard(subscription)
         subscription.inbox.close()
+
+    def widen(self, topics: Iterable[str]) -> set[bytes]:
+        """Let resolved subscriptions have those of ``topics`` that they match; return the channels that it takes."""
+        return {
+            self._want(subscription, topic)
+            for topic in topics
+            for subscription in self._table.of(topic)
+            if subscription in self._resolved
+        }
+
+    @property
+    def resolved(self) -> list[str]:
+        """The patterns of resolved subscriptions, sorted."""
+        return sorted({subscription.pattern for subscription in self._resolved})
+
+    def _want(self, subscription: LiveSubscription, topic: str) -> bytes:
+        channel = self._names.live(topic).encode()
+        if channel not in self._channels[subscription]:
+            self._channels[subscription].add(channel)
+            self._join(self._subscriptions, channel, subscription)
+        return channel
 
     def listen(self, channel: str, listener: Listener) -> None:
         """Call ``listener`` with the bytes of each message on one exact channel: notices and beats of ours."""
@@ -165,7 +211,16 @@ class Live:
             await self._changed.wait()
 
     def _of(self, subscription: LiveSubscription | None) -> set[bytes]:
-        return self._wanted if subscription is None else {self._names.live(subscription.pattern).encode()}
+        return self._wanted if subscription is None else self._channels.get(subscription, set())
+
+    async def answered(self, channels: Collection[bytes]) -> None:
+        """Return when Redis has said yes or no to each of ``channels`` that is still wanted, over one connection."""
+        while not self.link.is_up or any(self._is_open(channel) for channel in channels):
+            await self._changed.wait()
+
+    def _is_open(self, channel: bytes) -> bool:
+        is_wanted = channel in self._subscriptions or channel in self._listeners
+        return is_wanted and channel not in self._confirmed and channel not in self._denied
 
     def _join(self, table: dict[bytes, list[T]], channel: bytes, member: T) -> None:
         is_new = channel not in self._subscriptions and channel not in self._listeners
@@ -250,6 +305,8 @@ class Live:
         for channel in sorted(self._wanted - self._confirmed - self._denied.keys()):
             self._ask("SUBSCRIBE", channel)
         self._notify()
+        if self.on_up is not None:
+            self.on_up()
 
     def link_lost(self, reason: str) -> None:
         """What is published from now until the next connection passes us by."""
@@ -283,7 +340,9 @@ class Live:
             self._give_way()
 
     def _give_way(self) -> None:
-        self.link.ping()
+        if (now := time.monotonic()) > self._asked_at + ASK:
+            self._asked_at = now
+            self.link.ping()
         self._unpaused += 1
         if self.link.lateness < LATE or self._unpaused >= READ_ON:
             self._unpaused = 0

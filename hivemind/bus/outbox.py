@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
 
@@ -31,6 +31,10 @@ SETTLE = 2 * BACKOFF_CAP  #: seconds that the spool waits after a re-made link, 
 WRITE = 256 * 1024  #: bytes of commands in one write, about
 COMPLAIN = 10.0  #: seconds between two complaints about refused messages
 _NUMBERS = b":0123456789\r\n"  #: what replies consist of as long as Redis takes every message
+
+
+class Closed(Exception):
+    """The outbox was closed while somebody waited."""
 
 
 class Outbox:
@@ -109,6 +113,12 @@ class Outbox:
             reply.set_exception(RedisUnavailable(f"{self.link.endpoint.redacted}: not connected"))
         return reply
 
+    def release(self, topics: Iterable[str]) -> None:
+        """Hold the messages of these topics no longer. On the loop only."""
+        self.spool.release(topics)
+        self._moved()
+        self.resume()
+
     def resume(self) -> None:
         """Look again, on the loop, whether something may be written: a guard may have changed its mind."""
         if not self.spool.is_awake:
@@ -136,15 +146,17 @@ class Outbox:
 
         Raises Refused when it would not take some of it, Unconfirmed when ``timeout`` seconds were not enough.
         """
-        target = self.sent
+        target, held = self.spool.mark()
         try:
             async with asyncio.timeout(timeout):
-                while self._is_pending(target):
-                    if self._closed:
-                        raise Unconfirmed(self._pending(target), 0.0)
-                    await self._progress.wait()
+                if held:
+                    await self._until(lambda: not self.spool.holds(held))
+                    target, held = self.spool.mark()[0], {}
+                await self._until(lambda: not self._is_pending(target))
         except TimeoutError:
-            raise Unconfirmed(self._pending(target), timeout) from None
+            raise Unconfirmed(self._pending(target, held), timeout) from None
+        except Closed:
+            raise Unconfirmed(self._pending(target, held), 0.0) from None
         refused = []
         while self._failures and self._failures[0][0] <= target:
             refused.append(self._failures.popleft()[1])
@@ -156,9 +168,16 @@ class Outbox:
         oldest = next(self._under_way(), None) or self.spool.first()
         return oldest is not None and oldest[3] <= target
 
-    def _pending(self, target: int) -> list[Undelivered]:
+    async def _until(self, check: Callable[[], bool]) -> None:
+        while not check():
+            if self._closed:
+                raise Closed
+            await self._progress.wait()
+
+    def _pending(self, target: int, held: dict[str, int]) -> list[Undelivered]:
         here = chain(self._under_way(), self.spool.queued())
-        return [Undelivered(topic, number, "unconfirmed") for _, topic, number, index in here if index <= target]
+        found = [(topic, number) for _, topic, number, index in here if index <= target]
+        return [Undelivered(topic, number, "unconfirmed") for topic, number in found + self.spool.held(held)]
 
     def _under_way(self) -> Iterator[Entry]:
         """Messages that were written and have no answer."""
@@ -182,8 +201,9 @@ class Outbox:
             chunks.append(asked.command)
         if self.spool and self._may_write():
             entries = self.spool.take(WRITE)
-            self._unanswered.append(Batch(entries))
-            chunks += [entry[0] for entry in entries]
+            if entries:  # what was there may be held
+                self._unanswered.append(Batch(entries))
+                chunks += [entry[0] for entry in entries]
             if self.spool:
                 self.resume()
         if chunks:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from time import time
 
@@ -24,6 +24,9 @@ SMALL = 4096  #: bytes of a small message's command at the most
 SMALL_BODY = SMALL - 1024  #: bytes of its body: names and numbers around it take less than the rest
 
 
+Raw = tuple[Topic, float, bytes]  #: a message that has no number yet: its topic, when it was sent, its body
+
+
 class Spool:
     """A bounded queue of commands that remembers the number of the last message on each topic.
 
@@ -32,6 +35,9 @@ class Spool:
 
     Adding has to be cheap: a message goes into the intake without a lock, and gets its number and its form when the
     intake is emptied. How many the intake may hold is reckoned beforehand, so that no limit is passed.
+
+    The messages of a topic may be held: they wait aside, without numbers, until it is released. ``on_new`` is asked of
+    every topic before its first message, on the adding thread, whether that is to be held.
     """
 
     def __init__(self, names: Names, options: OutboxOptions, wake: Callable[[], None]) -> None:
@@ -40,13 +46,16 @@ class Spool:
         self.thread = 0  # that of the event loop: there nobody may wait for room
         self.is_awake = False  # whether somebody will look soon, so that nobody has to be woken
         self._most, self._most_bytes = options.messages, options.size
+        self.on_new: Callable[[str], bool] | None = None
         self._wake = wake
         self._names = names
         self._head = b""
         self._topics: dict[str, Topic] = {}  # those used last come last
         self._untold: list[str] = []
-        self._intake: deque[tuple[Topic, float, bytes]] = deque()
+        self._intake: deque[Raw] = deque()
         self._allowance = 0
+        self._held: dict[str, deque[Raw]] = {}
+        self._aside = self._aside_bytes = 0  # how many messages are held
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._queue: deque[Entry] = deque()
@@ -124,6 +133,39 @@ class Spool:
             with self._lock:
                 self._room.notify_all()
 
+    def hold(self, topics: Iterable[str]) -> None:
+        """Hold the messages of these topics, none of which has been used yet."""
+        with self._lock:
+            for topic in topics:
+                self._held.setdefault(topic, deque())
+
+    def release(self, topics: Iterable[str]) -> None:
+        """Hold the messages of these topics no longer."""
+        with self._lock:
+            self._number()
+            for topic in topics:
+                pile = self._held.pop(topic, deque())
+                self._aside -= len(pile)
+                self._aside_bytes -= sum([_reckoned(one) for one in pile])
+                self._intake.extendleft(reversed(pile))  # whoever adds now comes behind them
+            self._number()
+
+    def mark(self) -> tuple[int, dict[str, int]]:
+        """How many messages were added that can be taken or were, and how many of each topic are held."""
+        with self._lock:
+            self._number()
+            return self._numbered, {topic: len(pile) for topic, pile in self._held.items() if pile}
+
+    def holds(self, topics: Iterable[str]) -> bool:
+        """Whether one of ``topics`` is held."""
+        return any(topic in self._held for topic in topics)
+
+    def held(self, most: Mapping[str, int]) -> list[tuple[str, int]]:
+        """Topic and coming number of the first so many messages that are held, of each topic."""
+        with self._lock:
+            piles = {topic: self._held[topic] for topic in most if topic in self._held}
+            return [(t, known.sequence + at) for t, pile in piles.items() for at, (known, *_) in _first(pile, most[t])]
+
     def close(self) -> None:
         """Let nobody wait for room any more."""
         with self._lock:
@@ -138,7 +180,7 @@ class Spool:
     @property
     def sent(self) -> int:
         """How many messages were added."""
-        return self._numbered + len(self._intake)
+        return self._numbered + len(self._intake) + self._aside
 
     @property
     def waiting(self) -> int:
@@ -148,7 +190,7 @@ class Spool:
     @property
     def size(self) -> int:
         """How many bytes are not settled."""
-        return self._bytes_in - self._settled_bytes
+        return self._bytes_in + self._aside_bytes - self._settled_bytes
 
     @property
     def is_roomy(self) -> bool:
@@ -188,13 +230,16 @@ class Spool:
     def _new_topic(self, topic: str) -> Topic:
         made = Topic(topic, self._names.live(check_topic(topic)), self._head)
         with self._lock:
-            return self._topics.setdefault(topic, made)
+            known = self._topics.setdefault(topic, made)
+            if known is made and self.on_new is not None and self.on_new(topic):
+                self._held[topic] = deque()
+            return known
 
     # -- under the lock
 
     def _number(self) -> None:
         """Empty the intake: each message gets its number and its form. Then reckon how many more may come in."""
-        intake, queue, size = self._intake, self._queue, 0
+        intake, queue, size = self._put_aside() if self._held else self._intake, self._queue, 0
         for _ in range(len(intake)):
             known, sent_at, body = intake.popleft()
             command = known.command(sent_at, body)
@@ -206,6 +251,18 @@ class Spool:
                 self._untold.append(known.name)
         self._bytes_in += size
         self._allowance = min(INTAKE, self._most - self.waiting, (self._most_bytes - self.size) // SMALL)
+
+    def _put_aside(self) -> deque[Raw]:
+        """Empty the intake, and return what of it is not held."""
+        intake, free = self._intake, deque[Raw]()
+        for _ in range(len(intake)):
+            one = intake.popleft()
+            pile = self._held.get(one[0].name, free)
+            pile.append(one)
+            if pile is not free:
+                self._aside += 1
+                self._aside_bytes += _reckoned(one)
+        return free
 
     def _make_room(self) -> None:
         policy = self.options.policy
@@ -225,6 +282,22 @@ class Spool:
             if topic:
                 self._bytes_in -= len(command)
                 self.dropped += 1
+        for pile in self._held.values():
+            while self._is_full and pile:
+                known, sent_at, body = one = pile.popleft()
+                known.command(sent_at, body)  # it had its number, so that receivers miss it
+                self._aside, self._numbered = self._aside - 1, self._numbered + 1
+                self._aside_bytes -= _reckoned(one)
+                self.dropped += 1
+
+
+def _reckoned(one: Raw) -> int:
+    """Bytes of a message that has no number yet, about."""
+    return len(one[0].form) + len(one[2])
+
+
+def _first(pile: deque[Raw], most: int) -> Iterable[tuple[int, Raw]]:
+    return enumerate(islice(pile, most), 1)
 
 
 def weight(entries: Iterable[Entry]) -> int:

@@ -1,7 +1,9 @@
 """The heart of an instance: says every beat that it lives, and notices when it may no longer speak.
 
-A beat is ``PEXPIRE`` on the registry hash, which works when Redis is out of memory; then what was sent last, and the
-counters, for whoever looks. PEXPIRE answering 0 means that Redis lost its data: the same life is registered again.
+A beat is two commands: a function that lengthens the lease and writes the counters, also when Redis is out of memory,
+and a message that says what was sent last. It is also what keeps both links from asking whether Redis is there: the
+one hears that the message was taken, the other hears the message. A function that finds nothing means that Redis lost
+its data: the same life is registered again.
 """
 
 from __future__ import annotations
@@ -44,7 +46,6 @@ class Heart:
         self.period = about.lease / 3
         self._bus, self._registry, self._about, self._stats = bus, registry, about, stats
         self._on_fenced, self._on_again = on_fenced, on_again
-        self._is_sure = True
         self._now = asyncio.Event()
         self._faults = Burst(60.0)
         self._task: asyncio.Task[None] | None = None
@@ -53,6 +54,7 @@ class Heart:
         """Beat every ``period`` seconds, give or take a fifth, from now on."""
         self.period = period
         self._bus.outbox.guard = self.may_speak
+        self._bus.live.listen(self._bus.names.beat(self._bus.instance), _hear)
         self._bus.outbox.on_up = self._now.set
         self._task = asyncio.create_task(self._run(), name="heartbeat")
 
@@ -97,20 +99,18 @@ class Heart:
         self.confirmed = asked
         self._bus.outbox.resume()
         await self._bus.tell_last()
-        # Only a report tells whose hash it is that PEXPIRE keeps alive: a successor's, or one that Redis had saved
-        # before we were registered. Then the next beat asks.
-        self._is_sure = False
-        self._is_sure = await self._registry.report(self._bus.instance, self._bus.incarnation, self._stats())
 
     async def _renew(self) -> bool:
         """Lengthen the lease; False when the registry knows nothing of this life."""
+        bus = self._bus
         try:
-            if not self.may_speak() or not self._is_sure:
-                return await self._registry.renew(self._bus.instance, self._bus.incarnation, self._about.lease)
-            key, lease = self._bus.names.node(self._bus.instance), int(self._about.lease * 1000)
-            return bool(await self._bus.outbox.command("PEXPIRE", key, lease))
+            return await self._registry.renew(bus.instance, bus.incarnation, self._about.lease, self._stats())
         except RedisRefused:  # its disk is full: it writes nothing for anybody, so nobody can have replaced us
-            newest = await self._registry.newest(self._bus.instance)
-            if newest > self._bus.incarnation:
-                raise Fenced(self._bus.instance, self._bus.incarnation, newest) from None
+            newest = await self._registry.newest(bus.instance)
+            if newest > bus.incarnation:
+                raise Fenced(bus.instance, bus.incarnation, newest) from None
             return True
+
+
+def _hear(beat: bytes) -> None:
+    """One's own beat: that it came is all that it says."""

@@ -8,18 +8,19 @@ from typing import Any
 
 from ..identity import ProcessIdentity
 
-MOST_ENTRIES = 1000  #: services, and subscriptions, of one instance that are read
+MOST_ENTRIES = 1000  #: services, subscriptions, and members, of one instance that are read
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceRecord:
-    """One service of an instance and what it did since the instance began."""
+    """One service of an instance and what it did since the instance began; whose, if several nodes share it."""
 
     name: str
     state: str = "waiting"
     sent: int = 0
     restarts: int = 0
     error: str = ""
+    member: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class SubscriptionRecord:
 
     ``received`` reached the process; of these ``handled`` returned, ``failed`` raised, ``invalid`` did not fit
     the annotation, ``dropped`` found the inbox full. ``missed`` never came, ``duplicate`` came twice and
-    ``stale`` came from an older incarnation: neither of the last two reaches a handler.
+    ``stale`` came from an older incarnation: neither of the last two reaches a handler. ``member`` says whose it is
+    where several nodes share a process.
     """
 
     pattern: str
@@ -44,6 +46,19 @@ class SubscriptionRecord:
     stale: int = 0
     malformed: int = 0
     inbox: int = 0
+    error: str = ""
+    member: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRecord:
+    """One of several nodes that share a process: a NodeState, or ``broken`` when it could not be loaded.
+
+    ``error`` says why it does not run; a member that is ``starting`` and has one is tried again.
+    """
+
+    name: str
+    state: str = ""
     error: str = ""
 
 
@@ -65,7 +80,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What an instance says of itself every beat."""
+    """What an instance says of itself every beat. ``members`` are the nodes that share its process, if several do."""
 
     state: str = "running"
     services: tuple[ServiceRecord, ...] = ()
@@ -73,6 +88,7 @@ class Stats:
     outbox: int = 0
     gaps: int = 0
     lag: float = 0.0
+    members: tuple[MemberRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +167,7 @@ def stats_from(raw: Mapping[str, Any]) -> Stats:
         outbox=_whole(raw.get("outbox")),
         gaps=_whole(raw.get("gaps")),
         lag=_number(raw.get("lag")),
+        members=tuple(_record(MemberRecord, entry) for entry in _objects(raw.get("members"))),
     )
 
 

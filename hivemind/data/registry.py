@@ -21,10 +21,14 @@ CHUNK = 500  #: instances read in one round trip
 
 
 class Registry:
-    """Reads and writes the registry of one hive. All methods raise RedisError when Redis does not do its part."""
+    """Reads and writes the registry of one hive. All methods raise RedisError when Redis does not do its part.
 
-    def __init__(self, commands: Commands, functions: Functions, names: Names) -> None:
+    ``patterns`` says how patterns are to be kept if nobody else lives; from ``register`` on, how this hive keeps them.
+    """
+
+    def __init__(self, commands: Commands, functions: Functions, names: Names, patterns: str = "server") -> None:
         self._commands, self._functions, self._names = commands, functions, names
+        self.patterns = patterns
 
     # -- being in it
 
@@ -41,6 +45,7 @@ class Registry:
             reply = await self._register(instance, about, stats, 0, reply[2])
             if reply[0] == 0:
                 raise InstanceHeld(instance, "another process that was faster")
+        self.patterns = reply[3]
         return int(reply[2])
 
     async def register_again(self, instance: str, incarnation: int, about: About, stats: Stats) -> None:
@@ -49,13 +54,14 @@ class Registry:
         if reply[0] == -1:
             raise Fenced(instance, incarnation, int(reply[2]))
 
-    async def renew(self, instance: str, incarnation: int, lease: float) -> bool:
-        """Lengthen the lease if it is still ours; False when the registry knows nothing of us.
+    async def renew(self, instance: str, incarnation: int, lease: float, stats: Stats) -> bool:
+        """Lengthen the lease and write what the instance did so far; False, and nothing is written, when the registry
+        knows nothing of this life.
 
         Raises Fenced when a newer life is registered.
         """
         keys = (self._names.node(instance), self._names.epoch(instance))
-        reply = await self._functions.call("renew", keys, (incarnation, int(lease * 1000)))
+        reply = await self._functions.call("renew", keys, (incarnation, int(lease * 1000), _json(stats)))
         if isinstance(reply, bytes):
             raise Fenced(instance, incarnation, int(reply))
         return bool(reply)
@@ -67,22 +73,22 @@ class Registry:
         )
         return max(_incarnation(_reply(held)), _incarnation(_reply(stored)))
 
-    async def report(self, instance: str, incarnation: int, stats: Stats) -> bool:
-        """Write what the instance did so far; False, and nothing is written, when this life is not registered."""
-        keys = (self._names.node(instance), self._names.epoch(instance))
-        return bool(await self._functions.call("report", keys, (incarnation, orjson.dumps(asdict(stats)))))
-
     async def deregister(self, instance: str, incarnation: int) -> None:
         """Leave, if it is still ours."""
-        keys = (self._names.node(instance), self._names.nodes())
-        await self._functions.call("deregister", keys, (instance, incarnation))
+        await self._functions.call("deregister", self._traces(instance), (instance, incarnation))
 
     async def _register(self, instance: str, about: About, stats: Stats, incarnation: int, over: str) -> Any:
-        keys = (self._names.node(instance), self._names.nodes(), self._names.epoch(instance))
-        lease = int(about.lease * 1000)
-        arguments = (instance, lease, orjson.dumps(asdict(about)), orjson.dumps(asdict(stats)), incarnation, over)
-        reply = await self._functions.call("register", keys, arguments)
+        names, lease = self._names, int(about.lease * 1000)
+        keys = (names.node(instance), names.nodes(), names.epoch(instance), names.patterns())
+        said = (_json(about), _json(stats))
+        arguments = (instance, lease, *said, incarnation, over, self.patterns)
+        reply = await self._functions.call("register", (*keys, names.resolvers(), names.resolved()), arguments)
         return [entry.decode() if isinstance(entry, bytes) else entry for entry in reply]
+
+    def _traces(self, instance: str) -> tuple[str, ...]:
+        """The keys in which an instance stands while it lives."""
+        names = self._names
+        return names.node(instance), names.nodes(), names.resolvers(), names.resolved()
 
     # -- reading it
 
@@ -103,8 +109,7 @@ class Registry:
 
     async def forget(self, instance: str) -> bool:
         """Remove an instance whose lease has ended; False if it lives or is not known."""
-        keys = (self._names.node(instance), self._names.nodes())
-        return bool(await self._functions.call("forget", keys, (instance,)))
+        return bool(await self._functions.call("forget", self._traces(instance), (instance,)))
 
     async def leases(self, instances: list[str]) -> dict[str, int]:
         """When each instance's lease ends, in unix milliseconds by Redis's clock; -2 when it has ended.
@@ -125,6 +130,10 @@ class Registry:
             _instance(name, _fields(fields), _reply(expires))
             for name, fields, expires in zip(names, replies[::2], replies[1::2], strict=True)
         ]
+
+
+def _json(record: About | Stats) -> bytes:
+    return orjson.dumps(asdict(record))
 
 
 def _reply(reply: Any) -> Any:

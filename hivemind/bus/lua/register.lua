@@ -1,5 +1,6 @@
--- keys: node hash, set of instances, epoch   args: instance, lease (ms), about, stats, incarnation (0: a new life), may take over from
--- returns {incarnation, ''} or {0, about of the holder}
+-- keys: node hash, set of instances, epoch, patterns, resolvers, resolved
+-- args: instance, lease (ms), about, stats, incarnation (0: a new life), may take over from, how to keep patterns
+-- returns {1, '', incarnation, how this hive keeps patterns}, {0, about of the holder, its incarnation} or {-1, '', the newer one}
 if redis.call('TYPE', keys[1]).ok ~= 'hash' then
   redis.call('DEL', keys[1])
 end
@@ -17,6 +18,8 @@ if wanted == 0 then
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
   local stored = number(redis.call('TYPE', keys[3]).ok == 'string' and redis.call('GET', keys[3]))
   wanted = math.max(stored + 1, now)
+  redis.pcall('HDEL', keys[5], args[1]) -- what the life before has subscribed to
+  redis.pcall('HDEL', keys[6], args[1])
 else
   local stored = math.max(number(redis.call('TYPE', keys[3]).ok == 'string' and redis.call('GET', keys[3])), number(held))
   if stored > wanted then
@@ -34,6 +37,21 @@ local node, epoch = string.sub(keys[1], 1, -#args[1] - 1), string.sub(keys[3], 1
 for _, other in ipairs(redis.call('SRANDMEMBER', keys[2], 10)) do
   if redis.call('EXISTS', node .. other, epoch .. other) == 0 then
     redis.call('SREM', keys[2], other)
+    redis.pcall('HDEL', keys[5], other)
+    redis.pcall('HDEL', keys[6], other)
   end
 end
-return {1, '', text}
+-- How patterns are kept changes only while nobody else lives.
+local function others_live()
+  for _, other in ipairs(redis.call('SMEMBERS', keys[2])) do
+    if other ~= args[1] and redis.call('EXISTS', node .. other) == 1 then
+      return true
+    end
+  end
+end
+local mode = redis.call('TYPE', keys[4]).ok == 'string' and redis.call('GET', keys[4])
+if mode ~= args[7] and not ((mode == 'server' or mode == 'resolved') and others_live()) then
+  mode = args[7]
+  redis.call('SET', keys[4], mode)
+end
+return {1, '', text, mode}

@@ -1,0 +1,18 @@
+-- keys: node hash, resolvers, resolved   args: instance, incarnation, version, patterns (JSON; '' leaves them as they are)
+-- says up to which version of the directory an instance has subscribed; returns 0 if this life is not registered or
+-- its patterns are not known
+if redis.call('TYPE', keys[1]).ok ~= 'hash' or redis.call('HGET', keys[1], 'incarnation') ~= args[2] then
+  return 0
+end
+for at = 2, 3 do
+  if redis.call('TYPE', keys[at]).ok ~= 'hash' then
+    redis.call('DEL', keys[at])
+  end
+end
+if args[4] ~= '' then
+  redis.call('HSET', keys[2], args[1], args[4])
+elseif redis.call('HEXISTS', keys[2], args[1]) == 0 then
+  return 0
+end
+redis.call('HSET', keys[3], args[1], args[3])
+return 1
