@@ -40,7 +40,8 @@ _PLAIN: tuple[type[Any], ...] = (str, int, float, dict, list, tuple)  # whose su
 _BYTES = (bytes, bytearray, memoryview)
 _HARMLESS = frozenset({str, bool, type(None)})  # what orjson has written once cannot be to blame
 
-_NAME, _PAYLOAD, _END = b'{"v":1,"n":"', b',"d":', ord("}")
+_NAME, _PAYLOAD = b'{"v":1,"n":"', b',"d":'
+_QUOTE, _END = b'"}'
 
 OTHER: Any = object()  #: in place of a payload: this is something else
 Envelope = dict[str, Any]
@@ -82,7 +83,10 @@ def _dumps(payload: Any) -> bytes:
     if reason:  # told outside of the handling, so that the user's traceback is short
         _blame(payload, "$", 0)
         raise PayloadError("$", reason)
-    # orjson writes NaN and infinity as null, and only much nesting can be too much: look closer only then.
+    # orjson writes NaN and infinity as null, and only much nesting can be too much: look closer only then. Not at a
+    # text: looking through it would take ten times as long as writing it.
+    if payload.__class__ is str:
+        return body
     if b"null" in body or (len(body) > _FLAT and _may_be_deep(body) and _depth(orjson.loads(body)) > MAX_DEPTH):
         _blame(payload, "$", 0)
     return body
@@ -195,13 +199,18 @@ def payload_after(body: bytes, at: int) -> Any:
     """The payload in an envelope of which all before ``at`` is known to be right, and of which the time and a payload
     have to be the rest. Return OTHER if it is not so, or if ``body`` needs a closer look.
     """
-    start = body.find(_PAYLOAD, at)
-    if start < 0 or body[-1] != _END or (len(body) > _FLAT and (len(body) > MAX_BODY or _may_be_deep(body))):
+    start = body.find(_PAYLOAD, at) + len(_PAYLOAD)
+    if start < len(_PAYLOAD) or body[-1] != _END or (len(body) > _FLAT and not _is_harmless(body, start)):
         return OTHER
     try:
-        return orjson.loads(body[start + len(_PAYLOAD) : -1])
+        return orjson.loads(body[start:-1])
     except orjson.JSONDecodeError:
         return OTHER
+
+
+def _is_harmless(body: bytes, start: int) -> bool:
+    """Whether there is no need to look for too much nesting in the payload at ``start``: a text has none."""
+    return len(body) <= MAX_BODY and (body[start] == _QUOTE or not _may_be_deep(body))
 
 
 def _may_be_deep(body: bytes) -> bool:
