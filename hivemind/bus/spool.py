@@ -150,6 +150,11 @@ class Spool:
                 self._intake.extendleft(reversed(pile))  # whoever adds now comes behind them
             self._number()
 
+    def topics(self) -> list[str]:
+        """All topics that were used."""
+        with self._lock:
+            return list(self._topics)
+
     def mark(self) -> tuple[int, dict[str, int]]:
         """How many messages were added that can be taken or were, and how many of each topic are held."""
         with self._lock:

@@ -1,0 +1,213 @@
+"""The sending half of resolved patterns: says on which topics a process sends, and holds the first messages of each.
+
+::
+
+    first message on a topic ─► held ─► announced ─► all who match have subscribed (or HOLD is over) ─► released
+                                  ▲          │
+                                  └──────────┘ Redis went away meanwhile
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import orjson
+
+from ..burst import Burst
+from ..bus.bus import Bus
+from ..cancelling import end
+from ..english import listed
+from ..errors import RedisDenied, RedisError, RedisRefused
+from ..states import LinkState
+from .directory import CHUNK, NOTICES, RESOLVED, Directory
+
+log = logging.getLogger("hivemind.topics")
+
+HOLD = 1.0  #: seconds after its announcement that the messages of a topic are held at the most
+POLL = 0.01  #: seconds between two looks at how far those are who are waited for
+RETRY = 0.1  #: seconds between two tries while Redis refuses, or does not answer
+CHECK = 5.0  #: seconds between two looks whether the directory still has what was announced
+
+
+@dataclass(slots=True)
+class Wait:
+    """For whom the messages of one topic are held, and until when on the monotonic clock."""
+
+    version: int
+    until: float
+    instances: set[str]
+
+
+class Waiting:
+    """Topics that were announced and for which somebody has yet to subscribe."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._waits: dict[str, Wait] = {}
+        self.newest = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._waits)
+
+    async def announce(self, topics: Sequence[str]) -> None:
+        """Add topics to the directory, and wait for those who resolve them. Raises RedisError."""
+        for start in range(0, len(topics), CHUNK):
+            chunk = topics[start : start + CHUNK]
+            version = await self._directory.announce(chunk, self.newest)
+            self.newest = max(self.newest, version)
+            until = time.monotonic() + HOLD
+            for topic, instances in (await self._directory.resolvers(chunk)).items():
+                self._waits[topic] = Wait(version, until, instances)
+
+    async def ready(self) -> list[str]:
+        """The topics for which nobody is waited any more; they are forgotten here. Raises RedisError."""
+        awaited = sorted({instance for wait in self._waits.values() for instance in wait.instances})
+        reported = await self._directory.reported(awaited) if awaited else {}
+        now, done = time.monotonic(), []
+        for topic, wait in self._waits.items():
+            wait.instances = {one for one in wait.instances if reported.get(one, wait.version) < wait.version}
+            if not wait.instances or now >= wait.until:
+                done.append(topic)
+        late = {instance for topic in done for instance in self._waits.pop(topic).instances}
+        if late:
+            log.warning("messages on new topics waited long enough for %s, who may miss them", listed(sorted(late)))
+        return done
+
+    def take_back(self) -> list[str]:
+        """Wait for nobody, and return the topics: they are to be announced again."""
+        topics, self._waits = list(self._waits), {}
+        return topics
+
+
+class Announcer:
+    """Announces the topics of one process, from ``start`` to ``stop``, on the loop; ``is_new`` is for any thread."""
+
+    def __init__(self, bus: Bus, directory: Directory) -> None:
+        self._bus, self._directory = bus, directory
+        self._waiting = Waiting(directory)
+        self._known: dict[str, None] = {}  # all topics ever sent on
+        self._fresh: list[str] = []  # those that are held and not announced
+        self._is_again = False
+        self._gaps = 0
+        self._refused_since = float("inf")
+        self._refusals, self._faults = Burst(60.0), Burst(60.0)
+        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, topics: Iterable[str] = ()) -> None:
+        """Begin to announce: ``topics`` now, others when they are first used."""
+        first = [topic for topic in dict.fromkeys(topics) if self._enter(topic)]
+        self._bus.outbox.spool.hold(first)
+        self._bus.outbox.spool.on_new = self._enter
+        self._gaps = self._bus.outbox.link.gaps
+        self._wake.set()
+        self._task = asyncio.create_task(self._run(), name="announcer")
+
+    async def start_if_resolved(self) -> None:
+        """As ``start``, for who is in no registry: as soon as the hive is found to resolve its patterns."""
+        if not await self._is_resolved():
+            self._task = asyncio.create_task(self._watch(), name="announcer")
+        else:
+            self.start()
+
+    async def stop(self) -> None:
+        """Announce no more; what is held is released. May be called twice."""
+        self._bus.outbox.spool.on_new = None
+        await end(self._task)
+        self._bus.outbox.release([*self._fresh, *self._waiting.take_back()])
+        self._fresh = []
+
+    def again(self) -> None:
+        """Redis has lost its data: announce all topics once more."""
+        self._is_again = True
+        self._wake.set()
+
+    def _enter(self, topic: str) -> bool:
+        """Whether a topic is new, and is to be held until it is announced. On any thread, one at a time."""
+        if topic in self._known:
+            return False
+        self._known[topic] = None
+        self._fresh.append(topic)
+        with suppress(RuntimeError):  # the loop is closed: nobody sends any more
+            self._loop.call_soon_threadsafe(self._wake.set)
+        return True
+
+    # -- the work
+
+    async def _run(self) -> None:
+        while True:
+            await self._woken(POLL if self._waiting else RETRY if self._fresh else CHECK)
+            await self._bus.outbox.link.wait(LinkState.UP)
+            try:
+                await self._look()
+                self._refused_since = float("inf")
+            except (RedisRefused, RedisDenied) as error:
+                self._refused(error)
+            except RedisError as error:
+                log.debug("topics are not announced: %s", error)
+                self._fresh += self._waiting.take_back()
+            except Exception:
+                if self._faults.first() is not None:
+                    log.exception("a fault of ours; announcing is tried again")
+
+    async def _woken(self, timeout: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._wake.wait()
+        self._wake.clear()
+
+    async def _look(self) -> None:
+        """Announce what is new, then what has to be announced once more, and release what nobody waits for."""
+        fresh = list(self._fresh)
+        await self._waiting.announce(fresh)
+        del self._fresh[: len(fresh)]
+        if self._waiting:
+            self._bus.outbox.release(await self._waiting.ready())
+        elif not fresh:
+            await self._announce_again()
+
+    async def _announce_again(self) -> None:
+        gaps = self._bus.outbox.link.gaps
+        if not (self._is_again or gaps != self._gaps or await self._directory.newest() < self._waiting.newest):
+            return
+        self._is_again = False
+        known = list(self._known)
+        for start in range(0, len(known), CHUNK):
+            version = await self._directory.announce(known[start : start + CHUNK], self._waiting.newest)
+            self._waiting.newest = max(self._waiting.newest, version)
+        self._gaps = gaps
+
+    def _refused(self, error: RedisError) -> None:
+        """Redis takes no announcement: tell of the topics without it, and let their messages go when HOLD is over."""
+        self._refused_since = min(self._refused_since, time.monotonic())
+        self._fresh += self._waiting.take_back()
+        if not self._fresh or time.monotonic() - self._refused_since < HOLD:
+            return
+        if self._refusals.first() is not None:
+            log.error("Redis refuses to take our topics, new subscribers will not find them: %s", error)
+        self._is_again = True
+        fresh, self._fresh = self._fresh, []
+        for start in range(0, len(fresh), CHUNK):
+            notice = orjson.dumps({"version": 0, "topics": fresh[start : start + CHUNK]})
+            self._bus.outbox.publish(self._bus.names.control(NOTICES), notice)
+        self._bus.outbox.release(fresh)
+
+    # -- for who is in no registry
+
+    async def _is_resolved(self) -> bool:
+        with suppress(RedisError):
+            return await self._directory.mode() == RESOLVED
+        return False
+
+    async def _watch(self) -> None:
+        while not await self._is_resolved():
+            await self._woken(CHECK)
+        self._known |= dict.fromkeys(self._bus.outbox.spool.topics())
+        self._is_again = True
+        self.start()

@@ -1,0 +1,134 @@
+"""The directory of a hive: which topics there are, who resolves patterns against it, and how far each of them is.
+
+It is used where ``PATTERNS`` is "resolved". Every topic has the version of the directory that added it; versions are
+at least unix milliseconds, so they grow also when Redis has lost everything. Nothing is missed, because
+
+- who resolves patterns enters them, then reads the topics, then says up to which version it has subscribed;
+- who sends on a new topic adds it, then reads who resolves what, then waits until those have said so much.
+
+One of the two sees the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from ..bus.commands import Argument, Commands
+from ..bus.functions import Functions
+from ..errors import InvalidName, RedisError, RedisUnavailable
+from ..patterns import PatternTable
+from ..topics import Names, check_pattern, check_topic
+
+SERVER, RESOLVED = "server", "resolved"
+CHUNK = 1000  #: topics that are added at once
+NOTICES = "topics"  #: the kind of notice that tells of new topics
+
+
+class Directory:
+    """Reads and writes the directory of one hive. All methods raise RedisError when Redis does not do its part."""
+
+    def __init__(self, commands: Commands, functions: Functions, names: Names) -> None:
+        self._commands, self._functions, self._names = commands, functions, names
+        self._entries: dict[bytes, bytes] = {}
+        self._resolvers: PatternTable[str] = PatternTable()
+
+    async def mode(self) -> str:
+        """How the hive keeps its patterns: SERVER or RESOLVED; "" when nobody has registered yet."""
+        kept = await self._commands.execute("GET", self._names.patterns())
+        return kept.decode() if kept in (SERVER.encode(), RESOLVED.encode()) else ""
+
+    # -- who sends
+
+    async def announce(self, topics: Sequence[str], newest: int = 0) -> int:
+        """Add topics, and return the version in which all of them are; ``newest`` is the greatest that one knows."""
+        arguments: tuple[Argument, ...] = (newest, self._names.control(NOTICES), *topics)
+        return int(await self._functions.call("announce", (self._names.topics(),), arguments))
+
+    async def newest(self) -> int:
+        """The version of the directory; 0 when it is empty."""
+        found = await self._commands.execute("ZREVRANGE", self._names.topics(), 0, 0, "WITHSCORES")
+        return _version(found[1]) if found else 0
+
+    async def resolvers(self, topics: Collection[str]) -> dict[str, set[str]]:
+        """The instances that have patterns that match, for each of ``topics``."""
+        entries = _pairs(await self._commands.execute("HGETALL", self._names.resolvers()))
+        if entries != self._entries:
+            self._entries, self._resolvers = entries, _table(entries)
+        return {topic: set(self._resolvers.of(topic)) for topic in topics}
+
+    async def reported(self, instances: Sequence[str]) -> dict[str, int]:
+        """Up to which version each of ``instances`` has subscribed; those that are gone or dead are left out.
+
+        Raises RedisUnavailable if the directory itself is gone: then nobody can be said to be.
+        """
+        alive = [("EXISTS", self._names.node(instance)) for instance in instances]
+        said, kept, *live = await self._commands.pipeline(
+            [("HMGET", self._names.resolved(), *instances), ("EXISTS", self._names.topics()), *alive]
+        )
+        if isinstance(said, RedisError):
+            raise said
+        if not kept:
+            raise RedisUnavailable("Redis has lost its data")
+        found = zip(instances, said, live, strict=True)
+        return {name: _version(version) for name, version, lives in found if version is not None and lives}
+
+    # -- who resolves
+
+    async def topics(self, since: int = 0) -> dict[str, int]:
+        """The topics that were added after version ``since``, each with its version."""
+        found = await self._commands.execute("ZRANGEBYSCORE", self._names.topics(), f"({since}", "+inf", "WITHSCORES")
+        pairs = {topic.decode(errors="replace"): _version(version) for topic, version in _pairs(found).items()}
+        return {topic: version for topic, version in pairs.items() if is_topic(topic)}
+
+    async def report(
+        self, instance: str, incarnation: int, version: int, patterns: Sequence[str] | None = None
+    ) -> bool:
+        """Say up to which ``version`` an instance has subscribed, and with ``patterns`` what it resolves.
+
+        False, and nothing is written, if this life is not registered, or what it resolves is not known.
+        """
+        names = self._names
+        entry = b"" if patterns is None else orjson.dumps({"incarnation": incarnation, "patterns": patterns})
+        keys = (names.node(instance), names.resolvers(), names.resolved())
+        return bool(await self._functions.call("resolve", keys, (instance, incarnation, version, entry)))
+
+
+def is_topic(name: object) -> bool:
+    """Whether what somebody wrote there is a topic's name."""
+    try:
+        check_topic(name)  # type: ignore[arg-type]  # it says of anything whether it is one
+    except InvalidName:
+        return False
+    return True
+
+
+def _table(entries: Mapping[bytes, bytes]) -> PatternTable[str]:
+    table: PatternTable[str] = PatternTable()
+    for instance, entry in entries.items():
+        for pattern in _patterns(entry):
+            table.add(pattern, instance.decode(errors="replace"))
+    return table
+
+
+def _patterns(entry: bytes) -> list[str]:
+    try:
+        return [check_pattern(pattern) for pattern in orjson.loads(entry)["patterns"]]
+    except (ValueError, TypeError, KeyError, InvalidName):
+        return []  # anybody may write there
+
+
+def _pairs(flat: Any) -> dict[bytes, Any]:
+    """What Redis says of a hash or of scores, whichever form redis-py gives it."""
+    if isinstance(flat, dict):
+        return flat
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _version(raw: bytes) -> int:
+    try:
+        return int(float(raw))
+    except (ValueError, OverflowError):
+        return 0

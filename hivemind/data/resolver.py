@@ -1,0 +1,122 @@
+"""The receiving half of resolved patterns: holds exact topics, and learns of new ones from the directory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+import orjson
+
+from ..bus.bus import Bus
+from ..bus.live import LiveSubscription
+from ..cancelling import end
+from ..errors import RedisError
+from .directory import NOTICES, Directory, is_topic
+
+log = logging.getLogger("hivemind.topics")
+
+CHECK = 5.0  #: seconds between two looks at the directory without a notice: one may have been lost
+RETRY = 0.1  #: seconds between two tries while Redis refuses, or does not answer
+
+
+class Resolver:
+    """Resolves the patterns of one registered instance, from ``start`` to ``stop``. All of it on the loop.
+
+    One look does it all: enter the patterns, read the topics that are new, subscribe, and when Redis has confirmed
+    that say so. Whatever comes meanwhile, patterns, notices, a new connection, is for the next look.
+    """
+
+    def __init__(self, bus: Bus, directory: Directory) -> None:
+        self._bus, self._directory = bus, directory
+        self._version = 0  # of the directory, up to which all our patterns have their topics
+        self._entered: list[str] | None = None  # the patterns that others see
+        self._gaps = -1
+        self._is_listening = False
+        self._hints: list[str] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin. Nothing is asked of Redis as long as there is nothing to resolve."""
+        self._bus.live.on_up = self._wake.set
+        self._task = asyncio.create_task(self._run(), name="resolver")
+
+    async def stop(self) -> None:
+        """End; what is subscribed to stays. May be called twice."""
+        self._bus.live.on_up = None
+        await end(self._task)
+        for waiter in self._waiters:
+            waiter.cancel()
+
+    def again(self) -> None:
+        """Redis has lost its data: enter the patterns once more, and read everything."""
+        self._entered = None
+        self._wake.set()
+
+    async def resolve(self, subscription: LiveSubscription) -> None:
+        """Subscribe to every topic that matches, now and later; return when Redis has answered for those of now."""
+        if not self._is_listening:
+            self._is_listening = True
+            self._bus.live.listen(self._bus.names.control(NOTICES), self._heard)
+        self._bus.live.add(subscription, resolved=True)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._wake.set()
+        await waiter
+
+    def _heard(self, body: bytes) -> None:
+        """A notice: others may publish there, too, so it only makes us look, and its topics are a hint."""
+        try:
+            self._hints += [topic for topic in orjson.loads(body)["topics"] if is_topic(topic)]
+        except (ValueError, TypeError, KeyError):
+            return
+        self._wake.set()
+
+    # -- the work
+
+    async def _run(self) -> None:
+        delay = CHECK
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
+            self._wake.clear()
+            delay = CHECK
+            try:
+                if self._is_listening:
+                    await self._look()
+            except RedisError as error:
+                log.debug("patterns are not resolved: %s", error)
+                delay = RETRY
+            except Exception:
+                log.exception("a fault of ours; resolving is tried again")
+
+    async def _look(self) -> None:
+        live, waiters, gaps = self._bus.live, list(self._waiters), self._bus.live.link.gaps
+        hints, self._hints = self._hints, []
+        channels = live.widen(hints)
+        await live.answered({self._bus.names.control(NOTICES).encode()})  # what is announced from now on we hear
+        since = self._version
+        if (patterns := live.resolved) != self._entered or gaps != self._gaps:
+            if not await self._say(since, patterns):
+                return  # not registered yet, or not any more: whoever registers us again says so
+            since = 0
+        found = await self._directory.topics(since)
+        await live.answered(channels | live.widen(found))
+        self._version = max(found.values(), default=self._version)
+        if await self._say(self._version):
+            self._entered, self._gaps = patterns, gaps
+            self._tell(waiters)
+        else:
+            self.again()
+
+    def _tell(self, waiters: list[asyncio.Future[None]]) -> None:
+        del self._waiters[: len(waiters)]
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _say(self, version: int, patterns: list[str] | None = None) -> bool:
+        return await self._directory.report(self._bus.instance, self._bus.incarnation, version, patterns)
