@@ -33,7 +33,7 @@ class Proxy:
         self.target, self.latency, self.tls = target, latency, tls
         self.mode = Mode.PASS
         self.port = 0
-        self.accepted = 0
+        self.accepted = self.eaten = 0  # connections; bytes of replies
         self._passing = asyncio.Event()
         self._passing.set()
         self._open: set[asyncio.StreamWriter] = set()
@@ -125,7 +125,9 @@ class Proxy:
                 await self._passing.wait()
                 if not chunk:
                     return
-                if not (replies and self.mode is Mode.EAT_REPLIES):
+                if replies and self.mode is Mode.EAT_REPLIES:
+                    self.eaten += len(chunk)
+                else:
                     writer.write(chunk)
                     await writer.drain()
 

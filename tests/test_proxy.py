@@ -51,7 +51,8 @@ async def test_eaten_replies_never_arrive(server: RedisServer, hive_name: str) -
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
         proxy.set(Mode.EAT_REPLIES)
         writer.write(f"SET {hive_name} here\r\n".encode())
-        await eventually_async(lambda: server.command("GET", hive_name) == "here")
+        await eventually_async(lambda: proxy.eaten == len(b"+OK\r\n"))
+        assert server.command("GET", hive_name) == "here"
         proxy.set(Mode.PASS)
         assert await ping((reader, writer)) == PONG
         writer.close()
