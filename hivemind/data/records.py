@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import cache
 from typing import Any
 
 from ..identity import ProcessIdentity
@@ -179,9 +180,16 @@ def _process(raw: object) -> ProcessIdentity | None:
 
 
 def _record(kind: type[Any], raw: Mapping[str, Any]) -> Any:
-    known = fields(kind)
-    values = {one.name: (_whole if one.type == "int" else _text)(raw[one.name]) for one in known if one.name in raw}
-    return kind(**{known[0].name: "", **values})
+    return kind(*[read(raw[name]) if name in raw else default for name, read, default in _readers(kind)])
+
+
+@cache
+def _readers(kind: type[Any]) -> list[tuple[str, Callable[[object], Any], Any]]:
+    """For each field of a record: its name, how to read it, and what it is where nothing is stored."""
+    return [
+        (one.name, _whole if one.type == "int" else _text, "" if one.default is MISSING else one.default)
+        for one in fields(kind)
+    ]
 
 
 def _objects(raw: object) -> list[Mapping[str, Any]]:
