@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from functools import cache
 from typing import Any
 
 from ..identity import ProcessIdentity
@@ -180,16 +179,7 @@ def _process(raw: object) -> ProcessIdentity | None:
 
 
 def _record(kind: type[Any], raw: Mapping[str, Any]) -> Any:
-    return kind(*[read(raw[name]) if name in raw else default for name, read, default in _readers(kind)])
-
-
-@cache
-def _readers(kind: type[Any]) -> list[tuple[str, Callable[[object], Any], Any]]:
-    """For each field of a record: its name, how to read it, and what it is where nothing is stored."""
-    return [
-        (one.name, _whole if one.type == "int" else _text, "" if one.default is MISSING else one.default)
-        for one in fields(kind)
-    ]
+    return kind(*[read(raw[name]) if name in raw else default for name, read, default in _READERS[kind]])
 
 
 def _objects(raw: object) -> list[Mapping[str, Any]]:
@@ -206,3 +196,13 @@ def _whole(raw: object) -> int:
 
 def _number(raw: object) -> float:
     return float(raw) if isinstance(raw, int | float) and not isinstance(raw, bool) else 0.0
+
+
+#: for each field of a kind of record: its name, how to read it, and what it is where nothing is stored
+_READERS = {
+    kind: [
+        (one.name, _whole if one.type == "int" else _text, "" if one.default is MISSING else one.default)
+        for one in fields(kind)
+    ]
+    for kind in (ServiceRecord, SubscriptionRecord, MemberRecord)
+}
