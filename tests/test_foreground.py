@@ -172,7 +172,8 @@ def test_hm_dev_replays_no_old_log_of_a_node_that_is_enabled_again(hive: Hive) -
 
 def test_hm_dev_restarts_nobody_when_a_broken_or_stopped_node_is_edited(tmp_path: Path) -> None:
     broken, stopped = tmp_path / "nodes/batman/batman.py", tmp_path / "nodes/robin/robin.py"
-    plan = Plan((), (Program("robin.0", "node", "robin", (), 10, file=str(stopped)),), (Problem("batman", "broken"),))
+    robin = Program("robin.0", "node", "robin", (), 10, members={"robin": str(stopped)})
+    plan = Plan((), (robin,), (Problem("batman", "broken"),))
     paths = HivePaths(tmp_path, tmp_path, tmp_path)
     paths.enabled.write_text(orjson.dumps([{"name": "batman", "module": "", "file": str(broken)}]).decode())
     nodes = owners(paths, plan)

@@ -13,6 +13,7 @@ from ..supervisor.enabled import EnabledNode, enabled_nodes, existing_imports
 from ..supervisor.engine import engine_for
 from ..supervisor.paths import HivePaths
 from ..supervisor.plan import load
+from ..supervisor.processes import processes
 from ..supervisor.status import ProgramStatus, status
 from ..supervisor.topology import Problem, node_plans
 
@@ -65,7 +66,8 @@ def _from_files(settings: Settings) -> Declared:
     except ConfigurationError as error:
         return Declared(problems=(Problem("nodes", str(error).removeprefix("nodes: ")),))
     scale, stopped = read_scale(paths), read_stopped(paths)
-    names = [f"{one.name}.{at}" for one in plans for at in range(scale.get(one.name, one.tuning.replicas))]
+    wanted = processes(plans)
+    names = [f"{one.name}.{at}" for one in wanted for at in range(scale.get(one.name, one.tuning.replicas))]
     return Declared(
         tuple(name for name in names if name not in stopped), tuple(name for name in names if name in stopped)
     )

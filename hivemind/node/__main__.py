@@ -1,6 +1,7 @@
 """``python -m hivemind.node TARGET [--number N | --check]``: what hived's programs run.
 
-The hive is the one that HIVEMIND_HIVE names, else the one around the current folder.
+``NAME=TARGET NAME=TARGET --name PROCESS`` runs several nodes together in one process. The hive is the one that
+HIVEMIND_HIVE names, else the one around the current folder.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,15 +22,18 @@ from ..settings import Settings, find_hive, load_settings
 from .life import Place
 from .loading import load_target
 from .runner import SUPERVISED, How, place_in, run, start_logging
+from .shared import SharedProcess
 
 logger = logging.getLogger("hivemind.node")
+
+MEMBER = re.compile(r"(?P<name>[A-Za-z][\w-]*)=(?P<target>.+)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run or check one node; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m hivemind.node", description=__doc__)
-    parser.add_argument("target")
-    parser.add_argument("--name", default="", help="what the hive calls it, where the target does not say")
+    parser.add_argument("targets", nargs="+", metavar="[NAME=]TARGET")
+    parser.add_argument("--name", default="", help="what the hive calls it, or the process that several share")
     parser.add_argument("--number", type=int, default=None, help="run as exactly this copy")
     parser.add_argument("--verbose", action="store_true", help="log at DEBUG")
     parser.add_argument("--check", action="store_true", help="import it only; print JSON")
@@ -37,7 +42,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings(find_hive(Path.cwd(), None, os.environ))
     except HivemindError as error:
         return complain(error)
-    return check(chosen.target, settings) if chosen.check else start(chosen, settings)
+    shared = members(chosen.targets)
+    if (shared and not chosen.name) or len(chosen.targets) != len(shared or chosen.targets[:1]):
+        parser.error("several nodes in one process: NAME=TARGET for each, and a --name for the process")
+    if chosen.check:
+        return max([check(target, settings) for target in shared.values() or chosen.targets])
+    return start_shared(chosen, shared, settings) if shared else start(chosen, settings)
+
+
+def members(targets: Sequence[str]) -> dict[str, str]:
+    """The members of a shared process: what is written as NAME=TARGET."""
+    found = (MEMBER.fullmatch(target) for target in targets)
+    return {one["name"]: one["target"] for one in found if one is not None}
 
 
 def check(target: str, settings: Settings) -> int:
@@ -53,12 +69,20 @@ def check(target: str, settings: Settings) -> int:
     return 0 if said["ok"] else 1
 
 
+def start_shared(chosen: argparse.Namespace, shared: dict[str, str], settings: Settings) -> int:
+    """Run several nodes in this process until it stops."""
+    try:
+        process = SharedProcess(chosen.name, shared, settings)
+    except HivemindError as error:
+        return complain(error)
+    return run(process, settings, how(chosen, settings, chosen.name))
+
+
 def start(chosen: argparse.Namespace, settings: Settings) -> int:
     """Load a node and run it until it stops."""
     is_supervised = SUPERVISED in os.environ
     try:
-        loaded = load_target(chosen.target, settings)
-        node = loaded.build()
+        node = load_target(chosen.targets[0], settings).build()
         if chosen.name:
             node.rename(chosen.name)
     except HivemindError as error:
@@ -68,8 +92,13 @@ def start(chosen: argparse.Namespace, settings: Settings) -> int:
         logger.error("%s", error)
         stop_logging()
         return 1
-    place = place_in(settings, node.name) if chosen.number is None else Place(chosen.number, is_fixed=True)
-    return run(node, settings, How(place, chosen.verbose, is_supervised))
+    return run(node, settings, how(chosen, settings, node.name))
+
+
+def how(chosen: argparse.Namespace, settings: Settings, name: str) -> How:
+    """Which copy it is to be, and what else was chosen."""
+    place = place_in(settings, name) if chosen.number is None else Place(chosen.number, is_fixed=True)
+    return How(place, chosen.verbose, SUPERVISED in os.environ)
 
 
 def complain(error: HivemindError) -> int:

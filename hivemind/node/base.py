@@ -40,6 +40,7 @@ class BaseNode:
     def __init__(self, name: str | None = None) -> None:
         self.name = check_name(name or type(self).__name__.lower().lstrip("_"))
         self.state = NodeState.CREATED
+        self.start_error = ""
         self.inbox_limits = InboxLimits()
         self.bound_services: list[BoundService] = []
         self.bound_subscriptions: list[Subscription] = []
@@ -194,6 +195,10 @@ class BaseNode:
         self._check_declaring(f"the name {name!r}")
         self.name = check_name(name)
         self.logger = logging_.getLogger(name)
+
+    def hosted(self) -> list[BaseNode]:
+        """The nodes that run in its process: itself, or those that share one. Asked once it is bound."""
+        return [self]
 
     def enter(self, state: NodeState) -> None:
         """Go to another state. Called by whoever runs the node."""

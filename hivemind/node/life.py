@@ -1,15 +1,13 @@
-"""The life of one node on the bus, from looking for Redis to saying goodbye."""
+"""The life of one process on the bus, from looking for Redis to saying goodbye."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 import platform
 import socket
 import sys
 import time
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,15 +19,14 @@ from ..cancelling import end
 from ..data.heartbeat import Heart
 from ..data.records import About
 from ..data.registry import Registry
-from ..errors import Fenced, InstanceHeld, RedisDenied, RedisError, RedisUnavailable, SendError
+from ..errors import Fenced, InstanceHeld, RedisDenied, RedisError, SendError
 from ..identity import ProcessIdentity
 from ..settings import Settings
 from ..states import NodeState
 from ..topics import check_instance, matches
-from .base import BaseNode, Component
-from .subscription import Subscription
+from .base import BaseNode
+from .member import TRY_AGAIN, Member, does, left
 
-TRY_AGAIN = 0.25  #: seconds between two tries while Redis is away or the number is held
 GOODBYE = 1.5  #: seconds of STOP_TIMEOUT that are kept for flushing and deregistering
 DEBUGGED_LEASE = 3600.0  #: seconds that a node under a debugger may stand still
 
@@ -54,7 +51,7 @@ class Life:
         self.ended = asyncio.Event()
         self.about = about(node, settings, version)
         self.heart = Heart(bus, self.registry, self.about, node.stats, self._fenced, self._joined)
-        self._started: list[Component] = []
+        self._members = [Member(each, bus, self._joined) for each in node.hosted()]
         self._registered = False
         self._entering: tuple[str, asyncio.Task[int]] | None = None
         self._patience = Burst(60.0)
@@ -62,9 +59,10 @@ class Life:
     # -- start
 
     async def start(self) -> None:
-        """Find Redis, register, subscribe, start components and services. It waits for Redis as long as it takes.
+        """Find Redis, register, then start the node, or the several that share this process.
 
-        Raises whatever ``on_start`` or a component raises.
+        It waits for Redis as long as it takes. Raises whatever ``on_start`` or a component raises, unless the process
+        is shared: then that one is tried again, and the others run.
         """
         node = self.node
         node.connected(self.bus, self.registry, self.settings)
@@ -76,21 +74,17 @@ class Life:
         self._registered = True
         node.logger = node.logger.manager.getLogger(instance)
         self.heart.start(self.settings.constants.HEARTBEAT)
-        await _maybe(node.on_start())
-        for subscription in node.bound_subscriptions:
-            subscription.start()
         if node.bound_subscriptions:
             self.bus.live.listen(self.bus.names.control("node"), self._heard_notice)
-        await asyncio.gather(*(self._subscribe(one) for one in node.bound_subscriptions))
-        for component in node.components:
-            await component.start(node)
-            self._started.append(component)
-        self._joined()
-        for service in node.bound_services:
-            service.start()
+        if node.hosted() == [node]:
+            await self._members[0].start()
+            what = does(node)
+        else:
+            await asyncio.gather(*(member.insist() for member in self._members))
+            what = ", ".join(each.name for each in node.hosted())
         node.enter(NodeState.RUNNING)
         self.heart.beat_now()
-        node.logger.info("running: %s", self._in_words())
+        node.logger.info("running: %s", what)
 
     async def _register(self) -> tuple[str, int]:
         number = self.place.number
@@ -117,24 +111,9 @@ class Life:
         self._entering = (instance, registering)
         return await asyncio.shield(registering)
 
-    async def _subscribe(self, subscription: Subscription) -> None:
-        while True:
-            try:
-                return await self.bus.subscribe(subscription.live)
-            except RedisDenied:
-                return None  # told by the bus, which goes on asking
-            except RedisUnavailable:
-                await asyncio.sleep(TRY_AGAIN)
-
     def _explain(self, text: str) -> None:
         if self._patience.first() is not None:
             self.node.logger.warning("%s", text)
-
-    def _in_words(self) -> str:
-        services = ", ".join(service.name for service in self.node.bound_services)
-        patterns = ", ".join(subscription.name for subscription in self.node.bound_subscriptions)
-        parts = [f"sends {services}" if services else "", f"receives {patterns}" if patterns else ""]
-        return "; ".join(filter(None, parts)) or "no services, no subscriptions"
 
     def _joined(self) -> None:
         self._notify("joined")
@@ -171,12 +150,14 @@ class Life:
         """
         deadline = time.monotonic() + timeout
         is_fenced = self.node.state is NodeState.FENCED
+        for member in self._members:
+            await member.give_up()
         if not is_fenced:
             self.node.enter(NodeState.STOPPING if self._registered or self.bus.incarnation else self._unstarted())
             self.heart.beat_now()
         await self._stop_services(deadline - GOODBYE)
         await self._empty_inboxes(deadline - GOODBYE)
-        await self._stop_components(deadline - GOODBYE)
+        await asyncio.gather(*(one.stop(deadline - GOODBYE, self._registered) for one in self._members))
         if not self._registered:
             await self._take_back(deadline)
         elif not is_fenced:
@@ -192,19 +173,19 @@ class Life:
         services = self.node.bound_services
         for service in services:
             service.ask_to_stop()
-        hangs = await asyncio.gather(*(service.stopped(_left(deadline)) for service in services))
+        hangs = await asyncio.gather(*(service.stopped(left(deadline)) for service in services))
         for service, where in zip(services, hangs, strict=True):
             if where:
-                self.node.logger.error("service %s did not stop and is abandoned; it is in\n%s", service.name, where)
+                service.node.logger.error("service %s did not stop and is abandoned; it is in\n%s", service.name, where)
 
     async def _empty_inboxes(self, deadline: float) -> None:
         subscriptions = self.node.bound_subscriptions
         for subscription in subscriptions:
             self.bus.live.remove(subscription.live)
-        hangs = await asyncio.gather(*(one.stopped(_left(deadline)) for one in subscriptions))
+        hangs = await asyncio.gather(*(one.stopped(left(deadline)) for one in subscriptions))
         for subscription, where in zip(subscriptions, hangs, strict=True):
             if where:
-                self.node.logger.error(
+                subscription.node.logger.error(
                     "%s did not finish: %d message(s) of %s are abandoned; it is in\n%s",
                     subscription.handler.name,
                     subscription.abandoned,
@@ -212,28 +193,13 @@ class Life:
                     where,
                 )
 
-    async def _stop_components(self, deadline: float) -> None:
-        for component in reversed(self._started):
-            await self._bounded(f"component {type(component).__name__}", component.stop(self.node), deadline)
-        if self._registered:
-            await self._bounded("on_shutdown", _maybe(self.node.on_shutdown()), deadline)
-
-    async def _bounded(self, what: str, awaitable: Awaitable[None], deadline: float) -> None:
-        try:
-            async with asyncio.timeout(_left(deadline)):
-                await awaitable
-        except TimeoutError:
-            self.node.logger.error("%s did not end in time and is abandoned", what)
-        except Exception:
-            self.node.logger.exception("%s failed", what)
-
     async def _take_back(self, deadline: float) -> None:
         """Undo a registration in the middle of which we were stopped: it would stay as an instance that was lost."""
         if self._entering is None:
             return
         instance, registering = self._entering
         try:
-            async with asyncio.timeout(min(GOODBYE, _left(deadline))):
+            async with asyncio.timeout(min(GOODBYE, left(deadline))):
                 await self.registry.deregister(instance, await registering)
         except (RedisError, InstanceHeld, TimeoutError):
             pass  # then it was not made, or nothing can be done about it
@@ -241,12 +207,12 @@ class Life:
 
     async def _say_goodbye(self, deadline: float) -> None:
         try:
-            await self.bus.flush(_left(deadline - 0.5))
+            await self.bus.flush(left(deadline - 0.5))
         except SendError as error:
             self.node.logger.error("not everything that was sent has arrived: %s", error)
         await self.heart.stop()
         try:
-            async with asyncio.timeout(_left(deadline)):
+            async with asyncio.timeout(left(deadline)):
                 await self.registry.deregister(self.bus.instance, self.bus.incarnation)
                 self._notify("left")
                 await asyncio.sleep(0)
@@ -282,12 +248,3 @@ def is_under_debugger() -> bool:
     if not {"debugpy", "pydevd"}.isdisjoint(sys.modules) or (trace is not None and "coverage" not in tracer):
         return True
     return ("-m", "pdb") in pairwise(sys.orig_argv)  # it traces only while it is stepping
-
-
-def _left(deadline: float) -> float:
-    return max(0.1, deadline - time.monotonic())
-
-
-async def _maybe(result: Awaitable[None] | None) -> None:
-    if inspect.isawaitable(result):
-        await result

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from .apply import apply, patience, stop
@@ -17,7 +17,7 @@ from .client import LIVE, ProgramInfo, ProgramState, SupervisorClient
 from .desired import read_scale, read_stopped, write_scale, write_stopped
 from .engine import Engine
 from .plan import Plan, load
-from .topology import Problem, Program
+from .topology import Program
 
 SETTLE = 5.0  # seconds in which a program that was started shows whether it stays up
 POLL = 0.05
@@ -73,9 +73,26 @@ def nodes_to_scale(engine: Engine, plan: Plan, targets: Sequence[str]) -> list[s
     return sorted(named | known.intersection(targets))
 
 
+def refused(plan: Plan, request: Request) -> list[Result]:
+    """Targets that are part of a process that nodes share, and what to ask instead: a part is not acted on."""
+    found = []
+    for target in request.targets:
+        node, dot, number = target.partition(".")
+        for program in (*plan.programs, *plan.stopped):
+            if node in program.sharing and (not dot or number == str(program.number)):
+                others = ", ".join(name for name in program.sharing if name != node) or "nobody else now"
+                copies = f" {request.replicas}" if request.verb is Verb.SCALE else ""
+                todo = f"`hm {request.verb} {program.node}{copies}` does it for the whole process"
+                found.append(Result(target, False, f"shares the process {program.node} with {others}: {todo}"))
+                break
+    return found
+
+
 def matches(engine: Engine, request: Request) -> list[str]:
     """What of ``request`` concerns this hived, by name; nothing is done."""
     plan = load(engine.paths)
+    if sharing := refused(plan, request):
+        return [each.program for each in sharing]
     if request.verb is Verb.SCALE:
         return nodes_to_scale(engine, plan, request.targets)
     return [program.name for program in select(plan, request.targets)]
@@ -84,9 +101,12 @@ def matches(engine: Engine, request: Request) -> list[str]:
 def find(engine: Engine, targets: Sequence[str]) -> list[Result]:
     """Whether this hived knows each of ``targets``: one result a target, without any text."""
     plan = load(engine.paths)
-    return [
-        Result(to, bool(select(plan, [to]) or nodes_to_scale(engine, plan, [to])), "") for to in dict.fromkeys(targets)
-    ]
+
+    def is_known(target: str) -> bool:
+        sharing = refused(plan, Request(Verb.FIND, (target,)))
+        return bool(sharing or select(plan, [target]) or nodes_to_scale(engine, plan, [target]))
+
+    return [Result(target, is_known(target), "") for target in dict.fromkeys(targets)]
 
 
 def act(engine: Engine, request: Request) -> list[Result]:
@@ -96,7 +116,16 @@ def act(engine: Engine, request: Request) -> list[Result]:
     """
     with engine.lock():
         before = load(engine.paths)
-        return _DO[request.verb](engine, before, request)
+        return refused(before, request) or _with_members(before, _DO[request.verb](engine, before, request))
+
+
+def _with_members(plan: Plan, results: Sequence[Result]) -> list[Result]:
+    """The same results, those of a process that nodes share with their names."""
+    names = {each.name: ", ".join(each.sharing) for each in (*plan.programs, *plan.stopped)}
+    return [
+        replace(each, text=f"{each.text} ({members})") if (members := names.get(each.program)) and each.ok else each
+        for each in results
+    ]
 
 
 def _stop(engine: Engine, before: Plan, request: Request) -> list[Result]:
@@ -125,9 +154,11 @@ def _restart(engine: Engine, before: Plan, request: Request) -> list[Result]:
     broken = _broken(engine, programs)
     client = engine.client()
     known = {info.name: info for info in client.programs()}
-    names = [each.name for each in programs if each.node not in broken]
+    names = [each.name for each in programs if each.name not in broken]
     live = {name for name, info in known.items() if info.state in LIVE}
-    done = [_refused(each.name, broken[each.node], each.name in live) for each in programs if each.node in broken]
+    done = [
+        Result(name, False, f"{text}; it goes on as it was" if name in live else text) for name, text in broken.items()
+    ]
     if names:
         stop(client, [name for name in names if name in known], patience(before.programs))
         up = _start(engine, before, Request(Verb.START, tuple(names)))
@@ -135,15 +166,17 @@ def _restart(engine: Engine, before: Plan, request: Request) -> list[Result]:
     return sorted(done, key=lambda each: each.program)
 
 
-def _broken(engine: Engine, programs: Sequence[Program]) -> dict[str, Problem]:
-    """Which of the nodes of ``programs`` would not load as their files are now."""
-    wanted = {each.node for each in programs if each.kind == "node"}
+def _broken(engine: Engine, programs: Sequence[Program]) -> dict[str, str]:
+    """Which of ``programs`` would not load as their files are now, and why."""
+    wanted = {name for each in programs for name in each.members}
     found = check_all([node for node in engine.nodes() if node.name in wanted], engine.check) if wanted else []
-    return {problem.node: problem for problem in found}
-
-
-def _refused(name: str, problem: Problem, is_live: bool) -> Result:
-    return Result(name, False, f"{problem.text}; it goes on as it was" if is_live else problem.text)
+    problems = {problem.node: problem for problem in found}
+    return {
+        each.name: str(problems[name]) if each.sharing else problems[name].text
+        for each in programs
+        for name in each.members
+        if name in problems
+    }
 
 
 def _scale(engine: Engine, before: Plan, request: Request) -> list[Result]:

@@ -53,7 +53,7 @@ def apply(engine: Engine) -> Applied:
     """
     before, client = load(engine.paths), engine.client()
     running = {info.name for info in client.programs() if info.state in LIVE}
-    keep = frozenset(program.node for program in before.programs if program.name in running)
+    keep = frozenset(name for program in before.programs if program.name in running for name in program.members)
     plan, spared = _spare(engine, before, engine.plan(keep), running)
     write(engine, plan)
     changes = client.reload()
@@ -72,19 +72,19 @@ def apply(engine: Engine) -> Applied:
 def _spare(engine: Engine, before: Plan, plan: Plan, running: set[str]) -> tuple[Plan, list[Problem]]:
     """Keep, as they were, the running programs that ``plan`` would restart with code that does not load."""
     old = {each.name: each for each in before.programs if each.kind == "node" and each.name in running}
-    touched = {each.node for each in plan.programs if each.name in old and _is_other(each, old[each.name])}
+    changed = [each for each in plan.programs if each.name in old and _is_other(each, old[each.name])]
+    touched = {name for each in changed for name in each.members}
     nodes = [node for node in engine.nodes() if node.name in touched] if touched else []
     problems = {each.node: each for each in check_all(nodes, engine.check)}
     if not problems:
         return plan, []
-    kept = [
-        _kept(engine, old[each.name]) if each.node in problems and each.name in old else each for each in plan.programs
-    ]
+    spared = {each.name for each in plan.programs if each.name in old and not problems.keys().isdisjoint(each.members)}
+    kept = [_kept(engine, old[each.name]) if each.name in spared else each for each in plan.programs]
     files = {str(engine.paths.hive / each.file) for each in problems.values() if each.file}
-    files |= {each.file for each in kept if each.node in problems and each.file}
+    files |= {file for each in kept for name, file in each.members.items() if name in problems and file}
     mending = {**plan.mending, **{file: time_of(file) for file in files}}
-    spared = [replace(each, reason=f"{each.reason}; it goes on as it was") for each in problems.values()]
-    return replace(plan, programs=tuple(kept), mending=mending), spared
+    told = [replace(each, reason=f"{each.reason}; it goes on as it was") for each in problems.values()]
+    return replace(plan, programs=tuple(kept), mending=mending), told
 
 
 def _is_other(new: Program, old: Program) -> bool:

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .files import within
-from .topology import NodePlan, Problem
+from .processes import NodePlan
+from .topology import Problem
 
 CHECK_TIMEOUT = 20.0  # seconds; who needs longer is started unchecked
 

@@ -18,7 +18,8 @@ from .check import Checker, node_checker
 from .client import SupervisorClient
 from .paths import HivePaths
 from .plan import Plan, RedisFor, make_plan, wanted_nodes
-from .topology import NodePlan, RedisProgram
+from .processes import NodePlan
+from .topology import RedisProgram
 
 if sys.platform != "win32":  # `engine_for` says so there, but `hm` imports this file
     import fcntl

@@ -15,7 +15,8 @@ from .desired import read_scale, read_selection, read_stopped
 from .enabled import EnabledNode, enabled_nodes, existing_imports
 from .files import read_json, time_of, within, write_json
 from .paths import HivePaths
-from .topology import NodePlan, Problem, Program, RedisProgram, node_plans, programs
+from .processes import NodePlan
+from .topology import Problem, Program, RedisProgram, node_plans, programs
 
 RedisFor = Callable[[Settings], RedisProgram | None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 
@@ -13,13 +13,14 @@ import watchfiles
 from ..errors import HivemindError
 from ..settings import load_settings
 from .actions import Request, Verb, act
+from .check import check_all
 from .engine import Engine, engine_for
 from .files import read_json
 from .foreground import Job, Screen
 from .lifecycle import reload
 from .paths import HivePaths
 from .plan import Plan, load
-from .topology import REDIS, ROOT, Problem
+from .topology import REDIS, ROOT, Program
 
 IGNORED = frozenset({"var", "tests", "static", "templates", "__pycache__", ".venv", ".git"})
 
@@ -49,7 +50,8 @@ def concerned(hive: Path, nodes: Collection[tuple[str, Path]], path: Path) -> fr
 
 def owners(paths: HivePaths, plan: Plan) -> set[tuple[str, Path]]:
     """Every enabled node with its file, whether it runs, was stopped, or is broken."""
-    found = {(each.node, Path(each.file)) for each in (*plan.programs, *plan.stopped) if each.file}
+    programs = (*plan.programs, *plan.stopped)
+    found = {(node, Path(file)) for each in programs for node, file in each.members.items() if file}
     return found | {(str(each["name"]), Path(each["file"])) for each in read_json(paths.enabled) or ()}
 
 
@@ -96,14 +98,15 @@ class Reloader:
         found = frozenset[str | Everything]().union(
             *(concerned(self.engine.paths.hive, nodes, each) for each in changed)
         )
-        running = {each.node for each in plan.programs}
+        running = {name: each.node for each in plan.programs for name in (each.node, *each.members)}
         try:
             if Everything.CONFIGURATION in found:
                 self._reload()
             if not found.isdisjoint(each.node for each in plan.problems):
                 reload(self.engine)  # starts what is mended
-            everyone = running - {ROOT, REDIS} if Everything.NODES in found else set()
-            self._restart(sorted(everyone | {each for each in found if isinstance(each, str) and each in running}))
+            everyone = running.keys() - {ROOT, REDIS} if Everything.NODES in found else set()
+            names = {running[each] for each in everyone | found if isinstance(each, str) and each in running}
+            self._restart([each for each in plan.programs if each.node in names])
         except HivemindError as error:
             self.screen.say(f"not reloaded: {error}")
 
@@ -115,22 +118,20 @@ class Reloader:
         touched = (*done.added, *done.changed, *done.removed)
         self.screen.say(f"configuration reloaded: {', '.join(touched) or 'nothing had to be touched'}")
 
-    def _restart(self, names: list[str]) -> None:
-        sound = [name for name in names if not self._is_broken(name)]
+    def _restart(self, programs: Sequence[Program]) -> None:
+        members = {each.node: tuple(each.members) for each in programs}
+        sound = [name for name in sorted(members) if not self._is_broken(name, members[name])]
         if sound:
             self.screen.say(f"changed: restarting {', '.join(sound)}")
             act(self.engine, Request(Verb.RESTART, tuple(sound)))
 
-    def _is_broken(self, name: str) -> bool:
-        problem = self._problem(name)
-        if problem is not None:
+    def _is_broken(self, name: str, members: Collection[str]) -> bool:
+        nodes = [each for each in self.engine.nodes() if each.name in members]
+        problems = check_all(nodes, self.engine.check)
+        for problem in problems:
             self.screen.problem(problem)
             self.screen.say(f"{name} goes on as it was")
-        return problem is not None
-
-    def _problem(self, name: str) -> Problem | None:
-        node = next((each for each in self.engine.nodes() if each.name == name), None)
-        return self.engine.check(node) if node is not None else None
+        return bool(problems)
 
     def _watch(self) -> None:
         accept: Callable[[watchfiles.Change, str], bool] = lambda _, path: path.endswith(".py")  # noqa: E731 - mypy needs its type

@@ -129,7 +129,7 @@ class _Look:
             round(max(0.0, time.time() - started), 1) if is_up else None,
             int(self.revivals.get(program.name, 0)),
             bool(is_up and process is not None and process.pid != info.pid),
-            holder or ("" if is_up else _why(engine, program, info)),
+            holder or (", ".join(program.sharing) if is_up else _why(engine, program, info)),
         )
 
     def _process(self, program: Program) -> ProcessIdentity | None:
@@ -171,10 +171,10 @@ def _why(engine: Engine, program: Program, info: ProgramInfo) -> str:
         return f"ended with {info.exit_status}"
     if info.state is ProgramState.STOPPED:
         return ""
-    if program.file:
-        problem = unreadable_file(engine.paths.hive, program.node, program.file)
+    for node, file in program.members.items():
+        problem = unreadable_file(engine.paths.hive, node, file) if file else None
         if problem is not None:
-            return _where(problem)
+            return str(problem) if program.sharing else _where(problem)
     return last_words(engine, program) or info.error
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 from ..errors import ConfigurationError
 from ..settings import Constants, NodeTuning, Settings
 from .enabled import EnabledNode
+from .processes import NodePlan, ProcessPlan, agreed, processes
 
 REDIS, ROOT = "redis", "root"
 FIRST, ROOT_PRIORITY, NODE_PRIORITY = 1, 5, 10  # Redis starts first and stops last
@@ -36,13 +37,18 @@ class Program:
     restart: Restart = "always"
     stop_timeout: float = 10.0
     tags: tuple[str, ...] = ()
-    file: str = ""  # where a node's code should be
+    members: Mapping[str, str] = field(default_factory=dict)  # the nodes in it, with the files of their code
     pidfile: str = ""  # "" : the usual place
 
     @property
     def number(self) -> int:
         """Which copy of its node this is, from 0."""
         return int(self.name.partition(".")[2] or 0)
+
+    @property
+    def sharing(self) -> tuple[str, ...]:
+        """The nodes that share this process; none if it is a single one."""
+        return () if self.node in self.members else tuple(self.members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,36 +88,29 @@ class RedisProgram:
     url: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class NodePlan:
-    """One node that should run: its code, and how."""
-
-    name: str
-    target: str
-    file: str
-    tuning: NodeTuning
-
-
 def node_plans(
     settings: Settings, enabled: Sequence[EnabledNode], existing: Mapping[str, str], selection: Selection = Selection()
 ) -> list[NodePlan]:
     """The nodes that should run: the enabled ones, tuned, those with ``target``, and those that ``only`` names.
 
-    Raises ConfigurationError for a name in NODES or in ``only`` that nothing enables; it says what to uncomment.
+    ``only`` may name a process that nodes share. Raises ConfigurationError for a name in NODES or in ``only`` that
+    nothing enables (it says what to uncomment), and for nodes that share a process and contradict each other.
     """
-    tunings = settings.constants.NODES
+    tunings, source = settings.constants.NODES, settings.sources.get("NODES", "NODES")
     plans = {node.name: NodePlan(node.name, node.module, node.file, _tuning(tunings, node.name)) for node in enabled}
     for name, tuning in tunings.items():
         if tuning.target is not None:
             plans[name] = NodePlan(name, tuning.target, "", tuning)
         elif name not in plans and name not in selection.only:
-            raise _nothing_enables(f"{settings.sources.get('NODES', 'NODES')}: NODES tunes {name}", name, existing)
+            raise _nothing_enables(f"{source}: NODES tunes {name}", name, existing)
+    shared = {plan.tuning.process for plan in plans.values()}
     for name in selection.only:
-        if name not in plans:
+        if name not in plans and name not in shared:
             plans[name] = _not_enabled(settings, name, existing)
+    found = agreed(list(plans.values()), {*plans, *existing}, source)
     if not selection.nodes:
         return []
-    return [plan for name, plan in plans.items() if not selection.only or name in selection.only]
+    return [plan for plan in found if not selection.only or {plan.name, plan.tuning.process} & {*selection.only}]
 
 
 def programs(
@@ -130,11 +129,12 @@ def programs(
         env = {"HIVEMIND_REDIS_URL": redis.url}  # so that they wait for it rather than start one
     if selection.root:
         found.append(_root(constants, env))
-    ranks = _ranks(nodes)
-    for node in nodes:
-        replicas = scale.get(node.name, node.tuning.replicas)
-        rank = NODE_PRIORITY + ranks[node.name]
-        found += [_instance(constants, node, number, rank, env) for number in range(replicas)]
+    wanted = processes(nodes)
+    ranks = _ranks(wanted)
+    for process in wanted:
+        replicas = scale.get(process.name, process.tuning.replicas)
+        rank = NODE_PRIORITY + ranks[process.name]
+        found += [_instance(constants, process, number, rank, env) for number in range(replicas)]
     return sorted(found, key=lambda program: (program.priority, program.name))
 
 
@@ -154,21 +154,23 @@ def _root(constants: Constants, env: Mapping[str, str]) -> Program:
     return Program(ROOT, "root", ROOT, command, ROOT_PRIORITY, digest, env, stop_timeout=constants.STOP_TIMEOUT)
 
 
-def _instance(constants: Constants, node: NodePlan, number: int, priority: int, env: Mapping[str, str]) -> Program:
-    command = (sys.executable, "-m", "hivemind.node", node.target, "--name", node.name, "--number", str(number))
-    env = {**env, **node.tuning.env}
+def _instance(
+    constants: Constants, process: ProcessPlan, number: int, priority: int, env: Mapping[str, str]
+) -> Program:
+    command = (sys.executable, "-m", "hivemind.node", *process.targets, "--name", process.name, "--number", str(number))
+    env = {**env, **process.tuning.env}
     return Program(
-        name=f"{node.name}.{number}",
+        name=f"{process.name}.{number}",
         kind="node",
-        node=node.name,
+        node=process.name,
         command=command,
         priority=priority,
-        digest=_digest([command, env, node.tuning.restart, _values(constants, NOT_FOR_NODES)]),
+        digest=_digest([command, env, process.tuning.restart, _values(constants, NOT_FOR_NODES)]),
         env=env,
-        restart=node.tuning.restart,
+        restart=process.tuning.restart,
         stop_timeout=constants.STOP_TIMEOUT,
-        tags=tuple(node.tuning.tags),
-        file=node.file,
+        tags=process.tags,
+        members={node.name: node.file for node in process.members},
     )
 
 
@@ -201,10 +203,13 @@ def _nothing_enables(what: str, name: str, existing: Mapping[str, str]) -> Confi
     return ConfigurationError(f"{what}, but there is no such node: make it with `hm create_node {name}`")
 
 
-def _ranks(nodes: Sequence[NodePlan]) -> dict[str, int]:
-    """How late each node starts: after all that it needs. A ring of needs starts together."""
-    names = {node.name for node in nodes}
-    needs = {node.name: names.intersection(node.tuning.needs) for node in nodes}
+def _ranks(wanted: Sequence[ProcessPlan]) -> dict[str, int]:
+    """How late each process starts: after all that it needs. A ring of needs starts together."""
+    where = {node.name: process.name for process in wanted for node in process.members}
+    where |= {process.name: process.name for process in wanted}
+    needs = {
+        process.name: {where[name] for name in process.needs if name in where} - {process.name} for process in wanted
+    }
     ranks = dict.fromkeys(needs, 0)
     for _ in needs:  # the longest chain is no longer than the list
         later = {name: max((ranks[other] + 1 for other in found), default=0) for name, found in needs.items()}

@@ -1,0 +1,121 @@
+"""What each node of a process has for itself when it starts and stops: hooks, components, subscriptions, services."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+
+from ..backoff import Backoff
+from ..bus.bus import Bus
+from ..cancelling import end
+from ..errors import RedisDenied, RedisUnavailable, in_words
+from ..states import NodeState
+from .base import BaseNode, Component
+from .subscription import Subscription
+
+TRY_AGAIN = 0.25  #: seconds between two tries while Redis is away
+FIRST, LONGEST = 0.5, 60.0  #: seconds from one try to start a member to the next
+
+
+class Member:
+    """One node of a process that is registered. ``announce`` is called before its services run."""
+
+    def __init__(self, node: BaseNode, bus: Bus, announce: Callable[[], None]) -> None:
+        self.node, self._bus, self._announce = node, bus, announce
+        self._has_begun = False
+        self._started: list[Component] = []
+        self._insisting: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Call ``on_start``, subscribe, start components and services.
+
+        Raises whatever ``on_start`` or a component raises; called again, it goes on with that.
+        """
+        node = self.node
+        if not self._has_begun:
+            await _call(node.on_start)
+            self._has_begun = True
+            for subscription in node.bound_subscriptions:
+                subscription.start()
+            await asyncio.gather(*(self._subscribe(one) for one in node.bound_subscriptions))
+        for component in node.components[len(self._started) :]:
+            await component.start(node)
+            self._started.append(component)
+        self._announce()
+        for service in node.bound_services:
+            service.start()
+
+    async def insist(self) -> None:
+        """Start it for certain, so that it harms no other: what raises is tried again in the background.
+
+        Returns when it runs, or has failed once.
+        """
+        tried = asyncio.Event()
+        self._insisting = asyncio.create_task(self._insist(tried), name=f"start {self.node.name}")
+        await tried.wait()
+
+    async def _insist(self, tried: asyncio.Event) -> None:
+        node, backoff = self.node, Backoff(FIRST, LONGEST, floor=FIRST / 2)
+        while node.state is not NodeState.RUNNING:
+            try:
+                await self.start()
+            except Exception as error:
+                node.start_error, delay = in_words(error), backoff.next()
+                node.logger.error("cannot start; it is tried again in %.1f s", delay, exc_info=error)
+                tried.set()
+                await asyncio.sleep(delay)
+            else:
+                node.start_error = ""
+                node.enter(NodeState.RUNNING)
+                node.logger.info("running: %s", does(node))
+        tried.set()
+
+    async def _subscribe(self, subscription: Subscription) -> None:
+        while True:
+            try:
+                return await self._bus.subscribe(subscription.live)
+            except RedisDenied:
+                return None  # told by the bus, which goes on asking
+            except RedisUnavailable:
+                await asyncio.sleep(TRY_AGAIN)
+
+    async def give_up(self) -> None:
+        """Start no more what does not run yet. May be called twice."""
+        await end(self._insisting)
+
+    async def stop(self, deadline: float, is_registered: bool) -> None:
+        """Stop components, the last one first, then call ``on_shutdown``; what does not end in time is abandoned."""
+        for component in reversed(self._started):
+            await self._bounded(f"component {type(component).__name__}", component.stop(self.node), deadline)
+        if is_registered:
+            await self._bounded("on_shutdown", _call(self.node.on_shutdown), deadline)
+
+    async def _bounded(self, what: str, awaitable: Awaitable[None], deadline: float) -> None:
+        try:
+            async with asyncio.timeout(left(deadline)):
+                await awaitable
+        except TimeoutError:
+            self.node.logger.error("%s did not end in time and is abandoned", what)
+        except Exception:
+            self.node.logger.exception("%s failed", what)
+
+
+def does(node: BaseNode) -> str:
+    """What a node sends and receives, for its log."""
+    services = ", ".join(service.name for service in node.bound_services)
+    patterns = ", ".join(subscription.name for subscription in node.bound_subscriptions)
+    parts = [f"sends {services}" if services else "", f"receives {patterns}" if patterns else ""]
+    return "; ".join(filter(None, parts)) or "no services, no subscriptions"
+
+
+def left(deadline: float) -> float:
+    """Seconds until ``deadline``, and a moment when it has passed."""
+    return max(0.1, deadline - time.monotonic())
+
+
+async def _call(hook: Callable[[], Awaitable[None] | None]) -> None:
+    result = hook()
+    if inspect.isawaitable(result):
+        await result

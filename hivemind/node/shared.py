@@ -1,0 +1,97 @@
+"""Several nodes in one process: one bus, one lease, one life for all, and each its own hooks, handlers and services."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ..bus.bus import Bus
+from ..data.records import MemberRecord, Stats
+from ..data.registry import Registry
+from ..errors import HivemindError, NodeLoadError
+from ..settings import Settings
+from ..states import NodeState
+from .base import BaseNode
+from .loading import load_fault, load_target
+
+
+class SharedProcess(BaseNode):
+    """The node that hived runs where ``NODES`` gives several nodes the same ``process``.
+
+    It is registered under the process's name, and its members send in that name. A member that cannot be loaded is
+    left out, one that cannot start is tried again; neither harms the others.
+    """
+
+    def __init__(self, name: str, targets: Mapping[str, str], settings: Settings) -> None:
+        """``targets`` says for each member, by its name in the hive, where its code is."""
+        super().__init__(name)
+        self._targets, self._where = targets, settings
+        self._members: list[BaseNode] = []
+        self._broken: dict[str, str] = {}
+
+    def hosted(self) -> list[BaseNode]:
+        """The members that could be loaded."""
+        return self._members
+
+    def bind(self) -> None:
+        """Load all members. Raises HivemindError when none of them can be."""
+        for name, target in self._targets.items():
+            try:
+                node = load_member(name, target, self._where)
+            except NodeLoadError as error:
+                self._broken[name] = f"{error}"
+                logging.getLogger(name).error("left out, the others run: %s", error)
+            else:
+                self._members.append(node)
+        if not self._members:
+            raise HivemindError(f"none of {', '.join(self._targets)} can be loaded")
+        self.bound_services = [each for node in self._members for each in node.bound_services]
+        self.bound_subscriptions = [each for node in self._members for each in node.bound_subscriptions]
+
+    def metadata(self) -> Mapping[str, str]:
+        """What each member adds, under its name."""
+        found: dict[str, str] = {}
+        for node in self._members:
+            try:
+                found |= {f"{node.name}.{key}": value for key, value in node.metadata().items()}
+            except Exception:
+                node.logger.exception("metadata failed")
+        return found
+
+    def connected(self, bus: Bus, registry: Registry, settings: Settings) -> None:
+        """Give all members what they run on."""
+        super().connected(bus, registry, settings)
+        for node in self._members:
+            node.connected(bus, registry, settings)
+
+    def enter(self, state: NodeState) -> None:
+        """Go to another state, and take the members along; each runs as soon as itself has started."""
+        super().enter(state)
+        for node in self._members if state is not NodeState.RUNNING else ():
+            is_early = state is NodeState.FENCED and node.state is not NodeState.RUNNING
+            node.enter(NodeState.STOPPING if is_early else state)
+
+    def stats(self) -> Stats:
+        """As of any node, and whose each service and subscription is."""
+        members = [MemberRecord(node.name, node.state.value, node.start_error) for node in self._members]
+        members += [MemberRecord(name, "broken", reason) for name, reason in self._broken.items()]
+        return replace(
+            super().stats(),
+            services=tuple(replace(one.record(), member=one.node.name) for one in self.bound_services),
+            subscriptions=tuple(replace(one.record(), member=one.node.name) for one in self.bound_subscriptions),
+            members=tuple(members),
+        )
+
+
+def load_member(name: str, target: str, settings: Settings) -> BaseNode:
+    """Load, build and bind one member. Raises NodeLoadError, whatever its code does."""
+    try:
+        node = load_target(target, settings).build()
+        node.rename(name)
+        node.bind()
+    except NodeLoadError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise load_fault(target, error) from error
+    return node
