@@ -27,6 +27,8 @@ SECRET = "s3cr3t"
         ("redis+sentinel://h1,h2:7000/main", "default"),
         ("redis+sentinel://bob:pw@h1:1,h2:2,h3:3/main?hive=gotham&sentinel_password=x", "gotham"),
         ("redis://localhost?protocol=2", "default"),
+        ("redis+cluster://h1,h2:7000", "default"),
+        ("redis+cluster://bob:pw@h1:1,h2:2?hive=gotham", "gotham"),
     ],
 )
 def test_a_url_names_a_redis_and_a_hive(url: str, hive: str) -> None:
@@ -47,7 +49,9 @@ def test_what_is_no_option_of_ours_stays_in_the_url() -> None:
         ("", "begin with redis://"),
         ("localhost:7000", "begin with redis://"),
         ("http://localhost", "begin with redis://"),
-        ("redis+cluster://a:1", "begin with redis://"),
+        ("redis+cluster://", "redis+cluster://host:port,host:port"),
+        ("redis+cluster://a:x", "'a:x' is not host:port"),
+        ("redis+cluster://a:1/3", "without a database"),
         ("redis://localhost:port", "port"),
         ("redis://localhost:99999", "ort"),
         ("redis://localhost?colour=red", "no such option: colour"),

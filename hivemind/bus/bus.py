@@ -53,7 +53,7 @@ class Bus:
     """
 
     def __init__(self, endpoint: Endpoint, hive: str, instance: str, options: BusOptions | None = None) -> None:
-        self.endpoint, self.instance = endpoint, instance
+        self.endpoint, self.instance = (endpoint := endpoint.of(hive)), instance
         self.incarnation = 0
         self.options = options or BusOptions()
         self.names = Names(hive)

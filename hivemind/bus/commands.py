@@ -106,8 +106,9 @@ class Commands:
             return await connection.read_response()
         except Exception as error:
             ours = translated(error, self.endpoint.redacted)
-            if connection.is_connected and not isinstance(error, OSError | TimeoutError):
-                return ours
+            is_answer = connection.is_connected and not isinstance(error, OSError | TimeoutError)
+            if is_answer and not isinstance(error, exceptions.AskError | exceptions.ClusterDownError):
+                return ours  # those two ask for another connection: this is no longer the right one
             raise
 
     async def aclose(self) -> None:

@@ -1,7 +1,8 @@
 """Where Redis is, read from a URL, and how a connection to it is opened.
 
-``redis://[user:password@]host:port``, ``rediss://`` (TLS), ``unix:///path/to.sock`` and
-``redis+sentinel://[user:password@]host:port,host:port/<service>``; each may end in ``?hive=gotham`` and in any
+``redis://[user:password@]host:port``, ``rediss://`` (TLS), ``unix:///path/to.sock``,
+``redis+sentinel://[user:password@]host:port,host:port/<service>`` and
+``redis+cluster://[user:password@]host:port,host:port``; each may end in ``?hive=gotham`` and in any
 option that redis-py's own URLs know, such as ``protocol=2`` or ``ssl_ca_certs=/path``.
 """
 
@@ -11,7 +12,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import signature
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
@@ -26,21 +27,23 @@ from redis.maint_notifications import MaintNotificationsConfig
 from ..constants import redact
 from ..errors import ConfigurationError, RedisDenied, RedisError, RedisRefused, RedisUnavailable
 from ..topics import check_name
+from .cluster import Address, learn, slot_of
 
 CONNECT_TIMEOUT = 3.0  #: seconds for opening a connection, and for each answer while it is opened
-SENTINEL = "redis+sentinel"
-_SCHEMES = ("redis", "rediss", "unix", SENTINEL)
+SENTINEL, CLUSTER = "redis+sentinel", "redis+cluster"
+_SCHEMES = ("redis", "rediss", "unix", SENTINEL, CLUSTER)
 _KEEPALIVE = {
     getattr(socket, name): value
     for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 8000))
     if hasattr(socket, name)
 }
-_TRANSIENT = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "UNBLOCKED", "BUSY ")
+_TRANSIENT = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ", "READONLY", "UNBLOCKED", "BUSY ")
 _NOT_NOW = (  # redis-py takes the code away from the text
     exceptions.BusyLoadingError,
     exceptions.ReadOnlyError,
     exceptions.ClusterDownError,
     exceptions.TryAgainError,
+    exceptions.AskError,  # and MovedError
 )
 _CREDENTIALS = ("username", "password")
 _DENIED = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR invalid password", "ERR AUTH", "DENIED")
@@ -48,17 +51,22 @@ _DENIED = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR invalid password", "ERR AUTH", 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One Redis, as a URL names it. ``parse`` checks it; ``open`` connects."""
+    """One Redis, as a URL names it. ``parse`` checks it; ``open`` connects.
+
+    Of a Cluster it is the primary that has the keys of ``hive``, its *home*, or the node at ``address``.
+    """
 
     url: str = field(repr=False)
     hive: str = "default"
+    address: Address | None = None
 
     @classmethod
     def parse(cls, url: str) -> Endpoint:
         """Read ``url``; raise ConfigurationError that says what of it cannot be (never showing a password)."""
         if not url.startswith(tuple(f"{scheme}://" for scheme in _SCHEMES)):
             raise ConfigurationError(
-                f"{redact(url)!r} is no Redis URL: it has to begin with redis://, rediss://, unix:// or {SENTINEL}://"
+                f"{redact(url)!r} is no Redis URL: it has to begin with redis://, rediss://, unix://, "
+                f"{SENTINEL}:// or {CLUSTER}://"
             )
         address, _, query = url.partition("?")
         pairs = parse_qsl(query)
@@ -75,8 +83,11 @@ class Endpoint:
 
     def _check(self) -> None:
         """Build what ``open`` builds; raise ValueError, TypeError or ConfigurationError if that cannot be."""
-        if self.is_sentinel and (not urlsplit(self.url).path.strip("/") or not self._sentinels()):
+        path = urlsplit(self.url).path.strip("/")
+        if self.is_sentinel and (not path or not self._hosts(26379)):
             raise ConfigurationError(f"{self.redacted!r}: write {SENTINEL}://host:port,host:port/<service>")
+        if self.is_cluster and (path or not self._hosts(6379)):
+            raise ConfigurationError(f"{self.redacted!r}: write {CLUSTER}://host:port,host:port, without a database")
         arguments = self._arguments()
         kind = arguments.pop("connection_class")
         try:
@@ -86,10 +97,18 @@ class Endpoint:
             wrong = [name for name, _ in parse_qsl(urlsplit(self.url).query) if name not in known]
             raise ConfigurationError(f"{self.redacted!r}: no such option: {', '.join(wrong) or 'unknown'}") from None
 
+    def of(self, hive: str) -> Endpoint:
+        """The same for another hive: in a Cluster its keys may be elsewhere."""
+        return replace(self, hive=hive)
+
+    def at(self, address: Address) -> Endpoint:
+        """One node of the same Cluster."""
+        return replace(self, address=address)
+
     @property
     def redacted(self) -> str:
-        """The URL without its password: for people and logs."""
-        return redact(self.url)
+        """The URL without its password, or the node of a Cluster: for people and logs."""
+        return redact(self.url) if self.address is None else "{}:{}".format(*self.address)
 
     def __str__(self) -> str:
         return self.redacted
@@ -98,6 +117,16 @@ class Endpoint:
     def is_sentinel(self) -> bool:
         """Whether the primary's address is asked of Sentinels at every connect."""
         return self.url.startswith(SENTINEL)
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether the nodes of a Cluster are asked at every connect who has what."""
+        return self.url.startswith(CLUSTER)
+
+    @property
+    def seeds(self) -> list[Address]:
+        """The nodes of a Cluster that the URL names."""
+        return self._hosts(6379)
 
     async def open(self, name: str) -> connections.AbstractConnection:
         """Open one connection, authenticated and called ``name``, speaking RESP2.
@@ -113,6 +142,8 @@ class Endpoint:
         arguments = self._arguments()
         if self.is_sentinel:
             arguments["host"], arguments["port"] = await self._primary()
+        elif self.is_cluster:
+            arguments["host"], arguments["port"] = self.address or await self._home()
         kind = arguments.pop("connection_class")
         connection = cast(connections.AbstractConnection, kind(**arguments))
         try:
@@ -132,11 +163,11 @@ class Endpoint:
     def _arguments(self) -> dict[str, Any]:
         """Arguments of redis-py's Connection: no retries (they double writes), nothing sent that is not asked for."""
         url = self.url
-        if self.is_sentinel:
+        if self.is_sentinel or self.is_cluster:
             parts = urlsplit(url)
             user = parts.netloc.rpartition("@")[0]
             query = urlencode([pair for pair in parse_qsl(parts.query) if not pair[0].startswith("sentinel_")])
-            url = urlunsplit(("redis", f"{user}@sentinel" if user else "sentinel", "", query, ""))
+            url = urlunsplit(("redis", f"{user}@found-out" if user else "found-out", "", query, ""))
         arguments = dict(connections.parse_url(url))
         kind = arguments.setdefault("connection_class", connections.Connection)
         if issubclass(cast(type, kind), connections.Connection):
@@ -151,11 +182,11 @@ class Endpoint:
             "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         }
 
-    def _sentinels(self) -> list[tuple[str, int]]:
+    def _hosts(self, usual: int) -> list[Address]:
         hosts = urlsplit(self.url).netloc.rpartition("@")[2]
         found = []
         for entry in filter(None, hosts.split(",")):
-            host, _, port = entry.rpartition(":") if ":" in entry else (entry, "", "26379")
+            host, _, port = entry.rpartition(":") if ":" in entry else (entry, "", str(usual))
             if not port.isdecimal():
                 raise ConfigurationError(f"{self.redacted}: {entry!r} is not host:port")
             found.append((unquote(host), int(port)))
@@ -177,9 +208,17 @@ class Endpoint:
                 raise
             return await self._ask_sentinels(same)
 
+    async def _home(self) -> Address:
+        """Ask the Cluster, at every connect anew, who has the keys of the hive."""
+        found = await learn(self.seeds, lambda address: self.at(address).open("hm:map"))
+        primary = found.primary(slot_of(self.hive))
+        if primary is None:
+            raise RedisUnavailable(f"{self.redacted}: nobody serves the slot of the hive {self.hive}")
+        return primary
+
     async def _ask_sentinels(self, credentials: dict[str, Any]) -> tuple[str, int]:
         limits = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry": Retry(NoBackoff(), 0)}
-        sentinel = Sentinel(self._sentinels(), sentinel_kwargs={**limits, **credentials})
+        sentinel = Sentinel(self._hosts(26379), sentinel_kwargs={**limits, **credentials})
         try:
             host, port = await sentinel.discover_master(urlsplit(self.url).path.strip("/"))
             return str(host), int(port)

@@ -158,8 +158,9 @@ def _infos(engine: Engine, identity: ProcessIdentity | None) -> tuple[dict[str, 
 async def registered(engine: Engine) -> list[Instance] | None:
     """All instances of the hive; None if Redis does not answer in time."""
     try:
-        async with asyncio.timeout(REGISTRY_TIMEOUT), Commands(Endpoint.parse(redis_url(engine.settings))) as commands:
-            names = Names(engine.settings.name)
+        names = Names(engine.settings.name)
+        endpoint = Endpoint.parse(redis_url(engine.settings)).of(names.hive)
+        async with asyncio.timeout(REGISTRY_TIMEOUT), Commands(endpoint) as commands:
             return await Registry(commands, Functions(commands), names).instances()
     except (HivemindError, TimeoutError):
         return None

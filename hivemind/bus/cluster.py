@@ -1,0 +1,129 @@
+"""A Redis Cluster: which of its primaries serves which of the 16,384 slots, as its nodes tell it.
+
+A few nodes are asked at once and the one that knows most counts: who is cut off from the others, or has not heard of
+a change yet, has an older epoch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio import connection as connections
+from redis.crc import key_slot
+
+from ..errors import RedisDenied
+
+ASKED = 3  #: nodes that are asked at once
+PATIENCE = 1.0  #: seconds that a node has to answer
+OLDEST = 7  #: the first major version of Redis that has functions and sharded pub/sub
+Address = tuple[str, int]
+Opener = Callable[[Address], Awaitable[connections.AbstractConnection]]
+_QUESTIONS = (("CLUSTER", "SLOTS"), ("CLUSTER", "INFO"), ("INFO", "server"))
+
+
+def slot_of(key: str) -> int:
+    """The slot of a key or channel."""
+    return int(key_slot(key.encode()))
+
+
+@dataclass(frozen=True, slots=True)
+class SlotMap:
+    """Which primary serves which slots, as it was at ``epoch``; ``moved`` is what single nodes said since."""
+
+    ranges: tuple[tuple[int, int, Address], ...] = ()
+    nodes: frozenset[Address] = frozenset()  # replicas, too
+    epoch: int = -1
+    is_ok: bool = False
+    moved: Mapping[int, Address] = field(default_factory=dict)
+
+    def primary(self, slot: int) -> Address | None:
+        """Who serves ``slot``; None if nobody is known to."""
+        if slot in self.moved:
+            return self.moved[slot]
+        return next((address for first, last, address in self.ranges if first <= slot <= last), None)
+
+    def with_moved(self, slot: int, address: Address) -> SlotMap:
+        """The same, but for one slot."""
+        return replace(self, moved={**self.moved, slot: address}, nodes=self.nodes | {address})
+
+
+async def learn(addresses: Iterable[Address], open_at: Opener) -> SlotMap:
+    """Ask some of ``addresses``, a few at a time, until one answers. Raises the error of the last that did not."""
+    order = list(dict.fromkeys(addresses))
+    random.shuffle(order)
+    answers: list[SlotMap | BaseException] = []
+    for start in range(0, len(order), ASKED):
+        some = order[start : start + ASKED]
+        answers += await asyncio.gather(*(_ask(address, open_at) for address in some), return_exceptions=True)
+        if found := [answer for answer in answers if isinstance(answer, SlotMap)]:
+            return max(found, key=lambda answer: (answer.is_ok, answer.epoch))
+    errors = [answer for answer in answers if isinstance(answer, BaseException)]
+    raise next((error for error in errors if isinstance(error, RedisDenied)), errors[-1])
+
+
+async def _ask(address: Address, open_at: Opener) -> SlotMap:
+    async with asyncio.timeout(PATIENCE):
+        connection = await open_at(address)
+        try:
+            await connection.send_packed_command(connection.pack_commands(_QUESTIONS), check_health=False)
+            slots, info, server = [await _reply(connection) for _ in _QUESTIONS]
+        finally:
+            await connection.disconnect(nowait=True)
+    return read_answers(address, slots, info, server)
+
+
+async def _reply(connection: connections.AbstractConnection) -> Any:
+    try:
+        return await connection.read_response()
+    except exceptions.ResponseError as error:
+        return error
+
+
+def read_answers(address: Address, slots: Any, info: Any, server: Any) -> SlotMap:
+    """The map in what one node answered. Raises RedisDenied if it is none that a hive could use."""
+    if isinstance(slots, Exception):
+        if "cluster support disabled" not in str(slots):
+            raise slots
+        raise RedisDenied(f"{_name(address)} is no part of a cluster: write redis:// instead of redis+cluster://")
+    version = _fields(server).get("redis_version", "")  # an ACL may forbid to ask
+    if version.partition(".")[0].isdecimal() and int(version.partition(".")[0]) < OLDEST:
+        raise RedisDenied(f"{_name(address)} is Redis {version}: Hivemind needs Redis {OLDEST} or later, or Valkey")
+    state = _fields(info)
+    ranges = tuple((first, last, _address(nodes[0], address)) for first, last, *nodes in slots)
+    return SlotMap(
+        ranges=tuple(sorted(ranges)),
+        nodes=frozenset(_address(node, address) for _, _, *nodes in slots for node in nodes),
+        epoch=int(state.get("cluster_current_epoch", "0")),
+        is_ok=state.get("cluster_state") == "ok",
+    )
+
+
+def moved_to(reply: object, asked: Address) -> tuple[int, Address] | None:
+    """The slot and its new primary in an error ``MOVED <slot> <host>:<port>`` of the node ``asked``."""
+    kind, slot, where = [*str(reply).split(), "", "", ""][:3]
+    host, _, port = where.rpartition(":")
+    if kind != "MOVED" or not slot.isdecimal() or not port.isdecimal():
+        return None
+    return int(slot), (host or asked[0], int(port))
+
+
+def _address(node: Sequence[Any], asked: Address) -> Address:
+    """A node's address; one without a host is where the node that was asked is."""
+    host = node[0].decode() if isinstance(node[0], bytes) else ""
+    return host if host not in ("", "?") else asked[0], int(node[1])
+
+
+def _fields(text: Any) -> dict[str, str]:
+    if not isinstance(text, bytes):
+        return {}
+    pairs = (line.partition(":") for line in text.decode(errors="replace").splitlines())
+    return {name: value for name, _, value in pairs}
+
+
+def _name(address: Address) -> str:
+    return f"{address[0]}:{address[1]}"
