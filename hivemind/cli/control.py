@@ -121,7 +121,7 @@ def _answers(settings: Settings, request: Request) -> list[Answer]:
 
 def _unknown(settings: Settings, first: str) -> WrongName:
     """What to say of a target that no hived of the hive knows."""
-    from .nodes import WrongName, known_nodes, what_else
+    from .nodes import WrongName, known_nodes, known_processes, what_else
 
     if first == "all":
         return WrongName("no hived here knows all: every node is @all")
@@ -130,11 +130,13 @@ def _unknown(settings: Settings, first: str) -> WrongName:
     if first.startswith("@"):
         return WrongName(f"no hived here knows {first}: no node has that tag in NODES (config/hive.py)")
     node, _, number = first.partition(".")
-    known = known_nodes(settings)
+    known, shared = known_nodes(settings), known_processes(settings)
+    if node in shared:
+        return WrongName(f"no hived here runs {first}, a process that nodes share; `hived status` shows what runs")
     if node in known:
         what = "runs no copy with that number" if number else "runs that node: enable it in nodes/__init__.py"
         return WrongName(f"no hived here {what}: {first}; `hived status` shows what runs")
-    return WrongName(f"no hived here knows {first}{what_else(node, known)}")
+    return WrongName(f"no hived here knows {first}{what_else(node, known, shared)}")
 
 
 def _show(answer: Answer, *, many: bool) -> bool:

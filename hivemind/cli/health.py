@@ -90,7 +90,8 @@ def problems(instance: Instance) -> list[str]:
         return ["no beat within its lease"]
     if is_gone(instance):
         return ["its process has ended without a goodbye"]
-    found = [_fails(one.name, one.error) for one in instance.stats.services if one.state == ServiceState.BACKOFF]
+    found = [_short(one.fault) for one in instance.stats.members if one.fault]
+    found += [_fails(one.name, one.error) for one in instance.stats.services if one.state == ServiceState.BACKOFF]
     return found + [f"{total:,} {what}" for what, count in _COUNTS if (total := _sum([instance], count))]
 
 
@@ -126,13 +127,14 @@ def _lost(instances: Sequence[Instance]) -> list[str]:
 def _failing(alive: Sequence[Instance]) -> list[str]:
     fenced = [one.instance for one in alive if one.state == NodeState.FENCED]
     found = [f"{listed(fenced)} {are(fenced)} replaced by a newer process"] if fenced else []
-    failing = [
+    failing = [f"in {one.instance} {_short(each.fault)}" for one in alive for each in one.stats.members if each.fault]
+    failing += [
         _fails(f"{service.name} of {one.instance}", service.error)
         for one in alive
         for service in one.stats.services
         if service.state == ServiceState.BACKOFF
     ]
-    return found + failing[:MOST] + ([f"{len(failing) - MOST} more services fail"] if len(failing) > MOST else [])
+    return found + failing[:MOST] + ([f"{len(failing) - MOST} more fail"] if len(failing) > MOST else [])
 
 
 def _quarantined(should: Declared) -> list[str]:

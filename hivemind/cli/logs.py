@@ -49,7 +49,8 @@ class Since(click.ParamType[float]):
 def logs(ctx: click.Context, nodes: tuple[str, ...], since: float | None, *, follow: bool, as_json: bool) -> None:
     """Show the logs of all nodes, or of some, merged by time.
 
-    NODE is a node, or one copy of it: batsignal.1. The files of this machine are read; Redis is not asked.
+    NODE is a node, or one copy of it: batsignal.1. Nodes that share a process share its log; each line has the name of
+    the one that wrote it. The files of this machine are read; Redis is not asked.
 
     Examples:
       hm logs
@@ -110,13 +111,16 @@ async def _follow_until(settings: Settings, nodes: tuple[str, ...], since: float
 def _chosen(settings: Settings, nodes: tuple[str, ...]) -> list[Path]:
     """The log files of ``nodes``, or all. Raises WrongName for a node that neither has a log nor is in the hive."""
     from .log_view import log_files
-    from .nodes import known_nodes, no_such_node
+    from .members import process_of
+    from .nodes import known_nodes, known_processes, no_such_node
 
     files = log_files(settings)
     if not nodes:
         return list(files.values())
+    shared = ((process_of(node, settings), copy) for node, *copy in (name.partition(".") for name in nodes))
+    nodes = (*nodes, *("".join((process, *copy)) for process, copy in shared if process))
     with_log = {name.rpartition(".")[0] for name in files}
-    known = {*with_log, *known_nodes(settings)}
+    known = {*with_log, *known_nodes(settings), *known_processes(settings)}
     for name in nodes:
         if name not in known and name not in files and name.rpartition(".")[0] not in known:
             raise no_such_node(name, known)

@@ -26,6 +26,11 @@ def known_nodes(settings: Settings) -> list[str]:
     return sorted({*existing_imports(settings.hive), *added})
 
 
+def known_processes(settings: Settings) -> list[str]:
+    """The processes that several nodes share."""
+    return sorted({tuning.process for tuning in settings.constants.NODES.values() if tuning.process})
+
+
 def no_such_node(name: str, known: Iterable[str]) -> WrongName:
     """The answer to a mistyped name: what was probably meant, and what there is."""
     return WrongName(f"there is no node called {name!r}{what_else(name, known)}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..data.records import Instance
     from ..settings import Settings
 
-_STYLES = {"running": "green", "lost": "red", "fenced": "red"}
+_STYLES = {"running": "green", "lost": "red", "fenced": "red", "broken": "red"}
 
 
 @click.command()
@@ -62,7 +62,7 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="A list of instances, with all that the registry knows.")
 @click.pass_context
 def nodes(ctx: click.Context, *, as_json: bool) -> None:
-    """List every running copy of every node.
+    """List every running copy of every node; under a process that several share, each of them.
 
     Examples:
       hm nodes
@@ -84,9 +84,8 @@ def nodes(ctx: click.Context, *, as_json: bool) -> None:
     if not instances:
         output.note(_nobody(settings))
     columns = ("instance", "state", "host", "pid", "uptime", "sends", "receives", "problems")
-    styles = [_STYLES.get(state, "yellow") for state in states]
-    rows = [_row(one, state, time.time()) for one, state in zip(instances, states, strict=True)]
-    output.table(columns, rows, styles=styles)
+    rows = [row for one, state in zip(instances, states, strict=True) for row in _rows(one, state, time.time())]
+    output.table(columns, rows, styles=[_STYLES.get(str(row[1]), "yellow") for row in rows])
 
 
 @click.command()
@@ -123,6 +122,16 @@ def topics(ctx: click.Context, *, as_json: bool) -> None:
     ]
     rows += [(one.pattern, "", ", ".join(one.subscribers), one.note) for one in found.unfed]
     output.table(("topic", "sent by", "listening", ""), rows, styles=["yellow" if row[-1] else "" for row in rows])
+
+
+def _rows(one: Instance, state: str, now: float) -> list[tuple[object, ...]]:
+    from .members import common_of, part_of
+
+    found = [_row(common_of(one), state, now)]
+    for member in one.stats.members:
+        row = _row(part_of(one, member), "", now)
+        found.append((f"  {member.name}", member.state if one.state == "running" else state, "", "", "", *row[5:]))
+    return found
 
 
 def _row(one: Instance, state: str, now: float) -> tuple[object, ...]:

@@ -63,29 +63,33 @@ class _Known:
     def __init__(self, settings: Settings, asked: str, instances: list[Instance], should: Declared | None) -> None:
         from .declared import Declared
         from .log_view import log_files
+        from .members import members_of, process_of
 
         name, dot, number = asked.rpartition(".")
         self.node = name if dot and number.isdigit() else asked
-        self.copy = asked if self.node != asked else ""
+        shared = process_of(self.node, settings, instances)
+        self.process = shared or self.node
+        self.members = members_of(self.process, settings, instances)
+        self.copy = f"{self.process}.{number}" if self.node != asked else ""
         self.settings, self.instances, self.should = settings, instances, should or Declared()
         self.is_live_known = should is not None
         self.logs = log_files(settings)
 
     def check(self) -> None:
         """Raise WrongName if nobody has ever heard of the node."""
-        from .nodes import known_nodes, no_such_node
+        from .nodes import known_nodes, known_processes, no_such_node
 
-        known = {*known_nodes(self.settings), *(one.node for one in self.instances)}
+        known = {*known_nodes(self.settings), *known_processes(self.settings), *(one.node for one in self.instances)}
         known |= {name.rpartition(".")[0] for name in self.logs} - {"hived"}
         if self.node not in known:
             raise no_such_node(self.node, known)
 
     def lines(self) -> list[tuple[str, str]]:
         """Sentences, each with its colour."""
-        found = [(f"{self.node} {sentence}", style) for sentence, style in self._enabled()]
+        found = [(f"{self.node} {sentence}", style) for sentence, style in (*self._enabled(), *self._shares())]
         mine = [one for one in self.instances if self._is_mine(one.instance)]
         for one in mine:
-            found += _instance(one)
+            found += self._instance(one)
             found += self._log(one.instance)
         names = {one.instance for one in mine}
         absent = [name for name in self.should.instances if self._is_mine(name) and name not in names]
@@ -95,12 +99,31 @@ class _Known:
         found += [(f"{name} was stopped by `hm stop`", "yellow") for name in self.should.stopped if self._is_mine(name)]
         if not mine and not absent:
             if self.is_live_known:
-                found.append((f"no copy of {self.node} runs", "yellow"))
+                found.append((f"no copy of {self.process} runs", "yellow"))
             found += [line for name in self.logs if self._is_mine(name) for line in self._log(name)]
         return found
 
     def _is_mine(self, instance: str) -> bool:
-        return instance == self.copy if self.copy else instance.rpartition(".")[0] == self.node
+        return instance == self.copy if self.copy else instance.rpartition(".")[0] == self.process
+
+    def _shares(self) -> list[tuple[str, str]]:
+        """With whom it shares a process, and so a life."""
+        if self.node != self.process:
+            others = ", ".join(name for name in self.members if name != self.node) or "nobody else"
+            return [(f"shares the process {self.process} with {others}: they start and stop together", "")]
+        return [(f"is the process that {', '.join(self.members)} share", "")] if self.members else []
+
+    def _instance(self, one: Instance) -> list[tuple[str, str]]:
+        """An instance; of one that nodes share, the members that were asked for."""
+        from .members import common_of, part_of
+
+        found = _instance(common_of(one))
+        for member in one.stats.members if not one.is_lost else ():
+            if self.node in (member.name, self.process):
+                part = part_of(one, member)
+                found.append((f"  {member.fault or f'{member.name} is {member.state}'}", "red" if member.fault else ""))
+                found += [*_services(part), *_subscriptions(part)]
+        return found
 
     def _enabled(self) -> list[tuple[str, str]]:
         """Whether the node is meant to run, and what is wrong with its file."""
@@ -109,7 +132,7 @@ class _Known:
         from .declared import enabled
 
         hive = self.settings.hive
-        if hive is None or self.node == "root":
+        if hive is None or self.node == "root" or (self.members and self.node == self.process):
             return []
         try:
             node = enabled(self.settings).get(self.node)

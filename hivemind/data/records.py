@@ -61,6 +61,14 @@ class MemberRecord:
     state: str = ""
     error: str = ""
 
+    @property
+    def fault(self) -> str:
+        """Why it does not run, in a sentence; "" when nothing is known to be wrong."""
+        if not self.error:
+            return ""
+        what = "cannot be loaded" if self.state == "broken" else "cannot start and is tried again"
+        return f"{self.name} {what}: {self.error}"
+
 
 @dataclass(frozen=True, slots=True)
 class About:

@@ -168,7 +168,7 @@ def nodes_of(views: Iterable[InstanceView]) -> tuple[NodeView, ...]:
 
 
 def _troubles(views: Iterable[InstanceView]) -> list[str]:
-    out, lost, fenced, waiting = [], [], [], []
+    out, lost, fenced, waiting, broken = [], [], [], [], []
     for view in views:
         name = view.record.instance
         if view.record.is_lost:
@@ -176,11 +176,16 @@ def _troubles(views: Iterable[InstanceView]) -> list[str]:
             continue
         if view.record.state == NodeState.FENCED:
             fenced.append(name)
+        members = view.record.stats.members
+        broken += [f"{one.name} of {name}" for one in members if one.state == "broken"]
+        waiting += [f"{one.name} of {name}" for one in members if one.error and one.state != "broken"]
         waiting += [f"{one.record.name} of {name}" for one in view.services if one.record.state == ServiceState.BACKOFF]
     if lost:
         out.append(f"{listed(lost)} {are(lost)} lost: no beat within the lease")
     if fenced:
         out.append(f"{listed(fenced)} {are(fenced)} replaced by a newer process and about to stop")
+    if broken:
+        out.append(f"{listed(broken)} cannot be loaded")
     if waiting:
         out.append(f"{listed(waiting)} failed and {'waits' if len(waiting) == 1 else 'wait'} to be tried again")
     return out

@@ -121,11 +121,9 @@ def act(engine: Engine, request: Request) -> list[Result]:
 
 def _with_members(plan: Plan, results: Sequence[Result]) -> list[Result]:
     """The same results, those of a process that nodes share with their names."""
-    names = {each.name: ", ".join(each.sharing) for each in (*plan.programs, *plan.stopped)}
-    return [
-        replace(each, text=f"{each.text} ({members})") if (members := names.get(each.program)) and each.ok else each
-        for each in results
-    ]
+    names = {each.node: ", ".join(each.sharing) for each in (*plan.programs, *plan.stopped)}
+    told = [(each, names.get(each.program.partition(".")[0])) for each in results]
+    return [replace(each, text=f"{each.text} ({members})") if members and each.ok else each for each, members in told]
 
 
 def _stop(engine: Engine, before: Plan, request: Request) -> list[Result]:

@@ -20,6 +20,12 @@ class Entry:
 
     program: str
     line: LogLine
+    member: str = ""  # the node that wrote it, where several share the program's process
+
+    @property
+    def text(self) -> str:
+        """What it says, and which of the nodes that share the process says it."""
+        return f"{self.member}: {self.line.text}" if self.member else self.line.text
 
 
 class MergedLog:
@@ -33,6 +39,7 @@ class MergedLog:
         self.engine = engine
         self.width = len(LISTENER)
         self._followers: dict[Path, tuple[str, Follower]] = {}
+        self._sharing: dict[str, frozenset[str]] = {}
         self._planned = 0
         own = engine.settings.log_file(LISTENER)
         self._old = {file: _size(file) for folder in (own.parent, engine.paths.log) for file in folder.glob("*.*")}
@@ -41,8 +48,11 @@ class MergedLog:
     def read(self) -> list[Entry]:
         """What is new, by time as far as the lines say; call it again and again."""
         self._look_for_programs()
-        entries = [Entry(name, line) for name, follower in self._followers.values() for line in follower.read()]
+        entries = [self._entry(name, line) for name, follower in self._followers.values() for line in follower.read()]
         return sorted(entries, key=lambda entry: entry.line.time)
+
+    def _entry(self, program: str, line: LogLine) -> Entry:
+        return Entry(program, line, line.name if line.name in self._sharing.get(program, ()) else "")
 
     def close(self) -> None:
         """Close all files."""
@@ -55,6 +65,7 @@ class MergedLog:
             return
         self._planned = stamp
         for program in load(self.engine.paths).programs:
+            self._sharing[program.name] = frozenset(program.sharing)
             for path in self._files(program):
                 self._follow(program.name, path)
 

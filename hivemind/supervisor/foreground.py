@@ -131,7 +131,7 @@ class Foreground:
 
     def _show(self) -> None:
         for entry in self._log.read():
-            self.screen.entry(entry.program, self._log.width, entry.line.level, entry.line.text)
+            self.screen.entry(entry.program, self._log.width, entry.line.level, entry.text)
 
     def _end(self) -> None:
         if self.job is not None:
