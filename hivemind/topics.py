@@ -1,7 +1,7 @@
 """Names: what a topic, a pattern, a hive and a node may be called, and every key and channel in Redis.
 
 =============================  ====================================================================
-live channel of a topic        ``hm:<hive>:t:<topic>``
+live channel of a topic        ``hm:<hive>:t:<topic>``; over the shards of a Cluster ``hm:<hive>:t:{<topic>}``
 beat of an instance            channel ``hm:<hive>:b:<instance>``
 control and change notices     channel ``hm:<hive>:c:<kind>``
 registry: one instance         hash ``hm:{<hive>}:node:<instance>``, expires with its lease
@@ -182,3 +182,17 @@ class Names:
     def resolved(self) -> str:
         """The hash of the version of the directory up to which each instance has subscribed."""
         return f"hm:{{{self.hive}}}:resolved"
+
+
+class ShardedNames(Names):
+    """The names of a hive whose live messages travel over all shards of a Cluster: each topic has a slot of its own."""
+
+    __slots__ = ()
+
+    def live(self, topic: str) -> str:
+        """The channel on which messages of ``topic`` travel, by SPUBLISH: patterns have none."""
+        return f"{self._live}{{{topic}}}"
+
+    def topic(self, channel: str) -> str:
+        """The topic of a live channel."""
+        return channel[len(self._live) + 1 : -1]

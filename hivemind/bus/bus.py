@@ -21,6 +21,9 @@ from .ledger import MOST_SENDERS
 from .live import Live, LiveSubscription
 from .outbox import Outbox
 from .outgoing import OutboxOptions
+from .sharded_live import ShardedLive
+from .sharded_outbox import ShardedOutbox
+from .shards import Shards
 
 AHEAD = 86_400_000.0  #: milliseconds by which an incarnation may be ahead of Redis's clock: it may have been set back
 WATCH = 60.0  #: seconds between two looks at which senders have fallen silent
@@ -57,8 +60,14 @@ class Bus:
         self.incarnation = 0
         self.options = options or BusOptions()
         self.names = Names(hive)
-        self.outbox = Outbox(endpoint, f"hm:{instance}:out", self.names, self.options.outbox)
-        self.live = Live(endpoint, f"hm:{instance}:live", self.names)
+        self.shards = Shards(endpoint) if endpoint.is_cluster else None
+        out, live = f"hm:{instance}:out", f"hm:{instance}:live"
+        if self.shards is None:
+            self.outbox = Outbox(endpoint, out, self.names, self.options.outbox)
+            self.live = Live(endpoint, live, self.names)
+        else:
+            self.outbox = ShardedOutbox(endpoint, out, self.names, self.options.outbox, self.shards)
+            self.live = ShardedLive(endpoint, live, self.names, self.shards)
         self.commands = Commands(endpoint, f"hm:{instance}:cmd")
         self.commands.changes = lambda: self.outbox.link.gaps + self.live.link.gaps
         self.functions = Functions(self.commands)
@@ -73,6 +82,11 @@ class Bus:
         self.live.start()
         self._watch = asyncio.get_running_loop().call_later(WATCH, self._forget_silent)
 
+    def spread(self) -> None:
+        """In a Cluster, let live messages travel over all shards from now on: the hive resolves its patterns."""
+        if self.shards is not None:
+            self.shards.start()
+
     def identify(self, instance: str, incarnation: int) -> None:
         """Say in whose name messages are sent from now on."""
         self.instance, self.incarnation = instance, incarnation
@@ -82,6 +96,8 @@ class Bus:
         """Close all connections. What was not flushed is lost. May be called twice."""
         if self._watch is not None:
             self._watch.cancel()
+        if self.shards is not None:
+            await self.shards.aclose()
         await self.live.aclose()
         await self.outbox.aclose()
         await self.commands.aclose()
@@ -157,6 +173,9 @@ class Bus:
         if not is_count(incarnation) or name.__class__ is not str or name not in self._senders:
             return
         self._senders[name] = time.monotonic()
+        self.live.behind(last, lambda told: self._enter_tail(name, incarnation, told))
+
+    def _enter_tail(self, name: str, incarnation: int, last: dict[str, int]) -> None:
         for subscription in {one for topic in last for one in self.live.wanting(topic)}:
             subscription.tail(name, incarnation, last)
 

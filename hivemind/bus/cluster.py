@@ -47,15 +47,24 @@ class SlotMap:
             return self.moved[slot]
         return next((address for first, last, address in self.ranges if first <= slot <= last), None)
 
+    @property
+    def primaries(self) -> set[Address]:
+        """All who serve slots."""
+        return {*(address for _, _, address in self.ranges), *self.moved.values()}
+
     def with_moved(self, slot: int, address: Address) -> SlotMap:
         """The same, but for one slot."""
         return replace(self, moved={**self.moved, slot: address}, nodes=self.nodes | {address})
 
 
-async def learn(addresses: Iterable[Address], open_at: Opener) -> SlotMap:
-    """Ask some of ``addresses``, a few at a time, until one answers. Raises the error of the last that did not."""
-    order = list(dict.fromkeys(addresses))
-    random.shuffle(order)
+async def learn(addresses: Iterable[Address], open_at: Opener, first: Iterable[Address] = ()) -> SlotMap:
+    """Ask some of ``addresses``, a few at a time, until one answers. Raises the error of the last that did not.
+
+    Those in ``first`` are asked first: of two that know as much it is they who are right.
+    """
+    others = list(addresses)
+    random.shuffle(others)
+    order = list(dict.fromkeys((*first, *others)))
     answers: list[SlotMap | BaseException] = []
     for start in range(0, len(order), ASKED):
         some = order[start : start + ASKED]

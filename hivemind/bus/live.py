@@ -32,7 +32,7 @@ ASK = 0.1  #: seconds between two looks at how far behind the reading is
 LATE = 0.5  #: seconds that an echo may be late before the link reads on without pausing
 READ_ON = 8  #: buffers that a late link reads in a row; more would keep the workers from ever having a turn
 MOST_TOPICS = 100_000  #: names of topics that are remembered decoded
-_MESSAGES = frozenset({b"message", b"pmessage"})
+_MESSAGES = frozenset({b"message", b"pmessage", b"smessage"})
 Listener = Callable[[bytes], None]
 T = TypeVar("T")
 
@@ -142,6 +142,13 @@ class Live:
         """The subscriptions whose pattern ``topic`` matches."""
         return self._table.of(topic)
 
+    def behind(self, last: dict[str, int], enter: Callable[[dict[str, int]], None]) -> None:
+        """Call ``enter`` with what a beat says was sent ``last``, behind all messages that were sent before the beat.
+
+        Over one connection they have come before it.
+        """
+        enter(last)
+
     @property
     def denied(self) -> dict[str, str]:
         """Channels and patterns that Redis will not let us have, and what it said."""
@@ -203,12 +210,18 @@ class Live:
 
         What it forbids is asked for again every few seconds, and begins to work when it is allowed.
         """
-        while not self.link.is_up or any(channel not in self._confirmed for channel in self._of(subscription)):
-            denied = [channel for channel in self._of(subscription) if channel in self._denied]
+        while not self.link.is_up or not all(self._has(channel) for channel in self._of(subscription)):
+            denied = [channel for channel in self._of(subscription) if self._refusal(channel)]
             if denied and self.link.is_up and not self._asked:
-                reason = self._denied[denied[0]]
+                reason = self._refusal(denied[0])
                 raise RedisDenied(f"Redis forbids us to subscribe to {denied[0].decode()!r}: {reason}")
             await self._changed.wait()
+
+    def _has(self, channel: bytes) -> bool:
+        return channel in self._confirmed
+
+    def _refusal(self, channel: bytes) -> str:
+        return self._denied.get(channel, "")
 
     def _of(self, subscription: LiveSubscription | None) -> set[bytes]:
         return self._wanted if subscription is None else self._channels.get(subscription, set())
@@ -220,7 +233,7 @@ class Live:
 
     def _is_open(self, channel: bytes) -> bool:
         is_wanted = channel in self._subscriptions or channel in self._listeners
-        return is_wanted and channel not in self._confirmed and channel not in self._denied
+        return is_wanted and not self._has(channel) and not self._refusal(channel)
 
     def _join(self, table: dict[bytes, list[T]], channel: bytes, member: T) -> None:
         is_new = channel not in self._subscriptions and channel not in self._listeners

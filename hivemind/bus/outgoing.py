@@ -34,9 +34,9 @@ class Topic:
 
     __slots__ = ("form", "is_told", "limit", "name", "sequence", "size")
 
-    def __init__(self, name: str, channel: str, head: bytes) -> None:
+    def __init__(self, name: str, channel: str, head: bytes, verb: bytes = b"PUBLISH") -> None:
         self.name = name
-        where = b"*3\r\n$7\r\nPUBLISH\r\n" + b"$%d\r\n%b\r\n" % (len(channel), channel.encode())
+        where = b"*3\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(verb), verb, len(channel), channel.encode())
         self.form = where + b"$%d\r\n" + head + b"%b}\r\n"
         self.sequence = 0
         self.size = len(head % (1, b"") + b"}")

@@ -233,12 +233,15 @@ class Spool:
         return [dict(last[start : start + TOLD]) for start in range(0, len(last), TOLD)] or [{}]
 
     def _new_topic(self, topic: str) -> Topic:
-        made = Topic(topic, self._names.live(check_topic(topic)), self._head)
+        made = self._made(check_topic(topic))
         with self._lock:
             known = self._topics.setdefault(topic, made)
             if known is made and self.on_new is not None and self.on_new(topic):
                 self._held[topic] = deque()
             return known
+
+    def _made(self, topic: str) -> Topic:
+        return Topic(topic, self._names.live(topic), self._head)
 
     # -- under the lock
 

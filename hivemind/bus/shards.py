@@ -1,0 +1,96 @@
+"""The shards of a Cluster, for a process whose live messages travel over all of them: kept up to date, and told of."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from ..cancelling import end
+from ..errors import RedisError
+from .cluster import Address, SlotMap, learn, slot_of
+from .endpoint import Endpoint
+
+log = logging.getLogger("hivemind.cluster")
+
+CHECK = 5.0  #: seconds between two looks at the map that nobody asked for: a demoted primary goes on taking messages
+REST = 0.1  #: seconds between two looks at the least
+
+
+class Shards:
+    """Who serves which topic, from ``start`` on; before that the hive's home carries everything.
+
+    ``on_start`` are called once, when messages begin to travel over all shards; ``on_change`` whenever the map may have
+    changed. All on the loop.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.map = SlotMap()
+        self.is_used = False
+        self.on_start: list[Callable[[], None]] = []
+        self.on_change: list[Callable[[], None]] = []
+        self._suspects: set[Address] = set()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Let live messages travel over all shards. May be called twice."""
+        if not self.is_used:
+            self.is_used = True
+            self._task = asyncio.create_task(self._run(), name="shards")
+            for started in self.on_start:
+                started()
+
+    async def aclose(self) -> None:
+        """Look no more. May be called twice."""
+        await end(self._task)
+
+    def primary(self, topic: str) -> Address | None:
+        """Who serves ``topic``; None as long as nobody is known to."""
+        return self.map.primary(slot_of(topic))
+
+    def refresh(self, suspect: Address | None = None) -> None:
+        """Look at the map soon, because something is wrong with one node. It may be the one that knows why."""
+        if suspect is not None:
+            self._suspects.add(suspect)
+        self._wake.set()
+
+    def moved(self, slot: int, address: Address) -> None:
+        """A node has said who serves a slot that was thought to be its own."""
+        if self.map.primary(slot) != address:
+            self.map = self.map.with_moved(slot, address)
+            self._tell()
+
+    def _tell(self) -> None:
+        for changed in self.on_change:
+            changed()
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            suspects, self._suspects = self._suspects, set()
+            try:
+                self._take(await learn({*self.endpoint.seeds, *self.map.nodes}, self._open, suspects))
+            except RedisError as error:
+                log.debug("the map of the cluster is not to be had: %s", error)
+                self._suspects |= suspects
+                self._wake.set()
+            except Exception:
+                log.exception("a fault of ours; the map of the cluster is asked for again")
+            await asyncio.sleep(REST)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK):
+                    await self._wake.wait()
+
+    async def _open(self, address: Address) -> Any:
+        return await self.endpoint.at(address).open("hm:map")
+
+    def _take(self, found: SlotMap) -> None:
+        if found.epoch == self.map.epoch:  # what single nodes said since may not have come round
+            found = replace(found, moved=self.map.moved)
+        self.map = found
+        self._tell()
