@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from time import time
 
+from orjson import dumps
+
 from ..errors import OutboxFull
 from ..message import head
 from ..topics import Names, check_topic
@@ -134,8 +136,9 @@ class Spool:
                 self._room.notify_all()
 
     def hold(self, topics: Iterable[str]) -> None:
-        """Hold the messages of these topics, none of which has been used yet."""
+        """Hold the messages that come on these topics from now on."""
         with self._lock:
+            self._number()
             for topic in topics:
                 self._held.setdefault(topic, deque())
 
@@ -250,9 +253,13 @@ class Spool:
         intake, queue, size = self._put_aside() if self._held else self._intake, self._queue, 0
         for _ in range(len(intake)):
             known, sent_at, body = intake.popleft()
-            command = known.command(sent_at, body)
+            known.sequence = sequence = known.sequence + 1
+            if sequence >= known.limit:
+                known.grow()
+            at = dumps(sent_at)
+            command = known.form % (known.size + len(at) + len(body), sequence, at, body)
             self._numbered += 1
-            queue.append((command, known.name, known.sequence, self._numbered))
+            queue.append((command, known.name, sequence, self._numbered))
             size += len(command)
             if known.is_told:
                 known.is_told = False
@@ -292,8 +299,8 @@ class Spool:
                 self.dropped += 1
         for pile in self._held.values():
             while self._is_full and pile:
-                known, sent_at, body = one = pile.popleft()
-                known.command(sent_at, body)  # it had its number, so that receivers miss it
+                known, _, _ = one = pile.popleft()
+                known.skip()
                 self._aside, self._numbered = self._aside - 1, self._numbered + 1
                 self._aside_bytes -= _reckoned(one)
                 self.dropped += 1

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..data.directory import RESOLVED
 from ..data.records import Instance, SubscriptionRecord
 from ..english import MOST, amount, are, duration, listed
 from ..states import NodeState, ServiceState
 from ..supervisor.leftovers import long_lost
 from ..supervisor.status import ProgramStatus
 from ..supervisor.topology import ROOT
+from ..topics import is_pattern
 from .declared import Declared
 
+MANY = 10  #: distinct patterns from which on they are worth a word, where Redis matches them
 Count = Callable[[SubscriptionRecord], int]
 _COUNTS: tuple[tuple[str, Count], ...] = (
     ("missed", lambda one: one.missed),
@@ -54,11 +57,13 @@ def judge(
     should: Declared,
     refusal: str = "",
     lost_for: Mapping[str, float] | None = None,
+    patterns: str = "",
 ) -> Health:
     """Judge a hive by its registry and what should run there.
 
     ``refusal`` says why Redis takes no writes, if so: then nobody can renew a lease, and nobody is called lost.
-    ``lost_for`` is how many seconds ago each lost instance had its last beat, where that is known.
+    ``lost_for`` is how many seconds ago each lost instance had its last beat, where that is known. ``patterns`` is how
+    the hive keeps them.
     """
     alive = [one for one in instances if not one.is_lost and not is_gone(one)]
     nodes = [one for one in alive if one.node != ROOT]
@@ -72,8 +77,24 @@ def judge(
         len(nodes),
         len({one.node for one in nodes}),
         tuple(troubles),
-        (*_notes(alive, should), *_left(left, ages)),
+        (*_notes(alive, should), *_left(left, ages), *_advice(instances, patterns)),
     )
+
+
+def distinct_patterns(instances: Sequence[Instance]) -> set[str]:
+    """The patterns with wildcards that somebody who lives subscribes to."""
+    alive = [one for one in instances if not one.is_lost]
+    return {each.pattern for one in alive for each in one.stats.subscriptions if is_pattern(each.pattern)}
+
+
+def _advice(instances: Sequence[Instance], patterns: str) -> list[str]:
+    """Redis walks all distinct patterns with every message: say so where there are many."""
+    count = len(distinct_patterns(instances))
+    if count < MANY or patterns == RESOLVED:
+        return []
+    cost = f"Redis compares every message with {count:,} distinct patterns"
+    remedy = 'with PATTERNS = "resolved" it compares none: set that, stop the whole hive, then start it'
+    return [f"{cost}; {remedy} (docs/scale.md)"]
 
 
 def _left(left: Sequence[str], ages: Mapping[str, float]) -> list[str]:

@@ -33,7 +33,7 @@ SECTIONS = {
     "Watch": {
         "status": "watch:status",
         "nodes": "watch:nodes",
-        "topics": "watch:topics",
+        "topics": "topics:topics",
         "why": "why:why",
         "logs": "logs:logs",
     },

@@ -11,6 +11,8 @@ from ..bus.commands import Commands
 from ..bus.embedded import Embedded
 from ..bus.endpoint import Endpoint
 from ..bus.functions import Functions
+from ..data.announcer import announce
+from ..data.directory import Directory
 from ..data.records import Instance
 from ..data.registry import Registry
 from ..errors import RedisError, RedisRefused, RedisUnavailable
@@ -35,7 +37,7 @@ def read_instances(settings: Settings) -> list[Instance]:
 def read_ages(settings: Settings, instances: Sequence[Instance]) -> dict[str, float]:
     """Seconds since the last beat of each that is lost; none where Redis does not say."""
     quiet()
-    return asyncio.run(_ages(Endpoint.parse(redis_url(settings)), settings.name, instances))
+    return asyncio.run(_ages(Endpoint.parse(redis_url(settings)).of(settings.name), settings.name, instances))
 
 
 async def _ages(endpoint: Endpoint, hive: str, instances: Sequence[Instance]) -> dict[str, float]:
@@ -49,13 +51,13 @@ async def _ages(endpoint: Endpoint, hive: str, instances: Sequence[Instance]) ->
 def refusal(settings: Settings) -> str:
     """Why Redis takes no writes, in its own words; "" if it does. Then no lease is renewed, and lost means little."""
     quiet()
-    return asyncio.run(_refusal(Endpoint.parse(redis_url(settings)), settings.name))
+    return asyncio.run(_refusal(Endpoint.parse(redis_url(settings)).of(settings.name), settings.name))
 
 
 async def _refusal(endpoint: Endpoint, hive: str) -> str:
     try:
         async with asyncio.timeout(PATIENCE), Commands(endpoint, "hm") as commands:
-            await commands.execute("PEXPIRE", Names(hive).control("probe"), 1)  # a key that is none
+            await commands.execute("PEXPIRE", Names(hive).node("probe"), 1)  # a key that is none
     except RedisRefused as error:
         return str(error).removeprefix(f"{endpoint.redacted}: ").rstrip(".")
     except (RedisError, TimeoutError):
@@ -63,19 +65,43 @@ async def _refusal(endpoint: Endpoint, hive: str) -> str:
     return ""
 
 
+def read_mode(settings: Settings) -> str:
+    """How the hive keeps its patterns; "" if nobody has registered yet. Raises RedisError, as ``read_instances``."""
+    return asyncio.run(_ask(settings, lambda commands: _directory(commands, settings).mode()))
+
+
+def add_topics(settings: Settings, topics: Sequence[str]) -> str:
+    """Announce topics, return when who resolves patterns has subscribed, or had the time to, and say how the hive
+    keeps its patterns. Raises RedisError, as ``read_instances``.
+    """
+
+    async def add(commands: Commands) -> str:
+        directory = _directory(commands, settings)
+        await announce(directory, topics)
+        return await directory.mode()
+
+    quiet()
+    return asyncio.run(_ask(settings, add))
+
+
+def _directory(commands: Commands, settings: Settings) -> Directory:
+    return Directory(commands, Functions(commands), Names(settings.name))
+
+
 def ask(settings: Settings, question: Callable[[Registry], Awaitable[T]]) -> T:
     """Put one ``question`` to the registry. Raises RedisError in words that say what to do."""
     quiet()
-    return asyncio.run(_ask(settings, question))
+    names = Names(settings.name)
+    return asyncio.run(_ask(settings, lambda commands: question(Registry(commands, Functions(commands), names))))
 
 
-async def _ask(settings: Settings, question: Callable[[Registry], Awaitable[T]]) -> T:
+async def _ask(settings: Settings, question: Callable[[Commands], Awaitable[T]]) -> T:
     if not settings.redis_url and not Embedded.of(settings).socket.exists():
         raise away(settings, "it does not run")
-    endpoint = Endpoint.parse(redis_url(settings))
+    endpoint = Endpoint.parse(redis_url(settings)).of(settings.name)
     try:
         async with asyncio.timeout(PATIENCE), Commands(endpoint, "hm") as commands:
-            return await question(Registry(commands, Functions(commands), Names(settings.name)))
+            return await question(commands)
     except TimeoutError:
         raise away(settings, f"no answer within {PATIENCE:g} s") from None
     except RedisUnavailable as error:

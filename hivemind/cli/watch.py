@@ -1,4 +1,4 @@
-"""Commands that look at a hive: status, nodes, topics."""
+"""Commands that look at a hive: status, nodes."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     from ..errors import RedisError
     from .context import announce, context_hive, redis_address, settings_or_last
     from .declared import declared
-    from .health import judge
-    from .reading import read_ages, read_instances, refusal
+    from .health import MANY, distinct_patterns, judge
+    from .reading import read_ages, read_instances, read_mode, refusal
 
     settings = settings_or_last(context_hive(ctx))
     announce(settings)
@@ -49,7 +49,8 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
         return FAILED
     is_any_lost = any(one.is_lost for one in instances)
     refused, ages = (refusal(settings), read_ages(settings, instances)) if is_any_lost else ("", {})
-    health = judge(settings.name, instances, declared(settings), refused, ages)
+    mode = read_mode(settings) if len(distinct_patterns(instances)) >= MANY else ""
+    health = judge(settings.name, instances, declared(settings), refused, ages, mode)
     if as_json:
         found = {"troubles": health.troubles, "notes": health.notes, "instances": health.running, "nodes": health.nodes}
         output.as_json({**about, "well": health.is_well, "sentence": health.sentence, **found})
@@ -82,46 +83,10 @@ def nodes(ctx: click.Context, *, as_json: bool) -> None:
         output.as_json([{**one.to_json(), "state": state} for one, state in zip(instances, states, strict=True)])
         return
     if not instances:
-        output.note(_nobody(settings))
+        output.note(nobody(settings))
     columns = ("instance", "state", "host", "pid", "uptime", "sends", "receives", "problems")
     rows = [row for one, state in zip(instances, states, strict=True) for row in _rows(one, state, time.time())]
     output.table(columns, rows, styles=[_STYLES.get(str(row[1]), "yellow") for row in rows])
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="One object with `topics` and `unfed`.")
-@click.pass_context
-def topics(ctx: click.Context, *, as_json: bool) -> None:
-    """List what is sent: who sends it, who listens, and what finds nobody.
-
-    Examples:
-      hm topics
-      hm topics --json
-    """
-    from .context import announce, context_hive, settings_or_last
-    from .reading import read_instances
-    from .traffic import traffic
-
-    settings = settings_or_last(context_hive(ctx))
-    announce(settings)
-    instances = read_instances(settings)
-    found = traffic(instances)
-    if as_json:
-        output.as_json(found.to_json())
-        return
-    if not instances:
-        output.note(_nobody(settings))
-    rows = [
-        (
-            one.topic,
-            ", ".join(f"{sender.instance} {sender.sent:,}" for sender in one.senders),
-            ", ".join(f"{each.instance} {each.pattern}" for each in one.subscribers),
-            one.note,
-        )
-        for one in found.topics
-    ]
-    rows += [(one.pattern, "", ", ".join(one.subscribers), one.note) for one in found.unfed]
-    output.table(("topic", "sent by", "listening", ""), rows, styles=["yellow" if row[-1] else "" for row in rows])
 
 
 def _rows(one: Instance, state: str, now: float) -> list[tuple[object, ...]]:
@@ -146,6 +111,7 @@ def _row(one: Instance, state: str, now: float) -> tuple[object, ...]:
     return (one.instance, state, *where, sends, receives, "; ".join(problems(one)))
 
 
-def _nobody(settings: Settings) -> str:
+def nobody(settings: Settings) -> str:
+    """What to say where no node has joined yet."""
     begin = "`hm dev` starts the hive" if settings.hive else "`hm run FILE` starts one"
     return f"no node has joined yet: {begin}"

@@ -24,7 +24,8 @@ from ..cancelling import end
 from ..english import listed
 from ..errors import RedisDenied, RedisError, RedisRefused
 from ..states import LinkState
-from .directory import CHUNK, NOTICES, RESOLVED, Directory
+from .directory import CHUNK, RESOLVED, Directory
+from .registry import TOPICS
 
 log = logging.getLogger("hivemind.topics")
 
@@ -84,6 +85,19 @@ class Waiting:
         return topics
 
 
+async def announce(directory: Directory, topics: Sequence[str]) -> None:
+    """Announce topics for somebody else, and return when all who resolve them have subscribed, or HOLD is over.
+
+    Raises RedisError.
+    """
+    waiting = Waiting(directory)
+    await waiting.announce(topics)
+    await waiting.ready()
+    while waiting:
+        await asyncio.sleep(POLL)
+        await waiting.ready()
+
+
 class Announcer:
     """Announces the topics of one process, from ``start`` to ``stop``, on the loop; ``is_new`` is for any thread."""
 
@@ -92,9 +106,9 @@ class Announcer:
         self._waiting = Waiting(directory)
         self._known: dict[str, None] = {}  # all topics ever sent on
         self._fresh: list[str] = []  # those that are held and not announced
-        self._is_again = False
+        self._is_again = self._is_told = False
         self._gaps = 0
-        self._refused_since = float("inf")
+        self._hinted: dict[str, float] = {}  # topics that Redis refused, and when we told of them ourselves
         self._refusals, self._faults = Burst(60.0), Burst(60.0)
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -110,11 +124,12 @@ class Announcer:
         self._task = asyncio.create_task(self._run(), name="announcer")
 
     async def start_if_resolved(self) -> None:
-        """As ``start``, for who is in no registry: as soon as the hive is found to resolve its patterns."""
-        if not await self._is_resolved():
-            self._task = asyncio.create_task(self._watch(), name="announcer")
-        else:
+        """As ``start``, for who is in no registry: now, or as soon as the hive is found to resolve its patterns."""
+        if await self._is_resolved():
             self.start()
+        else:
+            self._bus.live.listen(self._bus.names.control(TOPICS), self._heard)
+            self._task = asyncio.create_task(self._watch(), name="announcer")
 
     async def stop(self) -> None:
         """Announce no more; what is held is released. May be called twice."""
@@ -146,7 +161,7 @@ class Announcer:
             await self._bus.outbox.link.wait(LinkState.UP)
             try:
                 await self._look()
-                self._refused_since = float("inf")
+                self._hinted.clear()
             except (RedisRefused, RedisDenied) as error:
                 self._refused(error)
             except RedisError as error:
@@ -185,18 +200,21 @@ class Announcer:
 
     def _refused(self, error: RedisError) -> None:
         """Redis takes no announcement: tell of the topics without it, and let their messages go when HOLD is over."""
-        self._refused_since = min(self._refused_since, time.monotonic())
-        self._fresh += self._waiting.take_back()
-        if not self._fresh or time.monotonic() - self._refused_since < HOLD:
-            return
-        if self._refusals.first() is not None:
-            log.error("Redis refuses to take our topics, new subscribers will not find them: %s", error)
         self._is_again = True
-        fresh, self._fresh = self._fresh, []
-        for start in range(0, len(fresh), CHUNK):
-            notice = orjson.dumps({"version": 0, "topics": fresh[start : start + CHUNK]})
-            self._bus.outbox.publish(self._bus.names.control(NOTICES), notice)
-        self._bus.outbox.release(fresh)
+        self._fresh += self._waiting.take_back()
+        new = [topic for topic in dict.fromkeys(self._fresh) if topic not in self._hinted]
+        self._hinted |= dict.fromkeys(new, time.monotonic())
+        for start in range(0, len(new), CHUNK):
+            notice = orjson.dumps({"topics": new[start : start + CHUNK]})
+            self._bus.outbox.publish(self._bus.names.control(TOPICS), notice)
+        limit = time.monotonic() - HOLD
+        done = [topic for topic, hinted in self._hinted.items() if hinted <= limit]
+        if done and self._refusals.first() is not None:
+            log.error("Redis refuses to take our topics, who subscribes later will not find them: %s", error)
+        self._hinted = {topic: hinted for topic, hinted in self._hinted.items() if hinted > limit}
+        count = len(self._fresh)  # threads append to it at any time
+        self._fresh[:count] = [topic for topic in self._fresh[:count] if topic in self._hinted]
+        self._bus.outbox.release(done)
 
     # -- for who is in no registry
 
@@ -206,8 +224,14 @@ class Announcer:
         return False
 
     async def _watch(self) -> None:
-        while not await self._is_resolved():
+        channel = self._bus.names.control(TOPICS)
+        await self._bus.live.answered({channel.encode()})
+        while not (self._is_told or await self._is_resolved()):
             await self._woken(CHECK)
-        self._known |= dict.fromkeys(self._bus.outbox.spool.topics())
-        self._is_again = True
-        self.start()
+        self._bus.live.unlisten(channel, self._heard)
+        self.start(self._bus.outbox.spool.topics())
+
+    def _heard(self, notice: bytes) -> None:
+        with suppress(ValueError, TypeError, AttributeError):
+            self._is_told = orjson.loads(notice).get("patterns") == RESOLVED
+            self._wake.set()

@@ -21,10 +21,10 @@ from ..bus.functions import Functions
 from ..errors import InvalidName, RedisError, RedisUnavailable
 from ..patterns import PatternTable
 from ..topics import Names, check_pattern, check_topic
+from .registry import TOPICS
 
 SERVER, RESOLVED = "server", "resolved"
 CHUNK = 1000  #: topics that are added at once
-NOTICES = "topics"  #: the kind of notice that tells of new topics
 
 
 class Directory:
@@ -44,7 +44,7 @@ class Directory:
 
     async def announce(self, topics: Sequence[str], newest: int = 0) -> int:
         """Add topics, and return the version in which all of them are; ``newest`` is the greatest that one knows."""
-        arguments: tuple[Argument, ...] = (newest, self._names.control(NOTICES), *topics)
+        arguments: tuple[Argument, ...] = (newest, self._names.control(TOPICS), *topics)
         return int(await self._functions.call("announce", (self._names.topics(),), arguments))
 
     async def newest(self) -> int:
@@ -92,7 +92,7 @@ class Directory:
         """
         names = self._names
         entry = b"" if patterns is None else orjson.dumps({"incarnation": incarnation, "patterns": patterns})
-        keys = (names.node(instance), names.resolvers(), names.resolved())
+        keys = (names.node(instance), names.resolvers(), names.resolved(), names.topics())
         return bool(await self._functions.call("resolve", keys, (instance, incarnation, version, entry)))
 
 

@@ -17,6 +17,7 @@ from ..errors import Fenced, InstanceHeld, InvalidName, RedisError, RedisRefused
 from ..topics import Names, check_instance
 from .records import About, Instance, Stats, about_from, stats_from
 
+TOPICS = "topics"  #: the kind of notice that tells of new topics, and of how patterns are kept
 CHUNK = 500  #: instances read in one round trip
 
 
@@ -81,7 +82,7 @@ class Registry:
         names, lease = self._names, int(about.lease * 1000)
         keys = (names.node(instance), names.nodes(), names.epoch(instance), names.patterns())
         said = (_json(about), _json(stats))
-        arguments = (instance, lease, *said, incarnation, over, self.patterns)
+        arguments = (instance, lease, *said, incarnation, over, self.patterns, names.control(TOPICS))
         reply = await self._functions.call("register", (*keys, names.resolvers(), names.resolved()), arguments)
         return [entry.decode() if isinstance(entry, bytes) else entry for entry in reply]
 

@@ -12,7 +12,8 @@ from ..bus.bus import Bus
 from ..bus.live import LiveSubscription
 from ..cancelling import end
 from ..errors import RedisError
-from .directory import NOTICES, Directory, is_topic
+from .directory import Directory, is_topic
+from .registry import TOPICS
 
 log = logging.getLogger("hivemind.topics")
 
@@ -59,7 +60,7 @@ class Resolver:
         """Subscribe to every topic that matches, now and later; return when Redis has answered for those of now."""
         if not self._is_listening:
             self._is_listening = True
-            self._bus.live.listen(self._bus.names.control(NOTICES), self._heard)
+            self._bus.live.listen(self._bus.names.control(TOPICS), self._heard)
         self._bus.live.add(subscription, resolved=True)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -97,7 +98,7 @@ class Resolver:
         live, waiters, gaps = self._bus.live, list(self._waiters), self._bus.live.link.gaps
         hints, self._hints = self._hints, []
         channels = live.widen(hints)
-        await live.answered({self._bus.names.control(NOTICES).encode()})  # what is announced from now on we hear
+        await live.answered({self._bus.names.control(TOPICS).encode()})  # what is announced from now on we hear
         since = self._version
         if (patterns := live.resolved) != self._entered or gaps != self._gaps:
             if not await self._say(since, patterns):

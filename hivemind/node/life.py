@@ -16,16 +16,20 @@ import orjson
 from ..burst import Burst
 from ..bus.bus import Bus
 from ..cancelling import end
+from ..data.directory import RESOLVED
 from ..data.heartbeat import Heart
 from ..data.records import About
 from ..data.registry import Registry
+from ..data.resolution import Resolution
 from ..errors import Fenced, InstanceHeld, RedisDenied, RedisError, SendError
 from ..identity import ProcessIdentity
+from ..patterns import PatternTable
 from ..settings import Settings
 from ..states import NodeState
-from ..topics import check_instance, matches
+from ..topics import check_instance
 from .base import BaseNode
 from .member import TRY_AGAIN, Member, does, left
+from .subscription import Subscription
 
 GOODBYE = 1.5  #: seconds of STOP_TIMEOUT that are kept for flushing and deregistering
 DEBUGGED_LEASE = 3600.0  #: seconds that a node under a debugger may stand still
@@ -47,14 +51,16 @@ class Life:
 
     def __init__(self, node: BaseNode, settings: Settings, bus: Bus, place: Place, version: str) -> None:
         self.node, self.settings, self.bus, self.place = node, settings, bus, place
-        self.registry = Registry(bus.commands, bus.functions, bus.names)
+        self.registry = Registry(bus.commands, bus.functions, bus.names, settings.constants.PATTERNS)
         self.ended = asyncio.Event()
         self.about = about(node, settings, version)
-        self.heart = Heart(bus, self.registry, self.about, node.stats, self._fenced, self._joined)
+        self.heart = Heart(bus, self.registry, self.about, node.stats, self._fenced, self._again)
         self._members = [Member(each, bus, self._joined) for each in node.hosted()]
         self._registered = False
         self._entering: tuple[str, asyncio.Task[int]] | None = None
         self._patience = Burst(60.0)
+        self._resolution: Resolution | None = None
+        self._wanted: PatternTable[Subscription] = PatternTable()
 
     # -- start
 
@@ -73,7 +79,10 @@ class Life:
         self.bus.identify(instance, incarnation)
         self._registered = True
         node.logger = node.logger.manager.getLogger(instance)
+        self._keep_patterns()
         self.heart.start(self.settings.constants.HEARTBEAT)
+        for subscription in node.bound_subscriptions:
+            self._wanted.add(subscription.name, subscription)
         if node.bound_subscriptions:
             self.bus.live.listen(self.bus.names.control("node"), self._heard_notice)
         if node.hosted() == [node]:
@@ -115,6 +124,25 @@ class Life:
         if self._patience.first() is not None:
             self.node.logger.warning("%s", text)
 
+    def _keep_patterns(self) -> None:
+        """Keep patterns as the hive does since it started, whatever our settings say by now."""
+        kept, wanted = self.registry.patterns, self.settings.constants.PATTERNS
+        if kept != wanted:
+            self.node.logger.error(
+                'PATTERNS is "%s", but this hive runs with "%s", and so does this process: that changes only while '
+                "nobody lives. Stop the whole hive, on every host, then start it",
+                wanted,
+                kept,
+            )
+        if kept == RESOLVED:
+            self._resolution = Resolution(self.bus)
+            self._resolution.start(service.name for service in self.node.bound_services)
+
+    def _again(self) -> None:
+        self._joined()
+        if self._resolution is not None:
+            self._resolution.again()
+
     def _joined(self) -> None:
         self._notify("joined")
 
@@ -130,8 +158,7 @@ class Life:
             instance, topics = check_instance(notice["instance"]), [str(topic) for topic in notice.get("topics", ())]
         except (ValueError, TypeError, KeyError, AttributeError):
             return  # not a notice of ours: anybody may publish there
-        patterns = [subscription.name for subscription in self.node.bound_subscriptions]
-        if notice.get("event") == "joined" and any(matches(one, topic) for one in patterns for topic in topics):
+        if notice.get("event") == "joined" and any(map(self._wanted.of, topics)):
             self.bus.watch_sender(instance)
 
     def _on_gap(self, reason: str) -> None:
@@ -163,6 +190,8 @@ class Life:
         elif not is_fenced:
             await self._say_goodbye(deadline)
         await self.heart.stop()
+        if self._resolution is not None:
+            await self._resolution.stop()
         await self.bus.aclose()
         self.node.enter(NodeState.STOPPED)
 

@@ -34,6 +34,9 @@ TEMPLATE_DIRS = ["templates"]
 # redis://, rediss://, unix:// ... Empty: a server of its own in var/.
 REDIS_URL = ""
 
+# Who matches patterns: server (Redis), or resolved (each node, from announced topics).
+PATTERNS = "server"
+
 # Seconds from one sign of life of a node to the next.
 HEARTBEAT = 2.0
 

@@ -1,5 +1,6 @@
 -- keys: node hash, set of instances, epoch, patterns, resolvers, resolved
--- args: instance, lease (ms), about, stats, incarnation (0: a new life), may take over from, how to keep patterns
+-- args: instance, lease (ms), about, stats, incarnation (0: a new life), may take over from, how to keep patterns,
+-- channel of the notice when that changes
 -- returns {1, '', incarnation, how this hive keeps patterns}, {0, about of the holder, its incarnation} or {-1, '', the newer one}
 if redis.call('TYPE', keys[1]).ok ~= 'hash' then
   redis.call('DEL', keys[1])
@@ -53,5 +54,6 @@ local mode = redis.call('TYPE', keys[4]).ok == 'string' and redis.call('GET', ke
 if mode ~= args[7] and not ((mode == 'server' or mode == 'resolved') and others_live()) then
   mode = args[7]
   redis.call('SET', keys[4], mode)
+  redis.call('PUBLISH', args[8], '{"patterns":"' .. mode .. '","topics":[]}')
 end
 return {1, '', text, mode}

@@ -1,11 +1,12 @@
--- keys: node hash, resolvers, resolved   args: instance, incarnation, version, patterns (JSON; '' leaves them as they are)
+-- keys: node hash, resolvers, resolved, topics   args: instance, incarnation, version, patterns (JSON; '' leaves them as they are)
 -- says up to which version of the directory an instance has subscribed; returns 0 if this life is not registered or
 -- its patterns are not known
 if redis.call('TYPE', keys[1]).ok ~= 'hash' or redis.call('HGET', keys[1], 'incarnation') ~= args[2] then
   return 0
 end
-for at = 2, 3 do
-  if redis.call('TYPE', keys[at]).ok ~= 'hash' then
+local types = {'hash', 'hash', 'hash', 'zset'}
+for at = 2, 4 do
+  if redis.call('TYPE', keys[at]).ok ~= types[at] then
     redis.call('DEL', keys[at])
   end
 end

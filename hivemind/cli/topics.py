@@ -1,0 +1,83 @@
+"""`hm topics`: what is sent, and what others send."""
+
+from __future__ import annotations
+
+import click
+
+from . import output
+from .groups import HELP
+
+
+@click.group(context_settings=HELP, invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="One object with `topics` and `unfed`.")
+@click.pass_context
+def topics(ctx: click.Context, *, as_json: bool) -> None:
+    """List what is sent: who sends it, who listens, and what finds nobody.
+
+    Examples:
+      hm topics
+      hm topics --json
+      hm topics add sensors.roof
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from .context import announce, context_hive, settings_or_last
+    from .reading import read_instances
+    from .traffic import traffic
+    from .watch import nobody
+
+    settings = settings_or_last(context_hive(ctx))
+    announce(settings)
+    instances = read_instances(settings)
+    found = traffic(instances)
+    if as_json:
+        output.as_json(found.to_json())
+        return
+    if not instances:
+        output.note(nobody(settings))
+    rows = [
+        (
+            one.topic,
+            ", ".join(f"{sender.instance} {sender.sent:,}" for sender in one.senders),
+            ", ".join(f"{each.instance} {each.pattern}" for each in one.subscribers),
+            one.note,
+        )
+        for one in found.topics
+    ]
+    rows += [(one.pattern, "", ", ".join(one.subscribers), one.note) for one in found.unfed]
+    output.table(("topic", "sent by", "listening", ""), rows, styles=["yellow" if row[-1] else "" for row in rows])
+
+
+@topics.command()
+@click.argument("names", metavar="TOPIC...", nargs=-1, required=True)
+@click.pass_context
+def add(ctx: click.Context, names: tuple[str, ...]) -> None:
+    """Announce topics that programs of another kind send on, such as redis-cli.
+
+    Where PATTERNS is "resolved" a wildcard subscription hears of a topic when it is announced. Nodes, `connect()` and
+    `hm pub` do that themselves. It returns when those who listen have subscribed.
+
+    Examples:
+      hm topics add sensors.roof sensors.cellar
+    """
+    from ..english import amount
+    from .context import announce, context_settings
+    from .reading import add_topics
+
+    for name in names:
+        _check(name)
+    settings = context_settings(ctx)
+    announce(settings)
+    mode = add_topics(settings, list(dict.fromkeys(names)))
+    output.say(f"announced {amount(len(set(names)), 'topic')}")
+    if mode == "server":
+        output.note('this hive runs with PATTERNS = "server": there all topics are found without that')
+
+
+def _check(name: str) -> None:
+    from ..errors import InvalidName
+    from ..topics import check_topic, is_pattern
+
+    if is_pattern(name):
+        raise InvalidName("topic", name, "it is a pattern: announce each topic on which something is sent")
+    check_topic(name)
