@@ -1,0 +1,211 @@
+"""``python -m benchmarks.steps``: what one message costs in our own process, step by step, in nanoseconds of CPU.
+
+Nothing is connected: what would go to the socket is dropped, what would come is fed. Each figure is what a longer part
+of the way takes over a shorter one, the best of many rounds each. For rates, and for peers, see ``python -m
+benchmarks``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import hiredis
+import orjson
+
+from hivemind import Node, Service, service, subscription
+from hivemind.bus.bus import Bus
+from hivemind.bus.endpoint import Endpoint
+from hivemind.bus.link import pack
+from hivemind.bus.live import LiveSubscription
+from hivemind.message import encode_payload, head
+from hivemind.states import LinkState
+
+MESSAGES, BATCH, ROUNDS = 2_000, 200, 60
+NOBODY = "unix:///nowhere/redis.sock"
+PAYLOAD = {"i": 123_456, "unit": "C"}
+BODY = encode_payload(PAYLOAD)
+Way = Callable[[], Awaitable[None]]
+
+
+class Both(Node):
+    """A service that only lends its ``send``, and a handler that does nothing."""
+
+    @service("x-1")
+    def say(self, service: Service) -> int:
+        return 1
+
+    @subscription("x-*")
+    async def hear(self, payload: Any) -> None:
+        """As little as can be done."""
+
+
+@dataclass
+class Sending:
+    """The way of a message from ``service.send`` to the socket and its answer."""
+
+    bus: Bus = field(default_factory=lambda: Bus(Endpoint.parse(NOBODY), "t", "a.0"))
+    node: Both = field(default_factory=Both)
+
+    async def begin(self) -> None:
+        """As a node that is connected, but to nobody."""
+        link = self.bus.outbox.link
+        link.start = lambda: None  # type: ignore[method-assign]
+        self.bus.outbox.start()
+        link.state, link.is_writable = LinkState.UP, True
+        self.bus.identify("a.0", 1)
+        self.node.bind()
+        self.node.connected(self.bus, None, None)  # type: ignore[arg-type]
+
+    async def encode(self) -> None:
+        for _ in range(MESSAGES):
+            encode_payload(PAYLOAD)
+
+    async def number(self) -> None:
+        spool = self.bus.outbox.spool
+        for start in range(0, MESSAGES, BATCH):
+            for _ in range(start, start + BATCH):
+                encode_payload(PAYLOAD)
+                spool.add("x-1", BODY)
+            entries = spool.take(1 << 30)
+            spool.settle(len(entries), sum(len(entry[0]) for entry in entries))
+        await asyncio.sleep(0)
+
+    async def write(self) -> None:
+        outbox = self.bus.outbox
+        for start in range(0, MESSAGES, BATCH):
+            for _ in range(start, start + BATCH):
+                self.bus.send("x-1", PAYLOAD)
+            await asyncio.sleep(0)
+            outbox.link_received(b":1\r\n" * BATCH)
+
+    async def whole(self) -> None:
+        outbox, send = self.bus.outbox, self.node.bound_services[0].send
+        for start in range(0, MESSAGES, BATCH):
+            for _ in range(start, start + BATCH):
+                send(PAYLOAD)
+            await asyncio.sleep(0)
+            outbox.link_received(b":1\r\n" * BATCH)
+
+
+@dataclass
+class Receiving:
+    """The way of a message from the socket to its handler."""
+
+    bus: Bus = field(default_factory=lambda: Bus(Endpoint.parse(NOBODY), "t", "b.0"))
+    node: Both = field(default_factory=Both)
+    bare: LiveSubscription = field(default_factory=lambda: LiveSubscription("y-*"))
+    sequence: int = 0
+
+    async def begin(self) -> None:
+        """Subscribed, without a connection; one subscription of a node, and one that nobody handles."""
+        self.node.bind()
+        (sink,) = self.node.bound_subscriptions
+        self.bus.live.add(sink.live)
+        self.bus.live.add(self.bare)
+        sink.start()
+        await asyncio.sleep(0)
+
+    def buffers(self, letter: str) -> list[bytes]:
+        """The next messages, as Redis pushes them."""
+        envelope = head("a.0", 1)
+        pushed = []
+        for _ in range(MESSAGES):
+            self.sequence += 1
+            body = envelope % (self.sequence, b"1795321514.224113") + BODY + b"}"
+            pushed.append(pack("pmessage", f"hm:t:t:{letter}-*", f"hm:t:t:{letter}-1", body))
+        return [b"".join(pushed[start : start + BATCH]) for start in range(0, MESSAGES, BATCH)]
+
+    def parse(self) -> Way:
+        ready = self.buffers("y")
+
+        async def way() -> None:
+            reader = hiredis.Reader()
+            for buffer in ready:
+                reader.feed(buffer)
+                while reader.gets() is not False:
+                    pass
+
+        return way
+
+    def enter(self) -> Way:
+        ready = self.buffers("y")
+
+        async def way() -> None:
+            for buffer in ready:
+                self.bus.live.link_received(buffer)
+                for _ in self.bare.inbox.entries():
+                    pass
+
+        return way
+
+    def whole(self) -> Way:
+        ready = self.buffers("x")
+
+        async def way() -> None:
+            for buffer in ready:
+                self.bus.live.link_received(buffer)
+                await asyncio.sleep(0)
+
+        return way
+
+
+async def nanoseconds(make: Callable[[], Way]) -> float:
+    """What a message takes on a way, in the best of many rounds."""
+    best = float("inf")
+    for _ in range(ROUNDS):
+        way = make()
+        began = time.process_time_ns()
+        await way()
+        best = min(best, time.process_time_ns() - began)
+    return best / MESSAGES
+
+
+async def dumps() -> None:
+    for _ in range(MESSAGES):
+        orjson.dumps(PAYLOAD)
+
+
+async def loads() -> None:
+    body = BODY[4:]
+    for _ in range(MESSAGES):
+        orjson.loads(body)
+
+
+async def main() -> None:
+    """Measure and print."""
+    sending, receiving = Sending(), Receiving()
+    await sending.begin()
+    await receiving.begin()
+    ways: dict[str, list[tuple[str, Callable[[], Way]]]] = {
+        "sending": [
+            ("check the payload and write its JSON", lambda: sending.encode),
+            ("take it in; give it number, time and form", lambda: sending.number),
+            ("join it to one write; count its answer", lambda: sending.write),
+            ("service.send, node.send", lambda: sending.whole),
+        ],
+        "receiving": [
+            ("parse the push (hiredis)", receiving.parse),
+            ("know it by its first bytes, read its payload, put it into the inbox", receiving.enter),
+            ("take it, call the handler, look at the clock", receiving.whole),
+        ],
+    }
+    for title, steps in ways.items():
+        before = 0.0
+        print(f"\n{title}")
+        for what, make in steps:
+            until = await nanoseconds(make)
+            print(f"  {what:70} {until - before:6.0f} ns")
+            before = until
+        print(f"  {'together':70} {before:6.0f} ns")
+    print(
+        f"\nfor comparison: orjson.dumps {await nanoseconds(lambda: dumps):.0f} ns, "
+        f"orjson.loads {await nanoseconds(lambda: loads):.0f} ns"
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
