@@ -189,7 +189,7 @@ async def main() -> None:
         ],
         "receiving": [
             ("parse the push (hiredis)", receiving.parse),
-            ("know it by its first bytes, read its payload, put it into the inbox", receiving.enter),
+            ("read its JSON, see that it is the next one, put it into the inbox", receiving.enter),
             ("take it, call the handler, look at the clock", receiving.whole),
         ],
     }

@@ -29,7 +29,7 @@ MAX_PAYLOAD = 1024 * 1024  #: bytes of JSON (or of base64) that one payload may 
 MAX_HEADERS = 64 * 1024  #: bytes of JSON that the headers may take
 MAX_BODY = MAX_PAYLOAD + MAX_HEADERS + 1024  #: bytes of one envelope; what is longer is not even read
 MAX_DEPTH = 64  #: levels of lists and objects in one payload
-_FLAT = 2 * MAX_DEPTH  #: bytes in which there is no room for too many levels
+FLAT = 2 * MAX_DEPTH  #: bytes in which there is no room for too many levels
 MAX_COUNT = 2**53 - 1  #: the largest incarnation or sequence: every language can read it from JSON
 MAX_INTEGER = 2**64 - 1
 MIN_INTEGER = -(2**63)
@@ -40,8 +40,6 @@ _PLAIN: tuple[type[Any], ...] = (str, int, float, dict, list, tuple)  # whose su
 _BYTES = (bytes, bytearray, memoryview)
 _HARMLESS = frozenset({str, bool, type(None)})  # what orjson has written once cannot be to blame
 
-_NAME, _PAYLOAD = b'{"v":1,"n":"', b',"d":'
-_QUOTE, _END = b'"}'
 
 OTHER: Any = object()  #: in place of a payload: this is something else
 Envelope = dict[str, Any]
@@ -87,7 +85,7 @@ def _dumps(payload: Any) -> bytes:
     # text: looking through it would take ten times as long as writing it. (count: "in" takes twice its time.)
     if payload.__class__ is str:
         return body
-    if body.count(b"null") or (len(body) > _FLAT and _may_be_deep(body) and _depth(orjson.loads(body)) > MAX_DEPTH):
+    if body.count(b"null") or (len(body) > FLAT and _may_be_deep(body) and _depth(orjson.loads(body)) > MAX_DEPTH):
         _blame(payload, "$", 0)
     return body
 
@@ -185,32 +183,9 @@ def decode(body: bytes) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Malformed(str(error)) from error
-    if len(body) > _FLAT and _may_be_deep(body) and _depth(value) > MAX_DEPTH + 1:
+    if len(body) > FLAT and _may_be_deep(body) and _depth(value) > MAX_DEPTH + 1:
         raise Malformed(f"nested more than {MAX_DEPTH} deep")
     return value
-
-
-def name_in(body: bytes) -> bytes:
-    """The sender's name in an envelope that begins as ours do; something else if it does not."""
-    return body[len(_NAME) : body.find(b'"', len(_NAME))]
-
-
-def payload_after(body: bytes, at: int) -> Any:
-    """The payload in an envelope of which all before ``at`` is known to be right, and of which the time and a payload
-    have to be the rest. Return OTHER if it is not so, or if ``body`` needs a closer look.
-    """
-    start = body.find(_PAYLOAD, at) + len(_PAYLOAD)
-    if start < len(_PAYLOAD) or body[-1] != _END or (len(body) > _FLAT and not _is_harmless(body, start)):
-        return OTHER
-    try:
-        return orjson.loads(body[start:-1])
-    except orjson.JSONDecodeError:
-        return OTHER
-
-
-def _is_harmless(body: bytes, start: int) -> bool:
-    """Whether there is no need to look for too much nesting in the payload at ``start``: a text has none."""
-    return len(body) <= MAX_BODY and (body[start] == _QUOTE or not _may_be_deep(body))
 
 
 def _may_be_deep(body: bytes) -> bool:
@@ -266,14 +241,11 @@ def payload_of(envelope: Envelope) -> Any:
 
 
 def envelope_of(source: bytes | Envelope) -> Envelope:
-    """The envelope itself, whether it has been read already or not."""
-    if not isinstance(source, bytes):
-        return source
-    try:
-        envelope = orjson.loads(source)
-    except orjson.JSONDecodeError:
-        envelope = None
-    return envelope if is_envelope(envelope) else foreign(envelope)
+    """An envelope that was found right, whether it was kept as it came or as it was read."""
+    if isinstance(source, bytes):
+        envelope: Envelope = orjson.loads(source)
+        return envelope
+    return source
 
 
 def foreign(value: Any) -> Envelope:

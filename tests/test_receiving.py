@@ -28,13 +28,12 @@ def item(channel: bytes, content: bytes) -> Item:
 
 
 def heard(items: list[Item], *, is_long: bool) -> tuple[list[Any], dict[str, int]]:
-    """What handlers would see, and the counts; the long way forgets who spoke before each message."""
+    """What handlers would see, and the counts; the long way forgets who spoke last before each message."""
     subscription = LiveSubscription("x")
     subscription.ledger.ready = 0
     for one in items:
         if is_long:
-            subscription.ledger.speakers.clear()
-            subscription.ledger._known.clear()
+            subscription.ledger.latest_lines.clear()
         subscription.receive([one], TOPICS)
     seen = []
     while (entry := subscription.inbox.take()) is not None:
@@ -66,8 +65,7 @@ def damage(whole: bytes, at: int, put: bytes) -> bytes:
     return whole[:at] + put + whole[at + 1 :]
 
 
-# The short way does not look at the time: the damage is done before or behind it.
-damaged = st.builds(damage, ours, st.one_of(st.integers(0, 28), st.integers(-3, -1)), st.binary(max_size=2))
+damaged = st.builds(damage, ours, st.integers(0, 80), st.binary(max_size=2))
 bodies = st.one_of(ours, ours, ours, damaged, st.sampled_from([b"1", b"{}", b"", b"null", b'{"v":1}']))
 items = st.lists(st.builds(item, st.sampled_from(sorted(TOPICS)), bodies), max_size=30)
 
@@ -96,15 +94,15 @@ def test_senders_that_take_turns_lose_nothing(channels: list[bytes], random: Any
 
 def test_what_lies_behind_a_right_beginning_is_read_before_it_is_believed() -> None:
     first, second = body("a.0", 1, 1, 0), body("a.0", 1, 2, 1)
-    for wrong in (second[:-1], second + b"}", second.replace(b'"d":1', b'"d":'), second.replace(b'"d"', b'"x"')):
+    for wrong in (
+        second[:-1],
+        second + b"}",
+        second.replace(b'"d":1', b'"d":'),
+        second.replace(b'"d"', b'"x"'),
+        second.replace(b"1.5", b"\xff"),
+    ):
         seen, counts = heard([item(b"hm:t:t:x", first), item(b"hm:t:t:x", wrong)], is_long=False)
         assert (len(seen), counts["malformed"]) == (1, 1), wrong
-
-
-def test_a_message_with_a_forged_middle_can_be_looked_at() -> None:
-    first, second = body("a.0", 1, 1, 0), body("a.0", 1, 2, 1).replace(b'"t":1.5', b'"t":\xff\xfe')
-    seen, _ = heard([item(b"hm:t:t:x", first), item(b"hm:t:t:x", second)], is_long=False)
-    assert [(payload, sender) for _, payload, sender, *_ in seen] == [(0, "a.0"), (1, "")]
 
 
 def test_nesting_is_limited_on_the_short_way_too() -> None:

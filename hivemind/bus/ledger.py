@@ -10,46 +10,51 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..message import OTHER, Envelope, head, name_in, payload_after
+from ..message import OTHER, Envelope
 
 MOST_SENDERS = 20_000  #: senders that one ledger remembers: names are free, and may be invented
 LARGEST = 2**53 - 1  #: where a count of losses stops: invented sequences must not make a number that no JSON holds
-MOST_SPEAKERS = 1_000  #: senders and topics of which the ledger knows how the next message begins
+MEMBERS = len("vnestd")  #: of an envelope without headers
 OnGap = Callable[[str, str, int, int], None]
 
 
-class Speaker:
-    """Who spoke last on a topic, and how its next message has to begin: comparing that is all that has to be done."""
+class Line:
+    """What one life of a sender says on one topic; ``next`` is the sequence that has to come."""
 
-    __slots__ = ("_expected", "_head", "_start", "_topic", "sender")
+    __slots__ = ("incarnation", "name", "next")
 
-    def __init__(self, sender: _Sender, name: str, topic: str) -> None:
-        self.sender = sender
-        self._expected, self._topic = sender.expected, topic
-        self._head = head(name, sender.incarnation).partition(b"%d")[0].replace(b"%%", b"%")
-        self._start = b"%b%d," % (self._head, sender.expected[topic])
+    def __init__(self, name: str, incarnation: int, expected: int) -> None:
+        self.name, self.incarnation, self.next = name, incarnation, expected
 
-    def next(self, body: bytes) -> Any:
-        """Enter ``body`` and return its payload, if that is its next message and has no headers; else return OTHER."""
-        start = self._start
-        if not body.startswith(start):
-            return OTHER
-        payload = payload_after(body, len(start))
-        if payload is not OTHER:
-            number = self._expected[self._topic] + 1
-            self._expected[self._topic] = number
-            self._start = b"%b%d," % (self._head, number)
-        return payload
+    def payload(self, value: Any) -> Any:
+        """The payload of ``value``, which anybody may have published, if it is just the next message of this line;
+        then it is entered, and nothing else about it needs to be looked at. Else OTHER.
+        """
+        try:
+            if (
+                value["s"] == self.next
+                and value["n"] == self.name
+                and value["e"] == self.incarnation
+                and value["v"] == 1
+                and len(value) == MEMBERS
+                and value["t"].__class__ is float
+            ):
+                payload = value["d"]
+                self.next += 1
+                return payload
+        except (KeyError, TypeError):  # no envelope, or one that has to be looked at
+            pass
+        return OTHER
 
 
 class _Sender:
-    """One sender's newest life, and the sequence expected next on each topic."""
+    """One sender's newest life, and its lines."""
 
-    __slots__ = ("expected", "from_start", "incarnation")
+    __slots__ = ("from_start", "incarnation", "lines")
 
     def __init__(self, incarnation: int, from_start: bool) -> None:
         self.incarnation, self.from_start = incarnation, from_start
-        self.expected: dict[str, int] = {}
+        self.lines: dict[str, Line] = {}
 
 
 class Ledger:
@@ -59,7 +64,8 @@ class Ledger:
     is later began afterwards, so that its first message on a topic has to be number 1. Of an earlier sender, the
     first message seen is where counting begins. An incarnation after ``latest`` cannot be: it is a forgery, and stale,
     or else it would silence the real sender. ``on_gap(topic, sender, first, last)`` is told of every gap,
-    ``on_sender(name)`` of every sender that is heard for the first time. ``speakers`` has, by topic, who spoke last.
+    ``on_sender(name)`` of every sender that is heard for the first time. ``latest_lines`` has, by topic, the line that
+    was heard last: the next message is most likely of the same.
     """
 
     def __init__(self) -> None:
@@ -67,9 +73,8 @@ class Ledger:
         self.on_gap: OnGap | None = None
         self.on_sender: Callable[[str], None] | None = None
         self.received = self.missed = self.duplicate = self.stale = 0
+        self.latest_lines: dict[str, Line] = {}
         self._senders: dict[str, _Sender] = {}
-        self.speakers: dict[str, Speaker] = {}
-        self._known: dict[tuple[str, bytes], Speaker] = {}  # by topic and sender: those that spoke before, too
 
     def admit(self, topic: str, envelope: Envelope) -> bool:
         """Enter one message; False if no handler may see it. The envelope's fields have been checked."""
@@ -78,27 +83,16 @@ class Ledger:
         if sender is None:
             self.stale += 1
             return False
-        expected = sender.expected.get(topic, 1 if sender.from_start else sequence)
+        line = sender.lines.get(topic)
+        expected = line.next if line is not None else 1 if sender.from_start else sequence
         if sequence < expected:
             self.duplicate += 1
             return False
         if sequence > expected:
             self._miss(topic, name, expected, sequence - 1)
-        sender.expected[topic] = sequence + 1
+        self.latest_lines[topic] = self._expect(sender, name, topic, sequence + 1)
         self.received += 1
-        self._remember(Speaker(sender, name, topic), name, topic)
         return True
-
-    def other(self, topic: str, body: bytes) -> Any:
-        """Enter ``body`` and return its payload, if it is the next message of one who spoke on the topic before, but
-        not last; else return OTHER.
-        """
-        speaker = self._known.get((topic, name_in(body)))
-        if speaker is None or (payload := speaker.next(body)) is OTHER:
-            return OTHER
-        self.speakers[topic] = speaker
-        self.received += 1
-        return payload
 
     def tail(self, name: str, incarnation: int, last: Mapping[str, int]) -> None:
         """Enter what a sender says it sent last on each topic: what has not come by now will not come."""
@@ -106,11 +100,11 @@ class Ledger:
         if sender is None:
             return
         for topic, sequence in last.items():
-            expected = sender.expected.get(topic, 1 if sender.from_start else sequence + 1)
+            line = sender.lines.get(topic)
+            expected = line.next if line is not None else 1 if sender.from_start else sequence + 1
             if sequence >= expected:
                 self._miss(topic, name, expected, sequence)
-                self._forget_speaker(topic, name.encode())
-            sender.expected[topic] = max(expected, sequence + 1)
+            self._expect(sender, name, topic, max(expected, sequence + 1))
 
     def forget(self, name: str) -> None:
         """Drop what is known of a sender that seems to have gone; if it has not, counting begins anew with it."""
@@ -137,20 +131,18 @@ class Ledger:
             sender = self._senders[name] = _Sender(incarnation, True)
         return sender if sender.incarnation == incarnation else None
 
-    def _remember(self, speaker: Speaker, name: str, topic: str) -> None:
-        if len(self._known) >= MOST_SPEAKERS:
-            self._known.clear()
-            self.speakers.clear()
-        self._known[topic, name.encode()] = self.speakers[topic] = speaker
-
-    def _forget_speaker(self, topic: str, name: bytes) -> None:
-        speaker = self._known.pop((topic, name), None)
-        if speaker is not None and self.speakers.get(topic) is speaker:
-            del self.speakers[topic]
+    def _expect(self, sender: _Sender, name: str, topic: str, sequence: int) -> Line:
+        line = sender.lines.get(topic)
+        if line is None:
+            line = sender.lines[topic] = Line(name, sender.incarnation, sequence)
+        line.next = sequence
+        return line
 
     def _silence(self, sender: _Sender) -> None:
-        for topic, name in [key for key, speaker in self._known.items() if speaker.sender is sender]:
-            self._forget_speaker(topic, name)
+        """What this life of the sender still says is looked at, and found stale."""
+        for topic, line in sender.lines.items():
+            if self.latest_lines.get(topic) is line:
+                del self.latest_lines[topic]
 
     def _miss(self, topic: str, sender: str, first: int, last: int) -> None:
         self.missed = min(self.missed + last - first + 1, LARGEST)

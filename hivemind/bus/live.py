@@ -15,9 +15,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 import hiredis
+from orjson import loads
 
 from ..errors import RedisDenied
-from ..message import OTHER, Malformed, decode, foreign, is_envelope, payload_of
+from ..message import FLAT, OTHER, Malformed, decode, foreign, is_envelope, payload_of
 from ..patterns import PatternTable
 from ..topics import Names, check_pattern, is_pattern, matches
 from .endpoint import Endpoint, is_unauthenticated, reply_error
@@ -53,34 +54,40 @@ class LiveSubscription:
     def receive(self, items: list[list[bytes]], topics: Mapping[bytes, str]) -> None:
         """Enter messages as Redis pushed them: envelopes of ours, foreign messages, or what is neither."""
         entries: list[Entry] = []
-        speakers, nexts = self.ledger.speakers, 0
+        lines, nexts = self.ledger.latest_lines, 0
         for item in items:
             topic, body = topics[item[-2]], item[-1]
-            speaker = speakers.get(topic)
-            if speaker is not None and (payload := speaker.next(body)) is not OTHER:
-                entries.append((topic, payload, body, len(body)))
-                nexts += 1
-            elif (entry := self._read(topic, body)) is not None:
+            try:
+                value = loads(body) if len(body) <= FLAT else decode(body)
+            except ValueError:
+                entry = self._malformed(topic, body)
+            else:
+                line = lines.get(topic)
+                if line is not None and (payload := line.payload(value)) is not OTHER:
+                    nexts += 1
+                    entries.append((topic, payload, body, len(body)))
+                    continue
+                entry = self._admit(topic, value, body)
+            if entry is not None:
                 entries.append(entry)
         self.ledger.received += nexts
         self.inbox.put(entries)
 
-    def _read(self, topic: str, body: bytes) -> Entry | None:
+    def _admit(self, topic: str, value: Any, body: bytes) -> Entry | None:
         """Enter what is not just the next message of who spoke last; None if no handler may see it."""
-        payload = self.ledger.other(topic, body)
-        if payload is not OTHER:
-            return topic, payload, body, len(body)
+        if value.__class__ is not dict or "v" not in value:
+            return self._foreign(topic, value, body)
         try:
-            value = decode(body)
-            if value.__class__ is not dict or "v" not in value:
-                return self._foreign(topic, value, body)
-            if not is_envelope(value):
-                raise Malformed("an envelope with wrong fields")
-            payload = payload_of(value)
+            payload = payload_of(value) if is_envelope(value) else OTHER
         except Malformed:
-            self.malformed += 1
-            return self._foreign(topic, body, body) if self.raw else None
+            payload = OTHER
+        if payload is OTHER:
+            return self._malformed(topic, body)
         return (topic, payload, body, len(body)) if self.ledger.admit(topic, value) else None
+
+    def _malformed(self, topic: str, body: bytes) -> Entry | None:
+        self.malformed += 1
+        return self._foreign(topic, body, body) if self.raw else None
 
     def _foreign(self, topic: str, payload: Any, body: bytes) -> Entry:
         self.ledger.received += 1

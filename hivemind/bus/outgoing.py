@@ -6,8 +6,6 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from orjson import dumps
-
 Policy = Literal["block", "drop-oldest", "raise"]
 #: a command, its topic ("" for a notice of ours), its sequence, and the how-manieth message it is
 Entry = tuple[bytes, str, int, int]
@@ -43,14 +41,16 @@ class Topic:
         self.limit = 10  # the first sequence that takes one more digit
         self.is_told = True  # whether receivers were told what the last message on it was
 
-    def command(self, sent_at: float, body: bytes) -> bytes:
-        """Number the next message and return the command that publishes it."""
-        self.sequence = sequence = self.sequence + 1
-        if sequence >= self.limit:
-            self.limit *= 10
-            self.size += 1
-        stamp = dumps(sent_at)
-        return self.form % (self.size + len(stamp) + len(body), sequence, stamp, body)
+    def skip(self) -> None:
+        """A message that is thrown away had its number, so that receivers miss it."""
+        self.sequence += 1
+        if self.sequence >= self.limit:
+            self.grow()
+
+    def grow(self) -> None:
+        """Sequences take one more digit from now on."""
+        self.limit *= 10
+        self.size += 1
 
 
 class Batch:
