@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,13 +53,14 @@ def settled(hive: Hive, *names: str) -> None:
     eventually(lambda: members(hive) == dict.fromkeys(names, "running"), within=20)
 
 
-def test_a_killed_process_comes_back_with_all_its_members(hive: Hive) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_process_that_is_killed_or_hangs_comes_back_with_all_its_members(hive: Hive, number: int) -> None:
     hive.start()
     settled(hive, "batman", "robin")
     assert sorted(hive.states()) == ["joker.0", "redis", "root", "small.0"]
     before = hive.pids()
     (process,) = hive.copies("small")
-    kill(process)
+    kill(process, number)
     eventually(lambda: hive.pids()["small.0"] not in (None, before["small.0"]), within=20)
     settled(hive, "batman", "robin")
     eventually(lambda: well(hive), within=20)

@@ -75,7 +75,7 @@ def judge(
     return Health(
         hive,
         len(nodes),
-        len({one.node for one in nodes}),
+        len({name for one in nodes for name in one.nodes}),
         tuple(troubles),
         (*_notes(alive, should), *_left(left, ages), *_advice(instances, patterns)),
     )

@@ -124,6 +124,11 @@ class Instance:
         return int(self.instance.rpartition(".")[2])
 
     @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes that run in it: those that share its process, else its own."""
+        return tuple(each.name for each in self.stats.members) or (self.node,)
+
+    @property
     def state(self) -> str:
         """A NodeState, or ``lost`` when the lease has ended without a goodbye."""
         return self.stats.state if self.expires is not None else "lost"

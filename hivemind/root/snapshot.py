@@ -129,13 +129,14 @@ def health_of(snapshot: Snapshot) -> Health:
     views = snapshot.instances
     if trouble := _troubles(views):
         return Health(Level.TROUBLE, _sentence(trouble))
-    nodes = [view.record.node for view in views if view.record.node != "root"]
-    if not nodes:
+    running = [view.record for view in views if view.record.node != "root"]
+    if not running:
         return Health(Level.NOTE, "No node has joined yet.")
-    running = f"All is well: {amount(len(nodes), 'instance')} of {amount(len(set(nodes)), 'node')} running."
+    nodes = {name for one in running for name in one.nodes}
+    well = f"All is well: {amount(len(running), 'instance')} of {amount(len(nodes), 'node')} running."
     if notes := _notes(views):
-        return Health(Level.NOTE, f"{running} {_sentence(notes)}")
-    return Health(Level.WELL, running)
+        return Health(Level.NOTE, f"{well} {_sentence(notes)}")
+    return Health(Level.WELL, well)
 
 
 def counts_of(instance: Instance) -> dict[str, int]:

@@ -1,0 +1,80 @@
+"""What the registry says of nodes that share a process, as the commands and the page show it."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from hivemind.cli.declared import Declared
+from hivemind.cli.health import judge, problems
+from hivemind.cli.members import common_of, members_of, part_of, process_of
+from hivemind.data.records import Instance, MemberRecord, ServiceRecord, Stats, SubscriptionRecord, stats_from
+from hivemind.root.snapshot import Level, health_of
+from hivemind.root.wording import page_of
+
+from .root_kit import instance
+from .test_monitor import snapshot_of
+from .test_topology import settings
+
+PENGUIN, RIDDLER = MemberRecord("penguin", "running"), MemberRecord("riddler", "running")
+LATE = MemberRecord("joker", "starting", "OSError: no cards")
+BROKEN = MemberRecord("joker", "broken", "nodes.joker: /hive/nodes/joker.py:3: SyntaxError: invalid syntax")
+
+
+def small(*members: MemberRecord) -> Instance:
+    services = (ServiceRecord("egg", "running", member="penguin"),)
+    subscriptions = (SubscriptionRecord("egg", missed=2, member="riddler"),)
+    return instance("small.0", stats=Stats(services=services, subscriptions=subscriptions, members=members))
+
+
+def test_members_are_read_as_they_were_written() -> None:
+    stats = small(PENGUIN, BROKEN).stats
+    assert stats_from(orjson.loads(orjson.dumps(stats))) == stats
+
+
+def test_a_process_counts_as_one_instance_of_all_its_nodes() -> None:
+    assert judge("gotham", [small(PENGUIN, RIDDLER)], Declared()).sentence.startswith(
+        "gotham is well: 1 instance of 2 nodes runs"
+    )
+    assert health_of(snapshot_of(small(PENGUIN, RIDDLER))).sentence.startswith(
+        "All is well: 1 instance of 2 nodes running."
+    )
+
+
+@pytest.mark.parametrize(
+    ("member", "told", "page"),
+    [
+        (LATE, "joker cannot start and is tried again: OSError: no cards", "joker of small.0 failed and waits"),
+        (BROKEN, "SyntaxError: invalid syntax", "joker of small.0 cannot be loaded"),
+    ],
+)
+def test_a_member_that_does_not_run_makes_a_hive_unwell(member: MemberRecord, told: str, page: str) -> None:
+    process = small(PENGUIN, member)
+    assert told in problems(process)[0]
+    assert told in judge("gotham", [process], Declared()).troubles[0]
+    health = health_of(snapshot_of(process))
+    assert (health.level, page in health.sentence) == (Level.TROUBLE, True)
+
+
+def test_the_page_names_the_members() -> None:
+    page = page_of(snapshot_of(small(PENGUIN, LATE)), 100.0)
+    facts = page["lists"]["nodes"][0]["lists"]["instances"][0]["fields"]["facts"]
+    assert facts == "shared by penguin, joker cannot start and is tried again: OSError: no cards"
+
+
+def test_a_process_is_the_sum_of_its_members() -> None:
+    process = small(PENGUIN, RIDDLER)
+    common = common_of(process).stats
+    assert not (common.services or common.subscriptions)
+    penguin, riddler = part_of(process, PENGUIN), part_of(process, RIDDLER)
+    assert [one.name for one in penguin.stats.services] == ["egg"]
+    assert not (penguin.stats.subscriptions or riddler.stats.services)
+    assert problems(riddler) == ["2 missed"]
+
+
+def test_who_shares_what_is_known_from_the_settings_or_from_who_runs() -> None:
+    tuned = settings(NODES={"batman": {"process": "small"}})
+    running = [small(PENGUIN)]
+    assert process_of("batman", tuned) == process_of("penguin", tuned, running) == "small"
+    assert process_of("joker", tuned, running) == ""
+    assert members_of("small", tuned, running) == ["batman", "penguin"]
