@@ -65,10 +65,10 @@ def test_the_page_names_the_members() -> None:
 def test_a_process_is_the_sum_of_its_members() -> None:
     process = small(PENGUIN, RIDDLER)
     common = common_of(process).stats
-    assert not (common.services or common.subscriptions)
+    assert not [*common.services, *common.subscriptions]
     penguin, riddler = part_of(process, PENGUIN), part_of(process, RIDDLER)
     assert [one.name for one in penguin.stats.services] == ["egg"]
-    assert not (penguin.stats.subscriptions or riddler.stats.services)
+    assert not [*penguin.stats.subscriptions, *riddler.stats.services]
     assert problems(riddler) == ["2 missed"]
 
 
