@@ -155,6 +155,12 @@ class ShardedLive(Live):
         await asyncio.gather(*self._closing)
         await super().aclose()
 
+    def add(self, subscription: LiveSubscription, *, resolved: bool = False) -> None:
+        """Subscribe. What Redis has matched so far may be resolved from now on."""
+        super().add(subscription, resolved=resolved)
+        if resolved:
+            self._resolved.add(subscription)
+
     def _spread(self) -> None:
         """What was subscribed to at the home has to come from the shards."""
         for subscription, channels in self._channels.items():

@@ -23,6 +23,7 @@ from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..bus.inbox import Inbox
 from ..bus.live import LiveSubscription
+from ..data.onlooker import Onlooker
 from ..english import amount
 from ..errors import RedisDenied
 from ..message import envelope_of
@@ -77,6 +78,7 @@ class Tail:
         self._gaps = Burst(1.0)
         self._began = 0.0
         self._returning: asyncio.Task[None] | None = None
+        self._onlooker = Onlooker(bus) if bus.shards is not None else None
 
     async def run(self) -> None:
         """Subscribe, show, and sum up. Raises RedisDenied, and OSError when nobody reads us any more."""
@@ -93,10 +95,14 @@ class Tail:
             await work
         if self._returning is not None:
             self._returning.cancel()
+        if self._onlooker is not None:
+            await self._onlooker.stop()
         output.note(self.summary())
 
     async def _work(self) -> None:
         await self._connected()
+        if self._onlooker is not None:
+            await self._onlooker.start()
         for live, earlier in self._lives.items():
             live.ledger.on_gap = partial(self._gap, earlier)
             await self.bus.subscribe(live)

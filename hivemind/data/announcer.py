@@ -116,6 +116,7 @@ class Announcer:
 
     def start(self, topics: Iterable[str] = ()) -> None:
         """Begin to announce: ``topics`` now, others when they are first used."""
+        self._bus.spread()
         first = [topic for topic in dict.fromkeys(topics) if self._enter(topic)]
         self._bus.outbox.spool.hold(first)
         self._bus.outbox.spool.on_new = self._enter

@@ -15,8 +15,7 @@ from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..bus.inbox import InboxLimits
 from ..bus.live import LiveSubscription
-from ..data.announcer import Announcer
-from ..data.directory import Directory
+from ..data.onlooker import Onlooker
 from ..errors import HivemindError, RedisDenied, RedisUnavailable
 from ..message import Message
 from ..settings import find_hive, load_settings
@@ -54,7 +53,7 @@ class Client:
     def __init__(self, resolve: Callable[[], tuple[Endpoint, str]], timeout: float = PATIENCE) -> None:
         self._resolve, self._timeout = resolve, timeout
         self._bus: Bus | None = None
-        self._announcer: Announcer | None = None
+        self._onlooker: Onlooker | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
         self._thread: threading.Thread | None = None
@@ -96,8 +95,8 @@ class Client:
                 if state is LinkState.DENIED:
                     raise RedisDenied(f"{endpoint.redacted}: {bus.outbox.link.last_error}")
                 bus.identify(bus.instance, int(await bus.now()))  # by Redis's clock, as a node's incarnation
-                self._announcer = Announcer(bus, Directory(bus.commands, bus.functions, bus.names))
-                await self._announcer.start_if_resolved()
+                self._onlooker = Onlooker(bus)
+                await self._onlooker.start()
         except TimeoutError:
             await self.aclose()
             raise RedisUnavailable(f"{endpoint.redacted}: no answer within {self._timeout:g} s") from None
@@ -109,8 +108,8 @@ class Client:
         """Disconnect. What was not flushed may be lost. May be called twice."""
         if self._bus is not None:
             bus, self._bus = self._bus, None
-            if self._announcer is not None:
-                await self._announcer.stop()
+            if self._onlooker is not None:
+                await self._onlooker.stop()
             await bus.aclose()
 
     async def __aenter__(self) -> Self:

@@ -1,0 +1,52 @@
+"""The directory of topics for who is in no registry: clients and tools, while a hive resolves its patterns.
+
+They announce what they send. Their patterns are Redis's, where it has them: the shards of a Cluster have none, so there
+they are resolved, too. Nobody waits for an onlooker: of a topic that is new it may miss the first messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..bus.bus import Bus
+from ..topics import is_pattern
+from .announcer import Announcer
+from .directory import Directory
+from .resolver import Resolver
+
+
+class Onlooker:
+    """Both halves, from ``start`` to ``stop``, for one process. It waits until the hive is found to need them."""
+
+    def __init__(self, bus: Bus) -> None:
+        directory = Directory(bus.commands, bus.functions, bus.names)
+        self._bus, self._announcer = bus, Announcer(bus, directory)
+        self._resolver = _Unregistered(bus, directory)
+        self._resolving: list[asyncio.Task[None]] = []
+        if bus.shards is not None:
+            bus.shards.on_start.append(self._resolve)
+
+    async def start(self) -> None:
+        """Begin, once the bus is up."""
+        await self._announcer.start_if_resolved()
+
+    async def stop(self) -> None:
+        """End. May be called twice."""
+        for task in self._resolving:
+            task.cancel()
+        await asyncio.gather(*self._resolving, return_exceptions=True)
+        await self._announcer.stop()
+        await self._resolver.stop()
+
+    def _resolve(self) -> None:
+        """Messages travel over all shards from now on: resolve patterns, those that Redis has had so far, too."""
+        self._bus.resolver = self._resolver
+        self._resolver.start()
+        for subscription in self._bus.live.subscriptions:
+            if is_pattern(subscription.pattern):
+                self._resolving.append(asyncio.create_task(self._resolver.resolve(subscription)))
+
+
+class _Unregistered(Resolver):
+    async def _say(self, *_: object) -> bool:
+        return True  # to nobody
