@@ -185,6 +185,21 @@ def test_when_nobody_lives_the_next_one_decides(shop: Workshop, own_server: Redi
     assert (own_server.command("GET", key), patterns_in(own_server)) == ("resolved", 0)
 
 
+def test_a_hive_that_was_begun_anew_in_another_way_is_told_of(
+    resolved: HiveTest, own_server: RedisServer, hive_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    resolved.start(Hearer)
+    key = f"hm:{{{hive_name}}}:"
+    with Connection(own_server.socket) as redis:
+        redis.ask("MULTI")
+        redis.ask("FLUSHALL")
+        redis.ask("HSET", f"{key}node:joker.0", "incarnation", "1")
+        redis.ask("SADD", f"{key}nodes", "joker.0")
+        redis.ask("SET", f"{key}patterns", "server")
+        redis.ask("EXEC")
+    eventually(lambda: 'somebody began this hive anew with PATTERNS = "server"' in caplog.text)
+
+
 async def test_nonsense_in_the_place_of_the_mode_is_replaced(own_server: RedisServer) -> None:
     own_server.command("SADD", "hm:{t}:patterns", "nonsense")
     own_server.command("SET", "hm:{t}:resolvers", "nonsense")

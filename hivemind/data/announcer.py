@@ -32,7 +32,8 @@ log = logging.getLogger("hivemind.topics")
 HOLD = 1.0  #: seconds after its announcement that the messages of a topic are held at the most
 POLL = 0.01  #: seconds between two looks at how far those are who are waited for
 RETRY = 0.1  #: seconds between two tries while Redis refuses, or does not answer
-CHECK = 5.0  #: seconds between two looks whether the directory still has what was announced
+CHECK = 15.0  #: seconds between two looks whether the directory still has what was announced
+MODE_CHECK = 5.0  #: seconds between two looks of who is in no registry whether the hive has begun to resolve
 
 
 @dataclass(slots=True)
@@ -139,6 +140,10 @@ class Announcer:
         self._bus.outbox.release([*self._fresh, *self._waiting.take_back()])
         self._fresh = []
 
+    def look(self) -> None:
+        """Look now whether the directory still has our topics: connections were made anew."""
+        self._wake.set()
+
     def again(self) -> None:
         """Redis has lost its data: announce all topics once more."""
         self._is_again = True
@@ -228,7 +233,7 @@ class Announcer:
         channel = self._bus.names.control(TOPICS)
         await self._bus.live.answered({channel.encode()})
         while not (self._is_told or await self._is_resolved()):
-            await self._woken(CHECK)
+            await self._woken(MODE_CHECK)
         self._bus.live.unlisten(channel, self._heard)
         self.start(self._bus.outbox.spool.topics())
 

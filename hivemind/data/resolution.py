@@ -23,6 +23,11 @@ class Resolution:
         self._bus.resolver = self._resolver
         self._resolver.start()
         self._announcer.start(topics)
+        self._bus.live.on_up = self._connected
+
+    def _connected(self) -> None:
+        self._resolver.look()
+        self._announcer.look()
 
     def again(self) -> None:
         """Redis has lost its data, and the instance is registered anew."""

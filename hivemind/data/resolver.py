@@ -17,7 +17,7 @@ from .registry import TOPICS
 
 log = logging.getLogger("hivemind.topics")
 
-CHECK = 5.0  #: seconds between two looks at the directory without a notice: one may have been lost
+CHECK = 15.0  #: seconds between two looks at the directory without a notice: one may have been lost
 RETRY = 0.1  #: seconds between two tries while Redis refuses, or does not answer
 
 
@@ -41,7 +41,7 @@ class Resolver:
 
     def start(self) -> None:
         """Begin. Nothing is asked of Redis as long as there is nothing to resolve."""
-        self._bus.live.on_up = self._wake.set
+        self._bus.live.on_up = self.look
         self._task = asyncio.create_task(self._run(), name="resolver")
 
     async def stop(self) -> None:
@@ -50,6 +50,10 @@ class Resolver:
         await end(self._task)
         for waiter in self._waiters:
             waiter.cancel()
+
+    def look(self) -> None:
+        """Look at the directory now: something happened."""
+        self._wake.set()
 
     def again(self) -> None:
         """Redis has lost its data: enter the patterns once more, and read everything."""

@@ -139,6 +139,13 @@ class Life:
             self._resolution.start(service.name for service in self.node.bound_services)
 
     def _again(self) -> None:
+        if self.registry.kept != self.registry.patterns:
+            self.node.logger.error(
+                'Redis lost its data, and somebody began this hive anew with PATTERNS = "%s", while this process runs '
+                'with "%s": messages pass by until the whole hive was stopped, on every host, and started',
+                self.registry.kept,
+                self.registry.patterns,
+            )
         self._joined()
         if self._resolution is not None:
             self._resolution.again()
