@@ -79,10 +79,7 @@ FANOUT = Row(
     "one service → 1, 10, 100 subscribers, beside subscribers that only count bytes",
     "",
     fanout.CASES,
-    tuple(
-        at_most(f"{rate.OURS}, {size}: µs of Redis", 1.1, of=f"{fanout.DISCARDING}, {size}: µs of Redis")
-        for size in fanout.SIZES[1:]
-    ),
+    (at_most(fanout.growth(rate.OURS), 1.1, of=fanout.growth(fanout.DISCARDING)),),
     rounds=2,
 )
 PATTERNS = Row(
