@@ -30,11 +30,19 @@ def write(parts: Mapping[str, str], folder: Path = DOCS) -> list[Path]:
 
 
 def cost(outcome: Outcome) -> str:
-    """The table of what an idle node costs."""
+    """The table of what idle nodes cost."""
     what = {
         idle.MEMORY: "memory (RSS), MiB",
         idle.CPU: "CPU, % of one core",
         idle.COMMANDS: "commands to Redis a second",
     }
-    rows = [f"| {text} | {short(outcome.median(label))} |" for label, text in what.items() if outcome.values(label)]
-    return "\n".join(["| an idle node | |", "|---|---|", *rows])
+    head = f"| | {' | '.join(idle.CASES)} |\n|---|{'---|' * len(idle.CASES)}"
+    rows = [
+        f"| {text} | {' | '.join(_cell(outcome, who, kind) for who in idle.CASES)} |" for kind, text in what.items()
+    ]
+    return "\n".join([head, *rows])
+
+
+def _cell(outcome: Outcome, who: str, what: str) -> str:
+    label = idle.label(who, what)
+    return short(outcome.median(label)) if outcome.values(label) else ""

@@ -121,10 +121,13 @@ START = Row(
 )
 IDLE = Row(
     "idle",
-    "a node that has nothing to do",
+    "nodes that have nothing to do",
     "",
     idle.CASES,
-    (at_most(idle.CPU, 0.3), at_most(idle.MEMORY, 48), at_most(idle.COMMANDS, 1.2)),
+    tuple(
+        at_most(idle.label(idle.ONE, what), most)
+        for what, most in ((idle.CPU, 0.3), (idle.MEMORY, 48), (idle.COMMANDS, 1.2))
+    ),
     rounds=1,
 )
 OUTAGE = Row(

@@ -1,11 +1,11 @@
-"""What a node costs that has nothing to do: one service that sleeps, one subscription that nobody sends to."""
+"""What nodes cost that have nothing to do, each with a service that sleeps and a subscription nobody sends to."""
 
 from __future__ import annotations
 
 import socket
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from redis import Redis
@@ -23,34 +23,60 @@ SETTLED, WATCHED, QUICK = 3.0, 24.0, 6.0
 CPU, MEMORY, COMMANDS = "% of a core", "MiB of RSS", "Redis commands/s"
 
 
-def once(bench: Bench) -> Readings:
-    """Start it, let it settle, watch it."""
-    with (
-        tempfile.TemporaryDirectory(prefix="hm-bench-") as name,
-        RedisServer() as server,
-        Processes(Path(name)) as processes,
-    ):
-        with Redis.from_url(server.url) as redis:
-            pid = processes.start(node("idle"), Task(server.url, ""))
-            wait_until("it is registered", lambda: processes.check() or bool(redis.keys("hm:*:nodes")), READY)
-        time.sleep(SETTLED)
-        return watch(pid, server.url, QUICK if bench.is_quick else WATCHED)
+ONE, APART, TOGETHER = "one node", "five nodes", "five nodes in one process"
+NAMES = "abcde"
 
 
-def watch(pid: int, url: str, seconds: float) -> Readings:
+def commands(who: str) -> list[list[str]]:
+    """What runs the nodes, a process each or all in one."""
+    program = node("idle")
+    if who == TOGETHER:
+        return [[*program[:-1], *(f"{name}={program[-1]}" for name in NAMES), "--name", "small"]]
+    return [program] * (1 if who == ONE else len(NAMES))
+
+
+def case(who: str) -> Case:
+    """Starts them, lets them settle, watches them."""
+
+    def once(bench: Bench) -> Readings:
+        with (
+            tempfile.TemporaryDirectory(prefix="hm-bench-") as name,
+            RedisServer() as server,
+            Processes(Path(name)) as processes,
+        ):
+            pids = [processes.start(command, Task(server.url, "")) for command in commands(who)]
+            with Redis.from_url(server.url, decode_responses=True) as redis:
+                wait_until("all are registered", lambda: processes.check() or registered(redis) == len(pids), READY)
+            time.sleep(SETTLED)
+            return watch(who, pids, server.url, QUICK if bench.is_quick else WATCHED)
+
+    return once
+
+
+def registered(redis: Redis) -> int:
+    """How many instances there are."""
+    return sum(redis.scard(key) for key in redis.keys("hm:*:nodes"))
+
+
+def label(who: str, what: str) -> str:
+    """The reading of a cost."""
+    return f"{who}: {what}"
+
+
+def watch(who: str, pids: Sequence[int], url: str, seconds: float) -> Readings:
     """CPU, memory, and what the server is told: commands inside a function are not commands of the node."""
     with connect(url) as monitor:
         monitor.sendall(b"MONITOR\r\n")
         monitor.recv(16)  # +OK
-        before = machine.cpu_seconds(pid)
+        before = sum(map(machine.cpu_seconds, pids))
         time.sleep(seconds)
-        used = machine.cpu_seconds(pid) - before
+        used = sum(map(machine.cpu_seconds, pids)) - before
         seen = monitor.recv(1_000_000, socket.MSG_DONTWAIT)
     return {
-        CPU: used / seconds * 100,
-        MEMORY: machine.mebibytes(pid),
-        COMMANDS: (seen.count(b"\r\n") - seen.count(b" lua] ")) / seconds,
+        label(who, CPU): used / seconds * 100,
+        label(who, MEMORY): sum(map(machine.mebibytes, pids)),
+        label(who, COMMANDS): (seen.count(b"\r\n") - seen.count(b" lua] ")) / seconds,
     }
 
 
-CASES: Mapping[str, Case] = {"an idle node": once}
+CASES: Mapping[str, Case] = {who: case(who) for who in (ONE, APART, TOGETHER)}
