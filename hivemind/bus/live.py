@@ -21,6 +21,7 @@ from ..errors import RedisDenied
 from ..message import FLAT, OTHER, Malformed, decode, foreign, is_envelope, payload_of
 from ..patterns import PatternTable
 from ..topics import Names, check_pattern, is_pattern, matches
+from .channels import ChannelTopics
 from .endpoint import Endpoint, is_unauthenticated, reply_error
 from .inbox import Entry, Inbox, InboxLimits
 from .ledger import Ledger
@@ -32,7 +33,6 @@ FULL_READ = 16 * 1024  #: bytes read at once from which on the link pauses to le
 ASK = 0.1  #: seconds between two looks at how far behind the reading is
 LATE = 0.5  #: seconds that an echo may be late before the link reads on without pausing
 READ_ON = 8  #: buffers that a late link reads in a row; more would keep the workers from ever having a turn
-MOST_TOPICS = 100_000  #: names of topics that are remembered decoded
 _MESSAGES = frozenset({b"message", b"pmessage", b"smessage"})
 Listener = Callable[[bytes], None]
 T = TypeVar("T")
@@ -117,7 +117,7 @@ class Live:
         self._resolved: set[LiveSubscription] = set()
         self._subscriptions: dict[bytes, list[LiveSubscription]] = {}  # by channel, or by pattern of channels
         self._listeners: dict[bytes, list[Listener]] = {}
-        self._topics = _Topics(names)
+        self._topics = ChannelTopics(names)
         self._asked: deque[tuple[str, bytes]] = deque()  # what Redis has yet to answer, in order
         self._confirmed: set[bytes] = set()
         self._denied: dict[bytes, str] = {}
@@ -385,17 +385,3 @@ class Live:
                 listener(body)
             except Exception:
                 log.exception("a listener on %s failed", wanted.decode())
-
-
-class _Topics(dict[bytes, str]):
-    """The topic of each channel, made when it is first asked for."""
-
-    def __init__(self, names: Names) -> None:
-        super().__init__()
-        self._names = names
-
-    def __missing__(self, channel: bytes) -> str:
-        if len(self) > MOST_TOPICS:
-            self.clear()
-        topic = self[channel] = self._names.topic(channel.decode(errors="replace"))
-        return topic
