@@ -55,6 +55,7 @@ class Setup:
     pattern: str = TOPIC
     limit: int = 20_000
     beside: Sequence[Part] = ()
+    patterns: str = "server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,9 @@ def measure(bench: Bench, setup: Setup) -> Measured:
         url, server = stack.enter_context(at_server(setup.server, folder))
         processes = stack.enter_context(Processes(folder))
         for number, part in enumerate(setup.beside):
-            hold(processes, part, Task(url, str(folder / f"beside-{number}")))
+            hold(processes, part, Task(url, str(folder / f"beside-{number}"), slot=number, patterns=setup.patterns))
         window = Window.create(folder / "window", sum(part.slots for part in setup.subscribers), setup.limit)
-        task = Task(url, str(folder / "window"), setup.payload, TOPIC)
+        task = Task(url, str(folder / "window"), setup.payload, TOPIC, patterns=setup.patterns)
         first = subscribe(processes, setup, task)
         processes.start(setup.publisher, task)
         wait_until("every subscriber has heard a hello", lambda: processes.check() or window.has_begun, READY)

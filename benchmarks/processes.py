@@ -35,9 +35,9 @@ def peer(name: str, role: str) -> list[str]:
 def environment(task: Task) -> dict[str, str]:
     """What a process sees: this checkout, the task, and no setting of a hive but where Redis is."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("HIVEMIND_", "HIVE_"))}
-    kept = {name: os.environ[name] for name in ("HIVEMIND_PATTERNS", "HIVEMIND_REDIS_SERVER") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("HIVEMIND_REDIS_SERVER",) if name in os.environ}
     own = {"PYTHONPATH": str(ROOT), "HIVEMIND_REDIS_URL": task.url, "HIVEMIND_HIVE_DEFAULT_PORT": "0"}
-    return clean | kept | own | task.environment()
+    return clean | kept | own | {"HIVEMIND_PATTERNS": task.patterns} | task.environment()
 
 
 class Processes:

@@ -87,7 +87,7 @@ PATTERNS = Row(
     "1 to 10,000 distinct wildcard patterns in the hive, one of which matches",
     "messages/s",
     patterns.CASES,
-    (at_least(patterns.name(10_000), 0.7, of=patterns.name(1)),),
+    (at_least(patterns.name(10_000, "resolved"), 0.7, of=patterns.name(1, "resolved")),),
     rounds=2,
 )
 SUBSCRIPTIONS = Row(

@@ -19,7 +19,9 @@ GAP = 0.005  #: seconds between two messages when latency is measured
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One process's part. ``payload`` is "small", "clock" (a latency is taken) or how many characters of text."""
+    """One process's part. ``payload`` is "small", "clock" (a latency is taken) or how many characters of
+    text; ``patterns`` how the hive keeps them.
+    """
 
     url: str
     window: str
@@ -27,6 +29,7 @@ class Task:
     topic: str = "bench"
     slot: int = 0
     count: int = 1
+    patterns: str = "server"
 
     @classmethod
     def here(cls) -> Task:

@@ -1,4 +1,4 @@
-"""Hivemind's clients: many subscribers in one process, each with connections of its own, or one with many patterns."""
+"""Hivemind's clients: many subscribers in one process, each with connections of its own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import hivemind
 
 from ..task import Task
 from . import roles
-
-AT_ONCE = 50  #: patterns that are subscribed to at the same time
 
 
 async def subscribe(task: Task) -> None:
@@ -27,15 +25,5 @@ async def client(task: Task, slot: int) -> None:
             handled[slot] += 1
 
 
-async def hold(task: Task) -> None:
-    """One client with ``count`` wildcard patterns that nobody's topic matches; says when it has them."""
-    async with hivemind.connect(task.url) as hive:
-        held = [hive.subscribe(f"other-{number}-*") for number in range(task.count)]
-        for start in range(0, task.count, AT_ONCE):
-            await asyncio.gather(*(one.open() for one in held[start : start + AT_ONCE]))
-        task.open().handled[task.slot] = task.count
-        await asyncio.Event().wait()
-
-
 if __name__ == "__main__":
-    roles.run(subscribe=subscribe, hold=hold)
+    roles.run(subscribe=subscribe)

@@ -1,36 +1,34 @@
 """Messages a second while the hive has many wildcard patterns, of which one matches.
 
-A client holds the others. ``PATTERNS`` says how a hive keeps patterns: "server" (Redis walks them) or "resolved".
+Four nodes hold the others. PATTERNS says how a hive keeps patterns: "server" (Redis walks them) or "resolved".
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from ..bench import Bench, Part, Readings, Setup, measure
-from ..processes import node, peer
+from ..processes import node
 from .rate import Case
 
-SIZES = (1, 100, 1_000, 10_000)
-VARIABLE = "HIVEMIND_PATTERNS"
-MODE = os.environ.get(VARIABLE, "server")
+SIZES = {"server": (1, 100, 1_000), "resolved": (1, 1_000, 10_000)}
+HOLDERS = 4
 
 
-def case(patterns: int) -> Case:
+def case(patterns: int, mode: str) -> Case:
     """Measures a rate."""
-    beside = [Part(peer("clients", "hold"), patterns - 1)] if patterns > 1 else []
-    setup = Setup(node("send"), [Part(node("handle"))], pattern="ben*", beside=beside)
+    beside = [Part(node("hold"), patterns // HOLDERS)] * HOLDERS if patterns > 1 else []
+    setup = Setup(node("send"), [Part(node("handle"))], pattern="ben*", beside=beside, patterns=mode)
 
     def once(bench: Bench) -> Readings:
-        return {name(patterns): measure(bench, setup).rate}
+        return {name(patterns, mode): measure(bench, setup).rate}
 
     return once
 
 
-def name(patterns: int) -> str:
+def name(patterns: int, mode: str) -> str:
     """How it is called in the table."""
-    return f"{patterns:,} pattern{'s' if patterns > 1 else ''} ({MODE})"
+    return f"{patterns:,} pattern{'s' if patterns > 1 else ''}, {mode}"
 
 
-CASES: Mapping[str, Case] = {name(patterns): case(patterns) for patterns in SIZES}
+CASES: Mapping[str, Case] = {name(size, mode): case(size, mode) for mode, sizes in SIZES.items() for size in sizes}
