@@ -49,5 +49,5 @@ STOP_TIMEOUT = 10.0
 # True: `hm dev` keeps its hands off this hive.
 PRODUCTION = False
 
-# Tuning by name: replicas, env, restart, needs, tags, target.
+# Tuning by name: replicas, env, restart, needs, tags, target, process.
 NODES: dict[str, dict[str, object]] = {}
