@@ -32,8 +32,8 @@ TEMPLATE_DIRS = ["templates"]
 # Empty: a server of the hive's own, with its data in var/redis. With more than one machine it has to be elsewhere.
 REDIS_URL = "redis://127.0.0.1:6379"
 
-# Who compares messages with patterns: Redis, which takes the longer the more distinct ones there are, or with "resolved"
-# each node, from the topics that are announced. `hm status` says when that is worth it; it changes with a full restart.
+# Who compares messages with patterns: Redis, which takes the longer the more distinct ones there are, or, with
+# "resolved", each node, from the topics that are announced. `hm status` says when that is worth it; it changes with a full restart.
 PATTERNS = "server"
 
 # Every 2 s a node says that it lives; after 6 s of silence it counts as lost, and hived restarts one that hangs.
