@@ -36,6 +36,12 @@ class ClusterNode(RedisServer):
         """Whether it finds that every slot is served."""
         return "cluster_state:ok" in self.command("CLUSTER", "INFO")
 
+    def primary(self, key: str) -> int:
+        """The port of the primary that has the slot of ``key``, as this one sees it."""
+        slot = key_slot(key.encode())
+        owners = (port for first, last, (_, port, *_), *_ in self.command("CLUSTER", "SLOTS") if first <= slot <= last)
+        return int(next(owners, 0))
+
     @property
     def is_primary(self) -> bool:
         return bool(self.command("ROLE")[0] == "master")
@@ -76,13 +82,15 @@ class Cluster:
         return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
 
     def owner(self, key: str) -> ClusterNode:
-        """The primary that has the slot of ``key``, as the first node that runs sees it."""
-        slot = key_slot(key.encode())
-        asked = next(node for node in self.nodes if node.process is not None)
-        for first, last, (_, port, *_), *_ in asked.command("CLUSTER", "SLOTS"):
-            if first <= slot <= last:
-                return next(node for node in self.nodes if node.port == port)
-        raise AssertionError(f"nobody has slot {slot}")
+        """The primary that has the slot of ``key``, when all that run agree."""
+
+        def agreed() -> ClusterNode | None:
+            said = {node.primary(key) for node in self.nodes if node.process is not None}
+            return next((node for node in self.nodes if said == {node.port}), None)
+
+        found = eventually(agreed, within=20)
+        assert found is not None
+        return found
 
     def others(self, key: str) -> list[ClusterNode]:
         """The primaries that do not have the slot of ``key``."""
@@ -90,7 +98,10 @@ class Cluster:
         return [node for node in self.primaries if node is not owner]
 
     def move(self, key: str, to: ClusterNode) -> None:
-        """Give the slot of ``key``, which holds no keys, to another primary."""
+        """Give the slot of ``key``, which holds no keys, to another primary. Others hear of it in time.
+
+        Not to one after the other in quick succession: Redis itself may then never agree again on whose the slots are.
+        """
         slot, source, target = key_slot(key.encode()), self.owner(key), to
         target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
         source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)

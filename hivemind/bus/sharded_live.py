@@ -1,13 +1,14 @@
 """Live subscriptions over all shards of a Cluster: each exact topic by SSUBSCRIBE where its slot is served.
 
 One connection a shard, made when the first topic needs it; notices and beats come over the home. A channel changes
-its shard when the old one says that it has lost it, when its connection is gone, or when the map says so and all that
-the old one had sent is read. So nothing that is under way is ever taken for lost.
+its shard when the old one says that it has lost it, when its connection is gone, or when the map goes on saying so; and
+then all that the old one had sent is read first. So nothing that is under way is ever taken for lost.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +22,7 @@ from .link import PING, pack
 from .live import Live, LiveSubscription
 from .shards import Shards
 
+DOUBT = 2.0  #: seconds for which the map has to contradict a shard that serves us: maps may be old, too
 _FENCE = "FENCE"
 
 
@@ -144,6 +146,7 @@ class ShardedLive(Live):
         self._open: dict[Address, ShardLive] = {}
         self._where: dict[bytes, ShardLive | None] = {}  # all channels that travel over shards
         self._members: dict[bytes, list[LiveSubscription]] = {}  # and who wants them
+        self._doubts: dict[bytes, tuple[Address, float]] = {}  # who is said to serve a channel instead, and since when
         self._closing: set[asyncio.Task[None]] = set()
         shards.on_start.append(self._spread)
         shards.on_change.append(self._follow)
@@ -193,6 +196,7 @@ class ShardedLive(Live):
             shard.leave(channel, member)
         if not self._members[channel]:
             del self._members[channel], self._where[channel]
+            self._doubts.pop(channel, None)
 
     def _serving(self, channel: bytes) -> ShardLive | None:
         """The shard that has the slot of ``channel`` as far as the map knows."""
@@ -241,32 +245,48 @@ class ShardedLive(Live):
     # -- when slots move
 
     def lost(self, shard: ShardLive, channel: bytes, slot: int = -1, address: Address | None = None) -> None:
-        """A shard says that it does not serve ``channel`` any more, and maybe who does."""
+        """A shard says that it does not serve ``channel`` any more, and maybe who does.
+
+        If not it is asked once more: then it says who, or takes us as the replica that it has become.
+        """
         shard.forget(channel)
         if self._where.get(channel) is not shard:
             return
         self._where[channel] = None
         if address is not None:
             self._shards.moved(slot, address)
-        if self._shards.primary(self.sharded.topic(channel.decode())) in (None, shard.address):
-            self._shards.refresh(shard.address)
-        else:
             self._move(channel)
+        else:
+            self._doubts[channel] = (shard.address, 0.0)  # whatever the map says next is believed
+            self._put(channel, shard)
+            self._shards.refresh(shard.address)
 
     def _follow(self) -> None:
         """The map may have changed: move what is elsewhere now, close what nobody needs."""
         behind: defaultdict[ShardLive, list[bytes]] = defaultdict(list)
         for channel, shard in list(self._where.items()):
             address = self._shards.primary(self.sharded.topic(channel.decode()))
-            if address is None or (shard is not None and shard.address == address):
+            if address is None:
                 continue
-            if shard is None or not shard.link.is_up:
+            if shard is not None and shard.address == address:
+                if self._doubts.get(channel, ("", 0.0))[1]:
+                    del self._doubts[channel]
+            elif shard is None or not shard.link.is_up:
                 self._move(channel)
-            else:
+            elif self._is_sure(channel, address):
                 behind[shard].append(channel)
         for old, channels in behind.items():
             old.fence(partial(self._move_all, old, channels))
         self._tidy()
+
+    def _is_sure(self, channel: bytes, address: Address) -> bool:
+        """Whether a shard is to be believed no longer that serves ``channel``."""
+        now = time.monotonic()
+        said, since = self._doubts.setdefault(channel, (address, now))
+        if since and said != address:
+            self._doubts[channel] = (address, now)
+            return False
+        return now - since > DOUBT
 
     def _move_all(self, old: ShardLive, channels: list[bytes]) -> None:
         for channel in channels:
@@ -278,11 +298,16 @@ class ShardedLive(Live):
         old, new = self._where.get(channel), self._serving(channel)
         if channel not in self._members or new is old or new is None:
             return
-        self._where[channel] = new
-        for subscription in self._members[channel]:
-            if old is not None:
+        self._doubts.pop(channel, None)
+        if old is not None:
+            for subscription in self._members[channel]:
                 old.leave(channel, subscription)
-            new.join(channel, subscription)
+        self._put(channel, new)
+
+    def _put(self, channel: bytes, shard: ShardLive) -> None:
+        self._where[channel] = shard
+        for subscription in self._members[channel]:
+            shard.join(channel, subscription)
 
     def _tidy(self) -> None:
         serving = self._shards.map.primaries

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -17,6 +18,7 @@ from .endpoint import Endpoint
 log = logging.getLogger("hivemind.cluster")
 
 CHECK = 5.0  #: seconds between two looks at the map that nobody asked for: a demoted primary goes on taking messages
+STICKY = 5.0  #: seconds for which a node's word on a slot counts more than the map: news takes time to come round
 REST = 0.1  #: seconds between two looks at the least
 
 
@@ -34,6 +36,7 @@ class Shards:
         self.on_start: list[Callable[[], None]] = []
         self.on_change: list[Callable[[], None]] = []
         self._suspects: set[Address] = set()
+        self._said: dict[int, tuple[Address, float]] = {}  # by slot, who serves it and when a node said so
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -61,6 +64,7 @@ class Shards:
 
     def moved(self, slot: int, address: Address) -> None:
         """A node has said who serves a slot that was thought to be its own."""
+        self._said[slot] = (address, time.monotonic())
         if self.map.primary(slot) != address:
             self.map = self.map.with_moved(slot, address)
             self._tell()
@@ -74,7 +78,7 @@ class Shards:
             self._wake.clear()
             suspects, self._suspects = self._suspects, set()
             try:
-                self._take(await learn({*self.endpoint.seeds, *self.map.nodes}, self._open, suspects))
+                self._take(await learn({*self.endpoint.seeds, *self.map.nodes}, self._open, suspects), suspects)
             except RedisError as error:
                 log.debug("the map of the cluster is not to be had: %s", error)
                 self._suspects |= suspects
@@ -89,8 +93,8 @@ class Shards:
     async def _open(self, address: Address) -> Any:
         return await self.endpoint.at(address).open("hm:map")
 
-    def _take(self, found: SlotMap) -> None:
-        if found.epoch == self.map.epoch:  # what single nodes said since may not have come round
-            found = replace(found, moved=self.map.moved)
-        self.map = found
+    def _take(self, found: SlotMap, suspects: set[Address]) -> None:
+        since, doubtful = time.monotonic() - STICKY, suspects | ({*found.nodes} - found.primaries)
+        self._said = {s: said for s, said in self._said.items() if said[1] > since and said[0] not in doubtful}
+        self.map = replace(found, moved={slot: address for slot, (address, _) in self._said.items()})
         self._tell()
