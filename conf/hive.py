@@ -33,7 +33,8 @@ TEMPLATE_DIRS = ["templates"]
 REDIS_URL = "redis://127.0.0.1:6379"
 
 # Who compares messages with patterns: Redis, which takes the longer the more distinct ones there are, or, with
-# "resolved", each node, from the topics that are announced. `hm status` says when that is worth it; it changes with a full restart.
+# "resolved", each node, from the topics that are announced. `hm status` says when that is worth it. It changes with a
+# full restart.
 PATTERNS = "server"
 
 # Every 2 s a node says that it lives; after 6 s of silence it counts as lost, and hived restarts one that hangs.
