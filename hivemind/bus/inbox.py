@@ -140,19 +140,31 @@ class Inbox:
 
     def take_many(self, most: int = BATCH) -> list[Entry]:
         """Wait for entries and take up to ``most``; an empty list means that there will be none. For threads."""
-        with self._ready:
-            while not self._entries and not self._closed:
-                self._waiting += 1
-                self._ready.wait()
-            taken: list[Entry] = []
-            while len(taken) < most:
-                try:
-                    entry = self._entries.popleft()
-                except IndexError:  # the putter dropped it
+        taken: list[Entry] = []
+        while not taken:
+            with self._ready:
+                self._wait()
+                if self._closed and not self._entries:
                     break
-                taken.append(entry)
-                self._bytes_out += entry[3]
-            return taken
+                while len(taken) < most:
+                    try:
+                        entry = self._entries.popleft()
+                    except IndexError:  # the putter dropped it
+                        break
+                    taken.append(entry)
+                    self._bytes_out += entry[3]
+        return taken
+
+    def _wait(self) -> None:
+        """Return when there is something, or nothing will be. One is counted first and looks then: the putter, who
+        takes no lock, puts first and looks then who is counted.
+        """
+        while True:
+            self._waiting += 1
+            if self._entries or self._closed:
+                self._waiting = max(0, self._waiting - 1)
+                return
+            self._ready.wait()
 
     def close(self) -> None:
         """Nothing comes any more: takers get what is left, then the end. On the loop."""

@@ -286,6 +286,8 @@ class Live:
             self._notify()
 
     def _allow(self, channel: bytes) -> None:
+        if channel not in self._subscriptions and channel not in self._listeners:
+            return  # it was left before the answer came
         self._confirmed.add(channel)
         if self._denied.pop(channel, None) is not None:
             log.info("Redis allows us to subscribe to %s again", channel.decode())

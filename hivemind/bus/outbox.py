@@ -232,6 +232,7 @@ class Outbox:
 
     def link_ready(self) -> None:
         """Commands go out again; messages, too, if subscribers need no time to come back first."""
+        self._stop_settling()
         if not self.link.is_first:
             self._settling = asyncio.get_running_loop().call_later(SETTLE, self._settled)
         self.resume()

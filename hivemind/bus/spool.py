@@ -13,7 +13,7 @@ from time import time
 
 from orjson import dumps
 
-from ..errors import OutboxFull
+from ..errors import HivemindError, OutboxFull
 from ..message import head
 from ..topics import Names, check_topic
 from .outgoing import Entry, OutboxOptions, Topic
@@ -236,11 +236,16 @@ class Spool:
         return [dict(last[start : start + TOLD]) for start in range(0, len(last), TOLD)] or [{}]
 
     def _new_topic(self, topic: str) -> Topic:
-        made = self._made(check_topic(topic))
+        name = check_topic(topic)
+        if not self._head:
+            raise HivemindError("nothing can be sent before the node is registered: send from on_start on")
         with self._lock:
-            known = self._topics.setdefault(topic, made)
-            if known is made and self.on_new is not None and self.on_new(topic):
-                self._held[topic] = deque()
+            known = self._topics.get(name)
+            if known is None:
+                known = self._topics[name] = self._made(name)
+                on_new = self.on_new
+                if on_new is not None and on_new(name):
+                    self._held[name] = deque()
             return known
 
     def _made(self, topic: str) -> Topic:

@@ -22,7 +22,7 @@ from ..burst import Burst
 from ..bus.bus import Bus
 from ..cancelling import end
 from ..english import listed
-from ..errors import RedisDenied, RedisError, RedisRefused
+from ..errors import RedisError, RedisUnavailable
 from ..states import LinkState
 from .directory import CHUNK, RESOLVED, Directory
 from .registry import TOPICS
@@ -108,6 +108,7 @@ class Announcer:
         self._known: dict[str, None] = {}  # all topics ever sent on
         self._fresh: list[str] = []  # those that are held and not announced
         self._is_again = self._is_told = False
+        self._lost = 0  # how often Redis has lost its data
         self._gaps = 0
         self._hinted: dict[str, float] = {}  # topics that Redis refused, and when we told of them ourselves
         self._refusals, self._faults = Burst(60.0), Burst(60.0)
@@ -116,11 +117,11 @@ class Announcer:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, topics: Iterable[str] = ()) -> None:
-        """Begin to announce: ``topics`` now, others when they are first used."""
+        """Begin to announce: ``topics`` and those that were used already now, others when they are first used."""
         self._bus.spread()
-        first = [topic for topic in dict.fromkeys(topics) if self._enter(topic)]
-        self._bus.outbox.spool.hold(first)
-        self._bus.outbox.spool.on_new = self._enter
+        spool = self._bus.outbox.spool
+        spool.on_new = self._enter  # before one looks which there are already: threads may send meanwhile
+        spool.hold([topic for topic in dict.fromkeys([*topics, *spool.topics()]) if self._enter(topic)])
         self._gaps = self._bus.outbox.link.gaps
         self._wake.set()
         self._task = asyncio.create_task(self._run(), name="announcer")
@@ -146,7 +147,7 @@ class Announcer:
 
     def again(self) -> None:
         """Redis has lost its data: announce all topics once more."""
-        self._is_again = True
+        self._is_again, self._lost = True, self._lost + 1
         self._wake.set()
 
     def _enter(self, topic: str) -> bool:
@@ -168,14 +169,12 @@ class Announcer:
             try:
                 await self._look()
                 self._hinted.clear()
-            except (RedisRefused, RedisDenied) as error:
-                self._refused(error)
             except RedisError as error:
-                log.debug("topics are not announced: %s", error)
-                self._fresh += self._waiting.take_back()
-            except Exception:
+                self._failed(error)
+            except Exception as error:
                 if self._faults.first() is not None:
                     log.exception("a fault of ours; announcing is tried again")
+                self._failed(error)
 
     async def _woken(self, timeout: float) -> None:
         with suppress(TimeoutError):
@@ -197,17 +196,25 @@ class Announcer:
         gaps = self._bus.outbox.link.gaps
         if not (self._is_again or gaps != self._gaps or await self._directory.newest() < self._waiting.newest):
             return
-        self._is_again = False
-        known = list(self._known)
+        self._is_again = True  # until it is done
+        known, lost = list(self._known), self._lost
         for start in range(0, len(known), CHUNK):
             version = await self._directory.announce(known[start : start + CHUNK], self._waiting.newest)
             self._waiting.newest = max(self._waiting.newest, version)
-        self._gaps = gaps
+        self._gaps, self._is_again = gaps, lost != self._lost
 
-    def _refused(self, error: RedisError) -> None:
-        """Redis takes no announcement: tell of the topics without it, and let their messages go when HOLD is over."""
+    def _failed(self, error: Exception) -> None:
+        """While messages can be sent at all, no failure to announce may hold them for longer than HOLD."""
         self._is_again = True
         self._fresh += self._waiting.take_back()
+        if isinstance(error, RedisUnavailable) and not self._bus.outbox.link.is_up:
+            log.debug("topics are not announced: %s", error)
+            self._hinted.clear()
+        else:
+            self._hint(error)
+
+    def _hint(self, error: Exception) -> None:
+        """Tell of the topics without the directory, and let their messages go when HOLD is over."""
         new = [topic for topic in dict.fromkeys(self._fresh) if topic not in self._hinted]
         self._hinted |= dict.fromkeys(new, time.monotonic())
         for start in range(0, len(new), CHUNK):
@@ -216,7 +223,7 @@ class Announcer:
         limit = time.monotonic() - HOLD
         done = [topic for topic, hinted in self._hinted.items() if hinted <= limit]
         if done and self._refusals.first() is not None:
-            log.error("Redis refuses to take our topics, who subscribes later will not find them: %s", error)
+            log.error("our topics cannot be announced, who subscribes later will not find them: %s", error)
         self._hinted = {topic: hinted for topic, hinted in self._hinted.items() if hinted > limit}
         count = len(self._fresh)  # threads append to it at any time
         self._fresh[:count] = [topic for topic in self._fresh[:count] if topic in self._hinted]
@@ -235,7 +242,7 @@ class Announcer:
         while not (self._is_told or await self._is_resolved()):
             await self._woken(MODE_CHECK)
         self._bus.live.unlisten(channel, self._heard)
-        self.start(self._bus.outbox.spool.topics())
+        self.start()
 
     def _heard(self, notice: bytes) -> None:
         with suppress(ValueError, TypeError, AttributeError):

@@ -19,6 +19,7 @@ import orjson
 from ..bus.commands import Argument, Commands
 from ..bus.functions import Functions
 from ..errors import InvalidName, RedisError, RedisUnavailable
+from ..message import MAX_COUNT
 from ..patterns import PatternTable
 from ..topics import Names, check_pattern, check_topic
 from .registry import TOPICS
@@ -129,6 +130,7 @@ def _pairs(flat: Any) -> dict[bytes, Any]:
 
 def _version(raw: bytes) -> int:
     try:
-        return int(float(raw))
+        version = int(float(raw))
     except (ValueError, OverflowError):
         return 0
+    return version if version <= MAX_COUNT else 0  # somebody else wrote it: nothing could come after it

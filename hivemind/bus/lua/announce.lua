@@ -4,11 +4,15 @@
 if redis.call('TYPE', keys[1]).ok ~= 'zset' then
   redis.call('DEL', keys[1])
 end
+local function number(text)
+  local value = tonumber(text or '0') or 0
+  return value < 9007199254740992 and value or 0 -- what no version can be is nothing
+end
 local new, version = {}, 0
 for at = 3, #args do
-  local known = redis.call('ZSCORE', keys[1], args[at])
-  if known then
-    version = math.max(version, tonumber(known))
+  local known = number(redis.call('ZSCORE', keys[1], args[at]))
+  if known > 0 then
+    version = math.max(version, known)
   else
     new[#new + 1] = args[at]
   end
@@ -16,10 +20,10 @@ end
 if #new == 0 then
   return string.format('%.0f', version)
 end
-local last = redis.call('ZREVRANGE', keys[1], 0, 0, 'WITHSCORES')[2]
+local last = redis.call('ZREVRANGEBYSCORE', keys[1], '(9007199254740992', '-inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-version = math.max(tonumber(last or '0') + 1, tonumber(args[1]) + 1, now)
+version = math.max(number(last) + 1, number(args[1]) + 1, now)
 local text = string.format('%.0f', version)
 for _, topic in ipairs(new) do
   redis.call('ZADD', keys[1], text, topic)
