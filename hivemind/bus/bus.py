@@ -60,7 +60,8 @@ class Bus:
         self.incarnation = 0
         self.options = options or BusOptions()
         self.names = Names(hive)
-        self.shards = Shards(endpoint) if endpoint.is_cluster else None
+        self.commands = Commands(endpoint, f"hm:{instance}:cmd")
+        self.shards = Shards(endpoint, self.commands) if endpoint.is_cluster else None
         out, live = f"hm:{instance}:out", f"hm:{instance}:live"
         if self.shards is None:
             self.outbox = Outbox(endpoint, out, self.names, self.options.outbox)
@@ -68,7 +69,6 @@ class Bus:
         else:
             self.outbox = ShardedOutbox(endpoint, out, self.names, self.options.outbox, self.shards)
             self.live = ShardedLive(endpoint, live, self.names, self.shards)
-        self.commands = Commands(endpoint, f"hm:{instance}:cmd")
         self.commands.changes = lambda: self.outbox.link.gaps + self.live.link.gaps
         self.functions = Functions(self.commands)
         self.resolver: Resolver | None = None  # without one Redis matches patterns
@@ -126,11 +126,12 @@ class Bus:
         try:
             await self.outbox.flush(timeout)
         finally:
-            await self.tell_last()
+            if self.outbox.link.is_up:  # or else each flush would leave one more here
+                await self.tell_last()
 
-    async def tell_last(self, **more: Any) -> None:
+    async def tell_last(self) -> None:
         """Publish on our beat channel what was sent last on each topic, behind the messages themselves."""
-        said = {"n": self.instance, "e": self.incarnation, "t": time.time()} | more
+        said = {"n": self.instance, "e": self.incarnation, "t": time.time()}
         for last in self.outbox.spool.last_sequences():
             self.outbox.publish(self.names.beat(self.instance), orjson.dumps(said | {"last": last}))
         await asyncio.sleep(0)

@@ -95,7 +95,6 @@ class Stats:
     subscriptions: tuple[SubscriptionRecord, ...] = ()
     outbox: int = 0
     gaps: int = 0
-    lag: float = 0.0
     members: tuple[MemberRecord, ...] = ()
 
 
@@ -179,7 +178,6 @@ def stats_from(raw: Mapping[str, Any]) -> Stats:
         subscriptions=tuple(_record(SubscriptionRecord, entry) for entry in _objects(raw.get("subscriptions"))),
         outbox=_whole(raw.get("outbox")),
         gaps=_whole(raw.get("gaps")),
-        lag=_number(raw.get("lag")),
         members=tuple(_record(MemberRecord, entry) for entry in _objects(raw.get("members"))),
     )
 

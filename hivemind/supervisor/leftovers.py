@@ -16,7 +16,7 @@ from .plan import Plan
 from .topology import ROOT
 
 LONG_LOST = 600.0  # seconds
-KEPT = 86400.0  # seconds from its last beat for which the registry knows an incarnation: see bus/lua/report.lua
+KEPT = 86400.0  # seconds from its last beat for which the registry knows an incarnation: see bus/lua/renew.lua
 
 
 async def lost_for(commands: Commands, names: Names, instances: Iterable[Instance]) -> dict[str, float]:
