@@ -18,7 +18,7 @@ from hivemind.cli.hived import hived
 from hivemind.cli.hm import hm
 from hivemind.data.records import About, ServiceRecord, Stats, SubscriptionRecord
 from hivemind.message import MAX_DEPTH, MAX_HEADERS, MAX_PAYLOAD
-from hivemind.topics import Names
+from hivemind.topics import Names, ShardedNames
 
 from .docs_made import PARTS, parts_of, remade
 
@@ -118,7 +118,7 @@ def test_every_function_is_described() -> None:
 def test_every_name_in_redis_is_the_one_that_is_used() -> None:
     names = Names("gotham")
     used = {names.live("T"), names.beat("I"), names.control("K"), names.node("I"), names.nodes(), names.epoch("I")}
-    used |= {names.patterns(), names.topics(), names.resolvers(), names.resolved()}
+    used |= {names.patterns(), names.topics(), names.resolvers(), names.resolved(), ShardedNames("gotham").live("T")}
     rows = re.findall(r"^\| [^|]+ \| `(hm:[^`]+)` \|", WIRE, re.MULTILINE)
     filled = [("<hive>", "gotham"), ("<topic>", "T"), ("<instance>", "I"), ("<kind>", "K")]
     assert {reduce(lambda text, pair: text.replace(*pair), filled, row) for row in rows} == used
