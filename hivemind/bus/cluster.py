@@ -1,7 +1,7 @@
 """A Redis Cluster: which of its primaries serves which of the 16,384 slots, as its nodes tell it.
 
-A few nodes are asked at once and the one that knows most counts: who is cut off from the others, or has not heard of
-a change yet, has an older epoch.
+When something is wrong a few nodes are asked at once, and the one that knows most counts: who is cut off from the
+others, or has not heard of a change yet, has an older epoch.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from redis import exceptions
 from redis.asyncio import connection as connections
 from redis.crc import key_slot
 
-from ..errors import RedisDenied
+from ..errors import RedisDenied, RedisError, RedisUnavailable
 
-ASKED = 3  #: nodes that are asked at once
+ASKED = 3  #: nodes that are asked at once when something is wrong
 PATIENCE = 1.0  #: seconds that a node has to answer
 OLDEST = 7  #: the first major version of Redis that has functions and sharded pub/sub
 Address = tuple[str, int]
 Opener = Callable[[Address], Awaitable[connections.AbstractConnection]]
-_QUESTIONS = (("CLUSTER", "SLOTS"), ("CLUSTER", "INFO"), ("INFO", "server"))
+_FORBIDDEN = (exceptions.NoPermissionError, exceptions.AuthenticationError)
+QUESTIONS = (("CLUSTER", "SLOTS"), ("CLUSTER", "INFO"), ("INFO", "server"))
 
 
 def slot_of(key: str) -> int:
@@ -57,8 +58,10 @@ class SlotMap:
         return replace(self, moved={**self.moved, slot: address}, nodes=self.nodes | {address})
 
 
-async def learn(addresses: Iterable[Address], open_at: Opener, first: Iterable[Address] = ()) -> SlotMap:
-    """Ask some of ``addresses``, a few at a time, until one answers. Raises the error of the last that did not.
+async def learn(
+    addresses: Iterable[Address], open_at: Opener, first: Iterable[Address] = (), at_once: int = ASKED
+) -> SlotMap:
+    """Ask some of ``addresses``, so many at a time, until one answers. Raises RedisUnavailable or RedisDenied.
 
     Those in ``first`` are asked first: of two that know as much it is they who are right.
     """
@@ -66,8 +69,8 @@ async def learn(addresses: Iterable[Address], open_at: Opener, first: Iterable[A
     random.shuffle(others)
     order = list(dict.fromkeys((*first, *others)))
     answers: list[SlotMap | BaseException] = []
-    for start in range(0, len(order), ASKED):
-        some = order[start : start + ASKED]
+    for start in range(0, len(order), at_once):
+        some = order[start : start + at_once]
         answers += await asyncio.gather(*(_ask(address, open_at) for address in some), return_exceptions=True)
         if found := [answer for answer in answers if isinstance(answer, SlotMap)]:
             return max(found, key=lambda answer: (answer.is_ok, answer.epoch))
@@ -76,14 +79,21 @@ async def learn(addresses: Iterable[Address], open_at: Opener, first: Iterable[A
 
 
 async def _ask(address: Address, open_at: Opener) -> SlotMap:
-    async with asyncio.timeout(PATIENCE):
-        connection = await open_at(address)
-        try:
-            await connection.send_packed_command(connection.pack_commands(_QUESTIONS), check_health=False)
-            slots, info, server = [await _reply(connection) for _ in _QUESTIONS]
-        finally:
-            await connection.disconnect(nowait=True)
-    return read_answers(address, slots, info, server)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return read_answers(address, *await _answers(await open_at(address)))
+    except RedisError:
+        raise
+    except (OSError, TimeoutError, exceptions.RedisError) as error:
+        raise RedisUnavailable(f"{_name(address)}: {str(error) or 'no answer'}") from error
+
+
+async def _answers(connection: connections.AbstractConnection) -> list[Any]:
+    try:
+        await connection.send_packed_command(connection.pack_commands(QUESTIONS), check_health=False)
+        return [await _reply(connection) for _ in QUESTIONS]
+    finally:
+        await connection.disconnect(nowait=True)
 
 
 async def _reply(connection: connections.AbstractConnection) -> Any:
@@ -96,9 +106,10 @@ async def _reply(connection: connections.AbstractConnection) -> Any:
 def read_answers(address: Address, slots: Any, info: Any, server: Any) -> SlotMap:
     """The map in what one node answered. Raises RedisDenied if it is none that a hive could use."""
     if isinstance(slots, Exception):
-        if "cluster support disabled" not in str(slots):
-            raise slots
-        raise RedisDenied(f"{_name(address)} is no part of a cluster: write redis:// instead of redis+cluster://")
+        if "cluster support disabled" in str(slots):
+            raise RedisDenied(f"{_name(address)} is no part of a cluster: write redis:// instead of redis+cluster://")
+        kind = RedisDenied if isinstance(slots, _FORBIDDEN) else RedisUnavailable
+        raise kind(f"{_name(address)} does not say who serves what: {slots}")
     version = _fields(server).get("redis_version", "")  # an ACL may forbid to ask
     if version.partition(".")[0].isdecimal() and int(version.partition(".")[0]) < OLDEST:
         raise RedisDenied(f"{_name(address)} is Redis {version}: Hivemind needs Redis {OLDEST} or later, or Valkey")

@@ -210,7 +210,7 @@ class Endpoint:
 
     async def _home(self) -> Address:
         """Ask the Cluster, at every connect anew, who has the keys of the hive."""
-        found = await learn(self.seeds, lambda address: self.at(address).open("hm:map"))
+        found = await learn(self.seeds, lambda address: self.at(address).open("hm:map"), at_once=1)
         primary = found.primary(slot_of(self.hive))
         if primary is None:
             raise RedisUnavailable(f"{self.redacted}: nobody serves the slot of the hive {self.hive}")
