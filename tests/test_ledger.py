@@ -102,6 +102,14 @@ def test_what_an_old_sender_said_before_we_listened_is_not_missed() -> None:
     assert counts(book) == {"received": 1, "missed": 1}
 
 
+def test_on_a_topic_that_is_newer_than_the_subscription_everybody_begins_with_one() -> None:
+    book = ledger()
+    book.new_topics.add("t")
+    assert admit(book, 4, life=OLD) == [4]
+    book.tail("b.0", OLD, {"t": 2, "u": 9})
+    assert counts(book) == {"received": 1, "missed": 5}
+
+
 def test_the_tail_of_an_older_life_says_nothing() -> None:
     book = ledger()
     admit(book, 1, life=NEW + 1)

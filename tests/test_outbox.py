@@ -10,9 +10,19 @@ from typing import Any
 import orjson
 import pytest
 
+from hivemind.bus.bus import Bus
+from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.outgoing import OutboxOptions, Policy
 from hivemind.bus.spool import weight
-from hivemind.errors import OutboxFull, PayloadError, RedisRefused, RedisUnavailable, Refused, Unconfirmed
+from hivemind.errors import (
+    HivemindError,
+    OutboxFull,
+    PayloadError,
+    RedisRefused,
+    RedisUnavailable,
+    Refused,
+    Unconfirmed,
+)
 from hivemind.message import MAX_PAYLOAD
 from hivemind.states import LinkState
 
@@ -123,6 +133,12 @@ async def test_what_cannot_be_sent_is_not_counted(own_server: RedisServer, wire:
         bus.send("x", 1)
         await bus.flush()
         assert [envelope["s"] for envelope in await wire.read(1)] == [1]
+
+
+async def test_what_is_sent_before_one_has_a_name_is_told_so() -> None:
+    bus = Bus(Endpoint.parse(NOBODY), "t", "a.0")
+    with pytest.raises(HivemindError, match="before the node is registered"):
+        bus.send("x", 1)
 
 
 # -- bounds and policies, while nobody answers

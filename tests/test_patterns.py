@@ -259,6 +259,44 @@ async def test_a_full_outbox_drops_the_oldest_that_are_held_and_receivers_miss_t
             assert (got.subscription.ledger.missed, got.sequences) == (15, list(range(16, 26)))
 
 
+async def test_what_is_dropped_while_it_is_held_is_told_on_every_topic(own_server: RedisServer, absent: None) -> None:
+    few = OutboxOptions(messages=50, policy="drop-oldest")
+    async with member(own_server.url, "t", "bruce.0") as bruce:
+        got = await Collector("slow.*").join(bruce.bus)
+        async with member(own_server.url, "t", "alfred.0", outbox=few) as alfred:
+            for number in range(3000):
+                alfred.bus.send(f"slow.{number}", number)
+            await alfred.bus.flush()
+            await got.has(50)
+            await alfred.bus.tell_last()
+            await eventually_async(lambda: got.subscription.ledger.missed == 2950)
+
+
+@pytest.mark.parametrize("score", ["inf", "1e18"])
+async def test_a_version_that_cannot_be_holds_nobody(own_server: RedisServer, score: str) -> None:
+    own_server.command("ZADD", "hm:{t}:topics", score, "stranger")
+    async with two(own_server) as (_, alfred, got):
+        for number in range(5):
+            alfred.bus.send(f"n.{number}", number)
+        await alfred.bus.flush(5)
+        assert sorted(await got.has(5)) == list(range(5))
+        assert got.subscription.ledger.missed == 0
+
+
+async def test_a_failure_of_ours_holds_no_topic_for_long(
+    own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two(own_server) as (_, alfred, got):
+
+        async def fails(*_: object) -> int:
+            raise ValueError("a fault")
+
+        monkeypatch.setattr("hivemind.data.directory.Directory.announce", fails)
+        alfred.bus.send("n.1", 1)
+        await alfred.bus.flush(5)
+        assert await got.has(1) == [1]
+
+
 async def test_what_a_thread_sends_is_held_too(own_server: RedisServer, absent: None) -> None:
     async with two(own_server, "*") as (_, alfred, got):
 

@@ -70,6 +70,12 @@ def test_members_that_contradict_each_other_are_an_error_that_names_both(
         plan(settings(NODES={"batman": SMALL | batman, "robin": SMALL | robin}), BATMAN, ROBIN)
 
 
+@pytest.mark.parametrize("nodes", [(BATMAN, ROBIN), (ROBIN, BATMAN)])
+def test_a_process_called_like_a_node_is_found_in_any_order(nodes: tuple[EnabledNode, EnabledNode]) -> None:
+    with pytest.raises(ConfigurationError, match="the process of robin is called batman, but so is a node"):
+        plan(settings(NODES={"robin": {"process": "batman"}}), *nodes)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -143,6 +143,23 @@ def test_a_member_whose_start_fails_is_tried_again_and_the_others_run(shop: Work
     eventually(lambda: members(server, shop)["joker"] == "running")
 
 
+def test_a_member_whose_start_was_cancelled_by_itself_is_tried_again(shop: Workshop) -> None:
+    shop.write(
+        "joker.py",
+        """
+        import asyncio
+        from hivemind import Node
+
+        class Joker(Node):
+            async def on_start(self):
+                raise asyncio.CancelledError
+        """,
+    )
+    node = running(shop, "joker=joker.py", *TOGETHER)
+    node.says("joker  cannot start; it is tried again")
+    node.says("penguin heard")
+
+
 def test_a_process_whose_member_never_starts_can_be_stopped(shop: Workshop, server: RedisServer) -> None:
     shop.write("joker.py", "from hivemind import Node\nclass Joker(Node):\n    def on_start(self): 1 / 0\n")
     node = running(shop, "joker=joker.py", *TOGETHER)

@@ -61,8 +61,8 @@ class Ledger:
     """Counts for one subscription: ``received``, ``missed``, ``duplicate``, ``stale``.
 
     ``ready`` is when the subscription was ready, in unix milliseconds by Redis's clock: a sender whose incarnation
-    is later began afterwards, so that its first message on a topic has to be number 1. Of an earlier sender, the
-    first message seen is where counting begins. An incarnation after ``latest`` cannot be: it is a forgery, and stale,
+    is later began afterwards, so that its first message on a topic has to be number 1, and so has everybody's on
+    ``new_topics``, which were first used afterwards. Else the first message seen is where counting begins. An incarnation after ``latest`` cannot be: it is a forgery, and stale,
     or else it would silence the real sender. ``on_gap(topic, sender, first, last)`` is told of every gap,
     ``on_sender(name)`` of every sender that is heard for the first time. ``latest_lines`` has, by topic, the line that
     was heard last: the next message is most likely of the same.
@@ -74,7 +74,13 @@ class Ledger:
         self.on_sender: Callable[[str], None] | None = None
         self.received = self.missed = self.duplicate = self.stale = 0
         self.latest_lines: dict[str, Line] = {}
+        self.new_topics: set[str] = set()
         self._senders: dict[str, _Sender] = {}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the subscription is ready."""
+        return self.ready != float("inf")
 
     def admit(self, topic: str, envelope: Envelope) -> bool:
         """Enter one message; False if no handler may see it. The envelope's fields have been checked."""
@@ -84,7 +90,7 @@ class Ledger:
             self.stale += 1
             return False
         line = sender.lines.get(topic)
-        expected = line.next if line is not None else 1 if sender.from_start else sequence
+        expected = line.next if line is not None else self._first(sender, topic, sequence)
         if sequence < expected:
             self.duplicate += 1
             return False
@@ -101,7 +107,7 @@ class Ledger:
             return
         for topic, sequence in last.items():
             line = sender.lines.get(topic)
-            expected = line.next if line is not None else 1 if sender.from_start else sequence + 1
+            expected = line.next if line is not None else self._first(sender, topic, sequence + 1)
             if sequence >= expected:
                 self._miss(topic, name, expected, sequence)
             self._expect(sender, name, topic, max(expected, sequence + 1))
@@ -130,6 +136,9 @@ class Ledger:
             self._silence(sender)
             sender = self._senders[name] = _Sender(incarnation, True)
         return sender if sender.incarnation == incarnation else None
+
+    def _first(self, sender: _Sender, topic: str, heard: int) -> int:
+        return 1 if sender.from_start or topic in self.new_topics else heard
 
     def _expect(self, sender: _Sender, name: str, topic: str, sequence: int) -> Line:
         line = sender.lines.get(topic)

@@ -201,6 +201,8 @@ class Live:
         channel = self._names.live(topic).encode()
         if channel not in self._channels[subscription]:
             self._channels[subscription].add(channel)
+            if subscription.ledger.is_ready:
+                subscription.ledger.new_topics.add(topic)
             self._join(self._subscriptions, channel, subscription)
         return channel
 

@@ -267,10 +267,14 @@ class Spool:
             queue.append((command, known.name, sequence, self._numbered))
             size += len(command)
             if known.is_told:
-                known.is_told = False
-                self._untold.append(known.name)
+                self._tell_of(known)
         self._bytes_in += size
         self._allowance = min(INTAKE, self._most - self.waiting, (self._most_bytes - self.size) // SMALL)
+
+    def _tell_of(self, known: Topic) -> None:
+        if known.is_told:
+            known.is_told = False
+            self._untold.append(known.name)
 
     def _put_aside(self) -> deque[Raw]:
         """Empty the intake, and return what of it is not held."""
@@ -306,6 +310,7 @@ class Spool:
             while self._is_full and pile:
                 known, _, _ = one = pile.popleft()
                 known.skip()
+                self._tell_of(known)
                 self._aside, self._numbered = self._aside - 1, self._numbered + 1
                 self._aside_bytes -= _reckoned(one)
                 self.dropped += 1

@@ -110,7 +110,7 @@ class Resolver:
             since = 0
         found = await self._directory.topics(since)
         await live.answered(channels | live.widen(found))
-        self._version = max(found.values(), default=self._version)
+        self._version = max([self._version, *found.values()])
         if await self._say(self._version):
             self._entered, self._gaps = patterns, gaps
             self._tell(waiters)

@@ -61,7 +61,10 @@ class Member:
         while node.state is not NodeState.RUNNING:
             try:
                 await self.start()
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                    raise
                 node.start_error, delay = in_words(error), backoff.next()
                 node.logger.error("cannot start; it is tried again in %.1f s", delay, exc_info=error)
                 tried.set()

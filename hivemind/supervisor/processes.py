@@ -70,7 +70,7 @@ def agreed(nodes: Sequence[NodePlan], names: Collection[str], source: str) -> li
     """
     found: dict[str, dict[str, str]] = {}
     for process in processes(nodes):
-        if process.tuning.process:
+        if any(each.tuning.process for each in process.members):  # not all, if it is called like one of them
             _check_name(process, names, source)
             for setting in ("replicas", "restart"):
                 _check_same(process, setting, source)
@@ -81,7 +81,7 @@ def agreed(nodes: Sequence[NodePlan], names: Collection[str], source: str) -> li
 def _check_name(process: ProcessPlan, names: Collection[str], source: str) -> None:
     if process.name in names or process.name in TAKEN:
         what = "a node" if process.name in names else "a program of hived's own"
-        first = process.members[0].name
+        first = next(each.name for each in process.members if each.tuning.process)
         raise ConfigurationError(
             f"{source}: the process of {first} is called {process.name}, but so is {what}: rename it"
         )
