@@ -38,6 +38,7 @@ _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 _PLAIN: tuple[type[Any], ...] = (str, int, float, dict, list, tuple)  # whose subclasses are written as they are
 _BYTES = (bytes, bytearray, memoryview)
+_CONTAINERS = (dict, list)
 _HARMLESS = frozenset({str, bool, type(None)})  # what orjson has written once cannot be to blame
 
 
@@ -183,9 +184,14 @@ def decode(body: bytes) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Malformed(str(error)) from error
-    if len(body) > FLAT and _may_be_deep(body) and _depth(value) > MAX_DEPTH + 1:
+    if len(body) > FLAT and _nests(value) and _may_be_deep(body) and _depth(value) > MAX_DEPTH + 1:
         raise Malformed(f"nested more than {MAX_DEPTH} deep")
     return value
+
+
+def _nests(value: Any) -> bool:
+    """Whether an object has anything in it that could nest; the many bytes of a text need not be counted then."""
+    return value.__class__ is not dict or any(member.__class__ in _CONTAINERS for member in value.values())
 
 
 def _may_be_deep(body: bytes) -> bool:

@@ -62,10 +62,11 @@ class Ledger:
 
     ``ready`` is when the subscription was ready, in unix milliseconds by Redis's clock: a sender whose incarnation
     is later began afterwards, so that its first message on a topic has to be number 1, and so has everybody's on
-    ``new_topics``, which were first used afterwards. Else the first message seen is where counting begins. An incarnation after ``latest`` cannot be: it is a forgery, and stale,
-    or else it would silence the real sender. ``on_gap(topic, sender, first, last)`` is told of every gap,
-    ``on_sender(name)`` of every sender that is heard for the first time. ``latest_lines`` has, by topic, the line that
-    was heard last: the next message is most likely of the same.
+    ``new_topics``, which were first used afterwards. Else the first message seen is where counting begins. An
+    incarnation after ``latest`` cannot be: it is a forgery, and stale, or else it would silence the real sender.
+    ``on_gap(topic, sender, first, last)`` is told of every gap, ``on_sender(name)`` of every sender that is heard for
+    the first time. ``latest_lines`` has, by topic, the line that was heard last: the next message is most likely of
+    the same.
     """
 
     def __init__(self) -> None:

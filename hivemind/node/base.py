@@ -46,6 +46,7 @@ class BaseNode:
         self.bound_subscriptions: list[Subscription] = []
         self.components: list[Component] = []
         self.logger = logging_.getLogger(self.name)
+        self.hand_over: Callable[[str, Any, Mapping[str, str] | None], None] = self._too_early
         self._settings: Settings | None = None
         self._bus: Bus | None = None
         self._registry: Registry | None = None
@@ -149,6 +150,9 @@ class BaseNode:
         """Who there is in the hive."""
         return self._there(self._registry)
 
+    def _too_early(self, topic: str, payload: Any, headers: Mapping[str, str] | None) -> None:
+        self.bus.send(topic, payload, headers)  # says that the node does not run
+
     def _there(self, value: T | None) -> T:
         if value is None:
             raise HivemindError(f"{self.name} is not running: that is there from on_start to on_shutdown")
@@ -165,7 +169,7 @@ class BaseNode:
         It waits only on a thread and only while the outbox is full. Raises PayloadError, InvalidName, and OutboxFull
         on the loop: await ``drain()`` between many sends.
         """
-        (self._bus or self.bus).send(topic, payload, headers)
+        self.hand_over(topic, payload, headers)
 
     def drain(self) -> Any:
         """Wait until the outbox has room. On the loop it is awaited and gives the loop a turn; on threads called."""
@@ -188,6 +192,7 @@ class BaseNode:
     def connected(self, bus: Bus, registry: Registry, settings: Settings) -> None:
         """Give the node what it runs on. Called by whoever runs it, on the loop."""
         self._bus, self._registry, self._settings = bus, registry, settings
+        self.hand_over = bus.send
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
 
     def rename(self, name: str) -> None:

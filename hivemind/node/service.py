@@ -81,6 +81,7 @@ class BoundService:
 
     def __init__(self, node: BaseNode, declaration: ServiceDeclaration, function: Callable[..., Any]) -> None:
         self.node, self.declaration, self.function = node, declaration, function
+        self._topic = declaration.topic
         self.is_async = is_async(function)
         self.state = ServiceState.WAITING
         self.sent = self.restarts = 0
@@ -112,7 +113,7 @@ class BoundService:
 
     def send(self, payload: Any, *, headers: Mapping[str, str] | None = None) -> None:
         """Hand one message over, from any thread."""
-        self.node.send(self.declaration.topic, payload, headers=headers)
+        self.node.hand_over(self._topic, payload, headers)
         self.sent += 1
 
     def sleep_for(self, seconds: float) -> Any:
