@@ -22,7 +22,7 @@ def about() -> dict[str, str]:
     """Machine and versions, as text for people."""
     return {
         "cpu": f"{cpu()}, {os.cpu_count()} cores",
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "load at the start": f"{os.getloadavg()[0]:.2f}",
         "Python": platform.python_version(),
         "server": redis_version(),
