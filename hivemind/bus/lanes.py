@@ -33,8 +33,17 @@ class Lane(Spool):
     def insert(self, entries: list[Entry]) -> None:
         """Add messages of another lane, where they belong."""
         with self._lock:
-            self._queue = deque(merge(self._queue, sorted(entries, key=index_of), key=index_of))
+            self._merge(entries)
             self._bytes_in += weight(entries)
+
+    def put_back(self, entries: list[Entry]) -> None:
+        """Return what was taken to where it belongs: older messages of another lane may have come meanwhile."""
+        with self._lock:
+            self._merge(entries)
+            self._bytes_taken -= weight(entries)
+
+    def _merge(self, entries: list[Entry]) -> None:
+        self._queue = deque(merge(self._queue, sorted(entries, key=index_of), key=index_of))
 
     def pick(self, is_wanted: Callable[[str], bool]) -> list[Entry]:
         """Take out the messages of some topics."""

@@ -157,10 +157,11 @@ class Outbox:
             raise Unconfirmed(self._pending(target, held), timeout) from None
         except Closed:
             raise Unconfirmed(self._pending(target, held), 0.0) from None
-        refused = []
-        while self._failures and self._failures[0][0] <= target:
-            refused.append(self._failures.popleft()[1])
+        refused = [one for index, one in self._failures if index <= target]  # shards enter theirs in no order
         if refused:
+            later = [failure for failure in self._failures if failure[0] > target]
+            self._failures.clear()
+            self._failures.extend(later)
             raise Refused(refused)
 
     def _is_pending(self, target: int) -> bool:
