@@ -20,7 +20,7 @@ from hivemind import Node, Service, service, subscription
 from hivemind.bus.bus import Bus
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.link import pack
-from hivemind.bus.live import LiveSubscription
+from hivemind.bus.receiving import LiveSubscription
 from hivemind.message import encode_payload, head
 from hivemind.states import LinkState
 

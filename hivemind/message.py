@@ -22,6 +22,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from orjson import dumps
 
 from .errors import PayloadError
 
@@ -57,38 +58,45 @@ def encode_payload(payload: Any) -> bytes:
     """
     if payload.__class__ is not dict and isinstance(payload, _BYTES):
         body = b'"b":"' + base64.b64encode(bytes(payload)) + b'"'
+        _check_size(body)
+        return body
+    try:
+        body = b'"d":' + dumps(payload, _default, _OPTIONS)
+    except (TypeError, ValueError) as error:
+        reason = str(error.__cause__ or error)
     else:
-        body = b'"d":' + _dumps(payload)
-    if len(body) > MAX_PAYLOAD + 4:
-        raise PayloadError("$", f"{len(body):,} bytes of JSON, at most {MAX_PAYLOAD:,} are allowed")
-    return body
+        if len(body) > FLAT or body.count(b"null"):  # count: "in" takes twice its time
+            _check(payload, body)
+        return body
+    _blame(payload, "$", 0)  # outside of the handling, so that the user's traceback is short
+    raise PayloadError("$", reason)
 
 
 def encode_headers(headers: Mapping[str, str]) -> bytes:
     """Return ``headers`` as a further member of an envelope. Raises PayloadError, as for a payload."""
-    body = b',"h":' + _dumps(dict(headers))
+    body = b',"h":' + encode_payload(dict(headers))[4:]
     if len(body) > MAX_HEADERS:
         raise PayloadError("$", f"{len(body):,} bytes of headers, at most {MAX_HEADERS:,} are allowed")
     return body
 
 
-def _dumps(payload: Any) -> bytes:
-    try:
-        body = orjson.dumps(payload, _default, _OPTIONS)
-    except (TypeError, ValueError) as error:
-        reason = str(error.__cause__ or error)
-    else:
-        reason = ""
-    if reason:  # told outside of the handling, so that the user's traceback is short
+def _check_size(body: bytes) -> None:
+    if len(body) > MAX_PAYLOAD + 4:
+        raise PayloadError("$", f"{len(body):,} bytes of JSON, at most {MAX_PAYLOAD:,} are allowed")
+
+
+def _check(payload: Any, body: bytes) -> None:
+    """Look closer at what was written: it is long, or has a null, as which orjson writes NaN and infinity.
+
+    A text can be neither: looking through it would take ten times as long as writing it.
+    """
+    if payload.__class__ is not str and (body.count(b"null") or _is_deep(body)):
         _blame(payload, "$", 0)
-        raise PayloadError("$", reason)
-    # orjson writes NaN and infinity as null, and only much nesting can be too much: look closer only then. Not at a
-    # text: looking through it would take ten times as long as writing it. (count: "in" takes twice its time.)
-    if payload.__class__ is str:
-        return body
-    if body.count(b"null") or (len(body) > FLAT and _may_be_deep(body) and _depth(orjson.loads(body)) > MAX_DEPTH):
-        _blame(payload, "$", 0)
-    return body
+    _check_size(body)
+
+
+def _is_deep(body: bytes) -> bool:
+    return _may_be_deep(body) and _depth(orjson.loads(b"{%b}" % body)) > MAX_DEPTH + 1
 
 
 def _default(value: Any) -> Any:

@@ -12,8 +12,8 @@ from typing import Any, cast
 from hivemind.bus.bus import Bus, BusOptions
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.inbox import Inbox, InboxLimits
-from hivemind.bus.live import LiveSubscription
 from hivemind.bus.outgoing import OutboxOptions
+from hivemind.bus.receiving import LiveSubscription
 from hivemind.message import envelope_of
 from hivemind.states import LinkState
 

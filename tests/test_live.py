@@ -15,7 +15,7 @@ from hivemind.bus import bus as bus_module
 from hivemind.bus import live as live_module
 from hivemind.bus.bus import Bus
 from hivemind.bus.inbox import InboxLimits
-from hivemind.bus.live import LiveSubscription
+from hivemind.bus.receiving import LiveSubscription
 from hivemind.errors import InvalidName, RedisDenied
 from hivemind.message import MAX_PAYLOAD
 from hivemind.states import LinkState

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hivemind.bus.live import LiveSubscription
+from hivemind.bus.receiving import LiveSubscription
 from hivemind.message import Message, encode_headers, encode_payload, head
 
 pytestmark = pytest.mark.timeout(60)

@@ -18,9 +18,10 @@ from .endpoint import Endpoint
 from .functions import Functions
 from .inbox import InboxLimits
 from .ledger import MOST_SENDERS
-from .live import Live, LiveSubscription
+from .live import Live
 from .outbox import Outbox
 from .outgoing import OutboxOptions
+from .receiving import LiveSubscription
 from .sharded_live import ShardedLive
 from .sharded_outbox import ShardedOutbox
 from .shards import Shards

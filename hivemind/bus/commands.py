@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +13,7 @@ from redis.asyncio import connection as connections
 
 from ..errors import RedisError
 from .endpoint import Endpoint, translated
+from .link import pack
 
 Argument = str | bytes | int | float
 TIMEOUT = 5.0  #: seconds until a command without an answer raises RedisUnavailable
@@ -63,7 +65,8 @@ class Commands:
         connection, life = await self._connected(), self._life
         try:
             async with asyncio.timeout(self.timeout):
-                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                packed = b"".join([pack(*command) for command in commands])
+                await connection.send_packed_command(packed, check_health=False)
                 replies = [await self._reply(connection) for _ in commands]
         except BaseException as error:
             await connection.disconnect(nowait=True)
@@ -103,7 +106,7 @@ class Commands:
 
     async def _reply(self, connection: connections.AbstractConnection) -> Any:
         try:
-            return await connection.read_response()
+            return await connection.read_response(timeout=math.inf)  # the round trip has its own limit
         except Exception as error:
             ours = translated(error, self.endpoint.redacted)
             is_answer = connection.is_connected and not isinstance(error, OSError | TimeoutError)

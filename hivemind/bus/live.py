@@ -12,20 +12,17 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import hiredis
-from orjson import loads
 
 from ..errors import RedisDenied
-from ..message import FLAT, OTHER, Malformed, decode, foreign, is_envelope, payload_of
 from ..patterns import PatternTable
-from ..topics import Names, check_pattern, is_pattern, matches
+from ..topics import Names, is_pattern
 from .channels import ChannelTopics
 from .endpoint import Endpoint, is_unauthenticated, reply_error
-from .inbox import Entry, Inbox, InboxLimits
-from .ledger import Ledger
 from .link import DENIED_DELAY, PING, Link, pack
+from .receiving import LiveSubscription
 
 log = logging.getLogger("hivemind.live")
 
@@ -36,68 +33,6 @@ READ_ON = 8  #: buffers that a late link reads in a row; more would keep the wor
 _MESSAGES = frozenset({b"message", b"pmessage", b"smessage"})
 Listener = Callable[[bytes], None]
 T = TypeVar("T")
-
-
-class LiveSubscription:
-    """At most once: one pattern, one ledger, one bounded inbox.
-
-    ``malformed`` counts bytes that were no message. ``raw=True`` gets those too, as the payload.
-    """
-
-    def __init__(self, pattern: str, *, limits: InboxLimits | None = None, raw: bool = False) -> None:
-        self.pattern = check_pattern(pattern)
-        self.inbox = Inbox(limits)
-        self.ledger = Ledger()
-        self.raw = raw
-        self.malformed = 0
-
-    def receive(self, items: list[list[bytes]], topics: Mapping[bytes, str]) -> None:
-        """Enter messages as Redis pushed them: envelopes of ours, foreign messages, or what is neither."""
-        entries: list[Entry] = []
-        lines, nexts = self.ledger.latest_lines, 0
-        for item in items:
-            topic, body = topics[item[-2]], item[-1]
-            try:
-                value = loads(body) if len(body) <= FLAT else decode(body)
-            except ValueError:
-                entry = self._malformed(topic, body)
-            else:
-                line = lines.get(topic)
-                if line is not None and (payload := line.payload(value)) is not OTHER:
-                    nexts += 1
-                    entries.append((topic, payload, body, len(body)))
-                    continue
-                entry = self._admit(topic, value, body)
-            if entry is not None:
-                entries.append(entry)
-        self.ledger.received += nexts
-        self.inbox.put(entries)
-
-    def _admit(self, topic: str, value: Any, body: bytes) -> Entry | None:
-        """Enter what is not just the next message of who spoke last; None if no handler may see it."""
-        if value.__class__ is not dict or "v" not in value:
-            return self._foreign(topic, value, body)
-        try:
-            payload = payload_of(value) if is_envelope(value) else OTHER
-        except Malformed:
-            payload = OTHER
-        if payload is OTHER:
-            return self._malformed(topic, body)
-        return (topic, payload, body, len(body)) if self.ledger.admit(topic, value) else None
-
-    def _malformed(self, topic: str, body: bytes) -> Entry | None:
-        self.malformed += 1
-        return self._foreign(topic, body, body) if self.raw else None
-
-    def _foreign(self, topic: str, payload: Any, body: bytes) -> Entry:
-        self.ledger.received += 1
-        return topic, payload, foreign(payload), len(body)
-
-    def tail(self, sender: str, incarnation: int, last: dict[str, int]) -> None:
-        """Enter what a sender says it sent last, as far as it is ours."""
-        mine = {topic: sequence for topic, sequence in last.items() if matches(self.pattern, topic)}
-        if mine:
-            self.ledger.tail(sender, incarnation, mine)
 
 
 class Live:
@@ -353,9 +288,15 @@ class Live:
         reader.feed(data)
         gets = reader.gets
         messages: defaultdict[bytes, list[list[bytes]]] = defaultdict(list)  # by what Redis says we asked for
+        kind = wanted = b""
+        pile: list[list[bytes]] = []
         while (item := gets()) is not False:
-            if item.__class__ is list and len(item) > 2 and item[0] in _MESSAGES:
-                messages[item[1]].append(item)
+            if item.__class__ is list and item[1] == wanted and item[0] == kind:
+                pile.append(item)
+            elif item.__class__ is list and len(item) > 2 and item[0] in _MESSAGES:
+                kind, wanted = item[0], item[1]
+                pile = messages[wanted]
+                pile.append(item)
             else:
                 self._answered(item)
         if messages:

@@ -23,7 +23,7 @@ from ..topics import Names
 from .endpoint import Endpoint, is_unauthenticated, reply_error
 from .link import BACKOFF_CAP, PING, Link, pack
 from .outgoing import Asked, Batch, Entry, OutboxOptions
-from .spool import Spool, weight
+from .spool import Spool
 
 log = logging.getLogger("hivemind.outbox")
 
@@ -186,6 +186,12 @@ class Outbox:
             if isinstance(batch, Batch):
                 yield from (entry for entry in islice(batch.entries, batch.done, None) if entry[1])
 
+    def _done(self) -> Iterator[Entry]:
+        """What was answered for, of a batch that was not to its end."""
+        for batch in self._unanswered:
+            if isinstance(batch, Batch):
+                yield from islice(batch.entries, batch.done)
+
     # -- emptying, on the loop
 
     def _flush(self) -> None:
@@ -243,6 +249,7 @@ class Outbox:
     def link_lost(self, reason: str) -> None:
         """Put what has no answer back in front, in its order; commands fail."""
         self._stop_settling()
+        self._settle(list(self._done()))
         self.spool.put_back(list(self._under_way()))
         self._fail_commands(reason)
 
@@ -262,18 +269,14 @@ class Outbox:
         """
         reader = self._reader
         if not self._commands and data[-1] == 10 and not data.translate(None, _NUMBERS) and not reader.has_data():
-            done = self._advance(data.count(b"\n"))
+            self._advance(data.count(b"\n"))
         else:
             reader.feed(data)
-            done = self._read(reader)
-        if done:
-            messages = [entry for entry in done if entry[1]]
-            self.spool.settle(len(messages), weight(messages))
-            self._moved()
+            self._read(reader)
+        self._moved()
 
-    def _read(self, reader: hiredis.Reader) -> list[Entry]:
-        """Take one reply after the other, and return what is done with."""
-        done: list[Entry] = []
+    def _read(self, reader: hiredis.Reader) -> None:
+        """Take one reply after the other."""
         while (reply := reader.gets()) is not False:
             oldest = self._unanswered[0]
             if isinstance(oldest, Asked):
@@ -281,24 +284,25 @@ class Outbox:
                 self._commands -= 1
                 self._answer(oldest, reply)
             elif reply.__class__ is int or self._refuse(oldest.entries[oldest.done], reply):
-                done += self._advance(1)
+                self._advance(1)
             else:
                 break
-        return done
 
-    def _advance(self, replies: int) -> list[Entry]:
-        """Messages and notices that so many replies are for."""
-        done: list[Entry] = []
+    def _advance(self, replies: int) -> None:
+        """So many messages and notices are done. What was written at once is settled at once."""
         while replies:
             batch = self._unanswered[0]
             assert isinstance(batch, Batch)
-            part = batch.entries[batch.done : batch.done + replies]
-            batch.done += len(part)
-            replies -= len(part)
-            done += part
-            if batch.done == len(batch.entries):
+            done = min(replies, batch.left)
+            batch.done += done
+            replies -= done
+            if not batch.left:
                 self._unanswered.popleft()
-        return done
+                self._settle(batch.entries)
+
+    def _settle(self, entries: list[Entry]) -> None:
+        sizes = [len(entry[0]) for entry in entries if entry[1]]
+        self.spool.settle(len(sizes), sum(sizes))
 
     def _answer(self, asked: Asked, reply: object) -> None:
         if asked.reply is None:

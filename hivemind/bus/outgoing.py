@@ -62,6 +62,11 @@ class Batch:
         self.entries = entries
         self.done = 0
 
+    @property
+    def left(self) -> int:
+        """How many have no answer."""
+        return len(self.entries) - self.done
+
 
 class Asked:
     """One command of ours, and who wants its reply; nobody: it is the link's own PING."""

@@ -19,7 +19,8 @@ from ..topics import Names, ShardedNames, is_pattern
 from .cluster import Address, moved_to
 from .endpoint import Endpoint, reply_error
 from .link import PING, pack
-from .live import Live, LiveSubscription
+from .live import Live
+from .receiving import LiveSubscription
 from .shards import Shards
 
 DOUBT = 2.0  #: seconds for which the map has to contradict a shard that serves us: maps may be old, too

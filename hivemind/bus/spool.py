@@ -255,19 +255,21 @@ class Spool:
 
     def _number(self) -> None:
         """Empty the intake: each message gets its number and its form. Then reckon how many more may come in."""
-        intake, queue, size = self._put_aside() if self._held else self._intake, self._queue, 0
+        intake = self._put_aside() if self._held else self._intake
+        take, append, numbered, size = intake.popleft, self._queue.append, self._numbered, 0
         for _ in range(len(intake)):
-            known, sent_at, body = intake.popleft()
+            known, sent_at, body = take()
             known.sequence = sequence = known.sequence + 1
             if sequence >= known.limit:
                 known.grow()
             at = dumps(sent_at)
             command = known.form % (known.size + len(at) + len(body), sequence, at, body)
-            self._numbered += 1
-            queue.append((command, known.name, sequence, self._numbered))
+            numbered += 1
+            append((command, known.name, sequence, numbered))
             size += len(command)
             if known.is_told:
                 self._tell_of(known)
+        self._numbered = numbered
         self._bytes_in += size
         self._allowance = min(INTAKE, self._most - self.waiting, (self._most_bytes - self.size) // SMALL)
 

@@ -22,7 +22,7 @@ from ..burst import Burst
 from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..bus.inbox import Inbox
-from ..bus.live import LiveSubscription
+from ..bus.receiving import LiveSubscription
 from ..data.onlooker import Onlooker
 from ..english import amount
 from ..errors import RedisDenied

@@ -9,7 +9,7 @@ from contextlib import suppress
 import orjson
 
 from ..bus.bus import Bus
-from ..bus.live import LiveSubscription
+from ..bus.receiving import LiveSubscription
 from ..cancelling import end
 from ..errors import RedisError
 from .directory import Directory, is_topic

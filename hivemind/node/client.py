@@ -14,7 +14,7 @@ from typing import Any, Self
 from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..bus.inbox import InboxLimits
-from ..bus.live import LiveSubscription
+from ..bus.receiving import LiveSubscription
 from ..data.onlooker import Onlooker
 from ..errors import HivemindError, RedisDenied, RedisUnavailable
 from ..message import Message

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..burst import Burst
 from ..bus.inbox import BATCH, Entry, Inbox
-from ..bus.live import LiveSubscription
+from ..bus.receiving import LiveSubscription
 from ..data.records import SubscriptionRecord
 from ..errors import in_words
 from ..message import Message, envelope_of
