@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from .patterns import SERVER, PatternMode
 from .topics import check_name
 
 _URL_SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://", "redis+cluster://")
@@ -79,8 +80,8 @@ class Constants(BaseModel):
     STATIC_DIRS: list[Path] = Field([], description="Folders of files that the root serves under /static.")
     TEMPLATE_DIRS: list[Path] = Field([], description="Folders of templates that the root's page finds first.")
     REDIS_URL: str = Field("", description="redis://, rediss://, unix:// ... Empty: a server of its own in var/.")
-    PATTERNS: Literal["server", "resolved"] = Field(
-        "server", description="Who matches patterns: server (Redis), or resolved (each node, from announced topics)."
+    PATTERNS: PatternMode = Field(
+        SERVER, description="Who matches patterns: server (Redis), or resolved (each node, from announced topics)."
     )
     HEARTBEAT: float = Field(
         2.0, gt=0, le=3600, allow_inf_nan=False, description="Seconds from one sign of life of a node to the next."

@@ -1,15 +1,18 @@
-"""Many patterns against one topic: only those that begin as it does are looked at."""
+"""How a hive keeps its patterns; and many of them against one topic: only those that begin as it does are looked at."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 
-from .topics import matcher
+from .topics import LONGEST, WILD, matcher
+
+#: Who matches patterns: Redis (SERVER), or each node, from the topics that were announced (RESOLVED).
+PatternMode = Literal["server", "resolved"]
+SERVER: Final = "server"
+RESOLVED: Final = "resolved"
 
 T = TypeVar("T", bound=Hashable)
-_WILD = "*?["
-_LONGEST = 128  # characters of a pattern, and so of what it begins with
 
 
 class PatternTable(Generic[T]):
@@ -34,7 +37,7 @@ class PatternTable(Generic[T]):
         starts = self._starts
         return [
             one.value
-            for end in range(min(len(topic), _LONGEST) + 1)
+            for end in range(min(len(topic), LONGEST) + 1)
             if (group := starts.get(topic[:end])) is not None
             for one in group.values()
             if one.fits(topic)
@@ -55,5 +58,5 @@ class _Wanted(Generic[T]):
 
 
 def _start(pattern: str) -> str:
-    ends = [at for wild in _WILD if (at := pattern.find(wild)) >= 0]
+    ends = [at for wild in WILD if (at := pattern.find(wild)) >= 0]
     return pattern[: min(ends)] if ends else pattern

@@ -25,11 +25,14 @@ from functools import lru_cache
 
 from .errors import InvalidName
 
-_TOPIC = re.compile(r"[A-Za-z0-9._/-]{1,128}")
-_PATTERN = re.compile(r"[A-Za-z0-9._/*?\[\]!^-]{1,128}")
+LONGEST = 128  #: characters of a topic or a pattern
+WILD = "*?["  #: what makes a pattern of a topic
+
+_TOPIC = re.compile(rf"[A-Za-z0-9._/-]{{1,{LONGEST}}}")
+_PATTERN = re.compile(rf"[A-Za-z0-9._/*?\[\]!^-]{{1,{LONGEST}}}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _INSTANCE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}\.[0-9]{1,6}")
-_WILD = frozenset("*?[")
+_WILDS = frozenset(WILD)
 _TOKEN = re.compile(r"\*+|\[[^\]]*\]|.", re.DOTALL)
 # In brackets Redis reads from the left: `x-y` is a range whenever a `-` follows, even if `]` comes next.
 _RANGE = re.compile(r"([^\[\]!^])(?:-([^\[\]!^]))?")
@@ -38,15 +41,22 @@ _GLOB = re.compile(r"(?:[^\[\]]|\[[!^]?(?:[^\[\]!^]-[^\[\]!^]|[^\[\]!^](?!-))+\]
 
 def check_topic(topic: str) -> str:
     """Return ``topic``; raise InvalidName unless it is 1 to 128 of ``A-Z a-z 0-9 . _ / -``."""
-    if not isinstance(topic, str) or not _TOPIC.fullmatch(topic):
-        raise InvalidName("topic", topic, "use 1 to 128 letters, digits and . _ / -")
+    if not is_topic(topic):
+        raise InvalidName("topic", topic, f"use 1 to {LONGEST} letters, digits and . _ / -")
     return topic
+
+
+def is_topic(name: object) -> bool:
+    """Whether what somebody wrote, anything at all, is a topic's name."""
+    return isinstance(name, str) and _TOPIC.fullmatch(name) is not None
 
 
 def check_pattern(pattern: str) -> str:
     """Return ``pattern``; raise InvalidName unless it is a topic that may also contain ``* ? [ ] !``."""
     if not isinstance(pattern, str) or not _PATTERN.fullmatch(pattern):
-        raise InvalidName("pattern", pattern, "use 1 to 128 letters, digits and . _ / - with the wildcards * ? [abc]")
+        raise InvalidName(
+            "pattern", pattern, f"use 1 to {LONGEST} letters, digits and . _ / - with the wildcards * ? [abc]"
+        )
     if not _brackets_are_closed(pattern):
         raise InvalidName(
             "pattern", pattern, "every [ needs its ] with something between them, and a range such as a-z runs upwards"
@@ -80,7 +90,7 @@ def check_instance(instance: str) -> str:
 
 def is_pattern(text: str) -> bool:
     """Whether ``text`` has a wildcard: only then does it cost Redis a pattern."""
-    return not _WILD.isdisjoint(text)
+    return not _WILDS.isdisjoint(text)
 
 
 @lru_cache(maxsize=4096)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..data.directory import RESOLVED
 from ..data.records import Instance, SubscriptionRecord
 from ..english import MOST, amount, are, duration, listed
+from ..patterns import RESOLVED
 from ..states import NodeState, ServiceState
 from ..supervisor.leftovers import long_lost
 from ..supervisor.status import ProgramStatus

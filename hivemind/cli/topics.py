@@ -61,6 +61,7 @@ def add(ctx: click.Context, names: tuple[str, ...]) -> None:
       hm topics add sensors.roof sensors.cellar
     """
     from ..english import amount
+    from ..patterns import SERVER
     from .context import announce, context_settings
     from .reading import add_topics
 
@@ -70,7 +71,7 @@ def add(ctx: click.Context, names: tuple[str, ...]) -> None:
     announce(settings)
     mode = add_topics(settings, list(dict.fromkeys(names)))
     output.say(f"announced {amount(len(set(names)), 'topic')}")
-    if mode == "server":
+    if mode == SERVER:
         output.note('this hive runs with PATTERNS = "server": there all topics are found without that')
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..constants import did_you_mean
 from ..data.records import Instance
 from ..errors import InvalidName
-from ..topics import check_pattern, check_topic, is_pattern, matches
+from ..topics import check_pattern, is_pattern, is_topic, matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +76,17 @@ def traffic(instances: Sequence[Instance]) -> Traffic:
             senders.setdefault(service.name, []).append(Sender(each.instance, service.sent))
         for one in each.stats.subscriptions:
             subscribers.setdefault(one.pattern, []).append(Subscriber(each.instance, one.pattern, one.received))
-    senders = {topic: group for topic, group in senders.items() if _is_sound(check_topic, topic)}
-    subscribers = {pattern: group for pattern, group in subscribers.items() if _is_sound(check_pattern, pattern)}
+    senders = {topic: group for topic, group in senders.items() if is_topic(topic)}
+    subscribers = {pattern: group for pattern, group in subscribers.items() if _is_sound(pattern)}
     topics = tuple(_topic(topic, tuple(senders[topic]), subscribers) for topic in sorted(senders))
     unfed = [pattern for pattern in sorted(subscribers) if not _is_fed(pattern, subscribers[pattern], senders)]
     return Traffic(topics, tuple(_unfed(pattern, subscribers[pattern], list(senders)) for pattern in unfed))
 
 
-def _is_sound(check: Callable[[str], str], name: str) -> bool:
-    """Whether a name from the registry can be one: anybody may write there."""
+def _is_sound(pattern: str) -> bool:
+    """Whether a pattern from the registry can be one: anybody may write there."""
     try:
-        check(name)
+        check_pattern(pattern)
     except InvalidName:
         return False
     return True

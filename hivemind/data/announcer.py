@@ -23,8 +23,9 @@ from ..bus.bus import Bus
 from ..cancelling import end
 from ..english import listed
 from ..errors import RedisError, RedisUnavailable
+from ..patterns import RESOLVED
 from ..states import LinkState
-from .directory import CHUNK, RESOLVED, Directory
+from .directory import CHUNK, Directory
 from .registry import TOPICS
 
 log = logging.getLogger("hivemind.topics")

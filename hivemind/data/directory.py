@@ -16,15 +16,14 @@ from typing import Any
 
 import orjson
 
-from ..bus.commands import Argument, Commands
+from ..bus.commands import Argument, Commands, checked
 from ..bus.functions import Functions
-from ..errors import InvalidName, RedisError, RedisUnavailable
+from ..errors import InvalidName, RedisRefused, RedisUnavailable
 from ..message import MAX_COUNT
-from ..patterns import PatternTable
-from ..topics import Names, check_pattern, check_topic
+from ..patterns import RESOLVED, SERVER, PatternTable
+from ..topics import Names, check_pattern, is_topic
 from .registry import TOPICS
 
-SERVER, RESOLVED = "server", "resolved"
 CHUNK = 1000  #: topics that are added at once
 
 
@@ -37,9 +36,19 @@ class Directory:
         self._resolvers: PatternTable[str] = PatternTable()
 
     async def mode(self) -> str:
-        """How the hive keeps its patterns: SERVER or RESOLVED; "" when nobody has registered yet."""
-        kept = await self._commands.execute("GET", self._names.patterns())
-        return kept.decode() if kept in (SERVER.encode(), RESOLVED.encode()) else ""
+        """How the hive keeps its patterns: SERVER or RESOLVED; "" when nobody has registered yet.
+
+        Where somebody has written something else, it shows in whether there is a directory.
+        """
+        try:
+            kept = await self._commands.execute("GET", self._names.patterns())
+        except RedisRefused:  # it is no string
+            kept = b""
+        if kept is None:
+            return ""
+        if kept in (SERVER.encode(), RESOLVED.encode()):
+            return str(kept.decode())
+        return RESOLVED if await self._commands.execute("EXISTS", self._names.topics()) else SERVER
 
     # -- who sends
 
@@ -66,11 +75,10 @@ class Directory:
         Raises RedisUnavailable if the directory itself is gone: then nobody can be said to be.
         """
         alive = [("EXISTS", self._names.node(instance)) for instance in instances]
-        said, kept, *live = await self._commands.pipeline(
+        replies = await self._commands.pipeline(
             [("HMGET", self._names.resolved(), *instances), ("EXISTS", self._names.topics()), *alive]
         )
-        if isinstance(said, RedisError):
-            raise said
+        said, kept, *live = map(checked, replies)
         if not kept:
             raise RedisUnavailable("Redis has lost its data")
         found = zip(instances, said, live, strict=True)
@@ -95,15 +103,6 @@ class Directory:
         entry = b"" if patterns is None else orjson.dumps({"incarnation": incarnation, "patterns": patterns})
         keys = (names.node(instance), names.resolvers(), names.resolved(), names.topics())
         return bool(await self._functions.call("resolve", keys, (instance, incarnation, version, entry)))
-
-
-def is_topic(name: object) -> bool:
-    """Whether what somebody wrote there is a topic's name."""
-    try:
-        check_topic(name)  # type: ignore[arg-type]  # it says of anything whether it is one
-    except InvalidName:
-        return False
-    return True
 
 
 def _table(entries: Mapping[bytes, bytes]) -> PatternTable[str]:

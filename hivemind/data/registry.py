@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 
-from ..bus.commands import Commands
+from ..bus.commands import Commands, checked
 from ..bus.functions import Functions
-from ..errors import Fenced, InstanceHeld, InvalidName, RedisError, RedisRefused
+from ..errors import Fenced, InstanceHeld, InvalidName, RedisRefused
+from ..patterns import SERVER
 from ..topics import Names, check_instance
 from .records import About, Instance, Stats, about_from, stats_from
 
@@ -27,7 +28,7 @@ class Registry:
     ``kept`` is how the hive does: what Redis said last.
     """
 
-    def __init__(self, commands: Commands, functions: Functions, names: Names, patterns: str = "server") -> None:
+    def __init__(self, commands: Commands, functions: Functions, names: Names, patterns: str = SERVER) -> None:
         self._commands, self._functions, self._names = commands, functions, names
         self.patterns = self.kept = patterns
 
@@ -72,7 +73,7 @@ class Registry:
         held, stored = await self._commands.pipeline(
             [("HGET", self._names.node(instance), "incarnation"), ("GET", self._names.epoch(instance))]
         )
-        return max(_incarnation(_reply(held)), _incarnation(_reply(stored)))
+        return max(_incarnation(checked(held)), _incarnation(checked(stored)))
 
     async def deregister(self, instance: str, incarnation: int) -> None:
         """Leave, if it is still ours."""
@@ -122,7 +123,7 @@ class Registry:
         """
         commands = [("PEXPIRETIME", self._names.node(instance)) for instance in instances]
         replies = await self._commands.pipeline(commands)
-        return {name: _reply(reply) for name, reply in zip(instances, replies, strict=True)}
+        return {name: checked(reply) for name, reply in zip(instances, replies, strict=True)}
 
     async def _read(self, names: list[str]) -> list[Instance]:
         commands: list[tuple[str, ...]] = []
@@ -131,7 +132,7 @@ class Registry:
             commands += [("HMGET", key, "incarnation", "about", "stats"), ("PEXPIRETIME", key)]
         replies = await self._commands.pipeline(commands)
         return [
-            _instance(name, _fields(fields), _reply(expires))
+            _instance(name, _fields(fields), checked(expires))
             for name, fields, expires in zip(names, replies[::2], replies[1::2], strict=True)
         ]
 
@@ -140,16 +141,10 @@ def _json(record: About | Stats) -> bytes:
     return orjson.dumps(record)  # it reads dataclasses by itself: twenty times faster than by asdict
 
 
-def _reply(reply: Any) -> Any:
-    if isinstance(reply, RedisError):
-        raise reply
-    return reply
-
-
 def _fields(reply: Any) -> list[bytes | None]:
     if isinstance(reply, RedisRefused):  # somebody wrote something else in its place
         return [None, None, None]
-    found: list[bytes | None] = _reply(reply)
+    found: list[bytes | None] = checked(reply)
     return found
 
 

@@ -12,7 +12,8 @@ from ..bus.bus import Bus
 from ..bus.receiving import LiveSubscription
 from ..cancelling import end
 from ..errors import RedisError
-from .directory import Directory, is_topic
+from ..topics import is_topic
+from .directory import Directory
 from .registry import TOPICS
 
 log = logging.getLogger("hivemind.topics")
@@ -99,7 +100,7 @@ class Resolver:
                 log.exception("a fault of ours; resolving is tried again")
 
     async def _look(self) -> None:
-        live, waiters, gaps = self._bus.live, list(self._waiters), self._bus.live.link.gaps
+        live, waiters, gaps = self._bus.live, list(self._waiters), self._bus.live.gaps
         hints, self._hints = self._hints, []
         channels = live.widen(hints)
         await live.answered({self._bus.names.control(TOPICS).encode()})  # what is announced from now on we hear

@@ -16,14 +16,13 @@ import orjson
 from ..burst import Burst
 from ..bus.bus import Bus
 from ..cancelling import end
-from ..data.directory import RESOLVED
 from ..data.heartbeat import Heart
 from ..data.records import About
 from ..data.registry import Registry
 from ..data.resolution import Resolution
 from ..errors import Fenced, InstanceHeld, RedisDenied, RedisError, SendError
 from ..identity import ProcessIdentity
-from ..patterns import PatternTable
+from ..patterns import RESOLVED, PatternTable
 from ..settings import Settings
 from ..states import NodeState
 from ..topics import check_instance
