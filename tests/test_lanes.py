@@ -7,7 +7,8 @@ import pytest
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.lanes import Lane, LanedSpool
 from hivemind.bus.outbox import Outbox
-from hivemind.bus.outgoing import Entry, OutboxOptions
+from hivemind.bus.outgoing import Entry
+from hivemind.bus.spool import Spool
 from hivemind.errors import Refused, Undelivered
 from hivemind.topics import Names
 
@@ -19,7 +20,7 @@ def entry(index: int) -> Entry:
 
 
 def test_what_comes_back_stands_behind_what_is_older() -> None:
-    lane = Lane(LanedSpool(Names("t"), OutboxOptions(), lambda: None))
+    lane = Lane(LanedSpool(Names("t")))
     lane.feed([entry(index) for index in (3, 4, 5)])
     taken = lane.take(1 << 20)
     lane.insert([entry(1), entry(2)])
@@ -31,7 +32,7 @@ def test_what_comes_back_stands_behind_what_is_older() -> None:
 
 
 async def test_a_flush_finds_what_was_refused_in_whatever_order_shards_say_so() -> None:
-    outbox = Outbox(Endpoint.parse(NOBODY), "a", Names("t"))
+    outbox = Outbox(Endpoint.parse(NOBODY), "a", Spool(Names("t")))
     outbox._failures.extend((index, Undelivered("t", index, "no")) for index in (2, 0, 1))
     with pytest.raises(Refused) as caught:
         await outbox.flush(0.1)

@@ -142,6 +142,16 @@ def test_a_sender_that_begins_after_another_was_forgotten_still_begins_with_one(
     assert counts(book) == {"received": 2, "missed": 2}
 
 
+def test_forgetting_a_sender_changes_nothing_for_the_others() -> None:
+    book = ledger()
+    admit(book, 1, life=NEW + 5)
+    book.forget("a.0")
+    admit(book, 3, life=NEW + 1, sender="b.0")
+    assert counts(book) == {"received": 2, "missed": 2}
+    admit(book, 7, life=NEW + 5)
+    assert counts(book) == {"received": 3, "missed": 2}
+
+
 def test_invented_senders_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_SENDERS", 10)
     book = ledger()

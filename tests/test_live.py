@@ -14,11 +14,14 @@ import pytest
 from hivemind.bus import bus as bus_module
 from hivemind.bus import live as live_module
 from hivemind.bus.bus import Bus
+from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.inbox import InboxLimits
+from hivemind.bus.live import Live
 from hivemind.bus.receiving import LiveSubscription
-from hivemind.errors import InvalidName, RedisDenied
+from hivemind.errors import InvalidName, RedisDenied, RedisUnavailable
 from hivemind.message import MAX_PAYLOAD
 from hivemind.states import LinkState
+from hivemind.topics import Names
 
 from .bus_kit import Collector, are_up, on_bus
 from .servers import RedisServer
@@ -238,6 +241,14 @@ def allow(server: RedisServer, *channels: str) -> None:
     server.command("ACL", "SETUSER", "bob", "on", ">pw", "~*", "+@all", "resetchannels", *patterns)
 
 
+def calls(server: RedisServer, command: str) -> int:
+    """How often Redis was asked for something, refused or not."""
+    lines = str(server.command("INFO", "commandstats")).splitlines()
+    fields = next((line.split(",") for line in lines if line.startswith(f"cmdstat_{command}:")), [])
+    counted = dict(field.rpartition(":")[2].split("=") for field in fields)
+    return sum(int(counted.get(name, 0)) for name in ("calls", "rejected_calls", "failed_calls"))
+
+
 @pytest.fixture
 def fast_retry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_module, "DENIED_DELAY", 0.2)
@@ -266,12 +277,57 @@ async def test_a_revoked_pattern_leaves_the_others_alive_and_heals_when_granted(
         for topic in ("b1", "a1"):
             sender.send(topic, topic)
         assert await got_a.has(1) == ["a1"]
-        await eventually_async(lambda: "retried", 0.5)
+        before = calls(own_server, "psubscribe")
+        await eventually_async(lambda: calls(own_server, "psubscribe") > before)  # it asks again, and says nothing
         allow(own_server, "hm:t:t:a*", "hm:t:t:b*")
         await eventually_async(lambda: not bus.live.denied)
         sender.send("b1", "again")
         assert await got_b.has(1) == ["again"]
         assert sum("forbids" in record.message for record in caplog.records) == 1
+
+
+@pytest.fixture
+def unheard() -> Live:
+    """A connection that is up as far as it knows; what Redis answers the test says."""
+    live = Live(Endpoint.parse("unix:///nowhere/redis.sock"), "bruce", Names("t"))
+    live.link.state = LinkState.UP
+    return live
+
+
+async def test_an_error_upon_leaving_forbids_nothing(unheard: Live) -> None:
+    unheard.listen("c", print)
+    unheard.link_received(b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n")
+    unheard.unlisten("c", print)
+    unheard.link_received(b"-CLUSTERDOWN The cluster is down\r\n")
+    assert (unheard.denied, unheard._retrying) == ({}, None)
+
+
+async def test_what_was_left_before_its_refusal_came_is_not_asked_for_again(unheard: Live) -> None:
+    unheard.listen("c", print)
+    unheard.unlisten("c", print)
+    unheard.link_received(b"-NOPERM no\r\n-NOPERM no\r\n")
+    assert (unheard.denied, unheard._retrying) == ({}, None)
+
+
+async def test_who_waits_for_a_confirmation_is_told_when_all_is_closed(unheard: Live) -> None:
+    unheard.listen("c", print)
+    waiting = [asyncio.create_task(unheard.confirmed()), asyncio.create_task(unheard.answered({b"c"}))]
+    await asyncio.sleep(0)
+    await unheard.aclose()
+    for one in waiting:
+        with pytest.raises(RedisUnavailable, match="closed"):
+            await asyncio.wait_for(one, 1)
+
+
+async def test_a_gap_and_its_end_are_told(own_server: RedisServer) -> None:
+    told: list[str] = []
+    async with on_bus(own_server.url) as bus:
+        bus.live.on_gap = lambda reason: told.append("gap")
+        bus.live.on_back = lambda: told.append("back")
+        await Collector("x").join(bus)
+        bus.live.link.drop("a test")
+        await eventually_async(lambda: len(told) == 2)
+        assert (told, bus.live.gaps) == (["gap", "back"], 1)
 
 
 # -- senders that come and go

@@ -141,6 +141,27 @@ async def test_what_is_sent_before_one_has_a_name_is_told_so() -> None:
         bus.send("x", 1)
 
 
+async def test_what_was_sent_before_the_start_leaves_after_it(own_server: RedisServer, wire: Wire) -> None:
+    bus = Bus(Endpoint.parse(own_server.url), "t", "a.0")
+    bus.identify("a.0", 1)
+    bus.send("x", 1)
+    async with bus:
+        await bus.flush(2.0)
+    assert await wire.sequences(1) == [1]
+
+
+async def test_what_is_held_while_one_gets_another_name_is_sent_in_that(own_server: RedisServer, wire: Wire) -> None:
+    async with on_bus(own_server.url) as bus:
+        bus.outbox.spool.on_new = lambda topic: True
+        bus.send("x", 1)
+        bus.identify("b.0", bus.incarnation + 1)
+        bus.outbox.release(["x"])
+        bus.send("x", 2)
+        await bus.flush()
+        assert [(said["n"], said["s"]) for said in await wire.read(2)] == [("b.0", 1), ("b.0", 2)]
+        assert bus.outbox.spool.last_sequences() == [{"x": 2}]
+
+
 # -- bounds and policies, while nobody answers
 
 

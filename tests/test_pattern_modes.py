@@ -15,7 +15,9 @@ import hivemind
 from hivemind import Node, service, subscription
 from hivemind.cli.declared import Declared
 from hivemind.cli.health import judge
+from hivemind.data.directory import Directory
 from hivemind.data.records import About, Instance, Stats, SubscriptionRecord
+from hivemind.errors import RedisDenied
 from hivemind.testing import HiveTest
 
 from .bus_kit import Collector, on_bus
@@ -249,6 +251,38 @@ async def test_a_client_that_was_there_before_the_hive_announces_when_that_start
             client.send("n.early", 1)
             client.send("n.late", 2)
             assert sorted(await got.has(2)) == [1, 2]
+
+
+@pytest.mark.parametrize("kind", ["SET", "SADD"])
+async def test_nonsense_in_the_place_of_the_mode_silences_no_client(own_server: RedisServer, kind: str) -> None:
+    async with member(own_server.url, "t", "bruce.0") as bruce:
+        got = await Collector("n.*").join(bruce.bus)
+        bruce.bus.send("n.any", 0)
+        await got.has(1)
+        own_server.command("DEL", "hm:{t}:patterns")
+        own_server.command(kind, "hm:{t}:patterns", "nonsense")
+        async with hivemind.connect(f"{own_server.url}?hive=t") as client:
+            client.send("n.client", 1)
+            await client.flush()
+            assert await got.has(2) == [0, 1]
+
+
+async def test_an_onlooker_looks_at_the_directory_as_soon_as_it_is_connected_again(own_server: RedisServer) -> None:
+    async with member(own_server.url, "t", "bruce.0"), hivemind.connect(f"{own_server.url}?hive=t") as client:
+        client.send("n.client", 1)
+        await client.flush()
+        own_server.command("DEL", "hm:{t}:topics")
+        client.bus.outbox.link.drop("a test")
+        client.bus.live.link.drop("a test")
+        await eventually_async(lambda: own_server.command("ZSCORE", "hm:{t}:topics", "n.client"), 5.0)
+
+
+async def test_who_cannot_be_asked_about_is_not_said_to_live(own_server: RedisServer) -> None:
+    async with member(own_server.url, "t", "bruce.0"):
+        own_server.command("ACL", "SETUSER", "bob", "on", ">pw", "~*", "+@all", "-exists")
+        async with on_bus(f"unix://bob:pw@{own_server.socket}", "x.0") as bus:
+            with pytest.raises(RedisDenied):
+                await Directory(bus.commands, bus.functions, bus.names).reported(["bruce.0"])
 
 
 @pytest.fixture

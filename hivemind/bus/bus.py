@@ -17,6 +17,7 @@ from .commands import Commands
 from .endpoint import Endpoint
 from .functions import Functions
 from .inbox import InboxLimits
+from .lanes import LanedSpool
 from .ledger import MOST_SENDERS
 from .live import Live
 from .outbox import Outbox
@@ -25,6 +26,7 @@ from .receiving import LiveSubscription
 from .sharded_live import ShardedLive
 from .sharded_outbox import ShardedOutbox
 from .shards import Shards
+from .spool import Spool
 
 AHEAD = 86_400_000.0  #: milliseconds by which an incarnation may be ahead of Redis's clock: it may have been set back
 WATCH = 60.0  #: seconds between two looks at which senders have fallen silent
@@ -65,12 +67,12 @@ class Bus:
         self.shards = Shards(endpoint, self.commands) if endpoint.is_cluster else None
         out, live = f"hm:{instance}:out", f"hm:{instance}:live"
         if self.shards is None:
-            self.outbox = Outbox(endpoint, out, self.names, self.options.outbox)
+            self.outbox = Outbox(endpoint, out, Spool(self.names, self.options.outbox))
             self.live = Live(endpoint, live, self.names)
         else:
-            self.outbox = ShardedOutbox(endpoint, out, self.names, self.options.outbox, self.shards)
+            self.outbox = ShardedOutbox(endpoint, out, LanedSpool(self.names, self.options.outbox), self.shards)
             self.live = ShardedLive(endpoint, live, self.names, self.shards)
-        self.commands.changes = lambda: self.outbox.link.gaps + self.live.link.gaps
+        self.commands.changes = lambda: self.outbox.link.gaps + self.live.link.gaps  # those of the home
         self.functions = Functions(self.commands)
         self.resolver: Resolver | None = None  # without one Redis matches patterns
         self._senders: dict[str, float] = {}
@@ -185,8 +187,8 @@ class Bus:
         self._watch = asyncio.get_running_loop().call_later(WATCH, self._forget_silent)
         for subscription in self.live.subscriptions:
             subscription.ledger.latest += WATCH * 1000
-        if not self.live.link.is_up or self.live.link.gaps != self._gaps:  # then silence says nothing of the senders
-            self._gaps = self.live.link.gaps
+        if not self.live.link.is_up or self.live.gaps != self._gaps:  # then silence says nothing of the senders
+            self._gaps = self.live.gaps
             self._senders = dict.fromkeys(self._senders, time.monotonic())
             return
         limit = time.monotonic() - SILENT

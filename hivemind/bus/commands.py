@@ -38,9 +38,7 @@ class Commands:
     async def execute(self, *command: Argument) -> Any:
         """Run one command. Raises RedisUnavailable, RedisDenied or RedisRefused."""
         (reply,) = await self.pipeline([command])
-        if isinstance(reply, RedisError):
-            raise reply
-        return reply
+        return checked(reply)
 
     async def pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Run many commands in one round trip; an error reply stands in its place as a RedisError.
@@ -130,3 +128,10 @@ class Commands:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def checked(reply: Any) -> Any:
+    """One reply of a pipeline. Raises what stands in its place."""
+    if isinstance(reply, RedisError):
+        raise reply
+    return reply

@@ -21,7 +21,7 @@ class Lane(Spool):
     """What one shard has to send: messages that have their numbers already, and count in the common spool."""
 
     def __init__(self, common: LanedSpool) -> None:
-        super().__init__(common.names, common.options, lambda: None)
+        super().__init__(common.names, common.options)
         self._common = common
 
     def feed(self, entries: list[Entry]) -> None:
@@ -75,8 +75,8 @@ class Lane(Spool):
 class LanedSpool(Spool):
     """The common spool. Without lanes it is any other; with them it keeps only what is for nobody's topic."""
 
-    def __init__(self, names: Names, options: OutboxOptions, wake: Callable[[], None]) -> None:
-        super().__init__(names, options, wake)
+    def __init__(self, names: Names, options: OutboxOptions | None = None) -> None:
+        super().__init__(names, options)
         self.names = names
         self.lanes: Callable[[], Iterable[Lane]] = tuple
         self.unanswered: Callable[[], Iterable[Entry]] = tuple  # messages that have a number and no answer

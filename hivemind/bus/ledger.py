@@ -77,6 +77,7 @@ class Ledger:
         self.latest_lines: dict[str, Line] = {}
         self.new_topics: set[str] = set()
         self._senders: dict[str, _Sender] = {}
+        self._forgotten: dict[str, int] = {}  # the newest lives of senders that were forgotten
 
     @property
     def is_ready(self) -> bool:
@@ -120,7 +121,9 @@ class Ledger:
             return
         self._silence(sender)
         if sender.incarnation > self.ready:
-            self.ready = sender.incarnation
+            self._forgotten[name] = sender.incarnation
+            if len(self._forgotten) > MOST_SENDERS:  # then all who began before one of them
+                self.ready = max(self.ready, self._forgotten.pop(next(iter(self._forgotten))))
 
     def _life(self, name: str, incarnation: int) -> _Sender | None:
         """The sender in this life; None when a newer life of it is known."""
@@ -130,7 +133,8 @@ class Ledger:
         if sender is None:
             if len(self._senders) >= MOST_SENDERS:
                 self.forget(next(iter(self._senders)))
-            sender = self._senders[name] = _Sender(incarnation, incarnation > self.ready)
+            known = max(self.ready, self._forgotten.pop(name, 0))
+            sender = self._senders[name] = _Sender(incarnation, incarnation > known)
             if self.on_sender is not None:
                 self.on_sender(name)
         elif incarnation > sender.incarnation:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import hiredis
 
-from ..errors import RedisDenied
+from ..errors import RedisDenied, RedisUnavailable
 from ..patterns import PatternTable
 from ..topics import Names, is_pattern
 from .channels import ChannelTopics
@@ -38,13 +38,14 @@ T = TypeVar("T")
 class Live:
     """The receiving half of a process on the bus.
 
-    ``on_gap(reason)`` is called when a connection that was up got lost: live messages may pass by until the next is
-    made; ``on_up()`` when it is.
+    ``on_gap(reason)`` is called when a connection over which messages came got lost: live messages may pass by until
+    the next is made; ``on_back()`` when all such connections are made again; ``on_up()`` whenever the home's is.
     """
 
     def __init__(self, endpoint: Endpoint, name: str, names: Names) -> None:
         self.link = Link(endpoint, name, self)
         self.on_gap: Callable[[str], None] | None = None
+        self.on_back: Callable[[], None] | None = None
         self.on_up: Callable[[], None] | None = None
         self._names = names
         self._table: PatternTable[LiveSubscription] = PatternTable()
@@ -58,6 +59,8 @@ class Live:
         self._denied: dict[bytes, str] = {}
         self._retrying: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
+        self._away: set[Link] = set()  # connections that had a gap and are not made again
+        self._closed = False
         self._reader = hiredis.Reader()
         self._unpaused = 0
         self._asked_at = 0.0
@@ -71,7 +74,9 @@ class Live:
         if self._retrying is not None:
             self._retrying.cancel()
             self._retrying = None
+        self._closed = True
         await self.link.aclose()
+        self._notify()
         for subscription in self.subscriptions:
             subscription.inbox.close()
 
@@ -79,6 +84,11 @@ class Live:
     def subscriptions(self) -> list[LiveSubscription]:
         """All of this process's live subscriptions."""
         return list(self._channels)
+
+    @property
+    def gaps(self) -> int:
+        """How often a connection that was up got lost: so often live messages may have passed by."""
+        return self.link.gaps
 
     def wanting(self, topic: str) -> list[LiveSubscription]:
         """The subscriptions whose pattern ``topic`` matches."""
@@ -121,11 +131,18 @@ class Live:
     def widen(self, topics: Iterable[str]) -> set[bytes]:
         """Let resolved subscriptions have those of ``topics`` that they match; return the channels that it takes."""
         return {
-            self._want(subscription, topic)
+            self._want_new(subscription, topic)
             for topic in topics
             for subscription in self._table.of(topic)
             if subscription in self._resolved
         }
+
+    def _want_new(self, subscription: LiveSubscription, topic: str) -> bytes:
+        """As ``_want``; a topic that comes after all that were there has begun with number 1."""
+        channel = self._channel(topic)
+        if subscription.ledger.is_ready and channel not in self._channels[subscription]:
+            subscription.ledger.new_topics.add(topic)
+        return self._want(subscription, topic)
 
     @property
     def resolved(self) -> list[str]:
@@ -133,13 +150,17 @@ class Live:
         return sorted({subscription.pattern for subscription in self._resolved})
 
     def _want(self, subscription: LiveSubscription, topic: str) -> bytes:
-        channel = self._names.live(topic).encode()
+        channel = self._channel(topic)
         if channel not in self._channels[subscription]:
             self._channels[subscription].add(channel)
-            if subscription.ledger.is_ready:
-                subscription.ledger.new_topics.add(topic)
-            self._join(self._subscriptions, channel, subscription)
+            self._attach(channel, subscription)
         return channel
+
+    def _channel(self, topic: str) -> bytes:
+        return self._names.live(topic).encode()
+
+    def _attach(self, channel: bytes, subscription: LiveSubscription) -> None:
+        self._join(self._subscriptions, channel, subscription)
 
     def listen(self, channel: str, listener: Listener) -> None:
         """Call ``listener`` with the bytes of each message on one exact channel: notices and beats of ours."""
@@ -150,7 +171,8 @@ class Live:
         self._leave(self._listeners, channel.encode(), listener)
 
     async def confirmed(self, subscription: LiveSubscription | None = None) -> None:
-        """Return when Redis has confirmed ``subscription``, or all that is wanted. Raises RedisDenied if it forbids it.
+        """Return when Redis has confirmed ``subscription``, or all that is wanted. Raises RedisDenied if it forbids it,
+        and RedisUnavailable when we are closed meanwhile.
 
         What it forbids is asked for again every few seconds, and begins to work when it is allowed.
         """
@@ -159,7 +181,13 @@ class Live:
             if denied and self.link.is_up and not self._asked:
                 reason = self._refusal(denied[0])
                 raise RedisDenied(f"Redis forbids us to subscribe to {denied[0].decode()!r}: {reason}")
-            await self._changed.wait()
+            await self._change()
+
+    async def _change(self) -> None:
+        """Wait for an answer of Redis, or whatever else may matter to who waits."""
+        if self._closed:
+            raise RedisUnavailable(f"{self.link.endpoint.redacted}: the connection was closed")
+        await self._changed.wait()
 
     def _has(self, channel: bytes) -> bool:
         return channel in self._confirmed
@@ -171,9 +199,12 @@ class Live:
         return self._wanted if subscription is None else self._channels.get(subscription, set())
 
     async def answered(self, channels: Collection[bytes]) -> None:
-        """Return when Redis has said yes or no to each of ``channels`` that is still wanted, over one connection."""
+        """Return when Redis has said yes or no to each of ``channels`` that is still wanted, over one connection.
+
+        Raises RedisUnavailable when we are closed meanwhile.
+        """
         while not self.link.is_up or any(self._is_open(channel) for channel in channels):
-            await self._changed.wait()
+            await self._change()
 
     def _is_open(self, channel: bytes) -> bool:
         is_wanted = channel in self._subscriptions or channel in self._listeners
@@ -215,16 +246,15 @@ class Live:
             self.link.drop(str(error))
         elif verb == "PING":  # an error, too, is a sign of life
             self.link.ponged()
-        elif isinstance(reply, Exception):
-            self._deny(channel, reply)
-        elif verb == "SUBSCRIBE":
-            self._allow(channel)
+        elif verb == "SUBSCRIBE" and (channel in self._subscriptions or channel in self._listeners):
+            if isinstance(reply, Exception):
+                self._deny(channel, reply)
+            else:
+                self._allow(channel)
         if verb != "PING" or not self._asked:
             self._notify()
 
     def _allow(self, channel: bytes) -> None:
-        if channel not in self._subscriptions and channel not in self._listeners:
-            return  # it was left before the answer came
         self._confirmed.add(channel)
         if self._denied.pop(channel, None) is not None:
             log.info("Redis allows us to subscribe to %s again", channel.decode())
@@ -264,15 +294,27 @@ class Live:
         for channel in sorted(self._wanted - self._confirmed - self._denied.keys()):
             self._ask("SUBSCRIBE", channel)
         self._notify()
+        self._came_back(self.link)
         if self.on_up is not None:
             self.on_up()
 
     def link_lost(self, reason: str) -> None:
         """What is published from now until the next connection passes us by."""
-        if self._confirmed and self.on_gap is not None:
-            self.on_gap(reason)
+        if self._confirmed:
+            self._went_away(self.link, reason)
         self._asked.clear()
         self._confirmed.clear()
+
+    def _went_away(self, link: Link, reason: str) -> None:
+        self._away.add(link)
+        if self.on_gap is not None:
+            self.on_gap(reason)
+
+    def _came_back(self, link: Link) -> None:
+        if link in self._away:
+            self._away.discard(link)
+            if not self._away and self.on_back is not None:
+                self.on_back()
 
     def link_writable(self) -> None:
         """Nothing waits to be written here."""

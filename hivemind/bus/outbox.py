@@ -19,10 +19,9 @@ from typing import Any
 import hiredis
 
 from ..errors import RedisError, RedisUnavailable, Refused, Unconfirmed, Undelivered
-from ..topics import Names
 from .endpoint import Endpoint, is_unauthenticated, reply_error
 from .link import BACKOFF_CAP, PING, Link, pack
-from .outgoing import Asked, Batch, Entry, OutboxOptions
+from .outgoing import Asked, Batch, Entry
 from .spool import Spool
 
 log = logging.getLogger("hivemind.outbox")
@@ -44,10 +43,11 @@ class Outbox:
     ``send(topic, body)`` queues one message, from any thread: see ``Spool.add``.
     """
 
-    def __init__(self, endpoint: Endpoint, name: str, names: Names, options: OutboxOptions | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, name: str, spool: Spool) -> None:
         self.link = Link(endpoint, name, self)
-        self.spool = Spool(names, options or OutboxOptions(), self._wake)
-        self.send = self.spool.add
+        self.spool = spool
+        self.send = spool.add
+        spool.wake = self._wake
         self.refused = 0
         self.guard: Callable[[], bool] | None = None  # says whether messages may be written now
         self.on_up: Callable[[], None] | None = None  # called when a connection is made
@@ -66,8 +66,9 @@ class Outbox:
     def start(self) -> None:
         """Begin to connect and to send. Call it on the event loop that will carry the link."""
         self._loop = asyncio.get_running_loop()
-        self.spool.thread = threading.get_ident()
+        self.spool.begin()
         self.link.start()
+        self.resume()
 
     async def aclose(self) -> None:
         """Close the link. What is still here is lost: flush before. May be called twice."""

@@ -18,7 +18,7 @@ from ..errors import RedisUnavailable
 from ..topics import Names, ShardedNames, is_pattern
 from .cluster import Address, moved_to
 from .endpoint import Endpoint, reply_error
-from .link import PING, pack
+from .link import PING, Link, pack
 from .live import Live
 from .receiving import LiveSubscription
 from .shards import Shards
@@ -34,7 +34,8 @@ class ShardLive(Live):
         home = whole.link
         super().__init__(home.endpoint.at(address), home.name, whole.sharded)
         self.address = address
-        self.on_gap = whole.shard_gap
+        self.on_gap = lambda reason: whole.shard_gap(self.link, reason)
+        self.on_back = lambda: whole.shard_back(self.link)
         self._whole = whole
         self._fences: list[Callable[[], None]] = []  # those that the PING under way is for
         self._next_fences: list[Callable[[], None]] = []
@@ -149,6 +150,7 @@ class ShardedLive(Live):
         self._members: dict[bytes, list[LiveSubscription]] = {}  # and who wants them
         self._doubts: dict[bytes, tuple[Address, float]] = {}  # who is said to serve a channel instead, and since when
         self._closing: set[asyncio.Task[None]] = set()
+        self._shard_gaps = 0
         shards.on_start.append(self._spread)
         shards.on_change.append(self._follow)
 
@@ -159,8 +161,15 @@ class ShardedLive(Live):
         await asyncio.gather(*self._closing)
         await super().aclose()
 
+    @property
+    def gaps(self) -> int:
+        """As of one Redis, of the home and of all shards."""
+        return self.link.gaps + self._shard_gaps
+
     def add(self, subscription: LiveSubscription, *, resolved: bool = False) -> None:
-        """Subscribe. What Redis has matched so far may be resolved from now on."""
+        """Subscribe. What Redis has matched so far may be resolved from now on: it has to become ready once more."""
+        if resolved and subscription in self._channels and subscription not in self._resolved:
+            subscription.ledger.ready = float("inf")
         super().add(subscription, resolved=resolved)
         if resolved:
             self._resolved.add(subscription)
@@ -175,18 +184,24 @@ class ShardedLive(Live):
 
     # -- who wants what, and where it is
 
-    def _want(self, subscription: LiveSubscription, topic: str) -> bytes:
-        if not self._shards.is_used or is_pattern(topic):
-            return super()._want(subscription, topic)
-        channel = self.sharded.live(topic).encode()
-        if channel not in self._channels[subscription]:
-            self._channels[subscription].add(channel)
-            self._members.setdefault(channel, []).append(subscription)
-            if channel not in self._where:
-                self._where[channel] = self._serving(channel)
-            if (shard := self._where[channel]) is not None:
-                shard.join(channel, subscription)
-        return channel
+    def _is_spread(self, topic: str) -> bool:
+        return self._shards.is_used and not is_pattern(topic)
+
+    def _channel(self, topic: str) -> bytes:
+        return self.sharded.live(topic).encode() if self._is_spread(topic) else super()._channel(topic)
+
+    def _attach(self, channel: bytes, subscription: LiveSubscription) -> None:
+        if not self._is_spread(channel.decode()):
+            super()._attach(channel, subscription)
+            return
+        self._members.setdefault(channel, []).append(subscription)
+        if channel not in self._where:
+            self._where[channel] = self._serving(channel)
+        if (shard := self._where[channel]) is not None:
+            shard.join(channel, subscription)
+
+    def _of(self, subscription: LiveSubscription | None) -> set[bytes]:
+        return super()._of(subscription) | (self._members.keys() if subscription is None else set())
 
     def _leave(self, table: dict[bytes, list[Any]], channel: bytes, member: Any) -> None:
         if channel not in self._members:
@@ -313,17 +328,22 @@ class ShardedLive(Live):
     def _tidy(self) -> None:
         serving = self._shards.map.primaries
         for address in [one for one, shard in self._open.items() if shard.is_idle and one not in serving]:
-            closing = asyncio.create_task(self._open.pop(address).aclose())
+            shard = self._open.pop(address)
+            self._came_back(shard.link)
+            closing = asyncio.create_task(shard.aclose())
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
     # -- told by shards
 
-    def shard_gap(self, reason: str) -> None:
+    def shard_gap(self, link: Link, reason: str) -> None:
         """Messages of one shard may pass by: as much a gap as one of the home."""
-        self.link.gaps += 1
-        if self.on_gap is not None:
-            self.on_gap(reason)
+        self._shard_gaps += 1
+        self._went_away(link, reason)
+
+    def shard_back(self, link: Link) -> None:
+        """A shard is back, or nothing is wanted from it any more."""
+        self._came_back(link)
 
     def shard_lost(self, shard: ShardLive) -> None:
         """The connection to a shard is gone, or cannot be made: it may serve nothing any more."""

@@ -13,12 +13,11 @@ from collections.abc import Iterable
 from itertools import chain
 
 from ..errors import Undelivered
-from ..topics import Names
 from .cluster import Address, moved_to
 from .endpoint import Endpoint
 from .lanes import Lane, LanedSpool, index_of
 from .outbox import SETTLE, Outbox
-from .outgoing import Entry, OutboxOptions
+from .outgoing import Entry
 from .shards import Shards
 from .spool import weight
 
@@ -30,9 +29,9 @@ class ShardOutbox(Outbox):
 
     def __init__(self, whole: ShardedOutbox, address: Address) -> None:
         home = whole.link
-        super().__init__(home.endpoint.at(address), home.name, whole.spool.names, whole.spool.options)
+        self.lane = Lane(whole.spool)
+        super().__init__(home.endpoint.at(address), home.name, self.lane)
         self.address = address
-        self.lane = self.spool = Lane(whole.spool)
         self.guard = whole.may_write
         self._failures = whole.failures
         self._whole = whole
@@ -97,10 +96,8 @@ class ShardedOutbox(Outbox):
 
     spool: LanedSpool
 
-    def __init__(self, endpoint: Endpoint, name: str, names: Names, options: OutboxOptions, shards: Shards) -> None:
-        super().__init__(endpoint, name, names, options)
-        self.spool = LanedSpool(names, options, self._wake)
-        self.send = self.spool.add
+    def __init__(self, endpoint: Endpoint, name: str, spool: LanedSpool, shards: Shards) -> None:
+        super().__init__(endpoint, name, spool)
         self._shards = shards
         self._open: dict[Address, ShardOutbox] = {}
         self._routes: dict[str, ShardOutbox | None] = {}

@@ -42,14 +42,14 @@ class Spool:
     every topic before its first message, on the adding thread, whether that is to be held.
     """
 
-    def __init__(self, names: Names, options: OutboxOptions, wake: Callable[[], None]) -> None:
-        self.options = options
+    def __init__(self, names: Names, options: OutboxOptions | None = None) -> None:
+        self.options = options = options or OutboxOptions()
+        self.wake: Callable[[], None] = _nobody
         self.dropped = 0
         self.thread = 0  # that of the event loop: there nobody may wait for room
         self.is_awake = False  # whether somebody will look soon, so that nobody has to be woken
         self._most, self._most_bytes = options.messages, options.size
         self.on_new: Callable[[str], bool] | None = None
-        self._wake = wake
         self._names = names
         self._head = b""
         self._topics: dict[str, Topic] = {}  # those used last come last
@@ -67,14 +67,21 @@ class Spool:
         self._closed = False
 
     def identify(self, instance: str, incarnation: int) -> None:
-        """Say who sends. Sequences begin anew with another incarnation."""
+        """Say who sends. Sequences begin anew with another incarnation; what is held is sent in it."""
         new = head(instance, incarnation)
         with self._lock:
             if new != self._head:
                 self._number()
                 self._head = new
-                self._topics.clear()
                 self._untold.clear()
+                self._topics = {topic: self._made(topic) for topic in self._held}
+                for topic, pile in self._held.items():
+                    self._held[topic] = deque((self._topics[topic], at, body) for _, at, body in pile)
+
+    def begin(self) -> None:
+        """From now on this thread is that of the event loop, and whoever adds next has to wake it."""
+        self.thread = threading.get_ident()
+        self.is_awake = False
 
     def add(self, topic: str, body: bytes) -> None:
         """Queue one message. Waits on a thread while there is no room; raises OutboxFull on the loop, or as the policy
@@ -87,7 +94,7 @@ class Spool:
             self._add_with_care(known, body)
         if not self.is_awake:
             self.is_awake = True
-            self._wake()
+            self.wake()
 
     def _add_with_care(self, known: Topic, body: bytes) -> None:
         with self._lock:
@@ -227,7 +234,8 @@ class Spool:
         """
         with self._lock:
             self._number()
-            untold, self._untold = self._untold, []
+            untold = [name for name in self._untold if name in self._topics]
+            self._untold.clear()
             for name in untold:
                 self._topics[name] = known = self._topics.pop(name)
                 known.is_told = True
@@ -316,6 +324,10 @@ class Spool:
                 self._aside, self._numbered = self._aside - 1, self._numbered + 1
                 self._aside_bytes -= _reckoned(one)
                 self.dropped += 1
+
+
+def _nobody() -> None:
+    """Nobody takes yet."""
 
 
 def _reckoned(one: Raw) -> int:

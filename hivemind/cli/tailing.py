@@ -77,7 +77,6 @@ class Tail:
         self._show, self._writer = shower(wanted.form), Writer()
         self._gaps = Burst(1.0)
         self._began = 0.0
-        self._returning: asyncio.Task[None] | None = None
         self._onlooker = Onlooker(bus) if bus.shards is not None else None
 
     async def run(self) -> None:
@@ -93,8 +92,6 @@ class Tail:
             work.cancel()
         with suppress(asyncio.CancelledError):
             await work
-        if self._returning is not None:
-            self._returning.cancel()
         if self._onlooker is not None:
             await self._onlooker.stop()
         output.note(self.summary())
@@ -107,7 +104,7 @@ class Tail:
             live.ledger.on_gap = partial(self._gap, earlier)
             await self.bus.subscribe(live)
         self._began = time.monotonic()
-        self.bus.live.on_gap = self._lost
+        self.bus.live.on_gap, self.bus.live.on_back = self._lost, self._back
         output.note(f"listening to {', '.join(live.pattern for live in self._lives)}; Ctrl-C ends")
         await asyncio.gather(*(self._read(live.inbox, earlier) for live, earlier in self._lives.items()))
 
@@ -161,12 +158,8 @@ class Tail:
 
     def _lost(self, reason: str) -> None:
         output.warn(f"Redis is away ({reason}): what is sent now may not be shown")
-        if self._returning is None or self._returning.done():
-            self._returning = asyncio.create_task(self._returned())
 
-    async def _returned(self) -> None:
-        await self.bus.live.link.wait(LinkState.CONNECTING)
-        await self.bus.live.link.wait(LinkState.UP)
+    def _back(self) -> None:
         output.note("Redis is back")
 
     def summary(self) -> str:

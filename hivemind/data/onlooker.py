@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 
 from ..bus.bus import Bus
+from ..bus.receiving import LiveSubscription
+from ..errors import RedisUnavailable
 from ..topics import is_pattern
 from .announcer import Announcer
 from .directory import Directory
-from .resolver import Resolver
+from .resolver import RETRY, Resolver
 
 
 class Onlooker:
@@ -28,10 +30,12 @@ class Onlooker:
 
     async def start(self) -> None:
         """Begin, once the bus is up."""
+        self._bus.live.on_up = self._connected
         await self._announcer.start_if_resolved()
 
     async def stop(self) -> None:
         """End. May be called twice."""
+        self._bus.live.on_up = None
         for task in self._resolving:
             task.cancel()
         await asyncio.gather(*self._resolving, return_exceptions=True)
@@ -44,7 +48,18 @@ class Onlooker:
         self._resolver.start()
         for subscription in self._bus.live.subscriptions:
             if is_pattern(subscription.pattern):
-                self._resolving.append(asyncio.create_task(self._resolver.resolve(subscription)))
+                self._resolving.append(asyncio.create_task(self._subscribe(subscription)))
+
+    async def _subscribe(self, subscription: LiveSubscription) -> None:
+        while True:
+            try:
+                return await self._bus.subscribe(subscription)
+            except RedisUnavailable:
+                await asyncio.sleep(RETRY)
+
+    def _connected(self) -> None:
+        self._resolver.look()
+        self._announcer.look()
 
 
 class _Unregistered(Resolver):

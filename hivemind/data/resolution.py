@@ -36,5 +36,6 @@ class Resolution:
 
     async def stop(self) -> None:
         """End. What is still held is let go. May be called twice."""
+        self._bus.live.on_up = None
         await self._announcer.stop()
         await self._resolver.stop()

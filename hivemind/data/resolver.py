@@ -42,12 +42,10 @@ class Resolver:
 
     def start(self) -> None:
         """Begin. Nothing is asked of Redis as long as there is nothing to resolve."""
-        self._bus.live.on_up = self.look
         self._task = asyncio.create_task(self._run(), name="resolver")
 
     async def stop(self) -> None:
         """End; what is subscribed to stays. May be called twice."""
-        self._bus.live.on_up = None
         await end(self._task)
         for waiter in self._waiters:
             waiter.cancel()

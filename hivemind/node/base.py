@@ -216,7 +216,7 @@ class BaseNode:
             services=tuple(service.record() for service in self.bound_services),
             subscriptions=tuple(subscription.record() for subscription in self.bound_subscriptions),
             outbox=self._bus.outbox.waiting if self._bus else 0,
-            gaps=self._bus.live.link.gaps if self._bus else 0,
+            gaps=self._bus.live.gaps if self._bus else 0,
         )
 
     # -- logging
