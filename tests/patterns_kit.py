@@ -18,7 +18,7 @@ from .servers import RedisServer
 LEASE = 60.0
 
 
-class Member:
+class Resident:
     """One registered instance: its bus, and both halves of resolved patterns."""
 
     def __init__(self, bus: Bus, hive: str) -> None:
@@ -43,12 +43,12 @@ class Member:
 
 
 @contextlib.asynccontextmanager
-async def member(
+async def resident(
     url: str, hive: str, instance: str, topics: Sequence[str] = (), *, outbox: OutboxOptions | None = None
-) -> AsyncIterator[Member]:
+) -> AsyncIterator[Resident]:
     """An instance of ``hive`` that sends on ``topics``, and on others as it likes."""
     async with on_bus(url, instance, hive, outbox=outbox) as bus:
-        made = Member(bus, hive)
+        made = Resident(bus, hive)
         await made.join(topics)
         yield made
         await made.resolution.stop()

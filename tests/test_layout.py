@@ -32,7 +32,7 @@ def test_a_file_can_be_held_in_the_head(path: Path) -> None:
 
 @each_source
 def test_a_function_is_one_thought(path: Path) -> None:
-    long = [one.name for one in nodes(path) if isinstance(one, Function) and lines(one) > 60]
+    long = [one.name for one in nodes(path) if isinstance(one, Function) and lines(one) > 50]
     assert not long
 
 

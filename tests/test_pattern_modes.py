@@ -23,7 +23,7 @@ from hivemind.testing import HiveTest
 from .bus_kit import Collector, on_bus
 from .cli_kit import SENDER, Place, place
 from .node_kit import Workshop, workshop
-from .patterns_kit import member, patterns_in, stored
+from .patterns_kit import patterns_in, resident, stored
 from .servers import Connection, RedisServer
 from .waiting import eventually, eventually_async
 
@@ -206,7 +206,7 @@ async def test_nonsense_in_the_place_of_the_mode_is_replaced(own_server: RedisSe
     own_server.command("SADD", "hm:{t}:patterns", "nonsense")
     own_server.command("SET", "hm:{t}:resolvers", "nonsense")
     own_server.command("SET", "hm:{t}:topics", "nonsense")
-    async with member(own_server.url, "t", "bruce.0") as bruce, member(own_server.url, "t", "alfred.0") as alfred:
+    async with resident(own_server.url, "t", "bruce.0") as bruce, resident(own_server.url, "t", "alfred.0") as alfred:
         assert bruce.registry.patterns == "resolved"
         got = await Collector("n.*").join(bruce.bus)
         own_server.command("HSET", "hm:{t}:resolvers", "joker.0", "nonsense")
@@ -245,7 +245,7 @@ def test_a_client_announces_what_it_sends_and_hears_all_topics(
 async def test_a_client_that_was_there_before_the_hive_announces_when_that_starts(own_server: RedisServer) -> None:
     async with hivemind.connect(f"{own_server.url}?hive=t") as client:
         client.send("n.early", 0)
-        async with member(own_server.url, "t", "bruce.0") as bruce:
+        async with resident(own_server.url, "t", "bruce.0") as bruce:
             got = await Collector("n.*").join(bruce.bus)
             await eventually_async(lambda: own_server.command("ZCARD", "hm:{t}:topics") == 1)
             client.send("n.early", 1)
@@ -255,7 +255,7 @@ async def test_a_client_that_was_there_before_the_hive_announces_when_that_start
 
 @pytest.mark.parametrize("kind", ["SET", "SADD"])
 async def test_nonsense_in_the_place_of_the_mode_silences_no_client(own_server: RedisServer, kind: str) -> None:
-    async with member(own_server.url, "t", "bruce.0") as bruce:
+    async with resident(own_server.url, "t", "bruce.0") as bruce:
         got = await Collector("n.*").join(bruce.bus)
         bruce.bus.send("n.any", 0)
         await got.has(1)
@@ -268,7 +268,7 @@ async def test_nonsense_in_the_place_of_the_mode_silences_no_client(own_server: 
 
 
 async def test_an_onlooker_looks_at_the_directory_as_soon_as_it_is_connected_again(own_server: RedisServer) -> None:
-    async with member(own_server.url, "t", "bruce.0"), hivemind.connect(f"{own_server.url}?hive=t") as client:
+    async with resident(own_server.url, "t", "bruce.0"), hivemind.connect(f"{own_server.url}?hive=t") as client:
         client.send("n.client", 1)
         await client.flush()
         own_server.command("DEL", "hm:{t}:topics")
@@ -278,7 +278,7 @@ async def test_an_onlooker_looks_at_the_directory_as_soon_as_it_is_connected_aga
 
 
 async def test_who_cannot_be_asked_about_is_not_said_to_live(own_server: RedisServer) -> None:
-    async with member(own_server.url, "t", "bruce.0"):
+    async with resident(own_server.url, "t", "bruce.0"):
         own_server.command("ACL", "SETUSER", "bob", "on", ">pw", "~*", "+@all", "-exists")
         async with on_bus(f"unix://bob:pw@{own_server.socket}", "x.0") as bus:
             with pytest.raises(RedisDenied):
@@ -374,7 +374,7 @@ def test_status_counts_the_patterns_of_a_running_hive(here: Place) -> None:
 
 
 async def test_messages_of_a_sender_that_does_not_announce_reach_exact_subscriptions(own_server: RedisServer) -> None:
-    async with member(own_server.url, "t", "bruce.0") as bruce, on_bus(own_server.url, "x.0") as stranger:
+    async with resident(own_server.url, "t", "bruce.0") as bruce, on_bus(own_server.url, "x.0") as stranger:
         got = await Collector("plain").join(bruce.bus)
         stranger.send("plain", 1)
         assert await got.has(1) == [1]

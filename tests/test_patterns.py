@@ -17,7 +17,7 @@ from hivemind.patterns import PatternTable
 from hivemind.topics import matches
 
 from .bus_kit import Collector, passes
-from .patterns_kit import Member, member, patterns_in, stored
+from .patterns_kit import Resident, patterns_in, resident, stored
 from .servers import RedisServer
 from .waiting import eventually_async
 
@@ -37,7 +37,7 @@ def test_a_table_of_patterns_finds_those_that_match(patterns: list[str], topic: 
 
 @pytest.mark.every_server
 async def test_both_modes_deliver_the_same(own_server: RedisServer) -> None:
-    async with member(own_server.url, "t", "bruce.0") as bruce, member(own_server.url, "t", "alfred.0") as alfred:
+    async with resident(own_server.url, "t", "bruce.0") as bruce, resident(own_server.url, "t", "alfred.0") as alfred:
         resolved = [await Collector(one).join(bruce.bus) for one in (*PATTERNS, *PATTERNS)]
         assert patterns_in(own_server) == 0
         bruce.bus.resolver = None
@@ -54,9 +54,9 @@ async def test_both_modes_deliver_the_same(own_server: RedisServer) -> None:
 
 
 @contextlib.asynccontextmanager
-async def two(server: RedisServer, pattern: str = "n.*") -> AsyncIterator[tuple[Member, Member, Collector]]:
+async def two(server: RedisServer, pattern: str = "n.*") -> AsyncIterator[tuple[Resident, Resident, Collector]]:
     """Who receives, who sends, and what is received by ``pattern``."""
-    async with member(server.url, "t", "bruce.0") as bruce, member(server.url, "t", "alfred.0") as alfred:
+    async with resident(server.url, "t", "bruce.0") as bruce, resident(server.url, "t", "alfred.0") as alfred:
         yield bruce, alfred, await Collector(pattern).join(bruce.bus)
 
 
@@ -87,7 +87,7 @@ async def test_topics_by_the_thousand_are_announced_together_and_none_is_missed(
 
 @pytest.mark.every_server
 async def test_who_subscribes_while_a_topic_is_announced_misses_nothing_from_then_on(own_server: RedisServer) -> None:
-    async with member(own_server.url, "t", "bruce.0") as bruce, member(own_server.url, "t", "alfred.0") as alfred:
+    async with resident(own_server.url, "t", "bruce.0") as bruce, resident(own_server.url, "t", "alfred.0") as alfred:
         for turn in range(60):
             topic = f"race.{turn}"
             joining = asyncio.create_task(Collector(f"race.{turn}*").join(bruce.bus))
@@ -134,7 +134,7 @@ async def test_redis_losing_its_data_costs_no_message_and_everybody_enters_again
         await alfred.join_again()
         await eventually_async(lambda: own_server.command("ZCARD", "hm:{t}:topics") == 1)
         await eventually_async(lambda: "bruce.0" in stored(own_server, "t", "resolvers"))
-        async with member(own_server.url, "t", "late.0") as late:
+        async with resident(own_server.url, "t", "late.0") as late:
             new = await Collector("n.?").join(late.bus)
             alfred.bus.send("n.2", 3)
             alfred.bus.send("n.1", 4)
@@ -234,7 +234,7 @@ async def test_what_is_held_keeps_its_order_and_numbers(own_server: RedisServer,
 
 async def test_held_messages_count_against_the_limits(own_server: RedisServer, absent: None) -> None:
     few = OutboxOptions(messages=10)
-    async with member(own_server.url, "t", "alfred.0", outbox=few) as alfred:
+    async with resident(own_server.url, "t", "alfred.0", outbox=few) as alfred:
         for number in range(10):
             alfred.bus.send("slow.1", number)
         with pytest.raises(OutboxFull):
@@ -248,9 +248,9 @@ async def test_a_full_outbox_drops_the_oldest_that_are_held_and_receivers_miss_t
     own_server: RedisServer, absent: None
 ) -> None:
     few = OutboxOptions(messages=10, policy="drop-oldest")
-    async with member(own_server.url, "t", "bruce.0") as bruce:
+    async with resident(own_server.url, "t", "bruce.0") as bruce:
         got = await Collector("slow.*").join(bruce.bus)
-        async with member(own_server.url, "t", "alfred.0", outbox=few) as alfred:
+        async with resident(own_server.url, "t", "alfred.0", outbox=few) as alfred:
             for number in range(25):
                 alfred.bus.send("slow.1", number)
             assert (alfred.bus.outbox.waiting, alfred.bus.outbox.dropped) == (10, 15)
@@ -261,9 +261,9 @@ async def test_a_full_outbox_drops_the_oldest_that_are_held_and_receivers_miss_t
 
 async def test_what_is_dropped_while_it_is_held_is_told_on_every_topic(own_server: RedisServer, absent: None) -> None:
     few = OutboxOptions(messages=50, policy="drop-oldest")
-    async with member(own_server.url, "t", "bruce.0") as bruce:
+    async with resident(own_server.url, "t", "bruce.0") as bruce:
         got = await Collector("slow.*").join(bruce.bus)
-        async with member(own_server.url, "t", "alfred.0", outbox=few) as alfred:
+        async with resident(own_server.url, "t", "alfred.0", outbox=few) as alfred:
             for number in range(3000):
                 alfred.bus.send(f"slow.{number}", number)
             await alfred.bus.flush()
@@ -326,7 +326,7 @@ async def test_while_redis_is_away_new_topics_wait_and_are_announced_when_it_is_
 async def test_a_redis_that_takes_no_writes_silences_nobody(own_server: RedisServer) -> None:
     own_server.command("ACL", "SETUSER", "bob", "on", ">pw", "~*", "&*", "+@all")
     url = f"unix://bob:pw@{own_server.socket}"
-    async with member(own_server.url, "t", "bruce.0") as bruce, member(url, "t", "alfred.0") as alfred:
+    async with resident(own_server.url, "t", "bruce.0") as bruce, resident(url, "t", "alfred.0") as alfred:
         got = await Collector("n.*").join(bruce.bus)
         own_server.command("ACL", "SETUSER", "bob", "-fcall", "-eval")
         alfred.bus.send("n.1", 1)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hivemind.supervisor.client import ProgramInfo, ProgramState
+from hivemind.supervisor.processes import Restart
 from hivemind.supervisor.revival import Revival, should_revive
-from hivemind.supervisor.topology import Program, Restart
+from hivemind.supervisor.topology import Program
 
 
 def program(restart: Restart = "always") -> Program:

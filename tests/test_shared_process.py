@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.node_kit import NodeProcess, Workshop, registered, workshop
-from tests.servers import RedisServer
-from tests.waiting import eventually
+from .node_kit import NodeProcess, Workshop, registered, workshop
+from .servers import RedisServer
+from .waiting import eventually
 
 PENGUIN = """
     from hivemind import Node, service, subscription

@@ -67,7 +67,7 @@ def _from_files(settings: Settings) -> Declared:
         return Declared(problems=(Problem("nodes", str(error).removeprefix("nodes: ")),))
     scale, stopped = read_scale(paths), read_stopped(paths)
     wanted = processes(plans)
-    names = [f"{one.name}.{at}" for one in wanted for at in range(scale.get(one.name, one.tuning.replicas))]
+    names = [f"{one.name}.{at}" for one in wanted for at in range(scale.get(one.name, one.replicas))]
     return Declared(
         tuple(name for name in names if name not in stopped), tuple(name for name in names if name in stopped)
     )

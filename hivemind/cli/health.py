@@ -10,8 +10,8 @@ from ..english import MOST, amount, are, duration, listed
 from ..patterns import RESOLVED
 from ..states import NodeState, ServiceState
 from ..supervisor.leftovers import long_lost
+from ..supervisor.processes import ROOT
 from ..supervisor.status import ProgramStatus
-from ..supervisor.topology import ROOT
 from ..topics import is_pattern
 from .declared import Declared
 

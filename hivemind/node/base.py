@@ -213,11 +213,15 @@ class BaseNode:
         """What the registry says of it at this moment."""
         return Stats(
             state=self.state.value,
-            services=tuple(service.record() for service in self.bound_services),
-            subscriptions=tuple(subscription.record() for subscription in self.bound_subscriptions),
+            services=tuple(service.record(self._part(service.node)) for service in self.bound_services),
+            subscriptions=tuple(one.record(self._part(one.node)) for one in self.bound_subscriptions),
             outbox=self._bus.outbox.waiting if self._bus else 0,
             gaps=self._bus.live.gaps if self._bus else 0,
         )
+
+    def _part(self, node: BaseNode) -> str:
+        """Whose a service or a subscription of ``node`` is: "" where the process is that node's alone."""
+        return "" if node is self else node.name
 
     # -- logging
 

@@ -27,7 +27,7 @@ from ..settings import Settings
 from ..states import NodeState
 from ..topics import check_instance
 from .base import BaseNode
-from .member import TRY_AGAIN, Member, does, left
+from .member import TRY_AGAIN, Member, left, summary
 from .subscription import Subscription
 
 GOODBYE = 1.5  #: seconds of STOP_TIMEOUT that are kept for flushing and deregistering
@@ -86,7 +86,7 @@ class Life:
             self.bus.live.listen(self.bus.names.control("node"), self._heard_notice)
         if node.hosted() == [node]:
             await self._members[0].start()
-            what = does(node)
+            what = summary(node)
         else:
             await asyncio.gather(*(member.insist() for member in self._members))
             what = ", ".join(each.name for each in node.hosted())

@@ -16,7 +16,7 @@ from .base import BaseNode, Component
 from .subscription import Subscription
 
 TRY_AGAIN = 0.25  #: seconds between two tries while Redis is away
-FIRST, LONGEST = 0.5, 60.0  #: seconds from one try to start a member to the next
+FIRST_TRY, LONGEST_TRY = 0.5, 60.0  #: seconds from one try to start a member to the next
 
 
 class Member:
@@ -24,19 +24,20 @@ class Member:
 
     def __init__(self, node: BaseNode, bus: Bus, announce: Callable[[], None]) -> None:
         self.node, self._bus, self._announce = node, bus, announce
-        self._has_begun = False
+        self._is_hooked = False
         self._started: list[Component] = []
         self._insisting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Call ``on_start``, subscribe, start components and services.
+        """Call ``on_start``, subscribe, start the components, announce the topics, start the services.
 
-        Raises whatever ``on_start`` or a component raises; called again, it goes on with that.
+        Raises whatever ``on_start`` or a component raises. Called again, it begins with what raised: what has succeeded
+        is not done twice.
         """
         node = self.node
-        if not self._has_begun:
+        if not self._is_hooked:
             await _call(node.on_start)
-            self._has_begun = True
+            self._is_hooked = True
             for subscription in node.bound_subscriptions:
                 subscription.start()
             await asyncio.gather(*(self._subscribe(one) for one in node.bound_subscriptions))
@@ -57,7 +58,7 @@ class Member:
         await tried.wait()
 
     async def _insist(self, tried: asyncio.Event) -> None:
-        node, backoff = self.node, Backoff(FIRST, LONGEST, floor=FIRST / 2)
+        node, backoff = self.node, Backoff(FIRST_TRY, LONGEST_TRY, floor=FIRST_TRY / 2)
         while node.state is not NodeState.RUNNING:
             try:
                 await self.start()
@@ -72,7 +73,7 @@ class Member:
             else:
                 node.start_error = ""
                 node.enter(NodeState.RUNNING)
-                node.logger.info("running: %s", does(node))
+                node.logger.info("running: %s", summary(node))
         tried.set()
 
     async def _subscribe(self, subscription: Subscription) -> None:
@@ -105,7 +106,7 @@ class Member:
             self.node.logger.exception("%s failed", what)
 
 
-def does(node: BaseNode) -> str:
+def summary(node: BaseNode) -> str:
     """What a node sends and receives, for its log."""
     services = ", ".join(service.name for service in node.bound_services)
     patterns = ", ".join(subscription.name for subscription in node.bound_subscriptions)

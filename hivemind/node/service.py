@@ -105,9 +105,9 @@ class BoundService:
         """The node's logger."""
         return self.node.logger
 
-    def record(self) -> ServiceRecord:
-        """What the registry says of it."""
-        return ServiceRecord(self.name, self.state.value, self.sent, self.restarts, self.error)
+    def record(self, member: str = "") -> ServiceRecord:
+        """What the registry says of it; ``member`` is whose it is, where several nodes share a process."""
+        return ServiceRecord(self.name, self.state.value, self.sent, self.restarts, self.error, member)
 
     # -- for the function
 

@@ -26,7 +26,7 @@ class SharedProcess(BaseNode):
     def __init__(self, name: str, targets: Mapping[str, str], settings: Settings) -> None:
         """``targets`` says for each member, by its name in the hive, where its code is."""
         super().__init__(name)
-        self._targets, self._where = targets, settings
+        self._targets, self._hive_settings = targets, settings
         self._members: list[BaseNode] = []
         self._broken: dict[str, str] = {}
 
@@ -38,9 +38,9 @@ class SharedProcess(BaseNode):
         """Load all members. Raises HivemindError when none of them can be."""
         for name, target in self._targets.items():
             try:
-                node = load_member(name, target, self._where)
+                node = load_member(name, target, self._hive_settings)
             except NodeLoadError as error:
-                self._broken[name] = f"{error}"
+                self._broken[name] = str(error)
                 logging.getLogger(name).error("left out, the others run: %s", error)
             else:
                 self._members.append(node)
@@ -76,12 +76,7 @@ class SharedProcess(BaseNode):
         """As of any node, and whose each service and subscription is."""
         members = [MemberRecord(node.name, node.state.value, node.start_error) for node in self._members]
         members += [MemberRecord(name, "broken", reason) for name, reason in self._broken.items()]
-        return replace(
-            super().stats(),
-            services=tuple(replace(one.record(), member=one.node.name) for one in self.bound_services),
-            subscriptions=tuple(replace(one.record(), member=one.node.name) for one in self.bound_subscriptions),
-            members=tuple(members),
-        )
+        return replace(super().stats(), members=tuple(members))
 
 
 def load_member(name: str, target: str, settings: Settings) -> BaseNode:

@@ -54,8 +54,8 @@ class Subscription:
         """How many messages were handled without an exception."""
         return sum(self._handled)
 
-    def record(self) -> SubscriptionRecord:
-        """What the registry says of it."""
+    def record(self, member: str = "") -> SubscriptionRecord:
+        """What the registry says of it; ``member`` is whose it is, where several nodes share a process."""
         ledger = self.live.ledger
         return SubscriptionRecord(
             pattern=self.name,
@@ -72,6 +72,7 @@ class Subscription:
             malformed=self.live.malformed,
             inbox=len(self.live.inbox),
             error=self.error,
+            member=member,
         )
 
     # -- its life

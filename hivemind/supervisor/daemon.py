@@ -32,9 +32,9 @@ from .halt import pidfiles
 from .keeper import kill
 from .lifecycle import start
 from .plan import load
+from .processes import REDIS
 from .reviver import Reviver
 from .servant import Servant
-from .topology import REDIS
 
 log = logging.getLogger("hived")
 

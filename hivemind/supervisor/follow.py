@@ -10,8 +10,9 @@ from ..log_files import Follower, LogLine
 from .engine import Engine
 from .files import time_of
 from .plan import load
+from .processes import REDIS
 from .render import LISTENER
-from .topology import REDIS, Program
+from .topology import Program
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,8 @@ from .client import STARTED
 from .engine import Engine
 from .keeper import end_left_behind, group, kill, kill_group
 from .plan import Plan, load
+from .processes import REDIS
 from .render import LISTENER
-from .topology import REDIS
 
 PROBE = 3.0  # seconds within which a supervisord that is not frozen answers
 END_TIMEOUT = 10.0  # seconds for supervisord to end when nothing runs under it any more, and for what was killed

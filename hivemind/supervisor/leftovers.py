@@ -13,7 +13,7 @@ from ..data.records import Instance
 from ..errors import RedisError
 from ..topics import Names
 from .plan import Plan
-from .topology import ROOT
+from .processes import ROOT
 
 LONG_LOST = 600.0  # seconds
 KEPT = 86400.0  # seconds from its last beat for which the registry knows an incarnation: see bus/lua/renew.lua

@@ -6,13 +6,16 @@ in one, which is started, stopped and copied as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ..errors import ConfigurationError
 from ..settings import NodeTuning
 
-TAKEN = frozenset({"hived", "redis", "root"})  # programs that a hive has without being asked
+REDIS, ROOT = "redis", "root"
+TAKEN = frozenset({"hived", REDIS, ROOT})  # programs that a hive has without being asked
+Restart = Literal["always", "on-failure", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +36,24 @@ class ProcessPlan:
     members: tuple[NodePlan, ...]
 
     @property
-    def tuning(self) -> NodeTuning:
-        """Its replicas, env and restart, on which all members agree."""
-        return self.members[0].tuning
+    def replicas(self) -> int:
+        """How many copies, on which all members agree."""
+        return self.members[0].tuning.replicas
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """Its environment: ``agreed`` gives each member that of all."""
+        return self.members[0].tuning.env
+
+    @property
+    def restart(self) -> Restart:
+        """When it is started again, on which all members agree."""
+        return self.members[0].tuning.restart
 
     @property
     def targets(self) -> tuple[str, ...]:
         """What ``python -m hivemind.node`` is to run."""
-        if self.tuning.process:
+        if self.members[0].tuning.process:
             return tuple(f"{each.name}={each.target}" for each in self.members)
         return (self.members[0].target,)
 
@@ -66,7 +79,9 @@ def processes(nodes: Sequence[NodePlan]) -> list[ProcessPlan]:
 def agreed(nodes: Sequence[NodePlan], names: Collection[str], source: str) -> list[NodePlan]:
     """The same nodes, those that share a process with the environment of all of them.
 
-    Raises ConfigurationError when they contradict each other, or when the process is called like one of ``names``.
+    ``names`` are all nodes that the hive has, also those that do not run. Raises ConfigurationError, which begins with
+    ``source``, the file and line of NODES, when members contradict each other, or when a process is called like a node
+    or like a program of hived's own.
     """
     found: dict[str, dict[str, str]] = {}
     for process in processes(nodes):

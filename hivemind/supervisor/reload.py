@@ -20,7 +20,8 @@ from .foreground import Job, Screen
 from .lifecycle import reload
 from .paths import HivePaths
 from .plan import Plan, load
-from .topology import REDIS, ROOT, Program
+from .processes import REDIS, ROOT
+from .topology import Program
 
 IGNORED = frozenset({"var", "tests", "static", "templates", "__pycache__", ".venv", ".git"})
 

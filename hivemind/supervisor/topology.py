@@ -14,13 +14,11 @@ from typing import Literal
 from ..errors import ConfigurationError
 from ..settings import Constants, NodeTuning, Settings
 from .enabled import EnabledNode
-from .processes import NodePlan, ProcessPlan, agreed, processes
+from .processes import REDIS, ROOT, NodePlan, ProcessPlan, Restart, agreed, processes
 
-REDIS, ROOT = "redis", "root"
 FIRST, ROOT_PRIORITY, NODE_PRIORITY = 1, 5, 10  # Redis starts first and stops last
 NOT_FOR_NODES = ("NODES", "HIVE_DEFAULT_PORT", "HIVE_CONTROLLER", "STATIC_DIRS", "TEMPLATE_DIRS", "PRODUCTION")
 Kind = Literal["redis", "root", "node"]
-Restart = Literal["always", "on-failure", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +130,7 @@ def programs(
     wanted = processes(nodes)
     ranks = _ranks(wanted)
     for process in wanted:
-        replicas = scale.get(process.name, process.tuning.replicas)
+        replicas = scale.get(process.name, process.replicas)
         rank = NODE_PRIORITY + ranks[process.name]
         found += [_instance(constants, process, number, rank, env) for number in range(replicas)]
     return sorted(found, key=lambda program: (program.priority, program.name))
@@ -158,16 +156,16 @@ def _instance(
     constants: Constants, process: ProcessPlan, number: int, priority: int, env: Mapping[str, str]
 ) -> Program:
     command = (sys.executable, "-m", "hivemind.node", *process.targets, "--name", process.name, "--number", str(number))
-    env = {**env, **process.tuning.env}
+    env = {**env, **process.env}
     return Program(
         name=f"{process.name}.{number}",
         kind="node",
         node=process.name,
         command=command,
         priority=priority,
-        digest=_digest([command, env, process.tuning.restart, _values(constants, NOT_FOR_NODES)]),
+        digest=_digest([command, env, process.restart, _values(constants, NOT_FOR_NODES)]),
         env=env,
-        restart=process.tuning.restart,
+        restart=process.restart,
         stop_timeout=constants.STOP_TIMEOUT,
         tags=process.tags,
         members={node.name: node.file for node in process.members},
