@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from ..bus.commands import Commands
@@ -36,30 +37,28 @@ def read_instances(settings: Settings) -> list[Instance]:
 
 def read_ages(settings: Settings, instances: Sequence[Instance]) -> dict[str, float]:
     """Seconds since the last beat of each that is lost; none where Redis does not say."""
-    quiet()
-    return asyncio.run(_ages(Endpoint.parse(redis_url(settings)).of(settings.name), settings.name, instances))
+    return asyncio.run(_ages(settings, instances))
 
 
-async def _ages(endpoint: Endpoint, hive: str, instances: Sequence[Instance]) -> dict[str, float]:
+async def _ages(settings: Settings, instances: Sequence[Instance]) -> dict[str, float]:
     try:
-        async with asyncio.timeout(PATIENCE), Commands(endpoint, "hm") as commands:
-            return await lost_for(commands, Names(hive), instances)
+        async with _opened(settings) as commands:
+            return await lost_for(commands, Names(settings.name), instances)
     except (RedisError, TimeoutError):
         return {}
 
 
 def refusal(settings: Settings) -> str:
     """Why Redis takes no writes, in its own words; "" if it does. Then no lease is renewed, and lost means little."""
-    quiet()
-    return asyncio.run(_refusal(Endpoint.parse(redis_url(settings)).of(settings.name), settings.name))
+    return asyncio.run(_refusal(settings))
 
 
-async def _refusal(endpoint: Endpoint, hive: str) -> str:
+async def _refusal(settings: Settings) -> str:
     try:
-        async with asyncio.timeout(PATIENCE), Commands(endpoint, "hm") as commands:
-            await commands.execute("PEXPIRE", Names(hive).node("probe"), 1)  # a key that is none
+        async with _opened(settings) as commands:
+            await commands.execute("PEXPIRE", Names(settings.name).node("probe"), 1)  # a key that is none
     except RedisRefused as error:
-        return str(error).removeprefix(f"{endpoint.redacted}: ").rstrip(".")
+        return _in_its_words(error, settings)
     except (RedisError, TimeoutError):
         return ""
     return ""
@@ -80,7 +79,6 @@ def add_topics(settings: Settings, topics: Sequence[str]) -> str:
         await announce(directory, topics)
         return await directory.mode()
 
-    quiet()
     return asyncio.run(_ask(settings, add))
 
 
@@ -90,7 +88,6 @@ def _directory(commands: Commands, settings: Settings) -> Directory:
 
 def ask(settings: Settings, question: Callable[[Registry], Awaitable[T]]) -> T:
     """Put one ``question`` to the registry. Raises RedisError in words that say what to do."""
-    quiet()
     names = Names(settings.name)
     return asyncio.run(_ask(settings, lambda commands: question(Registry(commands, Functions(commands), names))))
 
@@ -98,14 +95,30 @@ def ask(settings: Settings, question: Callable[[Registry], Awaitable[T]]) -> T:
 async def _ask(settings: Settings, question: Callable[[Commands], Awaitable[T]]) -> T:
     if not settings.redis_url and not Embedded.of(settings).socket.exists():
         raise away(settings, "it does not run")
-    endpoint = Endpoint.parse(redis_url(settings)).of(settings.name)
     try:
-        async with asyncio.timeout(PATIENCE), Commands(endpoint, "hm") as commands:
+        async with _opened(settings) as commands:
             return await question(commands)
     except TimeoutError:
         raise away(settings, f"no answer within {PATIENCE:g} s") from None
     except RedisUnavailable as error:
-        raise away(settings, str(error).removeprefix(f"{endpoint.redacted}: ").rstrip(".")) from error
+        raise away(settings, _in_its_words(error, settings)) from error
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Commands]:
+    """The hive's Redis. Raises TimeoutError when what is done with it takes longer than PATIENCE."""
+    quiet()
+    async with asyncio.timeout(PATIENCE), Commands(_endpoint(settings), "hm") as commands:
+        yield commands
+
+
+def _endpoint(settings: Settings) -> Endpoint:
+    return Endpoint.parse(redis_url(settings)).of(settings.name)
+
+
+def _in_its_words(error: RedisError, settings: Settings) -> str:
+    """What Redis, or the network, said, without where: so that it fits into a sentence."""
+    return str(error).removeprefix(f"{_endpoint(settings).redacted}: ").rstrip(".")
 
 
 def away(settings: Settings, why: str) -> RedisUnavailable:
