@@ -1,4 +1,4 @@
-"""Ending a task for certain.
+"""Ending a task for certain, and telling that from what only looks like it.
 
 ``asyncio.wait_for`` of Python 3.11 swallows a cancellation that comes in the same turn as the result
 (python/cpython#86296), and redis-py waits with it: one ``cancel()`` may not be enough.
@@ -10,6 +10,16 @@ import asyncio
 from typing import Any
 
 AGAIN = 0.05  #: seconds after which a task that goes on is cancelled again
+
+#: What a function of somebody else's may raise without having been told to end: it may have awaited a task that it
+#: cancelled itself, or have called ``sys.exit()``, which would end a worker without a word.
+RAISED = (Exception, SystemExit, asyncio.CancelledError)
+
+
+def is_ending() -> bool:
+    """Whether the current task is being cancelled: then a CancelledError is to be raised on."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def end(task: asyncio.Task[Any] | None) -> None:

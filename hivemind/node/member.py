@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 from ..backoff import Backoff
 from ..bus.bus import Bus
-from ..cancelling import end
-from ..errors import RedisDenied, RedisUnavailable, in_words
+from ..cancelling import RAISED, end, is_ending
+from ..errors import HivemindError, RedisDenied, RedisUnavailable, in_words
 from ..states import NodeState
 from .base import BaseNode, Component
 from .subscription import Subscription
@@ -62,9 +62,8 @@ class Member:
         while node.state is not NodeState.RUNNING:
             try:
                 await self.start()
-            except (Exception, asyncio.CancelledError) as error:
-                task = asyncio.current_task()
-                if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            except RAISED as error:
+                if is_ending():
                     raise
                 node.start_error, delay = in_words(error), backoff.next()
                 node.logger.error("cannot start; it is tried again in %.1f s", delay, exc_info=error)
@@ -120,6 +119,12 @@ def left(deadline: float) -> float:
 
 
 async def _call(hook: Callable[[], Awaitable[None] | None]) -> None:
-    result = hook()
-    if inspect.isawaitable(result):
-        await result
+    """Call ``on_start`` or ``on_shutdown``. What it raises is an Exception, also where it called ``sys.exit()``."""
+    try:
+        result = hook()
+        if inspect.isawaitable(result):
+            await result
+    except (SystemExit, asyncio.CancelledError) as error:
+        if is_ending():
+            raise
+        raise HivemindError(f"it raised {in_words(error)}") from error

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..backoff import Backoff
+from ..cancelling import RAISED, is_ending
 from ..data.records import ServiceRecord
 from ..errors import DeclarationError, in_words
 from ..states import SERVICE, ServiceState, advance
@@ -166,7 +167,7 @@ class BoundService:
             began = time.monotonic()
             try:
                 delay = self._judge(self.function(*self._arguments), began)
-            except Exception as error:  # noqa: BLE001 - whatever a service raises, it is called again
+            except RAISED as error:  # whatever a service raises, it is called again
                 delay = self._failed(error)
             if delay is None:
                 return
@@ -179,7 +180,9 @@ class BoundService:
             began = time.monotonic()
             try:
                 delay = self._judge(await self.function(*self._arguments), began)
-            except Exception as error:  # noqa: BLE001 - whatever a service raises, it is called again
+            except RAISED as error:
+                if is_ending():
+                    raise
                 delay = self._failed(error)
             if delay is None or not await self._stop.sleep_async(delay):
                 return
@@ -200,7 +203,7 @@ class BoundService:
             return max(0.0, began + self.declaration.every - time.monotonic())
         return self._pause_if_busy(began)
 
-    def _failed(self, error: Exception) -> float:
+    def _failed(self, error: BaseException) -> float:
         self._enter(ServiceState.BACKOFF)
         self.restarts += 1
         self.error = in_words(error)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..burst import Burst
 from ..bus.inbox import BATCH, Entry, Inbox
 from ..bus.receiving import LiveSubscription
+from ..cancelling import RAISED, is_ending
 from ..data.records import SubscriptionRecord
 from ..errors import in_words
 from ..message import Message, envelope_of
@@ -123,7 +124,9 @@ class Subscription:
                     try:
                         await (function(payload) if function else self._call(payload, entry))
                         handled[number] += 1
-                    except Exception as error:  # noqa: BLE001 - whatever a handler raises, the next message comes
+                    except RAISED as error:  # whatever a handler raises, the next message comes
+                        if is_ending():
+                            raise
                         self._failed(entry, error)
                 if clock() > limit:
                     await asyncio.sleep(0)
@@ -151,7 +154,7 @@ class Subscription:
                 self.handler.function(payload)
             else:
                 self._call(payload, entry)
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises, the next message comes
+        except RAISED as error:  # whatever a handler raises, the next message comes
             with self._counting:
                 self._failed(entry, error)
             return False
@@ -171,7 +174,7 @@ class Subscription:
 
     # -- what went wrong
 
-    def _failed(self, entry: Entry, error: Exception) -> None:
+    def _failed(self, entry: Entry, error: BaseException) -> None:
         self.failed += 1
         self.error = in_words(error)
         if (held := self._failures.first()) is not None:
@@ -189,7 +192,7 @@ class Subscription:
             count = last - first + 1
             self._say(f"missed {count} message(s) of {sender} on {topic}, numbers {first} to {last}", held)
 
-    def _say(self, text: str, held: int, error: Exception | None = None) -> None:
+    def _say(self, text: str, held: int, error: BaseException | None = None) -> None:
         more = f" ({held} more like it in the last {self._failures.seconds:g} s or so)" if held else ""
         log = self.node.logger.error if error else self.node.logger.warning
         log("%s%s", text, more, exc_info=error)
