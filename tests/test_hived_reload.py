@@ -7,6 +7,7 @@ import json
 import pytest
 
 from .hive_kit import Hive
+from .waiting import eventually
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -27,6 +28,49 @@ def test_reload_touches_only_what_changed(running: Hive) -> None:
     after = running.pids()
     changed = {name for name in after if after[name] != before.get(name)}
     assert changed == {"batman.0", "robin.1"}
+
+
+CHANGED = 'LEASE = 2.0\nPATTERNS = "resolved"\nNODES = {"robin": {"env": {"MASK": "green"}}}'
+
+
+@pytest.mark.parametrize("verb", ["restart", "stop"])
+def test_only_what_is_named_is_touched_and_what_else_changed_is_said(running: Hive, verb: str) -> None:
+    before = running.pids()
+    running.configure(CHANGED)
+    done = running.run("hm", verb, "batman")
+    assert "the configuration has changes for robin.0 and root: `hived reload` applies them" in done.stderr
+    assert {name for name, pid in running.pids().items() if pid != before[name]} == {"batman.0"}
+    assert "the configuration has changes for robin.0, root" in running.log("hived")
+    running.run("hm", "start", "batman")
+
+
+def test_scale_adds_a_copy_and_touches_no_other_whose_settings_changed(running: Hive) -> None:
+    before = running.pids()
+    running.configure(CHANGED)
+    done = running.run("hm", "scale", "batman", "2")
+    assert "has changes for batman.0, robin.0 and root: `hived reload` applies them" in done.stderr
+    assert {name for name, pid in running.pids().items() if pid != before.get(name)} == {"batman.1"}
+    assert "batman.1: stopped and removed" in running.run("hm", "scale", "batman", "1").stdout
+
+
+def test_a_reload_applies_what_waited(running: Hive) -> None:
+    before = running.pids()
+    running.configure(CHANGED)
+    running.run("hm", "restart", "batman")
+    said = running.run("hived", "reload").stdout
+    assert ("robin.0: restarted" in said, "batman.0" in said) == (True, False)
+    assert running.pids()["robin.0"] != before["robin.0"]
+    assert "has changes" not in running.run("hm", "restart", "batman").stderr
+
+
+def test_a_mended_file_starts_its_own_node_and_applies_nothing_else(running: Hive) -> None:
+    running.node("joker", "def (")
+    assert running.run("hived", "reload").returncode == 1
+    before = running.pids()
+    running.configure('NODES = {"robin": {"env": {"MASK": "green"}}}')
+    running.node("joker", enable=False)
+    eventually(lambda: running.states().get("joker.0") == "running", within=20)
+    assert running.pids()["robin.0"] == before["robin.0"]
 
 
 def test_a_reload_that_contradicts_the_hive_is_refused_and_touches_nothing(running: Hive) -> None:

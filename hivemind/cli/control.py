@@ -148,4 +148,12 @@ def _show(answer: Answer, *, many: bool) -> bool:
         return False
     for result in answer.results:
         output.say(f"{result.program}{where}: {result.text}", "" if result.ok else "red")
+    if answer.waiting:
+        waiting = f"the configuration{where} has changes for {_and(answer.waiting)}"
+        output.note(f"{waiting}: `hived reload`{where} applies them")
     return all(result.ok for result in answer.results)
+
+
+def _and(names: list[str]) -> str:
+    """All of ``names`` as they stand in a sentence."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -1,7 +1,8 @@
 """What `hm start`, `stop`, `restart` and `scale` do to the programs of one hived.
 
 Each changes what is desired, which outlives a restart, and lets ``apply`` bring it about: nothing is started behind
-the plan's back, and no reload undoes it.
+the plan's back, and no reload undoes it. Only what is named is touched: what else of the configuration has changed
+since waits for a reload, and is told.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from .check import check_all
 from .client import LIVE, ProgramInfo, ProgramState, SupervisorClient
 from .desired import read_scale, read_stopped, write_scale, write_stopped
 from .engine import Engine
+from .narrow import Meant
 from .plan import Plan, load
 from .topology import Program
 
@@ -49,6 +51,14 @@ class Result:
     program: str
     ok: bool
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of each program, and which others wait for a reload because their configuration has changed."""
+
+    results: list[Result]
+    waiting: tuple[str, ...] = ()
 
 
 def select(plan: Plan, targets: Sequence[str]) -> list[Program]:
@@ -109,14 +119,17 @@ def find(engine: Engine, targets: Sequence[str]) -> list[Result]:
     return [Result(target, is_known(target), "") for target in dict.fromkeys(targets)]
 
 
-def act(engine: Engine, request: Request) -> list[Result]:
+def act(engine: Engine, request: Request) -> Done:
     """Do what is asked, and say for each program what became of it. Takes as long as the slowest stop.
 
     Raises SupervisorError and ConfigurationError when nothing could be done.
     """
     with engine.lock():
         before = load(engine.paths)
-        return refused(before, request) or _with_members(before, _DO[request.verb](engine, before, request))
+        if sharing := refused(before, request):
+            return Done(sharing)
+        done = _DO[request.verb](engine, before, request)
+        return replace(done, results=_with_members(before, done.results))
 
 
 def _with_members(plan: Plan, results: Sequence[Result]) -> list[Result]:
@@ -126,28 +139,34 @@ def _with_members(plan: Plan, results: Sequence[Result]) -> list[Result]:
     return [replace(each, text=f"{each.text} ({members})") if members and each.ok else each for each, members in told]
 
 
-def _stop(engine: Engine, before: Plan, request: Request) -> list[Result]:
+def _stop(engine: Engine, before: Plan, request: Request) -> Done:
     names = [program.name for program in select(before, request.targets)]
     were = {program.name for program in before.stopped}
     write_stopped(engine.paths, read_stopped(engine.paths) | frozenset(names))
-    apply(engine)
-    return [Result(name, True, "was stopped before" if name in were else "stopped") for name in names]
+    done = apply(engine, _named(names))
+    results = [Result(name, True, "was stopped before" if name in were else "stopped") for name in names]
+    return Done(results, done.waiting)
 
 
-def _start(engine: Engine, before: Plan, request: Request) -> list[Result]:
+def _start(engine: Engine, before: Plan, request: Request) -> Done:
     names = [program.name for program in select(before, request.targets)]
     client = engine.client()
     were = {info.name for info in client.programs() if info.state in LIVE}
     write_stopped(engine.paths, read_stopped(engine.paths) - frozenset(names))
-    apply(engine)
+    done = apply(engine, _named([name for name in names if name not in were]))
     known = {info.name for info in client.programs()}
     for name in names:
         if name in known:
             client.start(name)
-    return _settled(client, load(engine.paths), names, lambda name: "runs already" if name in were else "started")
+    well: Callable[[str], str] = lambda name: "runs already" if name in were else "started"  # noqa: E731 - mypy needs its type
+    return Done(_settled(client, load(engine.paths), names, well), done.waiting)
 
 
-def _restart(engine: Engine, before: Plan, request: Request) -> list[Result]:
+def _named(names: Sequence[str]) -> Meant:
+    return lambda program: program.name in names
+
+
+def _restart(engine: Engine, before: Plan, request: Request) -> Done:
     programs = select(before, request.targets)
     broken = _broken(engine, programs)
     client = engine.client()
@@ -157,11 +176,13 @@ def _restart(engine: Engine, before: Plan, request: Request) -> list[Result]:
     done = [
         Result(name, False, f"{text}; it goes on as it was" if name in live else text) for name, text in broken.items()
     ]
+    waiting: tuple[str, ...] = ()
     if names:
         stop(client, [name for name in names if name in known], patience(before.programs))
         up = _start(engine, before, Request(Verb.START, tuple(names)))
-        done += [Result(each.program, each.ok, "restarted" if each.ok else each.text) for each in up]
-    return sorted(done, key=lambda each: each.program)
+        waiting = up.waiting
+        done += [Result(each.program, each.ok, "restarted" if each.ok else each.text) for each in up.results]
+    return Done(sorted(done, key=lambda each: each.program), waiting)
 
 
 def _broken(engine: Engine, programs: Sequence[Program]) -> dict[str, str]:
@@ -177,16 +198,17 @@ def _broken(engine: Engine, programs: Sequence[Program]) -> dict[str, str]:
     }
 
 
-def _scale(engine: Engine, before: Plan, request: Request) -> list[Result]:
+def _scale(engine: Engine, before: Plan, request: Request) -> Done:
     nodes = nodes_to_scale(engine, before, request.targets)
     write_scale(engine.paths, read_scale(engine.paths) | dict.fromkeys(nodes, request.replicas))
     over = {each.name for each in before.stopped if each.node in nodes}
     write_stopped(engine.paths, read_stopped(engine.paths) - over)
-    done = apply(engine)
+    been = {each.name for each in before.programs}
+    done = apply(engine, lambda one: one.node in nodes and (one.name not in been or one.number >= request.replicas))
     plan = load(engine.paths)
     names = [each.name for each in plan.programs if each.node in nodes]
     up = _settled(engine.client(), plan, names, lambda name: "started" if name in done.added else "runs already")
-    return [*up, *(Result(name, True, "stopped and removed") for name in done.removed)]
+    return Done([*up, *(Result(name, True, "stopped and removed") for name in done.removed)], done.waiting)
 
 
 _DO = {Verb.START: _start, Verb.STOP: _stop, Verb.RESTART: _restart, Verb.SCALE: _scale}

@@ -13,6 +13,7 @@ from .client import LIVE, ProgramInfo, SupervisorClient
 from .engine import Engine
 from .files import read_json, time_of, write_private
 from .last_settings import save_settings
+from .narrow import Meant, is_other, narrowed
 from .plan import Plan, load, save
 from .render import LISTENER, render
 from .topology import Problem, Program, stop_wait
@@ -29,6 +30,7 @@ class Applied:
     removed: tuple[str, ...]
     problems: tuple[Problem, ...]
     settings_changed: bool
+    waiting: tuple[str, ...] = ()  # programs that were not meant, and are not as the configuration is now
 
 
 def write(engine: Engine, plan: Plan) -> None:
@@ -41,21 +43,29 @@ def write(engine: Engine, plan: Plan) -> None:
     write_private(draft, text.encode())
     draft.replace(engine.paths.conf)
     save(engine.paths, plan)
-    save_settings(engine.paths, engine.settings)
 
 
-def apply(engine: Engine) -> Applied:
+def apply(engine: Engine, is_meant: Meant | None = None) -> Applied:
     """Plan again and bring it about in a running supervisord. The caller holds the lock.
 
-    What is not in the result was not touched; a node that runs and would not load any more is a problem, and goes
+    With ``is_meant`` only for the programs of which it says so: what else would change waits for a reload. What is
+    not in the result was not touched; a node that runs and would not load any more is a problem, and goes
     on as it was. Raises ConfigurationError, before anything was touched, if the
     settings contradict the hive; SupervisorError if supervisord does not play along.
     """
     before, client = load(engine.paths), engine.client()
     running = {info.name for info in client.programs() if info.state in LIVE}
     keep = frozenset(name for program in before.programs if program.name in running for name in program.members)
-    plan, spared = _spare(engine, before, engine.plan(keep), running)
+    plan, waiting = engine.plan(keep), tuple[str, ...]()
+    if is_meant is not None:
+        plan, waiting = narrowed(before, plan, is_meant)
+        plan = replace(
+            plan, programs=tuple(_kept(engine, each) if each in before.programs else each for each in plan.programs)
+        )
+    plan, spared = _spare(engine, before, plan, running)
     write(engine, plan)
+    if is_meant is None:
+        save_settings(engine.paths, engine.settings)
     changes = client.reload()
     removed = [name for name in changes.removed if name != LISTENER]
     changed = [name for name in changes.changed if name != LISTENER]
@@ -66,13 +76,13 @@ def apply(engine: Engine) -> Applied:
     for name in sorted((*changed, *changes.added), key=order.index):
         client.add(name)
     is_new = plan.settings != before.settings
-    return Applied(changes.added, tuple(changed), tuple(removed), (*plan.problems, *spared), is_new)
+    return Applied(changes.added, tuple(changed), tuple(removed), (*plan.problems, *spared), is_new, waiting)
 
 
 def _spare(engine: Engine, before: Plan, plan: Plan, running: set[str]) -> tuple[Plan, list[Problem]]:
     """Keep, as they were, the running programs that ``plan`` would restart with code that does not load."""
     old = {each.name: each for each in before.programs if each.kind == "node" and each.name in running}
-    changed = [each for each in plan.programs if each.name in old and _is_other(each, old[each.name])]
+    changed = [each for each in plan.programs if each.name in old and is_other(each, old[each.name])]
     touched = {name for each in changed for name in each.members}
     nodes = [node for node in engine.nodes() if node.name in touched] if touched else []
     problems = {each.node: each for each in check_all(nodes, engine.check)}
@@ -85,10 +95,6 @@ def _spare(engine: Engine, before: Plan, plan: Plan, running: set[str]) -> tuple
     mending = {**plan.mending, **{file: time_of(file) for file in files}}
     told = [replace(each, reason=f"{each.reason}; it goes on as it was") for each in problems.values()]
     return replace(plan, programs=tuple(kept), mending=mending), told
-
-
-def _is_other(new: Program, old: Program) -> bool:
-    return replace(new, env={}, tags=()) != replace(old, env={}, tags=())
 
 
 def _kept(engine: Engine, old: Program) -> Program:

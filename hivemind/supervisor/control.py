@@ -39,12 +39,16 @@ class Hived:
 
 @dataclass(slots=True)
 class Answer:
-    """What one hived said: the programs that concern it, and, when it is done, the results."""
+    """What one hived said: the programs that concern it, and, when it is done, the results.
+
+    ``waiting`` names other programs, whose configuration has changed since the last reload.
+    """
 
     hived: Hived
     programs: list[str]
     results: list[Result] = field(default_factory=list)
     done: bool = False
+    waiting: list[str] = field(default_factory=list)
 
 
 def encode_request(request: Request, reply: str) -> dict[str, Any]:
@@ -62,13 +66,16 @@ def decode_request(body: bytes) -> tuple[Request, str] | None:
         return None
 
 
-def encode_answer(hived: Hived, programs: Sequence[str], results: Sequence[Result] | None) -> dict[str, Any]:
+def encode_answer(
+    hived: Hived, programs: Sequence[str], results: Sequence[Result] | None, waiting: Sequence[str] = ()
+) -> dict[str, Any]:
     """An answer as it travels; without ``results`` it only says who will act on what."""
     return {
         "hived": asdict(hived),
         "programs": list(programs),
         "results": [asdict(each) for each in results or ()],
         "done": results is not None,
+        "waiting": list(waiting),
     }
 
 
@@ -77,7 +84,8 @@ def decode_answer(body: bytes) -> Answer | None:
     try:
         raw = orjson.loads(body)
         results = [Result(str(each["program"]), bool(each["ok"]), str(each["text"])) for each in raw["results"]]
-        return Answer(Hived(**raw["hived"]), [str(each) for each in raw["programs"]], results, bool(raw["done"]))
+        programs, waiting = ([str(each) for each in raw[key]] for key in ("programs", "waiting"))
+        return Answer(Hived(**raw["hived"]), programs, results, bool(raw["done"]), waiting)
     except (ValueError, TypeError, KeyError):
         return None
 

@@ -14,6 +14,7 @@ from .apply import Applied, apply, never, write
 from .desired import write_selection
 from .engine import Engine
 from .halt import halt, survivors
+from .last_settings import save_settings
 from .launch import launch
 from .plan import Plan, load
 from .topology import Selection
@@ -47,6 +48,7 @@ def start(engine: Engine, selection: Selection | None = None) -> Started:
             write_selection(engine.paths, selection)
         plan = engine.plan()
         write(engine, plan)
+        save_settings(engine.paths, engine.settings)
         adopted = tuple(sorted(survivors(engine)))
         engine.paths.stopping.unlink(missing_ok=True)
         return Started(launch(engine), plan, adopted)

@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 from ..bus.bus import Bus
 from ..errors import ConfigurationError, HivemindError
 from ..settings import load_settings
-from .actions import Request, Result, Verb, act, find, matches
+from .actions import Done, Request, Result, Verb, act, find, matches
 from .apply import apply
 from .control import CHANNEL, Hived, decode_request, encode_answer
 from .engine import Engine, engine_for
 from .files import time_of
-from .plan import load
+from .narrow import Meant
+from .plan import Plan, load
+from .topology import Program
 
 log = logging.getLogger("hived")
 
@@ -65,10 +67,15 @@ class Servant:
     def _apply(self) -> Sequence[object]:
         engine = self._fresh()
         with engine.lock():
-            done = apply(engine)
+            done = apply(engine, _mended(load(engine.paths)))
+        self._tell_waiting(done.waiting)
         if done.settings_changed:
             self._on_settings()
         return done.problems
+
+    def _tell_waiting(self, names: Sequence[str]) -> None:
+        if names:
+            log.info("the configuration has changes for %s: `hived reload` applies them", ", ".join(names))
 
     def _fresh(self) -> Engine:
         """The engine with the settings as they are now; if they are wrong now, as they were."""
@@ -98,7 +105,19 @@ class Servant:
         async with self._turn:
             log.info("asked to %s %s", request.verb, ", ".join(names))
             try:
-                results = await asyncio.to_thread(act, self._fresh(), request)
+                done = await asyncio.to_thread(act, self._fresh(), request)
             except HivemindError as error:
-                results = [Result(name, False, str(error)) for name in names]
-        self.bus.notify(reply, encode_answer(self.me, names, results))
+                done = Done([Result(name, False, str(error)) for name in names])
+        self._tell_waiting(done.waiting)
+        self.bus.notify(reply, encode_answer(self.me, names, done.results, done.waiting))
+
+
+def _mended(before: Plan) -> Meant:
+    """The programs that a change of a broken file concerns: those that it kept from running, or from running anew."""
+    broken, known = {each.node for each in before.problems}, {each.name for each in (*before.programs, *before.stopped)}
+
+    def is_meant(program: Program) -> bool:
+        concerned = {program.node, *program.members} & broken or before.mending.keys() & set(program.members.values())
+        return bool(concerned) or ("nodes" in broken and program.name not in known)
+
+    return is_meant
