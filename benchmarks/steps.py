@@ -80,7 +80,7 @@ class Sending:
             for _ in range(start, start + BATCH):
                 self.bus.send("x-1", PAYLOAD)
             await asyncio.sleep(0)
-            outbox.link_received(b":1\r\n" * BATCH)
+            outbox.carrier.link_received(b":1\r\n" * BATCH)
 
     async def whole(self) -> None:
         outbox, send = self.bus.outbox, self.node.bound_services[0].send
@@ -88,7 +88,7 @@ class Sending:
             for _ in range(start, start + BATCH):
                 send(PAYLOAD)
             await asyncio.sleep(0)
-            outbox.link_received(b":1\r\n" * BATCH)
+            outbox.carrier.link_received(b":1\r\n" * BATCH)
 
 
 @dataclass

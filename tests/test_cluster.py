@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hivemind.bus.cluster import SlotMap, moved_to, read_answers
+from hivemind.bus.cluster import SlotMap, read_answers, redirection
 from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
@@ -43,16 +43,16 @@ def test_a_map_says_who_serves_a_slot_and_takes_corrections() -> None:
     found = read_answers(A, NODES, INFO, b"redis_version:7.0.15")
     assert (found.primary(0), found.primary(99), found.primary(100), found.epoch, found.is_ok) == (A, A, B, 7, True)
     assert found.nodes == {A, B, ("c", 3)}
-    better = found.with_moved(5, B)
+    better = found.corrected(5, B)
     assert (better.primary(5), better.primary(6)) == (B, A)
     assert SlotMap().primary(1) is None
 
 
 def test_a_node_that_does_not_know_its_host_is_where_it_was_asked() -> None:
     assert read_answers(A, [[0, 16383, [b"", 5]]], INFO, None).primary(3) == ("a", 5)
-    assert moved_to("MOVED 3999 :5", A) == (3999, ("a", 5))
-    assert moved_to("MOVED 3999 ::1:5", A) == (3999, ("::1", 5))
-    assert moved_to("ERR no", A) is None
+    assert redirection("MOVED 3999 :5", A) == (3999, ("a", 5))
+    assert redirection("MOVED 3999 ::1:5", A) == (3999, ("::1", 5))
+    assert redirection("ERR no", A) is None
 
 
 def test_an_old_redis_is_named() -> None:

@@ -68,7 +68,7 @@ async def test_sending_costs_little_more_than_encoding(monkeypatch: pytest.Monke
             for number in range(start, start + BATCH):
                 bus.send("x-1", {"i": number, "unit": "C"})
             await asyncio.sleep(0)
-            outbox.link_received(b":1\r\n" * BATCH)
+            outbox.carrier.link_received(b":1\r\n" * BATCH)
 
     async def least() -> None:
         reader = hiredis.Reader()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hivemind.bus.endpoint import Endpoint
-from hivemind.bus.lanes import Lane, LanedSpool
+from hivemind.bus.lanes import Lane
 from hivemind.bus.outbox import Outbox
 from hivemind.bus.outgoing import Entry
 from hivemind.bus.spool import Spool
@@ -20,10 +20,10 @@ def entry(index: int) -> Entry:
 
 
 def test_what_comes_back_stands_behind_what_is_older() -> None:
-    lane = Lane(LanedSpool(Names("t")))
+    lane = Lane()
     lane.feed([entry(index) for index in (3, 4, 5)])
     taken = lane.take(1 << 20)
-    lane.insert([entry(1), entry(2)])
+    lane.put_back([entry(1), entry(2)])
     lane.feed([entry(6)])
     lane.put_back(taken)
     assert [index for *_, index in lane.queued()] == [1, 2, 3, 4, 5, 6]

@@ -13,20 +13,18 @@ import pytest
 from hivemind.bus.bus import Bus
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.outgoing import OutboxOptions, Policy
-from hivemind.bus.spool import weight
+from hivemind.bus.queues import weight
 from hivemind.errors import (
     HivemindError,
     OutboxFull,
     PayloadError,
-    RedisRefused,
-    RedisUnavailable,
     Refused,
     Unconfirmed,
 )
 from hivemind.message import MAX_PAYLOAD
 from hivemind.states import LinkState
 
-from .bus_kit import are_up, on_bus
+from .bus_kit import on_bus
 from .conftest import MakeServer
 from .proxy import Mode, Proxy
 from .servers import Connection, RedisServer
@@ -351,43 +349,15 @@ async def test_a_lost_connection_sends_again_what_was_unanswered_and_only_that(
         assert await wire.sequences(1) == [2]
 
 
-# -- commands
-
-
-async def test_commands_are_answered_in_order_and_errors_are_ours(own_server: RedisServer) -> None:
-    async with on_bus(own_server.url) as bus:
-        replies = [bus.outbox.command("INCR", "n") for _ in range(3)]
-        assert await asyncio.gather(*replies) == [1, 2, 3]
-        with pytest.raises(RedisRefused, match="wrong number"):
-            await bus.outbox.command("INCR")
-        assert await bus.outbox.command("INCR", "n") == 4
-
-
-async def test_commands_go_ahead_of_messages_that_may_not_be_written(own_server: RedisServer) -> None:
+async def test_what_a_guard_kept_back_leaves_when_it_changes_its_mind(own_server: RedisServer) -> None:
     async with on_bus(own_server.url) as bus:
         bus.outbox.guard = lambda: False
         bus.send("x", 1)
-        assert await bus.outbox.command("PING") == b"PONG"
-        assert bus.outbox.waiting == 1
+        with pytest.raises(Unconfirmed):
+            await bus.flush(0.05)
         bus.outbox.guard = None
         bus.outbox.resume()
         await bus.flush(1.0)
-
-
-async def test_commands_fail_when_the_link_is_lost_and_are_never_sent_twice(own_server: RedisServer) -> None:
-    async with Proxy(own_server.socket) as proxy, on_bus(f"redis://127.0.0.1:{proxy.port}") as bus:
-        proxy.set(Mode.EAT_REPLIES)
-        replies = [bus.outbox.command("INCR", "n") for _ in range(3)]
-        await eventually_async(lambda: own_server.command("GET", "n") == "3")
-        proxy.set(Mode.PASS)
-        proxy.cut()
-        for reply in replies:
-            with pytest.raises(RedisUnavailable):
-                await reply
-        with pytest.raises(RedisUnavailable, match="not connected"):
-            await bus.outbox.command("INCR", "n")
-        await are_up(bus)
-        assert await bus.outbox.command("INCR", "n") == 4
 
 
 async def test_an_outbox_without_the_right_to_ping_still_sends(own_server: RedisServer) -> None:

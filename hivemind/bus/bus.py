@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -42,7 +42,7 @@ class BusOptions:
     inbox: InboxLimits = field(default_factory=InboxLimits)
 
 
-class Resolver(Protocol):
+class Resolves(Protocol):
     """Who knows all topics, in a hive in which Redis shall hold no patterns."""
 
     async def resolve(self, subscription: LiveSubscription) -> None:
@@ -59,22 +59,27 @@ class Bus:
     """
 
     def __init__(self, endpoint: Endpoint, hive: str, instance: str, options: BusOptions | None = None) -> None:
-        self.endpoint, self.instance = (endpoint := endpoint.of(hive)), instance
-        self.incarnation = 0
-        self.options = options or BusOptions()
+        self.endpoint = endpoint = endpoint.of(hive)
+        self.instance, self.incarnation = instance, 0
+        options = options or BusOptions()
         self.names = Names(hive)
         self.commands = Commands(endpoint, f"hm:{instance}:cmd")
         self.shards = Shards(endpoint, self.commands) if endpoint.is_cluster else None
+        self.outbox: Outbox
+        self.live: Live
+        self._spreading: tuple[Callable[[], None], ...] = ()
         out, live = f"hm:{instance}:out", f"hm:{instance}:live"
         if self.shards is None:
-            self.outbox = Outbox(endpoint, out, Spool(self.names, self.options.outbox))
+            self.outbox = Outbox(endpoint, out, Spool(self.names, options.outbox))
             self.live = Live(endpoint, live, self.names)
         else:
-            self.outbox = ShardedOutbox(endpoint, out, LanedSpool(self.names, self.options.outbox), self.shards)
-            self.live = ShardedLive(endpoint, live, self.names, self.shards)
-        self.commands.changes = lambda: self.outbox.link.gaps + self.live.link.gaps  # those of the home
+            outbox = ShardedOutbox(endpoint, out, LanedSpool(self.names, options.outbox), self.shards)
+            receiving = ShardedLive(endpoint, live, self.names, self.shards)
+            self.outbox, self.live = outbox, receiving
+            self._spreading = (self.shards.start, outbox.spread, receiving.spread)  # and so they are told of changes
+        self.commands.epoch = lambda: self.outbox.link.gaps + self.live.link.gaps  # those of the home
         self.functions = Functions(self.commands)
-        self.resolver: Resolver | None = None  # without one Redis matches patterns
+        self.resolver: Resolves | None = None  # without one Redis matches patterns
         self._senders: dict[str, float] = {}
         self._gaps = 0
         self._watch: asyncio.TimerHandle | None = None
@@ -86,9 +91,13 @@ class Bus:
         self._watch = asyncio.get_running_loop().call_later(WATCH, self._forget_silent)
 
     def spread(self) -> None:
-        """In a Cluster, let live messages travel over all shards from now on: the hive resolves its patterns."""
-        if self.shards is not None:
-            self.shards.start()
+        """In a Cluster, let live messages travel over all shards from now on: the hive resolves its patterns.
+
+        May be called twice.
+        """
+        spreading, self._spreading = self._spreading, ()
+        for begin in spreading:
+            begin()
 
     def identify(self, instance: str, incarnation: int) -> None:
         """Say in whose name messages are sent from now on."""
@@ -112,7 +121,8 @@ class Bus:
     def send(self, topic: str, payload: Any, headers: Mapping[str, str] | None = None) -> None:
         """Hand one message over. Never waits for the network.
 
-        Raises PayloadError, InvalidName, and OutboxFull where it may not wait for room.
+        Raises PayloadError, InvalidName, OutboxFull where it may not wait for room, and HivemindError before
+        ``identify``.
         """
         body = encode_payload(payload)
         self.outbox.send(topic, body + encode_headers(headers) if headers else body)
@@ -124,7 +134,7 @@ class Bus:
     async def flush(self, timeout: float = 10.0) -> None:
         """Return when Redis has confirmed all that was sent before, and tell receivers what the last ones were.
 
-        Raises Refused or Unconfirmed, with the messages.
+        Raises Refused or Unconfirmed, with the messages; of those that were refused the last 1,000 at most.
         """
         try:
             await self.outbox.flush(timeout)
@@ -146,7 +156,11 @@ class Bus:
     # -- receiving
 
     async def subscribe(self, subscription: LiveSubscription) -> None:
-        """Subscribe and return when Redis has confirmed it. Raises RedisDenied when an ACL forbids it."""
+        """Subscribe and return when Redis has confirmed it.
+
+        Raises RedisDenied when an ACL forbids it, RedisUnavailable or RedisRefused when Redis does not tell the time,
+        and RedisUnavailable when the bus is closed meanwhile.
+        """
         subscription.ledger.on_sender = self.watch_sender
         if self.resolver is not None and is_pattern(subscription.pattern):
             await self.resolver.resolve(subscription)

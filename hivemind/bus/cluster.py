@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,7 +25,8 @@ OLDEST = 7  #: the first major version of Redis that has functions and sharded p
 Address = tuple[str, int]
 Opener = Callable[[Address], Awaitable[connections.AbstractConnection]]
 _FORBIDDEN = (exceptions.NoPermissionError, exceptions.AuthenticationError)
-QUESTIONS = (("CLUSTER", "SLOTS"), ("CLUSTER", "INFO"), ("INFO", "server"))
+MAP_QUESTIONS = (("CLUSTER", "SLOTS"), ("CLUSTER", "INFO"))  #: what makes a map
+QUESTIONS = (*MAP_QUESTIONS, ("INFO", "server"))  #: and whether its node is one that we can use
 
 
 def slot_of(key: str) -> int:
@@ -34,28 +36,33 @@ def slot_of(key: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class SlotMap:
-    """Which primary serves which slots, as it was at ``epoch``; ``moved`` is what single nodes said since."""
+    """Which primary serves which slots, as it was at ``epoch``; ``corrections`` are what single nodes said since."""
 
-    ranges: tuple[tuple[int, int, Address], ...] = ()
+    ranges: tuple[tuple[int, int, Address], ...] = ()  # sorted
     nodes: frozenset[Address] = frozenset()  # replicas, too
     epoch: int = -1
     is_ok: bool = False
-    moved: Mapping[int, Address] = field(default_factory=dict)
+    corrections: Mapping[int, Address] = field(default_factory=dict)
 
     def primary(self, slot: int) -> Address | None:
         """Who serves ``slot``; None if nobody is known to."""
-        if slot in self.moved:
-            return self.moved[slot]
-        return next((address for first, last, address in self.ranges if first <= slot <= last), None)
+        if slot in self.corrections:
+            return self.corrections[slot]
+        at = bisect_right(self.ranges, slot, key=_first) - 1
+        return self.ranges[at][2] if at >= 0 and slot <= self.ranges[at][1] else None
 
     @property
     def primaries(self) -> set[Address]:
         """All who serve slots."""
-        return {*(address for _, _, address in self.ranges), *self.moved.values()}
+        return {*(address for _, _, address in self.ranges), *self.corrections.values()}
 
-    def with_moved(self, slot: int, address: Address) -> SlotMap:
+    def corrected(self, slot: int, address: Address) -> SlotMap:
         """The same, but for one slot."""
-        return replace(self, moved={**self.moved, slot: address}, nodes=self.nodes | {address})
+        return replace(self, corrections={**self.corrections, slot: address}, nodes=self.nodes | {address})
+
+
+def _first(served: tuple[int, int, Address]) -> int:
+    return served[0]
 
 
 async def learn(
@@ -123,7 +130,7 @@ def read_answers(address: Address, slots: Any, info: Any, server: Any) -> SlotMa
     )
 
 
-def moved_to(reply: object, asked: Address) -> tuple[int, Address] | None:
+def redirection(reply: object, asked: Address) -> tuple[int, Address] | None:
     """The slot and its new primary in an error ``MOVED <slot> <host>:<port>`` of the node ``asked``."""
     kind, slot, where = [*str(reply).split(), "", "", ""][:3]
     host, _, port = where.rpartition(":")

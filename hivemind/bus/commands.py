@@ -16,6 +16,7 @@ from .endpoint import Endpoint, translated
 from .link import pack
 
 Argument = str | bytes | int | float
+MOST = 4  #: connections at once
 TIMEOUT = 5.0  #: seconds until a command without an answer raises RedisUnavailable
 
 
@@ -30,10 +31,10 @@ class Commands:
         self.endpoint, self.timeout = endpoint, timeout
         self._name = name
         self._idle: list[connections.AbstractConnection] = []
-        self._room = asyncio.Semaphore(4)
+        self._room = asyncio.Semaphore(MOST)
         self._life = 0
-        self.changes: Callable[[], int] = lambda: 0  # a number that changes when idle connections may be dead
-        self._changes = 0
+        self.epoch: Callable[[], int] = lambda: 0  # a number that changes when idle connections may be dead
+        self._seen_epoch = 0
 
     async def execute(self, *command: Argument) -> Any:
         """Run one command. Raises RedisUnavailable, RedisDenied or RedisRefused."""
@@ -79,8 +80,8 @@ class Commands:
 
     async def _connected(self) -> connections.AbstractConnection:
         """An idle connection that Redis has not closed meanwhile, else a new one."""
-        if (changes := self.changes()) != self._changes:
-            self._changes = changes
+        if (epoch := self.epoch()) != self._seen_epoch:
+            self._seen_epoch = epoch
             await self._drop_idle()
         while self._idle:
             connection = self._idle.pop()

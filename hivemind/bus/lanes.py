@@ -3,98 +3,97 @@
 from __future__ import annotations
 
 import sys
-from collections import defaultdict, deque
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable
-from heapq import merge
 
 from ..topics import Names, ShardedNames
 from .outgoing import Entry, OutboxOptions, Topic
-from .spool import Spool, weight
+from .queues import Queue
+from .spool import Spool
 
 
-def index_of(entry: Entry) -> int:
-    """The how-manieth message it is."""
-    return entry[3]
+class Lane:
+    """What one shard has to send: messages that have their numbers already, and count in the common spool.
 
+    The loop feeds and takes; whichever thread finds the common spool full may drop the oldest.
+    """
 
-class Lane(Spool):
-    """What one shard has to send: messages that have their numbers already, and count in the common spool."""
+    def __init__(self) -> None:
+        self._queue = Queue()
+        self._lock = threading.Lock()
 
-    def __init__(self, common: LanedSpool) -> None:
-        super().__init__(common.names, common.options)
-        self._common = common
+    def __len__(self) -> int:
+        return len(self._queue)
 
     def feed(self, entries: list[Entry]) -> None:
         """Add messages that are newer than all that are here."""
         with self._lock:
             self._queue.extend(entries)
-            self._bytes_in += weight(entries)
-
-    def insert(self, entries: list[Entry]) -> None:
-        """Add messages of another lane, where they belong."""
-        with self._lock:
-            self._merge(entries)
-            self._bytes_in += weight(entries)
 
     def put_back(self, entries: list[Entry]) -> None:
-        """Return what was taken to where it belongs: older messages of another lane may have come meanwhile."""
+        """Return what was taken, here or from another lane, to where it belongs."""
         with self._lock:
-            self._merge(entries)
-            self._bytes_taken -= weight(entries)
+            self._queue.insert(entries)
 
-    def _merge(self, entries: list[Entry]) -> None:
-        self._queue = deque(merge(self._queue, sorted(entries, key=index_of), key=index_of))
+    def take(self, most: int) -> list[Entry]:
+        """Take the oldest messages, about ``most`` bytes of them."""
+        with self._lock:
+            return self._queue.take(most)
 
     def pick(self, is_wanted: Callable[[str], bool]) -> list[Entry]:
         """Take out the messages of some topics."""
         with self._lock:
-            picked = [entry for entry in self._queue if is_wanted(entry[1])]
-            if picked:
-                self._queue = deque(entry for entry in self._queue if not is_wanted(entry[1]))
-                self._bytes_in -= weight(picked)
-        return picked
+            return self._queue.pick(is_wanted)
 
-    def settle(self, messages: int, size: int) -> None:
-        """Redis has answered: what matters is how much there is in all lanes."""
-        self._common.settle(messages, size)
+    def queued(self) -> list[Entry]:
+        """The messages that are here."""
+        with self._lock:
+            return self._queue.messages()
 
     @property
     def oldest(self) -> int:
         """The how-manieth message the oldest here is."""
         with self._lock:
-            return self._queue[0][3] if self._queue else sys.maxsize
+            return self._queue.entries[0][3] if self._queue.entries else sys.maxsize
 
     def drop_first(self) -> int:
         """Throw the oldest message away and say how many bytes it had; 0 if there is none."""
         with self._lock:
-            size = len(self._queue.popleft()[0]) if self._queue else 0
-            self._bytes_in -= size
-            return size
+            return self._queue.drop_first()
 
 
 class LanedSpool(Spool):
-    """The common spool. Without lanes it is any other; with them it keeps only what is for nobody's topic."""
+    """The common spool. Without lanes it is any other; with them it keeps only notices, which go to the home."""
 
     def __init__(self, names: Names, options: OutboxOptions | None = None) -> None:
         super().__init__(names, options)
-        self.names = names
-        self.lanes: Callable[[], Iterable[Lane]] = tuple
-        self.unanswered: Callable[[], Iterable[Entry]] = tuple  # messages that have a number and no answer
+        self._lanes: Callable[[], Iterable[Lane]] = tuple
+        self._unanswered: Callable[[], Iterable[Entry]] = tuple
         self._lane_of: Callable[[str], Lane] | None = None
         self._notices: list[Entry] = []
         self._owed: set[str] = set()  # topics of which receivers were not told all
 
-    def spread(self, lane_of: Callable[[str], Lane]) -> None:
-        """Hand out what is here, and what will come, to lanes."""
+    def spread(
+        self,
+        lane_of: Callable[[str], Lane],
+        lanes: Callable[[], Iterable[Lane]],
+        unanswered: Callable[[], Iterable[Entry]],
+    ) -> None:
+        """Hand out what is here, and what will come, to lanes: that of each topic is one of all ``lanes``.
+
+        ``unanswered`` are the messages that have a number and no answer.
+        """
         with self._lock:
             self._number()
-            self.names, self._lane_of = ShardedNames(self.names.hive), lane_of
+            self._lanes, self._unanswered = lanes, unanswered
+            self._names, self._lane_of = ShardedNames(self._names.hive), lane_of
             for name, known in self._topics.items():
                 known.form = self._made(name).form
 
     def _made(self, topic: str) -> Topic:
         verb = b"PUBLISH" if self._lane_of is None else b"SPUBLISH"
-        return Topic(topic, self.names.live(topic), self._head, verb)
+        return Topic(topic, self._names.live(topic), self._head, verb)
 
     def __len__(self) -> int:
         return super().__len__() + len(self._notices)
@@ -119,13 +118,21 @@ class LanedSpool(Spool):
         notices, self._notices = self._notices, []
         return notices
 
+    def put_back(self, entries: list[Entry]) -> None:
+        """Return what was taken for the home; if it has a lane by now, to that."""
+        if self._lane_of is None:
+            super().put_back(entries)
+            return
+        for entry in entries:
+            self._lane_of(entry[1]).put_back([entry])
+
     def last_sequences(self) -> list[dict[str, int]]:
         """As ever, but only what Redis has confirmed: the rest may come to receivers later than this."""
         if self._lane_of is None:
             return super().last_sequences()
         said = super().last_sequences()
         first: dict[str, int] = {}
-        for _, topic, sequence, _ in self.unanswered():
+        for _, topic, sequence, _ in self._unanswered():
             first[topic] = min(sequence, first.get(topic, sequence))
         owed, self._owed = self._owed, set(first)
         with self._lock:
@@ -136,11 +143,10 @@ class LanedSpool(Spool):
     def _drop_oldest(self) -> None:
         """What is in a lane is older than what is here."""
         while self._is_full:
-            lane = min(self.lanes(), key=lambda one: one.oldest, default=None)
+            lane = min(self._lanes(), key=lambda one: one.oldest, default=None)
             size = lane.drop_first() if lane is not None else 0
             if not size:
                 break
             self._bytes_in -= size
-            self._bytes_taken -= size
             self.dropped += 1
         super()._drop_oldest()

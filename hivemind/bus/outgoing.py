@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Literal
 
 Policy = Literal["block", "drop-oldest", "raise"]
 #: a command, its topic ("" for a notice of ours), its sequence, and the how-manieth message it is
 Entry = tuple[bytes, str, int, int]
+
+
+class Fate(Enum):
+    """What becomes of a message that Redis would not take."""
+
+    DONE = "it is answered for"
+    STRAY = "it has to be sent elsewhere, and goes on waiting"
+    AGAIN = "it goes again over another connection, and so does all that comes behind it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,10 @@ class Topic:
         self.size += 1
 
 
+Raw = tuple[Topic, float, bytes]  #: a message that has no number yet: its topic, when it was sent, its body
+_NOTHING: Entry = (b"", "", 0, 0)
+
+
 class Batch:
     """Commands that were written at once; Redis has answered ``done`` of them, in order."""
 
@@ -67,11 +80,15 @@ class Batch:
         """How many have no answer."""
         return len(self.entries) - self.done
 
+    def let_go(self) -> None:
+        """The next one to be answered is not ours to answer for any more."""
+        self.entries[self.done] = _NOTHING
+
 
 class Asked:
-    """One command of ours, and who wants its reply; nobody: it is the link's own PING."""
+    """A PING of ours, and who wants its reply; nobody: it is a sign of life for the link."""
 
-    __slots__ = ("command", "reply")
+    __slots__ = ("reply",)
 
-    def __init__(self, command: bytes, reply: asyncio.Future[Any] | None = None) -> None:
-        self.command, self.reply = command, reply
+    def __init__(self, reply: asyncio.Future[Any] | None = None) -> None:
+        self.reply = reply

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import RedisUnavailable
 from ..topics import Names, ShardedNames, is_pattern
-from .cluster import Address, moved_to
+from .cluster import Address, redirection
 from .endpoint import Endpoint, reply_error
 from .link import PING, Link, pack
 from .live import Live
@@ -125,7 +125,7 @@ class ShardLive(Live):
 
     def _is_elsewhere(self, channel: bytes, reply: Exception) -> bool:
         """Whether a channel is refused because this is not, or not now, the place to ask for it."""
-        if (moved := moved_to(reply, self.address)) is not None:
+        if (moved := redirection(reply, self.address)) is not None:
             self._whole.lost(self, channel, *moved)
             return True
         if isinstance(reply_error(reply), RedisUnavailable):
@@ -151,8 +151,6 @@ class ShardedLive(Live):
         self._doubts: dict[bytes, tuple[Address, float]] = {}  # who is said to serve a channel instead, and since when
         self._closing: set[asyncio.Task[None]] = set()
         self._shard_gaps = 0
-        shards.on_start.append(self._spread)
-        shards.on_change.append(self._follow)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -174,8 +172,9 @@ class ShardedLive(Live):
         if resolved:
             self._resolved.add(subscription)
 
-    def _spread(self) -> None:
-        """What was subscribed to at the home has to come from the shards."""
+    def spread(self) -> None:
+        """Let messages come from the shards from now on, also what was subscribed to at the home."""
+        self._shards.on_change.append(self._follow)
         for subscription, channels in self._channels.items():
             for channel in [one for one in channels if not is_pattern(one.decode())]:
                 channels.discard(channel)
@@ -270,7 +269,7 @@ class ShardedLive(Live):
             return
         self._where[channel] = None
         if address is not None:
-            self._shards.moved(slot, address)
+            self._shards.redirected(slot, address)
             self._move(channel)
         else:
             self._doubts[channel] = (shard.address, 0.0)  # whatever the map says next is believed

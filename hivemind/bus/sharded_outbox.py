@@ -7,230 +7,161 @@ and receivers drop what they had already.
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 from itertools import chain
 
-from ..errors import Undelivered
-from .cluster import Address, moved_to
+from .carrier import Carrier
+from .cluster import Address, redirection
 from .endpoint import Endpoint
-from .lanes import Lane, LanedSpool, index_of
-from .outbox import SETTLE, Outbox
-from .outgoing import Entry
+from .lanes import Lane, LanedSpool
+from .open_shards import OpenShards
+from .outbox import Outbox
+from .outgoing import Entry, Fate
+from .queues import index_of
 from .shards import Shards
-from .spool import weight
-
-AGAIN = 0.02  #: seconds between two looks whether a lane still has to wait for another
 
 
-class ShardOutbox(Outbox):
-    """What is sent to one shard."""
+class ShardCarrier(Carrier):
+    """What carries the messages of one lane to one shard."""
 
     def __init__(self, whole: ShardedOutbox, address: Address) -> None:
-        home = whole.link
-        self.lane = Lane(whole.spool)
-        super().__init__(home.endpoint.at(address), home.name, self.lane)
-        self.address = address
-        self.guard = whole.may_write
-        self._failures = whole.failures
-        self._whole = whole
-        self._strays: list[Entry] = []
-
-    def pause(self) -> None:
-        """Send nothing for a moment: messages come that receivers have yet to expect from here."""
-        self._stop_settling()
-        self._settling = asyncio.get_running_loop().call_later(SETTLE, self._settled)
-
-    def under_way(self) -> list[Entry]:
-        """The messages that were written and have no answer."""
-        return list(self._under_way())
+        self.lane, self.address = Lane(), address
+        super().__init__(whole.link.endpoint.at(address), whole.link.name, self.lane, whole)
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is here."""
-        return not len(self.lane) and not self._unanswered
+        return not len(self.lane) and self.is_empty
 
     def is_pending(self, target: int) -> bool:
         """Whether one of the first ``target`` messages is here."""
-        return self.lane.oldest <= target or any(entry[3] <= target for entry in self._under_way())
-
-    def _settled(self) -> None:
-        if self._whole.is_awaited(self):
-            self._settling = asyncio.get_running_loop().call_later(AGAIN, self._settled)
-        else:
-            super()._settled()
-
-    def link_received(self, data: bytes) -> None:
-        """As always; what is to be sent elsewhere was answered for here, and has to be answered for there."""
-        super().link_received(data)
-        if self._strays:
-            strays, self._strays = self._strays, []
-            self.lane.settle(-len(strays), -weight(strays))
-            self._whole.place(strays)
-
-    def link_lost(self, reason: str) -> None:
-        """What has no answer goes again; the map may be old."""
-        super().link_lost(reason)
-        self._whole.shard_lost(self)
-
-    def _refuse(self, entry: Entry, reply: object) -> bool:
-        moved = moved_to(reply, self.address)
-        if moved is None:
-            before = self.refused
-            is_answer = super()._refuse(entry, reply)
-            self._whole.refused += self.refused - before
-            return is_answer
-        if entry[1]:
-            self._strays.append(entry)
-            self._whole.moved(*moved)
-        return True
-
-    def _moved(self) -> None:
-        super()._moved()
-        self._whole.shard_moved()
+        return self.lane.oldest <= target or any(entry[3] <= target for entry in self.under_way())
 
 
 class ShardedOutbox(Outbox):
-    """The sending half of a process in a Cluster. As ``Outbox``, over the home, until the shards are used."""
+    """The sending half of a process in a Cluster. As ``Outbox``, over the home, until ``spread``."""
 
     spool: LanedSpool
 
     def __init__(self, endpoint: Endpoint, name: str, spool: LanedSpool, shards: Shards) -> None:
         super().__init__(endpoint, name, spool)
-        self._shards = shards
-        self._open: dict[Address, ShardOutbox] = {}
-        self._routes: dict[str, ShardOutbox | None] = {}
-        self._limbo = Lane(self.spool)  # messages on topics that nobody is known to serve
-        self._closing: set[asyncio.Task[None]] = set()
-        shards.on_start.append(self._spread)
-        shards.on_change.append(self._follow)
-
-    @property
-    def failures(self) -> deque[tuple[int, Undelivered]]:
-        """What Redis refused, wherever."""
-        return self._failures
+        self.shards: OpenShards[ShardCarrier] = OpenShards(shards, partial(ShardCarrier, self))
+        self._map = shards
+        self._routes: dict[str, ShardCarrier | None] = {}
+        self._limbo = Lane()  # messages on topics that nobody is known to serve
+        self._strays: list[Entry] = []  # messages that were sent to where they are not served any more
 
     async def aclose(self) -> None:
         """Close all links."""
-        for shard in list(self._open.values()):
-            await shard.aclose()
-        await asyncio.gather(*self._closing)
+        await self.shards.aclose()
         await super().aclose()
 
-    def _spread(self) -> None:
-        self.spool.lanes = lambda: (self._limbo, *[shard.lane for shard in tuple(self._open.values())])
-        self.spool.unanswered = self._all_unanswered
-        self.spool.spread(lambda topic: self._lane(self._route(topic)))
+    def spread(self) -> None:
+        """Let messages travel over all shards from now on."""
+        self._map.on_change.append(self._follow)
+        self.spool.spread(lambda topic: self._lane(self._route(topic)), self._lanes, self._here)
 
     # -- which way
 
-    def _route(self, topic: str) -> ShardOutbox | None:
+    def _route(self, topic: str) -> ShardCarrier | None:
         if topic not in self._routes:
-            self._routes[topic] = self._serving(topic)
+            self._routes[topic] = self.shards.serving(topic)
         return self._routes[topic]
 
-    def _serving(self, topic: str) -> ShardOutbox | None:
-        address = self._shards.primary(topic)
-        if address is None:
-            return None
-        if address not in self._open:
-            self._open[address] = ShardOutbox(self, address)
-            self._open[address].start()
-        return self._open[address]
-
-    def _lane(self, shard: ShardOutbox | None) -> Lane:
+    def _lane(self, shard: ShardCarrier | None) -> Lane:
         return self._limbo if shard is None else shard.lane
 
-    def place(self, entries: list[Entry]) -> None:
+    def _lanes(self) -> list[Lane]:
+        return [self._limbo, *(shard.lane for shard in self.shards)]
+
+    def _place(self, entries: list[Entry]) -> None:
         """Put messages that were in other lanes where they belong now."""
-        piles: defaultdict[str, list[Entry]] = defaultdict(list)
+        piles: defaultdict[ShardCarrier | None, list[Entry]] = defaultdict(list)
         for entry in entries:
-            piles[entry[1]].append(entry)
-        for topic, pile in piles.items():
-            shard = self._route(topic)
-            self._lane(shard).insert(pile)
+            piles[self._route(entry[1])].append(entry)
+        for shard, pile in piles.items():
+            self._lane(shard).put_back(pile)
             if shard is not None:
-                shard.pause()
+                shard.hold_back()
                 shard.resume()
 
     def _follow(self) -> None:
         """The map may have changed: let messages change lanes, and close what nobody needs."""
-        if not self._shards.is_used:
-            return
         old, self._routes = self._routes, {}
         for topic, before in old.items():
             after = self._route(topic)
             if before is not None and after is not None and after is not before:
-                after.pause()
+                after.hold_back()
         strays: list[Entry] = []
-        for shard in (None, *self._open.values()):
-            lane = self._lane(shard)
-            if len(lane):
-                strays += lane.pick(lambda topic, shard=shard: self._route(topic) is not shard)  # type: ignore[misc]
-        self.place(strays)
-        self._tidy()
+        for shard in (None, *self.shards):
+            if len(lane := self._lane(shard)):
+                strays += lane.pick(partial(self._is_stray, shard))
+        self._place(strays)
+        self.shards.tidy()
 
-    def is_awaited(self, shard: ShardOutbox) -> bool:
-        """Whether another shard has yet to answer for messages that ``shard`` would have to send before its own."""
-        others = (other for other in self._open.values() if other is not shard)
-        return any(self._route(entry[1]) is shard for other in others for entry in other.under_way())
-
-    def _tidy(self) -> None:
-        serving = self._shards.map.primaries
-        for address in [one for one, shard in self._open.items() if shard.is_idle and one not in serving]:
-            closing = asyncio.create_task(self._open.pop(address).aclose())
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+    def _is_stray(self, shard: ShardCarrier | None, topic: str) -> bool:
+        """Whether messages of ``topic`` do not belong to ``shard``."""
+        return self._route(topic) is not shard
 
     # -- as an outbox
 
     def resume(self) -> None:
         """Look again, on the loop, whether something may be written anywhere."""
         super().resume()
-        for shard in self._open.values():
+        for shard in self.shards:
             shard.resume()
 
-    def _flush(self) -> None:
-        if self._shards.is_used:
-            self.spool.is_awake = False  # first: what is added from now on needs another turn
+    def _turn(self) -> None:
+        if self._map.is_used:
+            self.spool.attend()  # first: what is added from now on needs another turn
             self.spool.hand_out()
-            for shard in tuple(self._open.values()):
+            for shard in self.shards:
                 if len(shard.lane):
                     shard.resume()
-        super()._flush()
+        super()._turn()
 
-    def may_write(self) -> bool:
-        """Whether messages may be written now."""
-        return self.guard is None or self.guard()
-
-    def _all_unanswered(self) -> Iterable[Entry]:
-        shards = list(self._open.values())
-        lanes = [lane.queued() for lane in self.spool.lanes()]
-        return chain(self.spool.queued(), *lanes, *(shard.under_way() for shard in shards))
+    def _here(self) -> Iterable[Entry]:
+        lanes = [lane.queued() for lane in self._lanes()]
+        under_way = [shard.under_way() for shard in self.shards]
+        return sorted(chain(super()._here(), self._strays, *lanes, *under_way), key=index_of)
 
     def _is_pending(self, target: int) -> bool:
         if super()._is_pending(target) or self._limbo.oldest <= target:
             return True
-        return any(shard.is_pending(target) for shard in self._open.values())
+        return any(shard.is_pending(target) for shard in self.shards)
 
-    def _pending(self, target: int, held: dict[str, int]) -> list[Undelivered]:
-        here = sorted((entry for entry in self._all_unanswered() if entry[3] <= target), key=index_of)
-        found = [Undelivered(topic, number, "unconfirmed") for _, topic, number, _ in here]
-        return found + super()._pending(-1, held)
+    # -- as the keeper of what is carried
 
-    # -- told by shards
+    def is_awaited(self, carrier: Carrier) -> bool:
+        """Whether another shard has yet to answer for messages that ``carrier`` would have to send before its own."""
+        others = (other for other in self.shards if other is not carrier)
+        return any(self._route(entry[1]) is carrier for other in others for entry in other.under_way())
 
-    def moved(self, slot: int, address: Address) -> None:
-        """A shard says that it does not serve a slot any more, and who does."""
-        self._shards.moved(slot, address)
+    def refused_by(self, carrier: Carrier, entry: Entry, reply: object) -> Fate:
+        """A shard may say that it does not serve a slot any more, and who does."""
+        asked = carrier.link.endpoint.address
+        found = None if asked is None else redirection(reply, asked)
+        if found is None or not entry[1]:
+            return super().refused_by(carrier, entry, reply)
+        self._strays.append(entry)
+        self._map.redirected(*found)
+        return Fate.STRAY
 
-    def shard_lost(self, shard: ShardOutbox) -> None:
-        """The connection to a shard is gone, or cannot be made: it may serve nothing any more."""
-        self._follow()
-        if shard.address in self._open:
-            self._shards.refresh(shard.address)
+    def heard(self) -> None:
+        """What is to be sent elsewhere has to be answered for there."""
+        self._place_strays()
+        super().heard()
 
-    def shard_moved(self) -> None:
-        """A shard is done with something that somebody may wait for."""
-        self._moved()
+    def _place_strays(self) -> None:
+        if self._strays:
+            strays, self._strays = self._strays, []
+            self._place(strays)
+
+    def lost(self, carrier: Carrier) -> None:
+        """A shard that is away may serve nothing any more."""
+        self._place_strays()
+        if isinstance(carrier, ShardCarrier):
+            self._follow()
+            self.shards.lost(carrier)

@@ -6,14 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from ..backoff import Backoff
+from ..bell import Bell
 from ..cancelling import end
 from ..errors import RedisError
-from .cluster import QUESTIONS, Address, SlotMap, learn, read_answers, slot_of
+from .cluster import MAP_QUESTIONS, Address, SlotMap, learn, read_answers, slot_of
 from .commands import Commands
 from .endpoint import Endpoint
 
@@ -27,21 +27,18 @@ REST, LONG_REST = 0.1, 1.0  #: seconds between two looks at the least; as long a
 class Shards:
     """Who serves which topic, from ``start`` on; before that the hive's home carries everything.
 
-    ``on_start`` are called once, when messages begin to travel over all shards; ``on_change`` whenever the map may have
-    changed. All on the loop.
+    ``on_change`` are called, on the loop and in their order, whenever the map may have changed.
     """
 
-    def __init__(self, endpoint: Endpoint, commands: Commands) -> None:
-        self.endpoint = endpoint
-        self._commands = commands
+    def __init__(self, endpoint: Endpoint, commands: Commands, clock: Callable[[], float] = time.monotonic) -> None:
+        self._endpoint, self._commands, self._clock = endpoint, commands, clock
         self.map = SlotMap()
         self.is_used = False
-        self.on_start: list[Callable[[], None]] = []
         self.on_change: list[Callable[[], None]] = []
         self._suspects: set[Address] = set()
         self._said: dict[int, tuple[Address, float]] = {}  # by slot, who serves it and when a node said so
         self._rest = Backoff(REST, LONG_REST, floor=REST)
-        self._wake = asyncio.Event()
+        self._bell = Bell()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -49,8 +46,6 @@ class Shards:
         if not self.is_used:
             self.is_used = True
             self._task = asyncio.create_task(self._run(), name="shards")
-            for started in self.on_start:
-                started()
 
     async def aclose(self) -> None:
         """Look no more. May be called twice."""
@@ -64,13 +59,13 @@ class Shards:
         """Look at the map soon, because something is wrong with one node. It may be the one that knows why."""
         if suspect is not None:
             self._suspects.add(suspect)
-        self._wake.set()
+        self._bell.ring()
 
-    def moved(self, slot: int, address: Address) -> None:
+    def redirected(self, slot: int, address: Address) -> None:
         """A node has said who serves a slot that was thought to be its own."""
-        self._said[slot] = (address, time.monotonic())
+        self._said[slot] = (address, self._clock())
         if self.map.primary(slot) != address:
-            self.map = self.map.with_moved(slot, address)
+            self.map = self.map.corrected(slot, address)
             self._tell()
 
     def _tell(self) -> None:
@@ -78,43 +73,41 @@ class Shards:
             changed()
 
     async def _run(self) -> None:
+        is_asked = True
         while True:
-            is_asked = self._wake.is_set() or not self.map.ranges
-            self._wake.clear()
             if not is_asked:
                 self._rest.reset()
             suspects, self._suspects = self._suspects, set()
             try:
-                self._take(await (self._learn(suspects) if is_asked else self._look()), suspects)
+                self.enter(await (self._learn(suspects) if is_asked else self._look()), suspects)
             except RedisError as error:
                 log.debug("the map of the cluster is not to be had: %s", error)
                 self._suspects |= suspects
-                self._wake.set()
+                self._bell.ring()
             except Exception:
                 log.exception("a fault of ours; the map of the cluster is asked for again")
             await asyncio.sleep(self._rest.next())
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CHECK):
-                    await self._wake.wait()
+            is_asked = await self._bell.wait(CHECK) or not self.map.ranges
 
     async def _learn(self, suspects: set[Address]) -> SlotMap:
-        return await learn({*self.endpoint.seeds, *self.map.nodes}, self._open, suspects)
+        return await learn({*self._endpoint.seeds, *self.map.nodes}, self._open, suspects)
 
     async def _look(self) -> SlotMap:
         """Ask the home, over a connection that is there: this costs next to nothing, however many we are."""
-        slots, info = await self._commands.pipeline(QUESTIONS[:2])
+        slots, info = await self._commands.pipeline(MAP_QUESTIONS)
         if isinstance(slots, Exception) or isinstance(info, Exception):
             return await self._learn(set())
         found = read_answers(("", 0), slots, info, None)
         return found if all(host for host, _ in found.nodes) else await self._learn(set())
 
     async def _open(self, address: Address) -> Any:
-        return await self.endpoint.at(address).open("hm:map")
+        return await self._endpoint.at(address).open("hm:map")
 
-    def _take(self, found: SlotMap, suspects: set[Address]) -> None:
+    def enter(self, found: SlotMap, suspects: set[Address]) -> None:
+        """Take a new map, but for what nodes have said lately that are neither ``suspects`` nor demoted."""
         if found.ranges != self.map.ranges:
             self._rest.reset()
-        since, doubtful = time.monotonic() - STICKY, suspects | ({*found.nodes} - found.primaries)
+        since, doubtful = self._clock() - STICKY, suspects | ({*found.nodes} - found.primaries)
         self._said = {s: said for s, said in self._said.items() if said[1] > since and said[0] not in doubtful}
-        self.map = replace(found, moved={slot: address for slot, (address, _) in self._said.items()})
+        self.map = replace(found, corrections={slot: address for slot, (address, _) in self._said.items()})
         self._tell()

@@ -16,17 +16,14 @@ from orjson import dumps
 from ..errors import HivemindError, OutboxFull
 from ..message import head
 from ..topics import Names, check_topic
-from .outgoing import Entry, OutboxOptions, Topic
+from .held import Held
+from .outgoing import Entry, OutboxOptions, Raw, Topic
+from .queues import Queue
 
 TOLD = 1000  #: topics in one report of what was sent last
-
-
 INTAKE = 256  #: small messages that may be added before the limits are looked at
 SMALL = 4096  #: bytes of a small message's command at the most
 SMALL_BODY = SMALL - 1024  #: bytes of its body: names and numbers around it take less than the rest
-
-
-Raw = tuple[Topic, float, bytes]  #: a message that has no number yet: its topic, when it was sent, its body
 
 
 class Spool:
@@ -36,7 +33,8 @@ class Spool:
     something to take after there was nothing.
 
     Adding has to be cheap: a message goes into the intake without a lock, and gets its number and its form when the
-    intake is emptied. How many the intake may hold is reckoned beforehand, so that no limit is passed.
+    intake is emptied. How many the intake may hold is reckoned beforehand, so that a limit is passed by no more than
+    one message for each thread that adds.
 
     The messages of a topic may be held: they wait aside, without numbers, until it is released. ``on_new`` is asked of
     every topic before its first message, on the adding thread, whether that is to be held.
@@ -47,7 +45,7 @@ class Spool:
         self.wake: Callable[[], None] = _nobody
         self.dropped = 0
         self.thread = 0  # that of the event loop: there nobody may wait for room
-        self.is_awake = False  # whether somebody will look soon, so that nobody has to be woken
+        self._is_awake = False  # whether somebody will look soon, so that nobody has to be woken
         self._most, self._most_bytes = options.messages, options.size
         self.on_new: Callable[[str], bool] | None = None
         self._names = names
@@ -56,13 +54,12 @@ class Spool:
         self._untold: list[str] = []
         self._intake: deque[Raw] = deque()
         self._allowance = 0
-        self._held: dict[str, deque[Raw]] = {}
-        self._aside = self._aside_bytes = 0  # how many messages are held
+        self._held = Held()
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
-        self._queue: deque[Entry] = deque()
+        self._queue = Queue()
         # Each counter is written in one place only: under the lock, or on the loop (those that begin with settled).
-        self._numbered = self._bytes_in = self._bytes_taken = 0
+        self._numbered = self._bytes_in = 0
         self._settled = self._settled_bytes = 0
         self._closed = False
 
@@ -75,13 +72,22 @@ class Spool:
                 self._head = new
                 self._untold.clear()
                 self._topics = {topic: self._made(topic) for topic in self._held}
-                for topic, pile in self._held.items():
-                    self._held[topic] = deque((self._topics[topic], at, body) for _, at, body in pile)
+                self._held.rename(self._topics)
 
     def begin(self) -> None:
         """From now on this thread is that of the event loop, and whoever adds next has to wake it."""
         self.thread = threading.get_ident()
-        self.is_awake = False
+        self._is_awake = False
+
+    def rouse(self) -> None:
+        """Have somebody look, on the loop, whether there is something to take."""
+        if not self._is_awake:
+            self._is_awake = True
+            self.wake()
+
+    def attend(self) -> None:
+        """Whoever takes is looking: who adds from now on has to wake it again."""
+        self._is_awake = False
 
     def add(self, topic: str, body: bytes) -> None:
         """Queue one message. Waits on a thread while there is no room; raises OutboxFull on the loop, or as the policy
@@ -92,8 +98,8 @@ class Spool:
             self._intake.append((known, time(), body))
         else:
             self._add_with_care(known, body)
-        if not self.is_awake:
-            self.is_awake = True
+        if not self._is_awake:
+            self._is_awake = True
             self.wake()
 
     def _add_with_care(self, known: Topic, body: bytes) -> None:
@@ -108,31 +114,18 @@ class Spool:
         """Queue a command of ours behind the messages added so far; it does not count. On the loop only."""
         with self._lock:
             self._number()
-            self._queue.append((command, "", 0, 0))
+            self._queue.entries.append((command, "", 0, 0))
 
     def take(self, most: int) -> list[Entry]:
         """Take what was added, about ``most`` bytes of it. On the loop only."""
         with self._lock:
             self._number()
-            queue = self._queue
-            if self._bytes_in - self._bytes_taken <= most:
-                taken = list(queue)
-                queue.clear()
-                self._bytes_taken = self._bytes_in
-                return taken
-            taken = []
-            while queue and most > 0:
-                entry = queue.popleft()
-                taken.append(entry)
-                most -= len(entry[0])
-            self._bytes_taken += weight(taken)
-        return taken
+            return self._queue.take(most)
 
     def put_back(self, entries: list[Entry]) -> None:
         """Return what was taken, to be taken again first and in the same order. On the loop only."""
         with self._lock:
-            self._queue.extendleft(reversed(entries))
-            self._bytes_taken -= weight(entries)
+            self._queue.put_back(entries)
 
     def settle(self, messages: int, size: int) -> None:
         """Redis has answered for so many messages of so many bytes. On the loop only."""
@@ -147,17 +140,14 @@ class Spool:
         with self._lock:
             self._number()
             for topic in topics:
-                self._held.setdefault(topic, deque())
+                self._held.hold(topic)
 
     def release(self, topics: Iterable[str]) -> None:
         """Hold the messages of these topics no longer."""
         with self._lock:
             self._number()
             for topic in topics:
-                pile = self._held.pop(topic, deque())
-                self._aside -= len(pile)
-                self._aside_bytes -= sum([_reckoned(one) for one in pile])
-                self._intake.extendleft(reversed(pile))  # whoever adds now comes behind them
+                self._intake.extendleft(reversed(self._held.release(topic)))  # whoever adds now comes behind them
             self._number()
 
     def topics(self) -> list[str]:
@@ -169,7 +159,7 @@ class Spool:
         """How many messages were added that can be taken or were, and how many of each topic are held."""
         with self._lock:
             self._number()
-            return self._numbered, {topic: len(pile) for topic, pile in self._held.items() if pile}
+            return self._numbered, self._held.marks()
 
     def holds(self, topics: Iterable[str]) -> bool:
         """Whether one of ``topics`` is held."""
@@ -178,8 +168,7 @@ class Spool:
     def held(self, most: Mapping[str, int]) -> list[tuple[str, int]]:
         """Topic and coming number of the first so many messages that are held, of each topic."""
         with self._lock:
-            piles = {topic: self._held[topic] for topic in most if topic in self._held}
-            return [(t, known.sequence + at) for t, pile in piles.items() for at, (known, *_) in _first(pile, most[t])]
+            return self._held.coming(most)
 
     def close(self) -> None:
         """Let nobody wait for room any more."""
@@ -195,7 +184,7 @@ class Spool:
     @property
     def sent(self) -> int:
         """How many messages were added."""
-        return self._numbered + len(self._intake) + self._aside
+        return self._numbered + len(self._intake) + self._held.count
 
     @property
     def waiting(self) -> int:
@@ -205,7 +194,7 @@ class Spool:
     @property
     def size(self) -> int:
         """How many bytes are not settled."""
-        return self._bytes_in + self._aside_bytes - self._settled_bytes
+        return self._bytes_in + self._held.size - self._settled_bytes
 
     @property
     def is_roomy(self) -> bool:
@@ -220,13 +209,13 @@ class Spool:
         """The messages that can be taken."""
         with self._lock:
             self._number()
-            return [entry for entry in self._queue if entry[1]]
+            return self._queue.messages()
 
     def first(self) -> Entry | None:
         """The oldest message that can be taken."""
         with self._lock:
             self._number()
-            return next((entry for entry in self._queue if entry[1]), None)
+            return self._queue.first()
 
     def last_sequences(self) -> list[dict[str, int]]:
         """The number of the last message on each topic, in portions of TOLD topics: on all topics used since the last
@@ -253,7 +242,7 @@ class Spool:
                 known = self._topics[name] = self._made(name)
                 on_new = self.on_new
                 if on_new is not None and on_new(name):
-                    self._held[name] = deque()
+                    self._held.hold(name)
             return known
 
     def _made(self, topic: str) -> Topic:
@@ -263,8 +252,8 @@ class Spool:
 
     def _number(self) -> None:
         """Empty the intake: each message gets its number and its form. Then reckon how many more may come in."""
-        intake = self._put_aside() if self._held else self._intake
-        take, append, numbered, size = intake.popleft, self._queue.append, self._numbered, 0
+        intake = self._held.sort(self._intake) if self._held else self._intake
+        take, append, numbered, size = intake.popleft, self._queue.entries.append, self._numbered, 0
         for _ in range(len(intake)):
             known, sent_at, body = take()
             known.sequence = sequence = known.sequence + 1
@@ -279,24 +268,12 @@ class Spool:
                 self._tell_of(known)
         self._numbered = numbered
         self._bytes_in += size
+        self._queue.size += size
         self._allowance = min(INTAKE, self._most - self.waiting, (self._most_bytes - self.size) // SMALL)
 
     def _tell_of(self, known: Topic) -> None:
-        if known.is_told:
-            known.is_told = False
-            self._untold.append(known.name)
-
-    def _put_aside(self) -> deque[Raw]:
-        """Empty the intake, and return what of it is not held."""
-        intake, free = self._intake, deque[Raw]()
-        for _ in range(len(intake)):
-            one = intake.popleft()
-            pile = self._held.get(one[0].name, free)
-            pile.append(one)
-            if pile is not free:
-                self._aside += 1
-                self._aside_bytes += _reckoned(one)
-        return free
+        known.is_told = False
+        self._untold.append(known.name)
 
     def _make_room(self) -> None:
         policy = self.options.policy
@@ -311,34 +288,16 @@ class Spool:
             raise OutboxFull(f"{self.waiting:,} messages ({self.size:,} bytes) wait for Redis; {hint}")
 
     def _drop_oldest(self) -> None:
-        while self._is_full and self._queue:  # what is under way cannot be taken back
-            command, topic, _, _ = self._queue.popleft()
-            if topic:
-                self._bytes_in -= len(command)
-                self.dropped += 1
-        for pile in self._held.values():
-            while self._is_full and pile:
-                known, _, _ = one = pile.popleft()
-                known.skip()
+        while self._is_full and (size := self._queue.drop_first()):  # what is under way cannot be taken back
+            self._bytes_in -= size
+            self.dropped += 1
+        while self._is_full and (known := self._held.drop_first()) is not None:
+            known.skip()
+            if known.is_told:
                 self._tell_of(known)
-                self._aside, self._numbered = self._aside - 1, self._numbered + 1
-                self._aside_bytes -= _reckoned(one)
-                self.dropped += 1
+            self._numbered += 1
+            self.dropped += 1
 
 
 def _nobody() -> None:
     """Nobody takes yet."""
-
-
-def _reckoned(one: Raw) -> int:
-    """Bytes of a message that has no number yet, about."""
-    return len(one[0].form) + len(one[2])
-
-
-def _first(pile: deque[Raw], most: int) -> Iterable[tuple[int, Raw]]:
-    return enumerate(islice(pile, most), 1)
-
-
-def weight(entries: Iterable[Entry]) -> int:
-    """Bytes of the messages among ``entries``."""
-    return sum([len(entry[0]) for entry in entries if entry[1]])

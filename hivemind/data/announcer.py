@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
 
+from ..bell import Bell
 from ..burst import Burst
 from ..bus.bus import Bus
 from ..cancelling import end
@@ -108,32 +109,37 @@ class Announcer:
         self._waiting = Waiting(directory)
         self._known: dict[str, None] = {}  # all topics ever sent on
         self._fresh: list[str] = []  # those that are held and not announced
-        self._is_again = self._is_told = False
+        self._must_repeat = self._is_told = False
         self._lost = 0  # how often Redis has lost its data
         self._gaps = 0
         self._hinted: dict[str, float] = {}  # topics that Redis refused, and when we told of them ourselves
         self._refusals, self._faults = Burst(60.0), Burst(60.0)
-        self._wake = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
+        self._bell = Bell()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self, topics: Iterable[str] = ()) -> None:
         """Begin to announce: ``topics`` and those that were used already now, others when they are first used."""
+        self._loop = asyncio.get_running_loop()
         self._bus.spread()
         spool = self._bus.outbox.spool
         spool.on_new = self._enter  # before one looks which there are already: threads may send meanwhile
         spool.hold([topic for topic in dict.fromkeys([*topics, *spool.topics()]) if self._enter(topic)])
         self._gaps = self._bus.outbox.link.gaps
-        self._wake.set()
+        self._bell.ring()
         self._task = asyncio.create_task(self._run(), name="announcer")
 
-    async def start_if_resolved(self) -> None:
-        """As ``start``, for who is in no registry: now, or as soon as the hive is found to resolve its patterns."""
+    async def start_if_resolved(self, started: Callable[[], None]) -> None:
+        """As ``start``, for who is in no registry: now, or as soon as the hive is found to resolve its patterns.
+
+        Then ``started`` is called.
+        """
         if await self._is_resolved():
             self.start()
+            started()
         else:
             self._bus.live.listen(self._bus.names.control(TOPICS), self._heard)
-            self._task = asyncio.create_task(self._watch(), name="announcer")
+            self._task = asyncio.create_task(self._watch(started), name="announcer")
 
     async def stop(self) -> None:
         """Announce no more; what is held is released. May be called twice."""
@@ -144,12 +150,12 @@ class Announcer:
 
     def look(self) -> None:
         """Look now whether the directory still has our topics: connections were made anew."""
-        self._wake.set()
+        self._bell.ring()
 
     def again(self) -> None:
         """Redis has lost its data: announce all topics once more."""
-        self._is_again, self._lost = True, self._lost + 1
-        self._wake.set()
+        self._must_repeat, self._lost = True, self._lost + 1
+        self._bell.ring()
 
     def _enter(self, topic: str) -> bool:
         """Whether a topic is new, and is to be held until it is announced. On any thread, one at a time."""
@@ -157,15 +163,16 @@ class Announcer:
             return False
         self._known[topic] = None
         self._fresh.append(topic)
-        with suppress(RuntimeError):  # the loop is closed: nobody sends any more
-            self._loop.call_soon_threadsafe(self._wake.set)
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed: nobody sends any more
+                self._loop.call_soon_threadsafe(self._bell.ring)
         return True
 
     # -- the work
 
     async def _run(self) -> None:
         while True:
-            await self._woken(POLL if self._waiting else RETRY if self._fresh else CHECK)
+            await self._bell.wait(POLL if self._waiting else RETRY if self._fresh else CHECK)
             await self._bus.outbox.link.wait(LinkState.UP)
             try:
                 await self._look()
@@ -176,12 +183,6 @@ class Announcer:
                 if self._faults.first() is not None:
                     log.exception("a fault of ours; announcing is tried again")
                 self._failed(error)
-
-    async def _woken(self, timeout: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self._wake.wait()
-        self._wake.clear()
 
     async def _look(self) -> None:
         """Announce what is new, then what has to be announced once more, and release what nobody waits for."""
@@ -195,18 +196,18 @@ class Announcer:
 
     async def _announce_again(self) -> None:
         gaps = self._bus.outbox.link.gaps
-        if not (self._is_again or gaps != self._gaps or await self._directory.newest() < self._waiting.newest):
+        if not (self._must_repeat or gaps != self._gaps or await self._directory.newest() < self._waiting.newest):
             return
-        self._is_again = True  # until it is done
+        self._must_repeat = True  # until it is done
         known, lost = list(self._known), self._lost
         for start in range(0, len(known), CHUNK):
             version = await self._directory.announce(known[start : start + CHUNK], self._waiting.newest)
             self._waiting.newest = max(self._waiting.newest, version)
-        self._gaps, self._is_again = gaps, lost != self._lost
+        self._gaps, self._must_repeat = gaps, lost != self._lost
 
     def _failed(self, error: Exception) -> None:
         """While messages can be sent at all, no failure to announce may hold them for longer than HOLD."""
-        self._is_again = True
+        self._must_repeat = True
         self._fresh += self._waiting.take_back()
         if isinstance(error, RedisUnavailable) and not self._bus.outbox.link.is_up:
             log.debug("topics are not announced: %s", error)
@@ -237,15 +238,16 @@ class Announcer:
             return await self._directory.mode() == RESOLVED
         return False
 
-    async def _watch(self) -> None:
+    async def _watch(self, started: Callable[[], None]) -> None:
         channel = self._bus.names.control(TOPICS)
         await self._bus.live.answered({channel.encode()})
         while not (self._is_told or await self._is_resolved()):
-            await self._woken(MODE_CHECK)
+            await self._bell.wait(MODE_CHECK)
         self._bus.live.unlisten(channel, self._heard)
         self.start()
+        started()
 
     def _heard(self, notice: bytes) -> None:
         with suppress(ValueError, TypeError, AttributeError):
             self._is_told = orjson.loads(notice).get("patterns") == RESOLVED
-            self._wake.set()
+            self._bell.ring()

@@ -13,8 +13,8 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
+from ..bell import Bell
 from ..burst import Burst
 from ..bus.bus import Bus
 from ..cancelling import end
@@ -46,7 +46,7 @@ class Heart:
         self.period = about.lease / 3
         self._bus, self._registry, self._about, self._stats = bus, registry, about, stats
         self._on_fenced, self._on_again = on_fenced, on_again
-        self._now = asyncio.Event()
+        self._now = Bell()
         self._faults = Burst(60.0)
         self._task: asyncio.Task[None] | None = None
 
@@ -55,7 +55,7 @@ class Heart:
         self.period = period
         self._bus.outbox.guard = self.may_speak
         self._bus.live.listen(self._bus.names.beat(self._bus.instance), _hear)
-        self._bus.outbox.on_up = self._now.set
+        self._bus.outbox.on_up = self._now.ring
         self._task = asyncio.create_task(self._run(), name="heartbeat")
 
     async def stop(self) -> None:
@@ -69,7 +69,7 @@ class Heart:
 
     def beat_now(self) -> None:
         """Do not wait for the next beat: something changed that others should see."""
-        self._now.set()
+        self._now.ring()
 
     async def _run(self) -> None:
         while True:
@@ -83,11 +83,7 @@ class Heart:
             except Exception:
                 if self._faults.first() is not None:
                     log.exception("%s: a fault of ours; the next beat is tried all the same", self._bus.instance)
-            delay = self.period * random.uniform(0.8, 1.2)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(delay):
-                    await self._now.wait()
-            self._now.clear()
+            await self._now.wait(self.period * random.uniform(0.8, 1.2))
 
     async def beat(self) -> None:
         """One beat. Raises Fenced when a newer life is registered, RedisError when Redis did not answer."""

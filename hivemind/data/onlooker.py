@@ -23,15 +23,13 @@ class Onlooker:
     def __init__(self, bus: Bus) -> None:
         directory = Directory(bus.commands, bus.functions, bus.names)
         self._bus, self._announcer = bus, Announcer(bus, directory)
-        self._resolver = _Unregistered(bus, directory)
+        self._resolver = Resolver(bus, directory, _to_nobody)
         self._resolving: list[asyncio.Task[None]] = []
-        if bus.shards is not None:
-            bus.shards.on_start.append(self._resolve)
 
     async def start(self) -> None:
         """Begin, once the bus is up."""
         self._bus.live.on_up = self._connected
-        await self._announcer.start_if_resolved()
+        await self._announcer.start_if_resolved(self._resolve)
 
     async def stop(self) -> None:
         """End. May be called twice."""
@@ -43,7 +41,11 @@ class Onlooker:
         await self._resolver.stop()
 
     def _resolve(self) -> None:
-        """Messages travel over all shards from now on: resolve patterns, those that Redis has had so far, too."""
+        """In a Cluster, messages travel over all shards from now on: resolve patterns, those that Redis has had so far,
+        too.
+        """
+        if self._bus.shards is None:
+            return
         self._bus.resolver = self._resolver
         self._resolver.start()
         for subscription in self._bus.live.subscriptions:
@@ -62,6 +64,5 @@ class Onlooker:
         self._announcer.look()
 
 
-class _Unregistered(Resolver):
-    async def _say(self, *_: object) -> bool:
-        return True  # to nobody
+async def _to_nobody(version: int, patterns: list[str] | None = None) -> bool:  # noqa: ARG001 - a Say
+    return True

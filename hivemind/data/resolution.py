@@ -15,8 +15,8 @@ class Resolution:
 
     def __init__(self, bus: Bus) -> None:
         directory = Directory(bus.commands, bus.functions, bus.names)
-        self._announcer, self._resolver = Announcer(bus, directory), Resolver(bus, directory)
-        self._bus = bus
+        self._announcer, self._resolver = Announcer(bus, directory), Resolver(bus, directory, self._say)
+        self._bus, self._directory = bus, directory
 
     def start(self, topics: Iterable[str]) -> None:
         """Begin, once the instance is registered. ``topics`` are announced before anything is sent on them."""
@@ -24,6 +24,9 @@ class Resolution:
         self._resolver.start()
         self._announcer.start(topics)
         self._bus.live.on_up = self._connected
+
+    async def _say(self, version: int, patterns: list[str] | None = None) -> bool:
+        return await self._directory.report(self._bus.instance, self._bus.incarnation, version, patterns)
 
     def _connected(self) -> None:
         self._resolver.look()

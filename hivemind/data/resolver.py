@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from typing import Protocol
 
 import orjson
 
+from ..bell import Bell
 from ..bus.bus import Bus
 from ..bus.receiving import LiveSubscription
 from ..cancelling import end
@@ -22,22 +23,29 @@ CHECK = 15.0  #: seconds between two looks at the directory without a notice: on
 RETRY = 0.1  #: seconds between two tries while Redis refuses, or does not answer
 
 
+class Say(Protocol):
+    """Tells others up to which version we have subscribed, and what we resolve."""
+
+    async def __call__(self, version: int, patterns: list[str] | None = None) -> bool:
+        """False if nobody may hear it now, or has to hear what we resolve first."""
+
+
 class Resolver:
-    """Resolves the patterns of one registered instance, from ``start`` to ``stop``. All of it on the loop.
+    """Resolves the patterns of one process, from ``start`` to ``stop``. All of it on the loop.
 
     One look does it all: enter the patterns, read the topics that are new, subscribe, and when Redis has confirmed
     that say so. Whatever comes meanwhile, patterns, notices, a new connection, is for the next look.
     """
 
-    def __init__(self, bus: Bus, directory: Directory) -> None:
-        self._bus, self._directory = bus, directory
+    def __init__(self, bus: Bus, directory: Directory, say: Say) -> None:
+        self._bus, self._directory, self._say = bus, directory, say
         self._version = 0  # of the directory, up to which all our patterns have their topics
         self._entered: list[str] | None = None  # the patterns that others see
         self._gaps = -1
         self._is_listening = False
         self._hints: list[str] = []
         self._waiters: list[asyncio.Future[None]] = []
-        self._wake = asyncio.Event()
+        self._bell = Bell()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -52,12 +60,12 @@ class Resolver:
 
     def look(self) -> None:
         """Look at the directory now: something happened."""
-        self._wake.set()
+        self._bell.ring()
 
     def again(self) -> None:
         """Redis has lost its data: enter the patterns once more, and read everything."""
         self._entered = None
-        self._wake.set()
+        self._bell.ring()
 
     async def resolve(self, subscription: LiveSubscription) -> None:
         """Subscribe to every topic that matches, now and later; return when Redis has answered for those of now."""
@@ -67,7 +75,7 @@ class Resolver:
         self._bus.live.add(subscription, resolved=True)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        self._wake.set()
+        self._bell.ring()
         await waiter
 
     def _heard(self, body: bytes) -> None:
@@ -76,17 +84,14 @@ class Resolver:
             self._hints += [topic for topic in orjson.loads(body)["topics"] if is_topic(topic)]
         except (ValueError, TypeError, KeyError):
             return
-        self._wake.set()
+        self._bell.ring()
 
     # -- the work
 
     async def _run(self) -> None:
         delay = CHECK
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(delay):
-                    await self._wake.wait()
-            self._wake.clear()
+            await self._bell.wait(delay)
             delay = CHECK
             try:
                 if self._is_listening:
@@ -121,6 +126,3 @@ class Resolver:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-
-    async def _say(self, version: int, patterns: list[str] | None = None) -> bool:
-        return await self._directory.report(self._bus.instance, self._bus.incarnation, version, patterns)
