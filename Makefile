@@ -63,8 +63,8 @@ coverage: $(DEV) ## the tests that do not measure time, with the lines and branc
 accept: $(DEV) ## the acceptance test on real input; MINUTES=10
 	@$(BIN)/python -m tests.accept --minutes $(MINUTES)
 
-bench: $(BENCH) ## Hivemind beside its peers, and docs/performance.md; QUICK=1: under a minute, writes nothing; ROWS="rate idle"
-	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(QUICK)$(ROWS),,--write-docs) $(foreach row,$(ROWS),--only $(row))
+bench: $(BENCH) ## Hivemind beside its peers, and docs/performance.md; QUICK=1: under a minute, writes nothing; ROWS="rate idle": only these
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--write-docs) $(foreach row,$(ROWS),--only $(row))
 
 wheel: $(DEV) ## sdist and wheel, in dist/
 	@rm -rf dist build *.egg-info

@@ -1,1 +1,4 @@
-"""How fast Hivemind is, beside its peers, over public APIs only. ``python -m benchmarks``, which is `make bench`."""
+"""How fast Hivemind is, beside its peers. ``python -m benchmarks``, which is `make bench`.
+
+Over public APIs only, but for `steps` and `nobody`, which look inside one process.
+"""

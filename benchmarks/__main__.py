@@ -12,7 +12,7 @@ import click
 from . import machine, pages, report
 from .bench import Bench
 from .rounds import Outcome, run
-from .rows import QUICK, ROWS, Row
+from .rows import QUICK, ROWS
 from .servers import nats_server
 
 LONG, BRIEF = Bench(), Bench(warmup=0.3, seconds=1.0, is_quick=True)
@@ -23,9 +23,11 @@ LONG, BRIEF = Bench(), Bench(warmup=0.3, seconds=1.0, is_quick=True)
 @click.option("--only", multiple=True, type=click.Choice(list(ROWS)), help="These rows; may be given again.")
 @click.option("--rounds", type=click.IntRange(1), help="How many rounds, in place of each row's own.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the JSON there, too.")
-@click.option("--write-docs", is_flag=True, help="Rewrite the measured parts of docs/ and its pictures.")
+@click.option("--write-docs", is_flag=True, help="Rewrite what docs/ says of these rows, and its pictures.")
 def main(quick: bool, only: Sequence[str], rounds: int | None, json_file: Path | None, write_docs: bool) -> None:
     """Measure Hivemind beside its peers. Ends with exit code 1 when a mark is missed or a case failed."""
+    if quick and write_docs:
+        raise click.UsageError("--quick measures too briefly for the documentation: leave out --quick or --write-docs")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
     about = machine.about()
@@ -37,22 +39,28 @@ def main(quick: bool, only: Sequence[str], rounds: int | None, json_file: Path |
     chosen = [ROWS[key] for key in only or (QUICK if quick else ROWS)]
     say(f"rows: {', '.join(row.key for row in chosen)}")
     outcomes: list[Outcome] = []
-    is_whole = False
     try:
-        outcomes.extend(measured(row, bench, rounds) for row in chosen)
-        is_whole = True
+        for row in chosen:
+            outcomes.append(outcome := Outcome(row))
+            say(f"\n{row.key}: {row.title}")
+            run(outcome, bench, rounds or (1 if quick else row.rounds), say)
     except KeyboardInterrupt:
         say("interrupted; what was measured until then:")
+        sys.exit(130)
+    finally:
+        tell(about, outcomes, json_file)
+    if write_docs:
+        document(about, outcomes)
+    sys.exit(any(outcome.is_wanting for outcome in outcomes))
+
+
+def tell(about: dict[str, str], outcomes: Sequence[Outcome], json_file: Path | None) -> None:
+    """Say what was measured, in a table and in a line of JSON."""
     say(report.as_text(outcomes))
     line = report.as_json(about, outcomes)
     say(f"\n{line}")
     if json_file is not None:
         json_file.write_text(f"{line}\n", encoding="utf-8")
-    if not is_whole:
-        sys.exit(130)
-    if write_docs:
-        document(about, outcomes)
-    sys.exit(any(outcome.is_wanting for outcome in outcomes))
 
 
 def interrupted(number: int, frame: object) -> None:
@@ -62,21 +70,12 @@ def interrupted(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def measured(row: Row, bench: Bench, rounds: int | None) -> Outcome:
-    """One row, with a word about it."""
-    say(f"\n{row.key}: {row.title}")
-    return run(row, bench, rounds or (1 if bench.is_quick else row.rounds), say)
-
-
 def document(about: dict[str, str], outcomes: Sequence[Outcome]) -> None:
-    """Write what was measured into docs/."""
+    """Write what was measured into docs/. A row of which a case failed keeps there what it had."""
     from .plots import draw  # noqa: PLC0415 - only here is the plotting library needed
 
-    by_key = {outcome.row.key: outcome for outcome in outcomes}
-    parts = {"table": report.as_markdown(about, outcomes)}
-    if "idle" in by_key:
-        parts["cost"] = pages.cost(by_key["idle"])
-    for path in [*pages.write(parts), *draw(by_key, pages.DOCS)]:
+    by_key = {outcome.row.key: outcome for outcome in outcomes if not outcome.faults}
+    for path in [*pages.write(pages.parts(about, by_key)), *draw(by_key, pages.DOCS)]:
         say(f"wrote {path.relative_to(pages.DOCS.parent)}")
 
 

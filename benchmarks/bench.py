@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hivemind.patterns import SERVER, PatternMode
+
 from . import machine
 from .processes import Processes
-from .servers import RedisServer, nats
-from .task import Task
-from .window import Window, wait_until
+from .servers import Kind, RedisServer, nats
+from .task import Payload, Task
+from .window import Window
 
 TOPIC = "bench"
 READY = 30.0  #: seconds until all subscribers have heard a hello
@@ -23,7 +25,7 @@ Readings = dict[str, float]
 
 
 class Lost(Exception):
-    """Messages were sent and never handled: such a rate does not count."""
+    """Something did not arrive, such as a message that was sent and never handled: what was measured does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,15 @@ class Bench:
     warmup: float = 0.5
     seconds: float = 2.0
     is_quick: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Measures once. ``labels`` are all the readings that it gives; it is left out where what it needs is not here."""
+
+    measure: Callable[[Bench], Readings]
+    labels: tuple[str, ...]
+    is_here: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +61,12 @@ class Setup:
 
     publisher: Sequence[str]
     subscribers: Sequence[Part]
-    server: str = "redis"
-    payload: str = "small"
+    server: Kind = "redis"
+    payload: Payload = "small"
     pattern: str = TOPIC
     limit: int = 20_000
     beside: Sequence[Part] = ()
-    patterns: str = "server"
+    patterns: PatternMode = SERVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,18 @@ class Measured:
 
 
 @contextmanager
-def at_server(kind: str, folder: Path) -> Iterator[tuple[str, int]]:
+def stage() -> Iterator[tuple[RedisServer, Processes]]:
+    """A fresh Redis, and processes in a folder of their own."""
+    with (
+        tempfile.TemporaryDirectory(prefix="hm-bench-") as folder,
+        RedisServer() as server,
+        Processes(Path(folder)) as processes,
+    ):
+        yield server, processes
+
+
+@contextmanager
+def at_server(kind: Kind, folder: Path) -> Iterator[tuple[str, int]]:
     """URL and pid (0: not known) of a fresh server."""
     with ExitStack() as stack:
         if kind == "redis":
@@ -99,7 +121,7 @@ def measure(bench: Bench, setup: Setup) -> Measured:
         task = Task(url, str(folder / "window"), setup.payload, TOPIC, patterns=setup.patterns)
         first = subscribe(processes, setup, task)
         processes.start(setup.publisher, task)
-        wait_until("every subscriber has heard a hello", lambda: processes.check() or window.has_begun, READY)
+        processes.wait_until("every subscriber has heard a hello", lambda: window.has_begun, READY)
         time.sleep(bench.warmup)
         measured = observe(window, bench.seconds, first, server)
         processes.check()
@@ -120,7 +142,7 @@ def hold(processes: Processes, part: Part, task: Task) -> None:
     """Start one who is only there, and wait until it is."""
     handled = Window.create(Path(task.window)).handled
     processes.start(part.command, replace(task, count=part.count))
-    wait_until("it is there", lambda: processes.check() or handled[0] > 0, READY * 2)
+    processes.wait_until("it is there", lambda: handled[0] > 0, READY * 2)
 
 
 def observe(window: Window, seconds: float, subscriber: int, server: int) -> Measured:

@@ -19,6 +19,11 @@ class Mark:
     of: str = ""
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The readings that it needs."""
+        return (self.label, self.of) if self.of else (self.label,)
+
+    @property
     def what(self) -> str:
         """In words."""
         return f"{self.label} ÷ {self.of}" if self.of else self.label

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from . import report
 from .rounds import Outcome, short
 from .scenarios import idle
 
@@ -27,6 +28,12 @@ def write(parts: Mapping[str, str], folder: Path = DOCS) -> list[Path]:
             page.write_text(new, encoding="utf-8")
             changed.append(page)
     return changed
+
+
+def parts(about: Mapping[str, str], outcomes: Mapping[str, Outcome]) -> dict[str, str]:
+    """What the pages say of each row; of the idle one twice."""
+    found = {key: report.as_markdown(about, outcome) for key, outcome in outcomes.items()}
+    return found | ({"cost": cost(outcomes["idle"])} if "idle" in outcomes else {})
 
 
 def cost(outcome: Outcome) -> str:

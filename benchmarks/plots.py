@@ -8,10 +8,11 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from .names import DISCARDING, OURS
 from .rounds import Outcome
-from .scenarios import fanout, rate
+from .scenarios import fanout
 
-OURS, OTHERS = "#c77700", "#8a8f98"
+ORANGE, GREY = "#c77700", "#8a8f98"  #: Hivemind, and others
 
 mpl.rcParams["svg.hashsalt"] = "hivemind"
 mpl.rcParams["svg.fonttype"] = "none"
@@ -40,7 +41,7 @@ def bars(outcome: Outcome, axis: str) -> Figure:
     ]
     figure = Figure(figsize=(8, 0.4 * len(labels) + 0.8), layout="constrained")
     axes = figure.subplots()
-    colours = [OURS if label.startswith(rate.OURS) else OTHERS for label in labels]
+    colours = [ORANGE if label.startswith(OURS) else GREY for label in labels]
     axes.barh(labels, middle, xerr=spread, color=colours, ecolor="#444444", capsize=2)
     axes.set_xlabel(axis)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -52,8 +53,8 @@ def lines(outcome: Outcome) -> Figure:
     """What Redis spends on a delivery, by the number of subscribers."""
     figure = Figure(figsize=(8, 3), layout="constrained")
     axes = figure.subplots()
-    for kind, colour in ((rate.OURS, OURS), (fanout.DISCARDING, OTHERS)):
-        names = {size: f"{kind}, {size}: µs of Redis" for size in fanout.SIZES}
+    for kind, colour in ((OURS, ORANGE), (DISCARDING, GREY)):
+        names = {size: fanout.cost(kind, size) for size in fanout.SIZES}
         points = [(size, outcome.median(name)) for size, name in names.items() if outcome.values(name)]
         axes.plot([size for size, _ in points], [value for _, value in points], "o-", color=colour, label=kind)
     axes.set_xscale("log")

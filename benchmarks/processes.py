@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from .task import Task
+from .window import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 NODES = Path(__file__).resolve().parent / "nodes"
@@ -44,6 +45,7 @@ class Processes:
     """Starts processes in ``folder``; leaving it ends them politely, then by force."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self._running: list[tuple[subprocess.Popen[bytes], Path]] = []
 
@@ -63,14 +65,22 @@ class Processes:
         self._running.append((process, log))
         return process.pid
 
-    def check(self) -> bool:
-        """False, so that it can stand in a condition. Raises Crashed when one has ended."""
+    def wait_until(self, what: str, is_so: Callable[[], bool], timeout: float) -> None:
+        """Return when ``is_so``. Raises TimeoutError after ``timeout`` seconds, Crashed as soon as one has ended."""
+
+        def look() -> bool:
+            self.check()
+            return is_so()
+
+        wait_until(what, look, timeout)
+
+    def check(self) -> None:
+        """Raises Crashed when one has ended."""
         for process, log in self._running:
             if process.poll() is not None:
                 said = log.read_text(errors="replace").strip().splitlines()
                 what = " ".join(str(part) for part in process.args) if isinstance(process.args, list) else ""
                 raise Crashed(f"{what} ended with {process.returncode}: {' / '.join(said[-3:])}")
-        return False
 
     def __enter__(self) -> Self:
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import orjson
 
@@ -43,20 +43,12 @@ def as_text(outcomes: Iterable[Outcome]) -> str:
     return "\n".join(parts)
 
 
-def as_markdown(about: Mapping[str, str], outcomes: Sequence[Outcome]) -> str:
-    """For a page: a line for each reading and each mark."""
+def as_markdown(about: Mapping[str, str], outcome: Outcome) -> str:
+    """One row for a page: a line for each reading and each mark, and when and on what it was measured."""
     made = "; ".join(f"{name} {value}" for name, value in about.items())
-    lines = [
-        f"Measured on: {made}.",
-        "",
-        "| scenario | | median, or ratio | least … most, or wanted |",
-        "|---|---|---|---|",
-    ]
-    for outcome in outcomes:
-        cells = [*readings(outcome), *map(_wanted, outcome.verdicts())]
-        titles = [outcome.row.title] + [""] * len(cells)
-        lines += [f"| {title} | {' | '.join(line)} |" for title, line in zip(titles, cells, strict=False)]
-    return "\n".join(lines)
+    lines = [*readings(outcome), *map(_wanted, outcome.verdicts())]
+    head = [f"| {outcome.row.title} | median, or ratio | least … most, or wanted |", "|---|---|---|"]
+    return "\n".join([*head, *(f"| {' | '.join(line)} |" for line in lines), "", f"{made[:1].upper()}{made[1:]}."])
 
 
 def _wanted(verdict: tuple[Mark, float | None, bool | None]) -> Line:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import psutil
 from redis import ConnectionError as RedisConnectionError
@@ -21,6 +21,12 @@ from hivemind.testing import TestServer
 
 from .window import wait_until
 
+Kind = Literal["redis", "nats", "zmq"]
+
+
+class Missing(Exception):
+    """What a measurement needs is not installed here."""
+
 
 class RedisServer:
     """A Redis server on a unix socket, with nothing in it; it can be killed, and started again at the same place."""
@@ -28,6 +34,7 @@ class RedisServer:
     def __init__(self) -> None:
         self._server = TestServer()
         self._again: subprocess.Popen[bytes] | None = None
+        self._program = Path()
         self.url = ""
         self.pid = 0
 
@@ -61,19 +68,18 @@ class RedisServer:
         except (RedisConnectionError, OSError):
             return False
 
-    def kill(self) -> Path:
-        """Kill it, and return the program that it was."""
-        program = Path(psutil.Process(self.pid).exe())
+    def kill(self) -> None:
+        """Kill it; ``revive`` starts the same program again."""
+        self._program = Path(psutil.Process(self.pid).exe())
         os.kill(self.pid, signal.SIGKILL)
         wait_until("Redis is gone", lambda: not self.answers(), 5)
-        return program
 
-    def revive(self, program: Path) -> None:
-        """Start it again."""
+    def revive(self) -> None:
+        """Start again what was killed."""
         folder = Path(self.url.removeprefix("unix://")).parent
         self._again = subprocess.Popen(
             ["redis-server", str(folder / "redis.conf")],  # on Debian the program does what it is called as
-            executable=program,
+            executable=self._program,
             env={**os.environ, "LC_ALL": "C"},
             stdout=subprocess.DEVNULL,
             start_new_session=True,
@@ -91,7 +97,8 @@ def nats_server() -> str | None:
 def nats() -> Iterator[str]:
     """A nats-server on loopback, at the URL that is given."""
     program = nats_server()
-    assert program is not None
+    if program is None:
+        raise Missing("nats-server is not on PATH")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

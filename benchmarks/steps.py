@@ -18,14 +18,12 @@ import orjson
 
 from hivemind import Node, Service, service, subscription
 from hivemind.bus.bus import Bus
-from hivemind.bus.endpoint import Endpoint
-from hivemind.bus.link import pack
 from hivemind.bus.receiving import LiveSubscription
 from hivemind.message import encode_payload, head
-from hivemind.states import LinkState
 
-MESSAGES, BATCH, ROUNDS = 2_000, 200, 60
-NOBODY = "unix:///nowhere/redis.sock"
+from .nobody import BATCH, answer, linked_bus, pushes
+
+MESSAGES, ROUNDS = 2_000, 60
 PAYLOAD = {"i": 123_456, "unit": "C"}
 BODY = encode_payload(PAYLOAD)
 Way = Callable[[], Awaitable[None]]
@@ -47,16 +45,11 @@ class Both(Node):
 class Sending:
     """The way of a message from ``service.send`` to the socket and its answer."""
 
-    bus: Bus = field(default_factory=lambda: Bus(Endpoint.parse(NOBODY), "t", "a.0"))
+    bus: Bus = field(default_factory=lambda: linked_bus("a.0"))
     node: Both = field(default_factory=Both)
 
     async def begin(self) -> None:
         """As a node that is connected, but to nobody."""
-        link = self.bus.outbox.link
-        link.start = lambda: None  # type: ignore[method-assign]
-        self.bus.outbox.start()
-        link.state, link.is_writable = LinkState.UP, True
-        self.bus.identify("a.0", 1)
         self.node.bind()
         self.node.connected(self.bus, None, None)  # type: ignore[arg-type]
 
@@ -75,27 +68,26 @@ class Sending:
         await asyncio.sleep(0)
 
     async def write(self) -> None:
-        outbox = self.bus.outbox
         for start in range(0, MESSAGES, BATCH):
             for _ in range(start, start + BATCH):
                 self.bus.send("x-1", PAYLOAD)
             await asyncio.sleep(0)
-            outbox.carrier.link_received(b":1\r\n" * BATCH)
+            answer(self.bus)
 
     async def whole(self) -> None:
-        outbox, send = self.bus.outbox, self.node.bound_services[0].send
+        send = self.node.bound_services[0].send
         for start in range(0, MESSAGES, BATCH):
             for _ in range(start, start + BATCH):
                 send(PAYLOAD)
             await asyncio.sleep(0)
-            outbox.carrier.link_received(b":1\r\n" * BATCH)
+            answer(self.bus)
 
 
 @dataclass
 class Receiving:
     """The way of a message from the socket to its handler."""
 
-    bus: Bus = field(default_factory=lambda: Bus(Endpoint.parse(NOBODY), "t", "b.0"))
+    bus: Bus = field(default_factory=lambda: linked_bus("b.0"))
     node: Both = field(default_factory=Both)
     bare: LiveSubscription = field(default_factory=lambda: LiveSubscription("y-*"))
     sequence: int = 0
@@ -112,12 +104,11 @@ class Receiving:
     def buffers(self, letter: str) -> list[bytes]:
         """The next messages, as Redis pushes them."""
         envelope = head("a.0", 1)
-        pushed = []
+        bodies = []
         for _ in range(MESSAGES):
             self.sequence += 1
-            body = envelope % (self.sequence, b"1795321514.224113") + BODY + b"}"
-            pushed.append(pack("pmessage", f"hm:t:t:{letter}-*", f"hm:t:t:{letter}-1", body))
-        return [b"".join(pushed[start : start + BATCH]) for start in range(0, MESSAGES, BATCH)]
+            bodies.append(envelope % (self.sequence, b"1795321514.224113") + BODY + b"}")
+        return pushes(f"{letter}-*", f"{letter}-1", bodies)
 
     def parse(self) -> Way:
         ready = self.buffers("y")
@@ -136,7 +127,7 @@ class Receiving:
 
         async def way() -> None:
             for buffer in ready:
-                self.bus.live.link_received(buffer)
+                self.bus.live.home.link_received(buffer)
                 for _ in self.bare.inbox.entries():
                     pass
 
@@ -147,7 +138,7 @@ class Receiving:
 
         async def way() -> None:
             for buffer in ready:
-                self.bus.live.link_received(buffer)
+                self.bus.live.home.link_received(buffer)
                 await asyncio.sleep(0)
 
         return way
@@ -170,9 +161,9 @@ async def dumps() -> None:
 
 
 async def loads() -> None:
-    body = BODY[4:]
+    text = orjson.dumps(PAYLOAD)
     for _ in range(MESSAGES):
-        orjson.loads(body)
+        orjson.loads(text)
 
 
 async def main() -> None:

@@ -7,29 +7,32 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
+
+from hivemind.patterns import SERVER, PatternMode
 
 from .window import BATCH, Sender, Window
 
 VARIABLE = "BENCHMARK_TASK"
 GAP = 0.005  #: seconds between two messages when latency is measured
+Payload = Literal["small", "clock"] | int
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One process's part. ``payload`` is "small", "clock" (a latency is taken) or how many characters of
-    text; ``patterns`` how the hive keeps them.
+    """One process's part. ``payload`` is "small", "clock" (a latency is taken) or how many characters of text;
+    ``patterns`` says how the hive keeps them.
     """
 
     url: str
     window: str
-    payload: str = "small"
+    payload: Payload = "small"
     topic: str = "bench"
     slot: int = 0
     count: int = 1
-    patterns: str = "server"
+    patterns: PatternMode = SERVER
 
     @classmethod
     def here(cls) -> Task:
@@ -69,10 +72,10 @@ class Task:
         return clock if self.is_latency else count
 
 
-def _maker(payload: str) -> Callable[[Sequence[int]], list[Any]]:
+def _maker(payload: Payload) -> Callable[[Sequence[int]], list[Any]]:
     if payload == "small":
         return lambda numbers: [{"i": number, "unit": "C"} for number in numbers]
     if payload == "clock":  # the clock is the same in all processes of a machine
         return lambda numbers: [{"i": number, "t": time.perf_counter_ns()} for number in numbers]
-    text = "x" * int(payload)
+    text = "x" * payload
     return lambda numbers: [text] * len(numbers)

@@ -95,8 +95,9 @@ class Window:
         self._head[_SAMPLES] = number + 1
 
     def samples(self, first: int = 0) -> list[int]:
-        """The values from the ``first`` on."""
-        return list(self._samples[first : self._head[_SAMPLES]])
+        """The values from the ``first`` on, of which the last MOST_SAMPLES are kept."""
+        until = self.sampled
+        return [self._samples[number % MOST_SAMPLES] for number in range(max(first, until - MOST_SAMPLES), until)]
 
     @property
     def sampled(self) -> int:

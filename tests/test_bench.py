@@ -6,20 +6,20 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from benchmarks import pages, report
-from benchmarks.bench import Bench, Lost, finish
-from benchmarks.marks import at_least, at_most
+from benchmarks.bench import Bench, Case, Lost, finish
+from benchmarks.marks import Mark, at_least, at_most
 from benchmarks.processes import NODES, Crashed, Processes
 from benchmarks.rounds import Outcome, run, short, turned
 from benchmarks.rows import QUICK, ROWS, Row
 from benchmarks.task import Task
-from benchmarks.window import BATCH, SETTLED, Sender, Window
+from benchmarks.window import BATCH, MOST_SAMPLES, SETTLED, Sender, Window
 
 from .waiting import eventually
 
@@ -73,6 +73,13 @@ def test_processes_share_a_window(window: Window, tmp_path: Path) -> None:
     assert (window.handled[1], window.samples(), window.is_over, other.limit) == (7, [5], True, 300)
 
 
+def test_of_many_samples_the_last_ones_are_kept(window: Window) -> None:
+    for value in range(MOST_SAMPLES + 10):
+        window.sample(value)
+    assert window.samples(MOST_SAMPLES) == list(range(MOST_SAMPLES, MOST_SAMPLES + 10))
+    assert window.samples() == list(range(10, MOST_SAMPLES + 10))
+
+
 def test_a_rate_with_a_lost_message_does_not_count(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.bench.STANDSTILL", 0.05)
     begun(window)
@@ -98,21 +105,56 @@ def test_a_ratio_is_taken_within_a_round() -> None:
     assert not at_most("a", 9.9).is_met(ROUNDS)
 
 
-def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
-    assert at_least("a", 1, of="nobody").is_met(ROUNDS) is None
+FAILURES = [Lost("all of them"), AssertionError("no"), ZeroDivisionError("no"), psutil.NoSuchProcess(1)]
 
 
-def failing(bench: Bench) -> dict[str, float]:
-    raise Lost("all of them")
+def failing(error: Exception) -> Case:
+    def measure(bench: Bench) -> dict[str, float]:
+        raise error
+
+    return Case(measure, ("b",))
 
 
-ROW = Row("row", "A row", "s", {"a": lambda _: {"a": 2.0}, "b": failing}, (at_most("a", 1),), quick=("a",))
+CASES = {"a": Case(lambda _: {"a": 2.0}, ("a",)), "b": failing(Lost("all of them"))}
+ROW = Row("row", "A row", "s", CASES, (at_most("a", 1),), quick=("a",))
+AWAY = replace(CASES["b"], is_here=False)
 
 
-def test_a_case_that_fails_is_named_and_the_others_go_on() -> None:
-    outcome = run(ROW, Bench(), 2, lambda text: None)
+def of(row: Row, rounds: int = 1) -> Outcome:
+    outcome = Outcome(row)
+    run(outcome, Bench(), rounds, lambda text: None)
+    return outcome
+
+
+@pytest.mark.parametrize("wanted", [at_least("nobody", 1), at_least("a", 1, of="nobody"), at_least("b", 1)])
+def test_a_mark_that_was_not_measured_is_missed(wanted: Mark) -> None:
+    ((_, value, is_met),) = of(replace(ROW, marks=(wanted,))).verdicts()
+    assert (value, is_met) == (None, False)
+
+
+def test_a_mark_whose_case_was_left_out_is_neither_met_nor_missed() -> None:
+    outcome = of(replace(ROW, cases=CASES | {"b": AWAY}, marks=(at_least("a", 1, of="b"),)))
+    ((_, value, is_met),) = outcome.verdicts()
+    assert (value, is_met, outcome.is_wanting) == (None, None, False)
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=list(ROWS))
+def test_every_mark_is_about_readings_that_there_are(row: Row) -> None:
+    labels = {label for case in row.cases.values() for label in case.labels}
+    assert {label for mark in row.marks for label in mark.labels} <= labels
+
+
+def test_a_case_gives_the_readings_that_it_promises() -> None:
+    assert of(replace(ROW, cases={"a": replace(CASES["a"], labels=("other",))})).faults == [
+        "a: Lost: it gave a, and not other"
+    ]
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
+def test_a_case_that_fails_is_named_and_the_others_go_on(error: Exception) -> None:
+    outcome = of(replace(ROW, cases=CASES | {"b": failing(error)}), 2)
     assert outcome.values("a") == [2.0, 2.0]
-    assert outcome.faults == ["b: Lost: all of them"] * 2
+    assert outcome.faults == [f"b: {type(error).__name__}: {error}"] * 2
     assert outcome.is_wanting
 
 
@@ -121,10 +163,11 @@ def test_each_round_begins_with_another_case() -> None:
 
 
 def test_the_outcome_is_told_in_three_ways() -> None:
-    outcome = Outcome(ROW, [{"a": 2.0}, {"a": 4.0}])
+    outcome = Outcome(ROW, rounds=[{"a": 2.0}, {"a": 4.0}])
     assert "a  3 s             2 … 4" in report.as_text([outcome])
-    page = report.as_markdown({"cpu": "x"}, [outcome])
-    assert "| A row | a | 3 s | 2 … 4 |\n|  | a | **3** | ≤ 1: NO |" in page
+    page = report.as_markdown({"measured on": "2026-11-22", "cpu": "x"}, outcome)
+    assert page.startswith("| A row | median, or ratio |")
+    assert page.endswith("| a | 3 s | 2 … 4 |\n| a | **3** | ≤ 1: NO |\n\nMeasured on 2026-11-22; cpu x.")
     told = json.loads(report.as_json({"cpu": "x"}, [outcome]))
     assert told["rows"]["row"]["marks"][0] == {"what": "a", "bound": "≤", "wanted": 1, "value": 3.0, "met": False}
 
@@ -139,7 +182,7 @@ def test_only_the_measured_parts_of_a_page_are_rewritten() -> None:
     assert pages.rewritten(text, {"z": "new"}) == text
 
 
-@pytest.mark.parametrize(("page", "part"), [("performance", "table"), ("cost", "cost")])
+@pytest.mark.parametrize(("page", "part"), [*(("performance", key) for key in ROWS), ("cost", "cost")])
 def test_every_measured_part_has_its_page(page: str, part: str) -> None:
     text = (HERE / "docs" / f"{page}.md").read_text(encoding="utf-8")
     assert f"<!-- measured: {part} -->" in text
@@ -167,16 +210,19 @@ def test_a_process_that_ends_by_itself_is_named(tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         processes.start([sys.executable, "-c", "raise SystemExit('no luck')"], Task("", ""))
         with pytest.raises(Crashed, match="no luck"):
-            wait(processes.check)
+            processes.wait_until("never", lambda: False, 10)
 
 
-def wait(check: Callable[[], bool]) -> None:
-    eventually(check, 10)
+@pytest.mark.slow
+def test_a_brief_look_is_not_written_into_the_documentation() -> None:
+    process = bench("--write-docs", stderr=subprocess.STDOUT)
+    said, _ = process.communicate(timeout=30)
+    assert (process.returncode, "too briefly" in said) == (2, True)
 
 
-def bench(*arguments: str) -> subprocess.Popen[str]:
+def bench(*arguments: str, stderr: int | None = None) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "benchmarks", "--quick", *arguments]
-    return subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
 
 def three_or_more(children: list[psutil.Process]) -> list[psutil.Process]:

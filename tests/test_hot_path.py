@@ -15,18 +15,15 @@ import hiredis
 import orjson
 import pytest
 
+from benchmarks.nobody import BATCH, answer, linked_bus, pushes
 from hivemind import Node, subscription
-from hivemind.bus.bus import Bus
-from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.link import pack
-from hivemind.states import LinkState
 
 from .waiting import eventually_async
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(60)]
 
-NOBODY = "unix:///nowhere/redis.sock"
-MESSAGES, BATCH, ROUNDS = 4_000, 200, 15
+MESSAGES, ROUNDS = 4_000, 15
 SEND, RECEIVE = 1.7, 2.9  #: how many times the least; a quarter more than what was measured
 Way = Callable[[], Awaitable[None]]
 
@@ -55,20 +52,16 @@ async def ratio(ours: Way, least: Way) -> float:
     return min(mine for mine, _ in rounds) / min(theirs for _, theirs in rounds)
 
 
-async def test_sending_costs_little_more_than_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    bus = Bus(Endpoint.parse(NOBODY), "t", "a.0")
+async def test_sending_costs_little_more_than_encoding() -> None:
+    bus = linked_bus("a.0")
     outbox = bus.outbox
-    monkeypatch.setattr(outbox.link, "start", lambda: None)
-    outbox.start()
-    bus.identify("a.0", 1)
-    outbox.link.state, outbox.link.is_writable = LinkState.UP, True
 
     async def ours() -> None:
         for start in range(0, MESSAGES, BATCH):
             for number in range(start, start + BATCH):
                 bus.send("x-1", {"i": number, "unit": "C"})
             await asyncio.sleep(0)
-            outbox.carrier.link_received(b":1\r\n" * BATCH)
+            answer(bus)
 
     async def least() -> None:
         reader = hiredis.Reader()
@@ -86,7 +79,7 @@ async def test_sending_costs_little_more_than_encoding(monkeypatch: pytest.Monke
 
 
 async def test_receiving_costs_little_more_than_decoding() -> None:
-    bus, node = Bus(Endpoint.parse(NOBODY), "t", "b.0"), Sink()
+    bus, node = linked_bus("b.0"), Sink()
     node.bind()
     (sink,) = node.bound_subscriptions
     bus.live.add(sink.live)
@@ -94,16 +87,14 @@ async def test_receiving_costs_little_more_than_decoding() -> None:
     numbers = iter(range(1, MESSAGES * ROUNDS * 3))
 
     def buffers() -> list[bytes]:
-        bodies = [orjson.dumps(envelope(next(numbers))) for _ in range(MESSAGES)]
-        pushed = [pack("pmessage", "hm:t:t:x-*", "hm:t:t:x-1", body) for body in bodies]
-        return [b"".join(pushed[start : start + BATCH]) for start in range(0, MESSAGES, BATCH)]
+        return pushes("x-*", "x-1", [orjson.dumps(envelope(next(numbers))) for _ in range(MESSAGES)])
 
     ready = [buffers() for _ in range(ROUNDS)]
     again = iter(ready)
 
     async def ours() -> None:
         for buffer in next(again):
-            bus.live.link_received(buffer)
+            bus.live.home.link_received(buffer)
             await asyncio.sleep(0)
         await eventually_async(lambda: not len(sink.live.inbox))
 

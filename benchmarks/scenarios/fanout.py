@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..bench import TOPIC, Bench, Part, Readings, Setup, measure
+from ..bench import TOPIC, Bench, Case, Part, Readings, Setup, measure
+from ..names import DISCARDING, OURS
 from ..processes import node, peer
-from .rate import OURS, Case
 
 SIZES = (1, 10, 100)
-DISCARDING = "discarding sockets"
 IN_A_PROCESS = 10
 CHANNEL = f"hm:default:t:{TOPIC}"  #: as docs/wire.md says
 UNDER_WAY = 1_000  #: messages to one subscriber, where there are many
@@ -39,12 +38,23 @@ def case(kind: str) -> Case:
         for subscribers in SIZES:
             found = measure(bench, setup(kind, subscribers))
             deliveries = sum(found.handled)
-            readings[f"{kind}, {subscribers}: µs of Redis"] = found.server_cpu / deliveries * 1e6
-            readings[f"{kind}, {subscribers}: deliveries/s"] = deliveries / found.seconds
+            readings[cost(kind, subscribers)] = found.server_cpu / deliveries * 1e6
+            readings[deliveries_a_second(kind, subscribers)] = deliveries / found.seconds
             costs.append(found.server_cpu / deliveries * subscribers)
         return readings | {growth(kind): costs[-1] / costs[0]}
 
-    return once
+    each = [label for size in SIZES for label in (cost(kind, size), deliveries_a_second(kind, size))]
+    return Case(once, (*each, growth(kind)))
+
+
+def cost(kind: str, subscribers: int) -> str:
+    """The reading that says what a delivery costs Redis."""
+    return f"{kind}, {subscribers}: µs of Redis"
+
+
+def deliveries_a_second(kind: str, subscribers: int) -> str:
+    """The reading that says how many there are."""
+    return f"{kind}, {subscribers}: deliveries/s"
 
 
 def growth(kind: str) -> str:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import socket
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from redis import Redis
 
 from .. import machine
-from ..bench import READY, Bench, Readings
+from ..bench import READY, Bench, Case, Readings, stage
 from ..peers.bare import connect
-from ..processes import Processes, node
-from ..servers import RedisServer
+from ..processes import node
 from ..task import Task
-from ..window import wait_until
-from .rate import Case
 
-SETTLED, WATCHED, QUICK = 3.0, 24.0, 6.0
+SETTLED = 3.0  #: seconds until they have nothing to do
+WATCHED, QUICK = 24.0, 6.0  #: seconds that they are watched, also in a quick run
 CPU, MEMORY, COMMANDS = "% of a core", "MiB of RSS", "Redis commands/s"
-
 
 ONE, APART, TOGETHER = "one node", "five nodes", "five nodes in one process"
 NAMES = "abcde"
@@ -39,18 +34,14 @@ def case(who: str) -> Case:
     """Starts them, lets them settle, watches them."""
 
     def once(bench: Bench) -> Readings:
-        with (
-            tempfile.TemporaryDirectory(prefix="hm-bench-") as name,
-            RedisServer() as server,
-            Processes(Path(name)) as processes,
-        ):
+        with stage() as (server, processes):
             pids = [processes.start(command, Task(server.url, "")) for command in commands(who)]
             with Redis.from_url(server.url, decode_responses=True) as redis:
-                wait_until("all are registered", lambda: processes.check() or registered(redis) == len(pids), READY)
+                processes.wait_until("all are registered", lambda: registered(redis) == len(pids), READY)
             time.sleep(SETTLED)
             return watch(who, pids, server.url, QUICK if bench.is_quick else WATCHED)
 
-    return once
+    return Case(once, tuple(label(who, what) for what in (CPU, MEMORY, COMMANDS)))
 
 
 def registered(redis: Redis) -> int:
@@ -67,7 +58,7 @@ def watch(who: str, pids: Sequence[int], url: str, seconds: float) -> Readings:
     """CPU, memory, and what the server is told: commands inside a function are not commands of the node."""
     with connect(url) as monitor:
         monitor.sendall(b"MONITOR\r\n")
-        monitor.recv(16)  # +OK
+        skip_line(monitor)  # +OK
         before = sum(map(machine.cpu_seconds, pids))
         time.sleep(seconds)
         used = sum(map(machine.cpu_seconds, pids)) - before
@@ -77,6 +68,13 @@ def watch(who: str, pids: Sequence[int], url: str, seconds: float) -> Readings:
         label(who, MEMORY): sum(map(machine.mebibytes, pids)),
         label(who, COMMANDS): (seen.count(b"\r\n") - seen.count(b" lua] ")) / seconds,
     }
+
+
+def skip_line(connection: socket.socket) -> None:
+    """Read one line, and nothing of what follows it."""
+    said = b""
+    while not said.endswith(b"\r\n"):
+        said += connection.recv(1)
 
 
 CASES: Mapping[str, Case] = {who: case(who) for who in (ONE, APART, TOGETHER)}

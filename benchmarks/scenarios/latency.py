@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from statistics import quantiles
 
-from ..bench import Bench, Part, Readings, Setup, measure
+from ..bench import Bench, Case, Part, Readings, Setup, measure
+from ..names import BARE, FASTSTREAM, NATS, OURS
 from ..processes import node
-from .rate import BARE, FASTSTREAM, NATS, OURS, SETUPS, Case, is_here
+from .rate import SETUPS, is_here
+
+P50, P99 = "p50", "p99"
 
 _SETUPS = {
     OURS: Setup(node("send_thread"), [Part(node("handle_clock"))]),
@@ -22,9 +25,14 @@ def case(name: str, setup: Setup) -> Case:
 
     def once(bench: Bench) -> Readings:
         cuts = quantiles(measure(bench, timed).samples, n=100)
-        return {f"{name}, p50": cuts[49] / 1000, f"{name}, p99": cuts[98] / 1000}
+        return {label(name, P50): cuts[49] / 1000, label(name, P99): cuts[98] / 1000}
 
-    return once
+    return Case(once, (label(name, P50), label(name, P99)), is_here(name))
 
 
-CASES: Mapping[str, Case] = {name: case(name, setup) for name, setup in _SETUPS.items() if is_here(name)}
+def label(name: str, part: str) -> str:
+    """The reading of the median, or of the 99th percentile."""
+    return f"{name}, {part}"
+
+
+CASES: Mapping[str, Case] = {name: case(name, setup) for name, setup in _SETUPS.items()}

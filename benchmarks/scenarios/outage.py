@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from .. import machine
-from ..bench import READY, Bench, Readings
-from ..processes import Processes, environment, node
-from ..servers import RedisServer
+from ..bench import READY, Bench, Case, Readings, stage
+from ..processes import environment, node
 from ..task import Task
 from ..window import Window, wait_until
-from .rate import Case
 
-AWAY, QUICK = 60.0, 5.0
-STEP = 0.25
+AWAY, QUICK = 60.0, 5.0  #: seconds that Redis is away, also in a quick run
+STEP = 0.25  #: seconds between two looks at the memory
 BOUND = 64 * 1.5  #: MiB: what the outbox may hold, and half as much again for Python's objects and the allocator
 BACK = 20.0  #: seconds in which all that waited is handled
 REPORTED = 3.0  #: seconds until the registry has the last counts
@@ -29,24 +25,23 @@ GROWTH, UNCOUNTED, WAITED = "MiB that the sender grew", "messages uncounted", "m
 
 def once(bench: Bench) -> Readings:
     """Send within the window; kill Redis, and send without bounds; start Redis again, and count."""
-    with tempfile.TemporaryDirectory(prefix="hm-bench-") as name, RedisServer() as server:
-        folder = Path(name)
-        window = Window.create(folder / "window", limit=1_000)
-        task = Task(server.url, str(folder / "window"), payload="1024")
-        with Processes(folder) as processes:
-            processes.start(node("handle"), task)
-            sender = processes.start(node("flood"), task)
-            wait_until("the subscriber has heard a hello", lambda: processes.check() or window.has_begun, READY)
-            time.sleep(bench.warmup)
-            usual, handled = machine.mebibytes(sender), window.counts()[0]
-            program = server.kill()
-            window.limit = ENDLESS
-            grown = greatest(sender, QUICK if bench.is_quick else AWAY) - usual
-            processes.check()
-            waited = window.sent - handled
-            window.end()
-            server.revive(program)
-            return {GROWTH: grown, WAITED: waited, UNCOUNTED: uncounted(window, task)}
+    with stage() as (server, processes):
+        file = processes.folder / "window"
+        window = Window.create(file, limit=1_000)
+        task = Task(server.url, str(file), payload=1024)
+        processes.start(node("handle"), task)
+        sender = processes.start(node("flood"), task)
+        processes.wait_until("the subscriber has heard a hello", lambda: window.has_begun, READY)
+        time.sleep(bench.warmup)
+        usual, handled = machine.mebibytes(sender), window.counts()[0]
+        server.kill()
+        window.limit = ENDLESS
+        grown = greatest(sender, QUICK if bench.is_quick else AWAY) - usual
+        processes.check()
+        waited = window.sent - handled
+        window.end()
+        server.revive()
+        return {GROWTH: grown, WAITED: waited, UNCOUNTED: uncounted(window, task)}
 
 
 def greatest(pid: int, seconds: float) -> float:
@@ -76,4 +71,4 @@ def counted(task: Task) -> int:
     return sum(int(one["missed"]) + int(one["dropped"]) for one in ledgers)
 
 
-CASES: Mapping[str, Case] = {"outbox full": once}
+CASES: Mapping[str, Case] = {"outbox full": Case(once, (GROWTH, WAITED, UNCOUNTED))}

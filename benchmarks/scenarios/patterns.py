@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..bench import Bench, Part, Readings, Setup, measure
-from ..processes import node
-from .rate import Case
+from hivemind.patterns import RESOLVED, SERVER, PatternMode
 
-SIZES = {"server": (1, 100, 1_000), "resolved": (1, 1_000, 10_000)}
+from ..bench import Bench, Case, Part, Readings, Setup, measure
+from ..processes import node
+
+SIZES: Mapping[PatternMode, tuple[int, ...]] = {SERVER: (1, 100, 1_000), RESOLVED: (1, 1_000, 10_000)}
 HOLDERS = 4
 
 
-def case(patterns: int, mode: str) -> Case:
+def case(patterns: int, mode: PatternMode) -> Case:
     """Measures a rate."""
     beside = [Part(node("hold"), patterns // HOLDERS)] * HOLDERS if patterns > 1 else []
     setup = Setup(node("send"), [Part(node("handle"))], pattern="ben*", beside=beside, patterns=mode)
@@ -23,10 +24,10 @@ def case(patterns: int, mode: str) -> Case:
     def once(bench: Bench) -> Readings:
         return {name(patterns, mode): measure(bench, setup).rate}
 
-    return once
+    return Case(once, (name(patterns, mode),))
 
 
-def name(patterns: int, mode: str) -> str:
+def name(patterns: int, mode: PatternMode) -> str:
     """How it is called in the table."""
     return f"{patterns:,} pattern{'s' if patterns > 1 else ''}, {mode}"
 

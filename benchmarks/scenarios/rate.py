@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from ..bench import Bench, Part, Readings, Setup, measure
+from ..bench import Case, Part, Setup, measure
+from ..names import BARE, FASTSTREAM, FASTSTREAM_PIPELINES, MODEL, NATS, OURS, REDIS_PY, THREADS, ZMQ
 from ..processes import node, peer
 from ..servers import nats_server
-
-Case = Callable[[Bench], Readings]
-
-OURS = "Hivemind"
-BARE = "bare loop"
-THREADS, MODEL = "Hivemind, threads", "Hivemind, pydantic model"
-FASTSTREAM, FASTSTREAM_PIPELINES = "FastStream", "FastStream, pipelines"
-NATS, ZMQ, REDIS_PY = "nats-py", "pyzmq PUB/SUB", "redis-py PubSub"
 
 _FASTSTREAM = [Part(peer("fast_stream", "subscribe"))]
 
@@ -33,7 +26,7 @@ SETUPS: Mapping[str, Setup] = {
 
 def case(name: str, setup: Setup) -> Case:
     """Measures a rate."""
-    return lambda bench: {name: measure(bench, setup).rate}
+    return Case(lambda bench: {name: measure(bench, setup).rate}, (name,), is_here(name))
 
 
 def is_here(name: str) -> bool:
@@ -41,4 +34,4 @@ def is_here(name: str) -> bool:
     return name != NATS or nats_server() is not None
 
 
-CASES: Mapping[str, Case] = {name: case(name, setup) for name, setup in SETUPS.items() if is_here(name)}
+CASES: Mapping[str, Case] = {name: case(name, setup) for name, setup in SETUPS.items()}

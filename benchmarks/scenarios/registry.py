@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
 from .. import machine
-from ..bench import READY, Bench, Readings
+from ..bench import READY, Bench, Case, Lost, Readings, stage
 from ..processes import Processes, node, peer
-from ..servers import RedisServer
 from ..task import Task
-from ..window import Window, wait_until
-from .rate import Case
+from ..window import Window
 
 SIZES = (1, 100, 1_000)
 LOOKS = 20  #: listings that are timed
@@ -28,25 +25,35 @@ def case(instances: int) -> Case:
     """Measures both."""
 
     def once(bench: Bench) -> Readings:
-        with tempfile.TemporaryDirectory(prefix="hm-bench-") as name, RedisServer() as server:
-            folder = Path(name)
-            window = Window.create(folder / "window", readers=2)
-            task = Task(server.url, str(folder / "window"), slot=1, count=instances)
-            with Processes(folder) as beats:
-                beats.start(peer("beats", "beat"), task)
-                wait_until("all are registered", lambda: beats.check() or window.handled[1] > 0, READY)
-                return listed(folder, window, task) | watched(folder, task)
+        with stage() as (server, beats):
+            file = beats.folder / "window"
+            window = Window.create(file, readers=2)
+            task = Task(server.url, str(file), slot=1, count=instances)
+            beats.start(peer("beats", "beat"), task)
+            beats.wait_until("all are registered", lambda: window.handled[1] > 0, READY)
+            return listed(beats.folder / "listing", window, task) | watched(beats.folder / "root", task)
 
-    return once
+    return Case(once, (listing(instances), root(instances)))
+
+
+def listing(instances: int) -> str:
+    """The reading of how long a listing takes."""
+    return f"listing {instances:,}, ms"
+
+
+def root(instances: int) -> str:
+    """The reading of what the root spends."""
+    return f"root, {instances:,}: µs a second an instance"
 
 
 def listed(folder: Path, window: Window, task: Task) -> Readings:
     """How long a listing takes, in milliseconds."""
     with Processes(folder) as processes:
         processes.start(node("listing"), task)
-        wait_until("listings", lambda: processes.check() or window.sampled > LOOKS, READY)
-        assert window.handled[0] == task.count + 1, "it sees all of them, and itself"
-        return {f"listing {task.count:,}, ms": median(window.samples(1)) / 1e6}
+        processes.wait_until("listings", lambda: window.sampled > LOOKS, READY)
+        if window.handled[0] != task.count + 1:  # all of them, and itself
+            raise Lost(f"a listing saw {window.handled[0]:,} of {task.count + 1:,} instances")
+        return {listing(task.count): median(window.samples(1)) / 1e6}
 
 
 def watched(folder: Path, task: Task) -> Readings:
@@ -58,7 +65,7 @@ def watched(folder: Path, task: Task) -> Readings:
         before = machine.cpu_seconds(pid)
         time.sleep(WATCHED)
         used = machine.cpu_seconds(pid) - before
-        return {f"root, {task.count:,}: µs a second an instance": used / WATCHED / task.count * 1e6}
+        return {root(task.count): used / WATCHED / task.count * 1e6}
 
 
 CASES: Mapping[str, Case] = {f"{instances:,} instances": case(instances) for instances in SIZES}

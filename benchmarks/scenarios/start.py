@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import hivemind
 
-from ..bench import READY, Bench, Readings
-from ..processes import Processes, environment, node
-from ..servers import RedisServer
+from ..bench import READY, Bench, Case, Readings, stage
+from ..processes import environment, node
 from ..task import Task
-from .rate import Case
 
 FIRST, HELP = "node start to first message", "hm --help"
 
@@ -23,11 +19,9 @@ FIRST, HELP = "node start to first message", "hm --help"
 def first(bench: Bench) -> Readings:
     """From starting the process to the message's arrival at a client that listens already."""
     with (
-        tempfile.TemporaryDirectory(prefix="hm-bench-") as name,
-        RedisServer() as server,
+        stage() as (server, processes),
         hivemind.connect(server.url) as hive,
         hive.subscribe("first") as messages,
-        Processes(Path(name)) as processes,
     ):
         began = time.perf_counter()
         processes.start(node("first"), Task(server.url, ""))
@@ -45,4 +39,4 @@ def help_(bench: Bench) -> Readings:
     return {HELP: time.perf_counter() - began}
 
 
-CASES: Mapping[str, Case] = {FIRST: first, HELP: help_}
+CASES: Mapping[str, Case] = {FIRST: Case(first, (FIRST,)), HELP: Case(help_, (HELP,))}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..bench import Bench, Part, Readings, Setup, measure
+from ..bench import Bench, Case, Part, Readings, Setup, measure
 from ..processes import node
-from .rate import Case
 
 SIZES = (1, 1_000)
 
@@ -19,7 +18,7 @@ def case(subscriptions: int) -> Case:
         found = measure(bench, setup)
         return {name(subscriptions): found.subscriber_cpu / sum(found.handled) * 1e6}
 
-    return once
+    return Case(once, (name(subscriptions),))
 
 
 def name(subscriptions: int) -> str:
