@@ -171,7 +171,7 @@ def _range(number: FieldInfo) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a message about ``name``: ``, did you mean ...?`` if one of ``known`` looks like it, else nothing."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f", did you mean {close[0]}?" if close else ""
 
 

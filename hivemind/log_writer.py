@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import io
 import logging
 import os
@@ -172,6 +173,10 @@ class Terminal:
             return 0
 
 
+#: whose code runs, where several nodes share a process: what is printed is logged in that name
+speaker: contextvars.ContextVar[str] = contextvars.ContextVar("speaker", default="")
+
+
 class LineStream(io.TextIOBase):
     """What sys.stdout and sys.stderr are in a process that owns its streams: each line becomes a record.
 
@@ -220,7 +225,7 @@ class LineStream(io.TextIOBase):
         return getattr(self._local, "text", "")
 
     def _log(self, line: str) -> None:
-        self._writer.handle(logging.LogRecord(self._name, self._level, "", 0, line, None, None))
+        self._writer.handle(logging.LogRecord(speaker.get() or self._name, self._level, "", 0, line, None, None))
 
 
 def _text(record: logging.LogRecord) -> str:

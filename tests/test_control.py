@@ -120,11 +120,24 @@ def test_scale_adds_and_removes_copies_and_is_remembered(hive: Hive) -> None:
     assert "batman.0: started" in hive.run("hm", "scale", "batman", "1").stdout
 
 
-def test_without_a_hived_one_is_told_what_to_do(hive: Hive) -> None:
-    hive.start()
-    hive.run("hived", "stop")
-    done = hive.run("hm", "stop", "batman")
+@pytest.mark.parametrize(
+    "command", [("stop", "batman"), ("restart", "@all"), ("scale", "batman", "2"), ("pub", "x", "1")], ids=" ".join
+)
+def test_of_a_hive_that_does_not_run_one_is_told_at_once_and_nothing_is_started(
+    hive: Hive, command: tuple[str, ...]
+) -> None:
+    done = hive.run("hm", *command)
     assert done.returncode == 1
+    assert "it does not run; start the hive with `hm dev` or `hived start`" in done.stderr
+    assert len(done.stderr.splitlines()) == 2  # which hive it is, and this
+    assert hive.processes() == []
+
+
+def test_where_redis_does_not_answer_that_is_said_in_one_sentence(hive: Hive) -> None:
+    hive.configure('REDIS_URL = "redis://127.0.0.1:1"')
+    done = hive.run("hm", "restart", "batman")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 2)
+    assert "start that server, or change REDIS_URL (config/hive.py:" in done.stderr
 
 
 def test_an_unknown_node_is_an_error_and_no_node_is_wrong_use(hive: Hive) -> None:

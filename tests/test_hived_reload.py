@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import pytest
 
@@ -113,3 +115,33 @@ def test_status_as_json_is_the_same_for_programs(running: Hive) -> None:
     found = json.loads(running.run("hived", "status", "--json").stdout)
     assert {"batman.0", "redis", "root"} <= {each["name"] for each in found["programs"]}
     assert found["running"] is True
+
+
+def test_status_counts_how_often_a_program_was_started_again(running: Hive) -> None:
+    before, pid = running.program("batman.0").revivals, running.pids()["batman.0"]
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: running.program("batman.0").revivals == before + 1, within=20)
+    assert "REVIVED  REMARKS" in running.run("hived", "status").stdout
+
+
+def test_a_reload_returns_when_what_it_restarted_is_up(running: Hive) -> None:
+    running.configure('NODES = {"batman": {"env": {"MASK": "blue"}}}')
+    assert "batman.0: restarted" in running.run("hived", "reload").stdout
+    assert running.run("hm", "status").returncode == 0
+
+
+TWOFACE = """
+import sys
+from hivemind import Node
+
+class {name}(Node):
+    def __init__(self):
+        sys.exit(3) if "--check" not in sys.argv else super().__init__()
+"""
+
+
+def test_a_reload_says_what_does_not_stay_up(running: Hive) -> None:
+    running.node("twoface", TWOFACE)
+    done = running.run("hived", "reload")
+    assert (done.returncode, "twoface.0: started, but it does not stay up" in done.stdout) == (1, True)

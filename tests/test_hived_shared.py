@@ -22,6 +22,18 @@ from hivemind import Node
 class {name}(Node):
     def on_start(self):
         self.log_info("here I am")
+        print("printed at the start")
+
+    def services(self):
+        print("printed when it was loaded")
+        self.add_service("{topic}.thread", self.on_thread, every=60.0)
+        self.add_service("{topic}.loop", self.on_loop, every=60.0)
+
+    def on_thread(self, service):
+        print("printed on a thread")
+
+    async def on_loop(self, service):
+        print("printed on the loop")
 """
 
 
@@ -140,7 +152,7 @@ def test_a_process_is_stopped_started_restarted_and_scaled_by_its_name(hive: Hiv
 
 
 def test_nodes_why_and_logs_tell_each_member(hive: Hive) -> None:
-    hive.write("nodes/robin/robin.py", LOUD.replace("{name}", "Robin"))
+    hive.write("nodes/robin/robin.py", LOUD.replace("{name}", "Robin").replace("{topic}", "robin"))
     hive.start()
     settled(hive, "batman", "robin")
     rows = [line.split()[:2] for line in hive.run("hm", "nodes").stdout.splitlines()]
@@ -154,6 +166,8 @@ def test_nodes_why_and_logs_tell_each_member(hive: Hive) -> None:
     assert ("  batman is running" in both, "  robin is running" in both) == (True, True)
     logs = hive.run("hm", "logs", "robin").stdout
     assert "INFO     small/robin  here I am" in logs
+    for where in ("when it was loaded", "at the start", "on a thread", "on the loop"):
+        assert f"INFO     small/robin  printed {where}" in logs
     assert "INFO     small.0  running: batman, robin" in logs
     assert "robin" in hive.run("hived", "status").stdout
 
@@ -165,11 +179,14 @@ def test_settings_that_contradict_each_other_start_nothing(hive: Hive) -> None:
 
 
 def test_hm_dev_names_members_and_restarts_the_process_whose_file_changed(hive: Hive) -> None:
-    hive.write("nodes/batman/batman.py", LOUD.replace("{name}", "Batman"))
+    hive.write("nodes/batman/batman.py", LOUD.replace("{name}", "Batman").replace("{topic}", "batman"))
     terminal = Terminal(hive, "hm", "dev", "--no-root")
     terminal.shows("small.0 | batman: here I am")
     settled(hive, "batman", "robin")
-    hive.write("nodes/batman/batman.py", LOUD.replace("{name}", "Batman").replace("here I am", "here again"))
+    hive.write(
+        "nodes/batman/batman.py",
+        LOUD.replace("{name}", "Batman").replace("{topic}", "batman").replace("here I am", "here again"),
+    )
     terminal.shows("changed: restarting small")
     terminal.shows("small.0 | batman: here again")
     settled(hive, "batman", "robin")

@@ -103,7 +103,17 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_version_names_the_package_and_python() -> None:
-    assert run("--version").output == f"hivemind {hivemind.__version__} (Python {sys.version.split()[0]})\n"
+    version = f"hivemind {hivemind.__version__} (Python {sys.version.split()[0]})\n"
+    assert run("--version").output == CliRunner().invoke(hived, ["--version"]).output == version
+
+
+@pytest.mark.parametrize("program", [hm, hived])
+def test_the_help_names_each_command_in_a_whole_sentence(program: SectionGroup) -> None:
+    assert "..." not in CliRunner().invoke(program, ["--help"]).output.replace("[ARGS]...", "")
+
+
+def test_what_looks_like_no_command_is_not_taken_for_one() -> None:
+    assert run("frob").stderr.splitlines()[-1] == "error: there is no command 'frob'"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from hivemind.cli.declared import Declared
 from hivemind.cli.health import judge, problems
 from hivemind.cli.reading import away
 from hivemind.cli.traffic import traffic
-from hivemind.data.records import About, Instance, ServiceRecord, Stats, SubscriptionRecord
+from hivemind.data.records import About, Instance, MemberRecord, ServiceRecord, Stats, SubscriptionRecord
 from hivemind.identity import PidFile, ProcessIdentity
 from hivemind.settings import load_settings
 from hivemind.supervisor.paths import HivePaths
@@ -267,10 +267,21 @@ def test_a_service_that_fails_makes_a_hive_unwell() -> None:
 
 
 def test_what_was_lost_on_the_way_is_told_but_a_hive_is_well() -> None:
-    lossy = instance("batman.0", subscriptions=(SubscriptionRecord("x", missed=2, dropped=1, failed=1),))
-    told = "1 instance of 1 node runs; 2 messages missed; 1 message dropped; 1 message failed in a handler"
-    assert sentence([lossy]) == f"gotham is well: {told}"
-    assert problems(lossy) == ["2 missed", "1 dropped", "1 failed in a handler"]
+    lossy = instance("batman.0", subscriptions=(SubscriptionRecord("x", missed=2, dropped=1, failed=1, malformed=4),))
+    told = "2 messages missed; 1 message dropped; 1 message failed in a handler; 4 messages malformed"
+    assert sentence([lossy]) == f"gotham is well: 1 instance of 1 node runs; {told}"
+    assert problems(lossy) == ["2 missed", "1 dropped", "1 failed in a handler", "4 malformed"]
+
+
+def test_nodes_that_share_processes_are_not_counted_as_if_some_were_missing() -> None:
+    shared = instance("small.0", members=(MemberRecord("batman", "running"), MemberRecord("robin", "running")))
+    assert sentence([shared, instance("joker.0")]) == "gotham is well: 3 nodes run in 2 instances"
+
+
+def test_whose_subscription_it_is_in_a_shared_process_is_told() -> None:
+    both = instance("small.0", subscriptions=(SubscriptionRecord("x", member="a"), SubscriptionRecord("x", member="b")))
+    (unfed,) = traffic([both]).unfed
+    assert unfed.subscribers == ("small.0 (a)", "small.0 (b)")
 
 
 def test_a_quarantined_node_is_named_with_file_and_line() -> None:

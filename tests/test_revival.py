@@ -78,3 +78,11 @@ def test_what_is_revived_depends_on_how_it_is_tuned(
     restart: Restart, state: ProgramState, exit_status: int, revived: bool
 ) -> None:
     assert should_revive(program(restart), info(state, exit_status)) is revived
+
+
+def test_what_supervisord_starts_again_by_itself_counts_as_well() -> None:
+    revival = Revival()
+    revival.observe(0.0, program(), info(ProgramState.RUNNING), 20.0)
+    revival.restarted("batman.0")
+    revival.observe(1.0, program(), info(ProgramState.RUNNING), 0.5)
+    assert (revival.counts(), revival.next_due()) == ({"batman.0": 1}, None)

@@ -88,9 +88,11 @@ def _ask(ctx: click.Context, request: Request) -> int:
 
     from ..supervisor.actions import Verb
     from .context import announce, context_settings
+    from .reading import read_instances
 
     settings = context_settings(ctx)
     announce(settings)
+    read_instances(settings)  # at once, and in words, if Redis is away
     if len(request.targets) > 1:  # one by one: none is done if another is mistyped
         found = _answers(settings, replace(request, verb=Verb.FIND))
         known = {result.program for answer in found for result in answer.results if result.ok}

@@ -15,6 +15,7 @@ import click
 from ..errors import HivemindError, InvalidName
 from . import output
 
+VERSION = f"hivemind %(version)s (Python {'.'.join(map(str, sys.version_info[:3]))})"
 HELP = {"help_option_names": ["-h", "--help"]}
 WELL, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
@@ -94,7 +95,7 @@ class SectionGroup(click.Group):
         """The commands with their one-line helps, under the headings of the table."""
         for heading, names in self.sections.items():
             found = [(name, self.get_command(ctx, name)) for name in names]
-            lines = [(name, command.get_short_help_str(65)) for name, command in found if command is not None]
+            lines = [(name, command.get_short_help_str(200)) for name, command in found if command is not None]
             if lines:
                 with formatter.section(heading):
                     formatter.write_dl(lines)

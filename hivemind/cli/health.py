@@ -22,6 +22,7 @@ _COUNTS: tuple[tuple[str, Count], ...] = (
     ("dropped", lambda one: one.dropped),
     ("failed in a handler", lambda one: one.failed),
     ("invalid", lambda one: one.invalid),
+    ("malformed", lambda one: one.malformed),
 )
 
 
@@ -47,7 +48,13 @@ class Health:
             return f"{self.hive} is not well: {'; '.join((*self.troubles, *self.notes))}"
         if not self.running:
             return "; ".join((f"{self.hive} is empty: no node has joined", *self.notes))
-        runs = f"{amount(self.running, 'instance')} of {amount(self.nodes, 'node')} {_runs(self.running)}"
+        what, among = (self.running, "instance"), (self.nodes, "node")
+        if (
+            self.nodes > self.running
+        ):  # some share a process: "2 instances of 3 nodes" would read as if one were missing
+            runs = f"{amount(*among)} {_runs(self.nodes)} in {amount(*what)}"
+        else:
+            runs = f"{amount(*what)} of {amount(*among)} {_runs(self.running)}"
         return "; ".join((f"{self.hive} is well: {runs}", *self.notes))
 
 

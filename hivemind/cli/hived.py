@@ -9,7 +9,7 @@ import click
 
 from .. import __version__
 from . import output
-from .groups import FAILED, WELL, SectionGroup
+from .groups import FAILED, VERSION, WELL, SectionGroup
 
 if TYPE_CHECKING:
     from ..supervisor.status import ProgramStatus
@@ -27,7 +27,7 @@ SECTIONS = {
 
 @click.group(cls=SectionGroup, sections=SECTIONS)
 @click.option("--hive", metavar="PATH", help="The hive's folder; else HIVEMIND_HIVE, or the hive one is in.")
-@click.version_option(__version__, message="hived %(version)s")
+@click.version_option(__version__, message=VERSION)
 def hived(hive: str | None) -> None:
     """The daemon of this machine: keeps the nodes of a hive alive, whatever happens to them.
 
@@ -121,7 +121,7 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     rows = [(p.name, p.state, p.pid, _duration(p.uptime), p.revivals or "", _detail(p)) for p in found.programs]
     colours = {"running": "green", "standby": "yellow", "starting": "yellow", "stopped": "dim"}
     styles = [colours.get(p.state, "red") for p in found.programs]
-    output.table(["program", "state", "pid", "uptime", "revived", ""], rows, styles=styles)
+    output.table(["program", "state", "pid", "uptime", "revived", "remarks"], rows, styles=styles)
     if found.page:
         output.say(f"page: {found.page}")
     return WELL if found.is_well else FAILED
@@ -138,6 +138,8 @@ def reload(ctx: click.Context) -> int:
       hived reload
     """
     from ..settings import load_settings
+    from ..supervisor.apply import settled
+    from ..supervisor.client import FAILING
     from ..supervisor.engine import engine_for, inherited
     from ..supervisor.lifecycle import reload as apply_anew
     from ..supervisor.paths import HivePaths
@@ -147,14 +149,18 @@ def reload(ctx: click.Context) -> int:
     environ = inherited(HivePaths.of(settings))
     if environ is not None:  # what is set where this is typed must not count
         settings = load_settings(hive, environ)
-    done = apply_anew(engine_for(settings, environ))
+    engine = engine_for(settings, environ)
+    done = apply_anew(engine)
     _problems(done.problems)
+    infos = settled(engine.client(), (*done.added, *done.changed))
+    failing = [name for name in (*done.added, *done.changed) if name in infos and infos[name].state in FAILING]
     for what, names in (("started", done.added), ("restarted", done.changed), ("stopped", done.removed)):
         for name in names:
-            output.say(f"{name}: {what}")
+            end = ", but it does not stay up: `hived status` says why" if name in failing else ""
+            output.say(f"{name}: {what}{end}", "red" if end else "")
     if not (done.added or done.changed or done.removed):
         output.say("nothing changed: nothing was touched")
-    return FAILED if done.problems else WELL
+    return FAILED if done.problems or failing else WELL
 
 
 def _problems(problems: Sequence[Problem]) -> None:

@@ -6,14 +6,11 @@ To add a command: write a click function in the file of its family (its docstrin
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from .. import __version__
-from .groups import SectionGroup
+from .groups import VERSION, SectionGroup
 
-PYTHON = ".".join(map(str, sys.version_info[:3]))
 SECTIONS = {
     "Start": {
         "new": "start:new",
@@ -46,7 +43,7 @@ SECTIONS = {
 
 @click.group(cls=SectionGroup, sections=SECTIONS)
 @click.option("--hive", metavar="PATH", help="The hive's folder; else HIVEMIND_HIVE, or the hive one is in.")
-@click.version_option(__version__, message=f"hivemind %(version)s (Python {PYTHON})")
+@click.version_option(__version__, message=VERSION)
 def hm(hive: str | None) -> None:
     """Networks of small processes: set up a hive, run its nodes, watch and repair them.
 

@@ -16,11 +16,12 @@ from ..data.registry import Registry
 from ..english import amount
 from ..errors import HivemindError, PayloadError, RedisError, RedisUnavailable
 from ..node.client import Client
-from ..node.runner import ensure_redis, new_loop
+from ..node.runner import new_loop
 from ..settings import Settings
+from ..supervisor.engine import redis_url
 from ..topics import matches
 from . import output
-from .reading import PATIENCE, away, quiet
+from .reading import PATIENCE, away, read_instances
 from .streams import lines_of, stop_on_signals
 
 CONFIRM = 10.0  #: seconds in which Redis has to confirm
@@ -49,8 +50,8 @@ class Sending:
 
 
 def send(settings: Settings, what: Sending) -> str:
-    """Send, and return a summary. Raises PayloadError, RedisError, Refused and Unconfirmed."""
-    quiet()
+    """Send, and return a summary. Nothing is started for it. Raises PayloadError, RedisError, Refused, Unconfirmed."""
+    read_instances(settings)  # at once, and in words, if Redis is away
     with asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(_send(settings, what))
 
@@ -58,7 +59,7 @@ def send(settings: Settings, what: Sending) -> str:
 async def _send(settings: Settings, what: Sending) -> str:
     stop = asyncio.Event()
     stop_on_signals(stop)
-    client = Client(lambda: (Endpoint.parse(ensure_redis(settings)), settings.name), PATIENCE)
+    client = Client(lambda: (Endpoint.parse(redis_url(settings)), settings.name), PATIENCE)
     try:
         await client.open()
     except RedisUnavailable:

@@ -39,7 +39,7 @@ def topics(ctx: click.Context, *, as_json: bool) -> None:
         (
             one.topic,
             ", ".join(f"{sender.instance} {sender.sent:,}" for sender in one.senders),
-            ", ".join(f"{each.instance} {each.pattern}" for each in one.subscribers),
+            ", ".join(f"{each.who} {each.pattern}" for each in one.subscribers),
             one.note,
         )
         for one in found.topics

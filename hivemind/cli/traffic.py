@@ -22,11 +22,20 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """One instance with a subscription, and how much reached it by that pattern since it began."""
+    """One instance with a subscription, and how much reached it by that pattern since it began.
+
+    ``member`` is the node whose subscription it is, where several share the process.
+    """
 
     instance: str
     pattern: str
     received: int
+    member: str = ""
+
+    @property
+    def who(self) -> str:
+        """The instance, and whose subscription it is where that is not clear from it."""
+        return f"{self.instance} ({self.member})" if self.member else self.instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,9 @@ def traffic(instances: Sequence[Instance]) -> Traffic:
         for service in each.stats.services:
             senders.setdefault(service.name, []).append(Sender(each.instance, service.sent))
         for one in each.stats.subscriptions:
-            subscribers.setdefault(one.pattern, []).append(Subscriber(each.instance, one.pattern, one.received))
+            subscribers.setdefault(one.pattern, []).append(
+                Subscriber(each.instance, one.pattern, one.received, one.member)
+            )
     senders = {topic: group for topic, group in senders.items() if is_topic(topic)}
     subscribers = {pattern: group for pattern, group in subscribers.items() if _is_sound(pattern)}
     topics = tuple(_topic(topic, tuple(senders[topic]), subscribers) for topic in sorted(senders))
@@ -103,6 +114,4 @@ def _is_fed(pattern: str, group: list[Subscriber], senders: dict[str, list[Sende
 
 
 def _unfed(pattern: str, group: list[Subscriber], topics: list[str]) -> Unfed:
-    return Unfed(
-        pattern, tuple(one.instance for one in group), f"no service sends on it{did_you_mean(pattern, topics)}"
-    )
+    return Unfed(pattern, tuple(one.who for one in group), f"no service sends on it{did_you_mean(pattern, topics)}")

@@ -11,6 +11,7 @@ from ..backoff import Backoff
 from ..bus.bus import Bus
 from ..cancelling import RAISED, end, is_ending
 from ..errors import HivemindError, RedisDenied, RedisUnavailable, in_words
+from ..log_writer import speaker
 from ..states import NodeState
 from .base import BaseNode, Component
 from .subscription import Subscription
@@ -59,6 +60,7 @@ class Member:
 
     async def _insist(self, tried: asyncio.Event) -> None:
         node, backoff = self.node, Backoff(FIRST_TRY, LONGEST_TRY, floor=FIRST_TRY / 2)
+        speaker.set(node.name)  # in this task, and in all that it starts
         while node.state is not NodeState.RUNNING:
             try:
                 await self.start()
@@ -90,6 +92,8 @@ class Member:
 
     async def stop(self, deadline: float, is_registered: bool) -> None:
         """Stop components, the last one first, then call ``on_shutdown``; what does not end in time is abandoned."""
+        if self._insisting is not None:
+            speaker.set(self.node.name)
         for component in reversed(self._started):
             await self._bounded(f"component {type(component).__name__}", component.stop(self.node), deadline)
         if is_registered:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 import time
@@ -140,7 +141,9 @@ class BoundService:
         if self.is_async:
             self._task = asyncio.create_task(self._run_task(), name=f"service {self.name}")
         else:
-            self._thread = threading.Thread(target=self._run_thread, name=f"service {self.name}", daemon=True)
+            context = contextvars.copy_context()  # who speaks is known on the thread, too
+            work = (self._run_thread,)
+            self._thread = threading.Thread(target=context.run, args=work, name=f"service {self.name}", daemon=True)
             self._thread.start()
 
     def ask_to_stop(self) -> None:

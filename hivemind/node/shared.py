@@ -10,6 +10,7 @@ from ..bus.bus import Bus
 from ..data.records import MemberRecord, Stats
 from ..data.registry import Registry
 from ..errors import HivemindError, NodeLoadError
+from ..log_writer import speaker
 from ..settings import Settings
 from ..states import NodeState
 from .base import BaseNode
@@ -37,6 +38,7 @@ class SharedProcess(BaseNode):
     def bind(self) -> None:
         """Load all members. Raises HivemindError when none of them can be."""
         for name, target in self._targets.items():
+            speaker.set(name)
             try:
                 node = load_member(name, target, self._hive_settings)
             except NodeLoadError as error:
@@ -44,6 +46,7 @@ class SharedProcess(BaseNode):
                 logging.getLogger(name).error("left out, the others run: %s", error)
             else:
                 self._members.append(node)
+        speaker.set("")
         if not self._members:
             raise HivemindError(f"none of {', '.join(self._targets)} can be loaded")
         self.bound_services = [each for node in self._members for each in node.bound_services]

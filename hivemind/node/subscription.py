@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -85,8 +86,9 @@ class Subscription:
             if self.handler.is_async:
                 self._tasks.append(asyncio.create_task(self._work(self.live.inbox, number), name=name))
             else:
-                work = (self.live.inbox, number)
-                thread = threading.Thread(target=self._work_on_thread, args=work, name=name, daemon=True)
+                work = (self._work_on_thread, self.live.inbox, number)
+                context = contextvars.copy_context()  # who speaks is known on the thread, too
+                thread = threading.Thread(target=context.run, args=work, name=name, daemon=True)
                 self._threads.append(thread)
                 thread.start()
 

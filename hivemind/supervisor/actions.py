@@ -7,12 +7,11 @@ since waits for a reload, and is told.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from .apply import apply, patience, stop
+from .apply import apply, patience, settled, stop
 from .check import check_all
 from .client import LIVE, ProgramInfo, ProgramState, SupervisorClient
 from .desired import read_scale, read_stopped, write_scale, write_stopped
@@ -20,9 +19,6 @@ from .engine import Engine
 from .narrow import Meant
 from .plan import Plan, load
 from .topology import Program
-
-SETTLE = 5.0  # seconds in which a program that was started shows whether it stays up
-POLL = 0.05
 
 
 class Verb(StrEnum):
@@ -216,13 +212,8 @@ _DO = {Verb.START: _start, Verb.STOP: _stop, Verb.RESTART: _restart, Verb.SCALE:
 
 def _settled(client: SupervisorClient, plan: Plan, names: Sequence[str], well: Callable[[str], str]) -> list[Result]:
     """Wait until each program is up or has failed, and say which."""
-    deadline = time.monotonic() + SETTLE
-    while True:
-        infos = {info.name: info for info in client.programs()}
-        open_ones = [name for name in names if name in infos and infos[name].state is ProgramState.STARTING]
-        if not open_ones or time.monotonic() > deadline:
-            return [_result(plan, name, infos.get(name), well(name)) for name in names]
-        time.sleep(POLL)
+    infos = settled(client, names)
+    return [_result(plan, name, infos.get(name), well(name)) for name in names]
 
 
 def _result(plan: Plan, name: str, info: ProgramInfo | None, well: str) -> Result:

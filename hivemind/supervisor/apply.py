@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
 
 from .check import check_all
-from .client import LIVE, ProgramInfo, SupervisorClient
+from .client import LIVE, ProgramInfo, ProgramState, SupervisorClient
 from .engine import Engine
 from .files import read_json, time_of, write_private
 from .last_settings import save_settings
@@ -18,7 +18,8 @@ from .plan import Plan, load, save
 from .render import LISTENER, render
 from .topology import Problem, Program, stop_wait
 
-POLL = 0.05  # seconds between two looks at programs that are stopping
+POLL = 0.05  # seconds between two looks at programs that are starting or stopping
+SETTLE = 5.0  # seconds in which a program that was started shows whether it stays up
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +126,14 @@ def stop(
 def patience(programs: Sequence[Program]) -> float:
     """Seconds after which supervisord has ended each of ``programs``, by force if need be."""
     return max((stop_wait(program.stop_timeout) for program in programs), default=0) + 3.0
+
+
+def settled(client: SupervisorClient, names: Iterable[str]) -> dict[str, ProgramInfo]:
+    """Wait until each of ``names`` is up or has failed, for SETTLE seconds at most; what supervisord says then."""
+    wanted, deadline = frozenset(names), time.monotonic() + SETTLE
+    while True:
+        infos = {info.name: info for info in client.programs()}
+        starting = [name for name in wanted & infos.keys() if infos[name].state is ProgramState.STARTING]
+        if not starting or time.monotonic() > deadline:
+            return infos
+        time.sleep(POLL)

@@ -32,6 +32,7 @@ class ProgramState(IntEnum):
 
 LIVE = frozenset({ProgramState.STARTING, ProgramState.RUNNING, ProgramState.STOPPING})
 STARTED = frozenset({ProgramState.STARTING, ProgramState.RUNNING, ProgramState.BACKOFF})
+FAILING = frozenset({ProgramState.BACKOFF, ProgramState.FATAL})
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,8 @@ class Daemon:
 
     def _heard(self, event: Event) -> None:
         if event.name.startswith("PROCESS_STATE_"):
+            if event.name == "PROCESS_STATE_EXITED":
+                self.reviver.ended(event.program)
             self.reviver.look()
         elif event.name == "SUPERVISOR_STATE_CHANGE_STOPPING":
             self.engine.paths.stopping.touch()

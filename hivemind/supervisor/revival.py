@@ -35,7 +35,7 @@ class Revival:
         """Take in what supervisord says of ``program``, which should run."""
         ward = self._wards.get(program.name)
         if should_revive(program, info):
-            ward = self._wards.setdefault(program.name, _Ward(Backoff(FIRST, LONGEST, floor=FIRST, rng=self.rng)))
+            ward = self._wards.setdefault(program.name, _Ward(self._backoff()))
             if ward.due is None:
                 ward.due = now + ward.backoff.next()
                 ward.reason = info.error or f"it ended with {info.exit_status}"
@@ -44,6 +44,10 @@ class Revival:
             if info.state is ProgramState.RUNNING and uptime >= STEADY:
                 ward.backoff.reset()
 
+    def restarted(self, name: str) -> None:
+        """``name`` ended by itself, and supervisord starts it again: that counts, too."""
+        self._wards.setdefault(name, _Ward(self._backoff())).revivals += 1
+
     def due(self, now: float) -> list[str]:
         """The programs to start now; each counts as one revival."""
         names = [name for name, ward in self._wards.items() if ward.due is not None and ward.due <= now]
@@ -51,6 +55,9 @@ class Revival:
             self._wards[name].due = None
             self._wards[name].revivals += 1
         return names
+
+    def _backoff(self) -> Backoff:
+        return Backoff(FIRST, LONGEST, floor=FIRST, rng=self.rng)
 
     def next_due(self) -> float | None:
         """When the next program is due, or None."""

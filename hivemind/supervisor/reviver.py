@@ -35,6 +35,12 @@ class Reviver:
         """Something happened: look now."""
         self._news.set()
 
+    def ended(self, name: str) -> None:
+        """``name`` ended by itself after it had been up: supervisord starts it again, if it is to run always."""
+        program = load(self.engine.paths).program(name)
+        if program is not None and program.restart == "always":
+            self.revival.restarted(name)
+
     async def run(self) -> None:
         """Look after the programs for ever."""
         await asyncio.to_thread(self._roll)
