@@ -127,6 +127,8 @@ class Constants(BaseModel):
     @field_validator("REDIS_URL")
     @classmethod
     def _is_a_url(cls, url: str) -> str:
+        if url.startswith("rediss+cluster://"):
+            raise ValueError("TLS for a Redis Cluster is not supported yet; without it, write redis+cluster://")
         if url and not url.startswith(_URL_SCHEMES):
             raise ValueError(f"begin with one of {' '.join(_URL_SCHEMES)}, or leave it empty for an embedded server")
         return url

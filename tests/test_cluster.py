@@ -14,11 +14,11 @@ from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.data.records import About, Stats
 from hivemind.data.registry import Registry
-from hivemind.errors import RedisDenied, RedisError
+from hivemind.errors import RedisDenied, RedisError, RedisUnavailable
 from hivemind.topics import Names
 
 from .bus_kit import Collector, are_up, flows, is_in_order, on_bus, until
-from .clusters import Cluster
+from .clusters import Cluster, ClusterNode
 from .servers import RedisServer
 from .waiting import eventually_async
 
@@ -64,6 +64,19 @@ async def test_a_redis_that_is_no_cluster_is_named(own_server: RedisServer, make
     server = make_server(tcp=True)  # type: ignore[operator]
     with pytest.raises(RedisDenied, match=r"is no part of a cluster: write redis:// instead of redis\+cluster://"):
         await Endpoint.parse(f"redis+cluster://127.0.0.1:{server.port}").open("x")
+
+
+async def test_a_server_of_a_cluster_that_is_taken_for_a_single_one_is_named(cluster: Cluster) -> None:
+    away = next(node for node in cluster.primaries if node is not cluster.owner("one"))
+    async with Commands(Endpoint.parse(f"redis://127.0.0.1:{away.port}")) as commands:
+        with pytest.raises(RedisDenied, match=r"is a part of a cluster: write redis\+cluster://host:port instead"):
+            await commands.execute("GET", Names("one").nodes())
+
+
+async def test_a_cluster_without_slots_says_how_they_are_dealt_out(server_program: Path) -> None:
+    hint = "no node of it has slots yet: `redis-cli --cluster create`"
+    with ClusterNode(server_program) as alone, pytest.raises(RedisUnavailable, match=hint):
+        await Endpoint.parse(f"redis+cluster://127.0.0.1:{alone.port}").open("x")
 
 
 # -- the home of a hive

@@ -49,6 +49,7 @@ def test_what_is_no_option_of_ours_stays_in_the_url() -> None:
         ("", "begin with redis://"),
         ("localhost:7000", "begin with redis://"),
         ("http://localhost", "begin with redis://"),
+        ("rediss+cluster://a:1", "TLS for a Redis Cluster is not supported yet"),
         ("redis+cluster://", "redis+cluster://host:port,host:port"),
         ("redis+cluster://a:x", "'a:x' is not host:port"),
         ("redis+cluster://a:1/3", "without a database"),

@@ -150,3 +150,17 @@ async def test_a_redis_that_writes_nothing_silences_nobody(own_server: RedisServ
         own_server.command("CONFIG", "SET", "min-replicas-to-write", 0)
         await eventually_async(lambda: own_server.command("EXISTS", "hm:{t}:node:batman.0") == 1)
         assert not fenced
+
+
+async def test_a_lease_that_cannot_be_renewed_is_told_once_and_what_became_of_it(
+    own_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with living(own_server, lease=0.5) as (_, heart, _, _):
+        await asyncio.to_thread(own_server.stop)
+        await eventually_async(lambda: "lease could not be renewed for 0.5 s, and sending pauses" in caplog.text, 5.0)
+        await passes(0.5)
+        await asyncio.to_thread(own_server.start)
+        await eventually_async(heart.may_speak, 5.0)
+    assert caplog.text.count("sending pauses") == 1
+    assert "batman.0: the lease ended meanwhile, or Redis lost its data; registering again" in caplog.text
+    assert "batman.0: the lease is renewed; sending goes on" in caplog.text

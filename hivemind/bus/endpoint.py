@@ -37,6 +37,7 @@ _KEEPALIVE = {
     for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 8000))
     if hasattr(socket, name)
 }
+_SINGLE = ("redis://", "rediss://", "unix://")
 _TRANSIENT = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ", "READONLY", "UNBLOCKED", "BUSY ")
 _NOT_NOW = (  # redis-py takes the code away from the text
     exceptions.BusyLoadingError,
@@ -63,6 +64,10 @@ class Endpoint:
     @classmethod
     def parse(cls, url: str) -> Endpoint:
         """Read ``url``; raise ConfigurationError that says what of it cannot be (never showing a password)."""
+        if url.startswith(f"rediss{CLUSTER.removeprefix('redis')}://"):
+            raise ConfigurationError(
+                f"{redact(url)!r}: TLS for a Redis Cluster is not supported yet; without it, write {CLUSTER}://"
+            )
         if not url.startswith(tuple(f"{scheme}://" for scheme in _SCHEMES)):
             raise ConfigurationError(
                 f"{redact(url)!r} is no Redis URL: it has to begin with redis://, rediss://, unix://, "
@@ -213,7 +218,8 @@ class Endpoint:
         found = await learn(self.seeds, lambda address: self.at(address).open("hm:map"), at_once=1)
         primary = found.primary(slot_of(self.hive))
         if primary is None:
-            raise RedisUnavailable(f"{self.redacted}: nobody serves the slot of the hive {self.hive}")
+            hint = "" if found.ranges else "; no node of it has slots yet: `redis-cli --cluster create` deals them out"
+            raise RedisUnavailable(f"{self.redacted}: nobody serves the slot of the hive {self.hive}{hint}")
         return primary
 
     async def _ask_sentinels(self, credentials: dict[str, Any]) -> tuple[str, int]:
@@ -243,6 +249,8 @@ def translated(error: BaseException, where: str) -> RedisError:
     if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError) or text.startswith(_DENIED):
         hint = "" if isinstance(error, exceptions.NoPermissionError) else "; check user and password in REDIS_URL"
         return RedisDenied(f"{where}: {text.rstrip('.')}{hint}")
+    if isinstance(error, exceptions.MovedError) and where.startswith(_SINGLE):
+        return RedisDenied(f"{where} is a part of a cluster: write {CLUSTER}://host:port instead")
     if isinstance(error, _NOT_NOW) or text.startswith(_TRANSIENT):
         return RedisUnavailable(f"{where}: {text}")
     if isinstance(error, exceptions.ResponseError):

@@ -46,6 +46,7 @@ class Heart:
         self.period = about.lease / 3
         self._bus, self._registry, self._about, self._stats = bus, registry, about, stats
         self._on_fenced, self._on_again = on_fenced, on_again
+        self._is_pausing = False
         self._now = Bell()
         self._faults = Burst(60.0)
         self._task: asyncio.Task[None] | None = None
@@ -80,20 +81,33 @@ class Heart:
                 return
             except RedisError as error:
                 log.debug("no beat: %s", error)
+                self._pause(error)
             except Exception:
                 if self._faults.first() is not None:
                     log.exception("%s: a fault of ours; the next beat is tried all the same", self._bus.instance)
             await self._now.wait(self.period * random.uniform(0.8, 1.2))
 
+    def _pause(self, error: RedisError) -> None:
+        """Say once that nothing is sent any more, because the lease may have ended."""
+        if not self._is_pausing and not self.may_speak():
+            self._is_pausing = True
+            text = "%s: the lease could not be renewed for %g s, and sending pauses: %s"
+            log.warning(text, self._bus.instance, self._about.lease, error)
+
     async def beat(self) -> None:
         """One beat. Raises Fenced when a newer life is registered, RedisError when Redis did not answer."""
         asked = time.monotonic()
+        is_late = not self.may_speak()
         if not await self._renew():
-            log.warning("%s: Redis lost its data; registering again", self._bus.instance)
+            why = "the lease ended meanwhile, or Redis lost its data" if is_late else "Redis lost its data"
+            log.warning("%s: %s; registering again", self._bus.instance, why)
             await self._registry.register_again(self._bus.instance, self._bus.incarnation, self._about, self._stats())
             self._on_again()
         self.confirmed = asked
         self._bus.outbox.resume()
+        if self._is_pausing:
+            log.warning("%s: the lease is renewed; sending goes on", self._bus.instance)
+            self._is_pausing = False
         await self._bus.tell_last()
 
     async def _renew(self) -> bool:
