@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from hivemind.bus import bus as bus_module
-from hivemind.bus import live as live_module
+from hivemind.bus import channels as channels_module
 from hivemind.bus.bus import Bus
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.inbox import InboxLimits
@@ -251,7 +251,7 @@ def calls(server: RedisServer, command: str) -> int:
 
 @pytest.fixture
 def fast_retry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_module, "DENIED_DELAY", 0.2)
+    monkeypatch.setattr(channels_module, "DENIED_DELAY", 0.2)
 
 
 async def test_a_forbidden_pattern_is_said_to_whom_it_concerns_only(own_server: RedisServer, fast_retry: None) -> None:
@@ -296,22 +296,22 @@ def unheard() -> Live:
 
 async def test_an_error_upon_leaving_forbids_nothing(unheard: Live) -> None:
     unheard.listen("c", print)
-    unheard.link_received(b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n")
+    unheard.home.link_received(b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n")
     unheard.unlisten("c", print)
-    unheard.link_received(b"-CLUSTERDOWN The cluster is down\r\n")
-    assert (unheard.denied, unheard._retrying) == ({}, None)
+    unheard.home.link_received(b"-CLUSTERDOWN The cluster is down\r\n")
+    assert (unheard.denied, unheard.home._retrying) == ({}, None)
 
 
 async def test_what_was_left_before_its_refusal_came_is_not_asked_for_again(unheard: Live) -> None:
     unheard.listen("c", print)
     unheard.unlisten("c", print)
-    unheard.link_received(b"-NOPERM no\r\n-NOPERM no\r\n")
-    assert (unheard.denied, unheard._retrying) == ({}, None)
+    unheard.home.link_received(b"-NOPERM no\r\n-NOPERM no\r\n")
+    assert (unheard.denied, unheard.home._retrying) == ({}, None)
 
 
 async def test_who_waits_for_a_confirmation_is_told_when_all_is_closed(unheard: Live) -> None:
     unheard.listen("c", print)
-    waiting = [asyncio.create_task(unheard.confirmed()), asyncio.create_task(unheard.answered({b"c"}))]
+    waiting = [asyncio.create_task(unheard.confirmed()), asyncio.create_task(unheard.answered_for({b"c"}))]
     await asyncio.sleep(0)
     await unheard.aclose()
     for one in waiting:

@@ -184,7 +184,7 @@ async def test_what_a_beat_tells_is_entered_behind_messages_that_are_not_read_ye
         await got.has(1)
         await bruce.live.confirmed()
         assert isinstance(bruce.live, ShardedLive)
-        link = bruce.live._open["127.0.0.1", away.port].link
+        link = bruce.live.shards.at(("127.0.0.1", away.port)).link
         link.pause_reading()
         for number in range(1, 1000):
             alfred.send(topic, number)

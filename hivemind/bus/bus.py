@@ -191,11 +191,7 @@ class Bus:
         if not is_count(incarnation) or name.__class__ is not str or name not in self._senders:
             return
         self._senders[name] = time.monotonic()
-        self.live.behind(last, lambda told: self._enter_tail(name, incarnation, told))
-
-    def _enter_tail(self, name: str, incarnation: int, last: dict[str, int]) -> None:
-        for subscription in {one for topic in last for one in self.live.wanting(topic)}:
-            subscription.tail(name, incarnation, last)
+        self.live.enter_tail(name, incarnation, last)
 
     def _forget_silent(self) -> None:
         self._watch = asyncio.get_running_loop().call_later(WATCH, self._forget_silent)

@@ -8,7 +8,7 @@ from typing import Any
 from orjson import loads
 
 from ..message import FLAT, OTHER, Malformed, decode, foreign, is_envelope, payload_of
-from ..topics import check_pattern, matches
+from ..topics import check_pattern
 from .inbox import Entry, Inbox, InboxLimits
 from .ledger import Ledger
 
@@ -71,9 +71,3 @@ class LiveSubscription:
     def _foreign(self, topic: str, payload: Any, body: bytes) -> Entry:
         self.ledger.received += 1
         return topic, payload, foreign(payload), len(body)
-
-    def tail(self, sender: str, incarnation: int, last: dict[str, int]) -> None:
-        """Enter what a sender says it sent last, as far as it is ours."""
-        mine = {topic: sequence for topic, sequence in last.items() if matches(self.pattern, topic)}
-        if mine:
-            self.ledger.tail(sender, incarnation, mine)

@@ -240,7 +240,7 @@ class Announcer:
 
     async def _watch(self, started: Callable[[], None]) -> None:
         channel = self._bus.names.control(TOPICS)
-        await self._bus.live.answered({channel.encode()})
+        await self._bus.live.answered_for({channel.encode()})
         while not (self._is_told or await self._is_resolved()):
             await self._bell.wait(MODE_CHECK)
         self._bus.live.unlisten(channel, self._heard)

@@ -106,14 +106,14 @@ class Resolver:
         live, waiters, gaps = self._bus.live, list(self._waiters), self._bus.live.gaps
         hints, self._hints = self._hints, []
         channels = live.widen(hints)
-        await live.answered({self._bus.names.control(TOPICS).encode()})  # what is announced from now on we hear
+        await live.answered_for({self._bus.names.control(TOPICS).encode()})  # what is announced from now on we hear
         since = self._version
         if (patterns := live.resolved) != self._entered or gaps != self._gaps:
             if not await self._say(since, patterns):
                 return  # not registered yet, or not any more: whoever registers us again says so
             since = 0
         found = await self._directory.topics(since)
-        await live.answered(channels | live.widen(found))
+        await live.answered_for(channels | live.widen(found))
         self._version = max([self._version, *found.values()])
         if await self._say(self._version):
             self._entered, self._gaps = patterns, gaps

@@ -1,0 +1,120 @@
+"""What is received from one shard of a Cluster, by SSUBSCRIBE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ..errors import RedisUnavailable
+from ..topics import ShardedNames
+from .channels import Channels, Told
+from .cluster import Address, redirection
+from .endpoint import reply_error
+from .link import PING, Link
+
+FENCE = "FENCE"
+
+
+class ToldOfShards(Told, Protocol):
+    """Who is told, also of channels that a shard serves no more."""
+
+    def redirected(self, shard: ShardChannels, channel: bytes, slot: int, address: Address) -> None:
+        """A shard does not serve ``channel``, and says who does."""
+
+    def disowned(self, shard: ShardChannels, channel: bytes) -> None:
+        """A shard does not serve ``channel`` any more; it does not say who does."""
+
+
+class ShardChannels(Channels):
+    """Channels of one shard, and fences: signs that all that was sent before them has been read."""
+
+    def __init__(self, home: Link, address: Address, names: ShardedNames, told: ToldOfShards) -> None:
+        super().__init__(home.endpoint.at(address), home.name, names, told)
+        self.address = address
+        self._told_of_shards = told
+        self._fences: list[Callable[[], None]] = []  # those that the PING under way is for
+        self._next_fences: list[Callable[[], None]] = []
+        self._is_passed = False
+        self._lost: list[bytes] = []  # channels that this shard has stopped serving
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is wanted from here."""
+        return not self._subscriptions
+
+    def forget(self, channel: bytes) -> None:
+        """The shard does not serve ``channel`` any more: there is nothing to unsubscribe from."""
+        self._subscriptions.pop(channel, None)
+        self._confirmed.discard(channel)
+        self._denied.pop(channel, None)
+
+    def fence(self, passed: Callable[[], None]) -> None:
+        """Call ``passed`` when all that the shard has sent by now is read, or lost with its connection."""
+        if not self.link.is_up:
+            passed()
+            return
+        self._next_fences.append(passed)
+        if not self._fences:
+            self._send_fence()
+
+    def _send_fence(self) -> None:
+        self._fences, self._next_fences = self._next_fences, []
+        self._asked.append((FENCE, b""))
+        self.link.write(PING)
+
+    # -- as the owner of its link
+
+    def link_received(self, data: bytes) -> None:
+        """As always, then what has to come behind the messages in the same buffer."""
+        super().link_received(data)
+        lost, self._lost = self._lost, []
+        for channel in lost:
+            self._told_of_shards.disowned(self, channel)
+        if self._is_passed:
+            self._is_passed = False
+            fences, self._fences = self._fences, []
+            if self._next_fences:
+                self._send_fence()
+            _pass(fences)
+
+    def link_lost(self, reason: str) -> None:
+        """What was under way is gone: nothing is waited for any more."""
+        fences = [*self._fences, *self._next_fences]
+        self._fences, self._next_fences, self._is_passed = [], [], False
+        super().link_lost(reason)
+        _pass(fences)
+
+    def _kind(self, channel: bytes) -> str:  # noqa: ARG002 - all are of one kind here
+        return "S"
+
+    def _answered(self, reply: object) -> None:
+        if reply.__class__ is list and reply[0] == b"sunsubscribe":
+            channel = reply[1]
+            if not self._asked or self._asked[0] != ("UNSUBSCRIBE", channel):
+                self._lost.append(channel)
+                return
+        verb, channel = self._asked[0]
+        if verb == FENCE:
+            self._asked.popleft()
+            self._is_passed = True
+            self._notify()
+        elif verb == "SUBSCRIBE" and isinstance(reply, Exception) and self._is_elsewhere(channel, reply):
+            self._asked.popleft()
+            self._notify()
+        else:
+            super()._answered(reply)
+
+    def _is_elsewhere(self, channel: bytes, reply: Exception) -> bool:
+        """Whether a channel is refused because this is not, or not now, the place to ask for it."""
+        if (found := redirection(reply, self.address)) is not None:
+            self._told_of_shards.redirected(self, channel, *found)
+            return True
+        if isinstance(reply_error(reply), RedisUnavailable):
+            self.link.drop(str(reply))
+            return True
+        return False
+
+
+def _pass(fences: list[Callable[[], None]]) -> None:
+    for passed in fences:
+        passed()
