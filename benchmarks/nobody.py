@@ -28,6 +28,11 @@ def answer(bus: Bus) -> None:
     bus.outbox.carrier.link_received(b":1\r\n" * BATCH)
 
 
+def feed(bus: Bus, data: bytes) -> None:
+    """Let ``data`` come, as from Redis."""
+    bus.live.home.link_received(data)
+
+
 def pushes(pattern: str, topic: str, bodies: Sequence[bytes]) -> list[bytes]:
     """Messages of the hive "t" as Redis pushes them to who subscribed to ``pattern``: a buffer for each batch."""
     pushed = [pack("pmessage", f"hm:t:t:{pattern}", f"hm:t:t:{topic}", body) for body in bodies]

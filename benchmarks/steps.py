@@ -21,7 +21,7 @@ from hivemind.bus.bus import Bus
 from hivemind.bus.receiving import LiveSubscription
 from hivemind.message import encode_payload, head
 
-from .nobody import BATCH, answer, linked_bus, pushes
+from .nobody import BATCH, answer, feed, linked_bus, pushes
 
 MESSAGES, ROUNDS = 2_000, 60
 PAYLOAD = {"i": 123_456, "unit": "C"}
@@ -127,7 +127,7 @@ class Receiving:
 
         async def way() -> None:
             for buffer in ready:
-                self.bus.live.home.link_received(buffer)
+                feed(self.bus, buffer)
                 for _ in self.bare.inbox.entries():
                     pass
 
@@ -138,7 +138,7 @@ class Receiving:
 
         async def way() -> None:
             for buffer in ready:
-                self.bus.live.home.link_received(buffer)
+                feed(self.bus, buffer)
                 await asyncio.sleep(0)
 
         return way

@@ -18,6 +18,7 @@ import hivemind
 HERE = Path(__file__).resolve().parent.parent
 PACKAGE = HERE / "hivemind"
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "templates" not in path.parts)
+LARGER = {"Spool"}  # one lock, and what it guards
 REFERENCE = ["command", "wire", "promises", "debugging", "dependencies"]
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -34,6 +35,12 @@ def test_a_file_can_be_held_in_the_head(path: Path) -> None:
 def test_a_function_is_one_thought(path: Path) -> None:
     long = [one.name for one in nodes(path) if isinstance(one, Function) and lines(one) > 50]
     assert not long
+
+
+@each_source
+def test_a_class_is_no_god(path: Path) -> None:
+    long = [one.name for one in nodes(path) if isinstance(one, ast.ClassDef) and lines(one) > 250]
+    assert not {*long} - LARGER
 
 
 @each_source
@@ -101,5 +108,5 @@ def nodes(path: Path) -> Iterator[ast.AST]:
     return ast.walk(tree(path))
 
 
-def lines(function: Function) -> int:
-    return (function.end_lineno or function.lineno) - function.lineno + 1
+def lines(one: Function | ast.ClassDef) -> int:
+    return (one.end_lineno or one.lineno) - one.lineno + 1
