@@ -159,7 +159,7 @@ class Acceptance:
             return self.listener()
         if who.startswith("redis"):
             server = Embedded.of(self.hive.engine.settings).status()
-            return server.pid if server.answers else None
+            return server.pid if server.is_answering else None
         instance = self.hive.instances().get(who)
         is_there = instance is not None and not instance.is_lost and instance.state == "running"
         return instance.about.pid if instance is not None and is_there else None

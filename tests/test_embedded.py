@@ -86,8 +86,8 @@ def test_it_is_started_once_detached_and_says_what_it_is(redis: Embedded) -> Non
     first = redis.status()
     assert redis.ensure() == url
     assert redis.status().pid == first.pid == pid_of(redis)
-    assert first.running
-    assert first.answers
+    assert first.is_running
+    assert first.is_answering
     assert first.version is not None
     assert first.version.split()[0] in ("Redis", "Valkey")
     assert first.memory is not None
@@ -120,7 +120,7 @@ def test_processes_that_ask_at_the_same_time_get_one_server(redis: Embedded) -> 
 def test_a_server_outlives_the_process_that_started_it(redis: Embedded) -> None:
     command = [sys.executable, "-c", ENSURE, str(redis.folder), str(redis.socket)]
     subprocess.run(command, check=True, timeout=30, capture_output=True)
-    assert redis.status().answers
+    assert redis.status().is_answering
 
 
 def test_stopping_what_does_not_run_says_so(redis: Embedded) -> None:
@@ -128,7 +128,7 @@ def test_stopping_what_does_not_run_says_so(redis: Embedded) -> None:
     redis.ensure()
     assert redis.stop()
     assert not redis.stop()
-    assert not redis.status().running
+    assert not redis.status().is_running
 
 
 def test_a_stale_socket_and_a_recycled_pid_do_not_pass_for_a_server(redis: Embedded) -> None:
@@ -137,7 +137,7 @@ def test_a_stale_socket_and_a_recycled_pid_do_not_pass_for_a_server(redis: Embed
         stale.bind(str(redis.socket))
     me = ProcessIdentity.current()
     redis.pidfile.write(replace(me, started=me.started - 1))
-    assert not redis.status().running
+    assert not redis.status().is_running
     assert not redis.stop()
     redis.ensure()
     assert redis.status().pid not in (None, os.getpid())
@@ -151,9 +151,9 @@ def test_a_frozen_server_is_named_and_not_doubled_and_can_be_stopped(
     os.kill(pid_of(redis), signal.SIGSTOP)
     with pytest.raises(RedisUnavailable, match=rf"process {pid_of(redis)}\) has not answered within 0.1 s"):
         redis.ensure(timeout=0.1)
-    assert redis.status().running
+    assert redis.status().is_running
     assert redis.stop(timeout=0.1)
-    assert not redis.status().running
+    assert not redis.status().is_running
 
 
 def test_a_server_whose_pid_file_was_lost_is_found_and_stopped(redis: Embedded) -> None:

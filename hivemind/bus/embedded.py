@@ -63,8 +63,8 @@ class EmbeddedStatus:
     ``pid``, ``version`` (such as "Valkey 9.1.2") and ``memory`` (bytes) are None when not known.
     """
 
-    running: bool
-    answers: bool
+    is_running: bool
+    is_answering: bool
     pid: int | None
     version: str | None
     memory: int | None

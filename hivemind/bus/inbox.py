@@ -45,12 +45,11 @@ class Inbox:
         "_waiters",
         "_waiting",
         "dropped",
-        "limits",
     )
 
     def __init__(self, limits: InboxLimits | None = None) -> None:
-        self.limits = limits or InboxLimits()
-        self._most, self._most_bytes = self.limits.messages, self.limits.size
+        limits = limits or InboxLimits()
+        self._most, self._most_bytes = limits.messages, limits.size
         self.dropped = 0
         self._entries: deque[Entry] = deque()
         self._bytes_in = self._bytes_out = 0  # the first is written by the putter only, the second under the lock

@@ -71,7 +71,7 @@ class Link:
         self.state = LinkState.CONNECTING
         self.gaps = 0
         self.is_first = True
-        self.last_heard = 0.0
+        self._last_heard = 0.0
         self.last_error = ""
         self.is_writable = False
         self._owner = owner
@@ -163,7 +163,7 @@ class Link:
             transport.set_protocol(_Wire(self, self._gone))
             transport.set_write_buffer_limits(high=WRITE_BUFFER)
             self._transport, self.is_writable, self._pinged = transport, True, 0.0
-            self.last_heard = time.monotonic()
+            self._last_heard = time.monotonic()
             reason = await self._greet_and_stay(self._gone)
         finally:
             self._transport, self.is_writable = None, False
@@ -202,13 +202,13 @@ class Link:
 
         Ticks are counted, not seconds: while this process itself stood still nobody could have heard anything.
         """
-        heard, quiet = self.last_heard, 0
+        heard, quiet = self._last_heard, 0
         while True:
             done, _ = await asyncio.wait((gone,), timeout=TICK)
             if done:
                 return gone.result()
-            quiet = quiet + 1 if self.last_heard == heard else 0
-            heard = self.last_heard
+            quiet = quiet + 1 if self._last_heard == heard else 0
+            heard = self._last_heard
             if quiet >= SILENT:
                 return f"no answer for {SILENT * TICK:g} s"
             if quiet >= QUIET:
@@ -247,7 +247,7 @@ class Link:
 
     def heard(self, data: bytes) -> None:
         """Bytes have come over the connection that is in use."""
-        self.last_heard = time.monotonic()
+        self._last_heard = time.monotonic()
         try:
             self._owner.link_received(data)
         except Exception as error:

@@ -41,10 +41,11 @@ class Spool:
     """
 
     def __init__(self, names: Names, options: OutboxOptions | None = None) -> None:
-        self.options = options = options or OutboxOptions()
+        options = options or OutboxOptions()
+        self._policy = options.policy
         self.wake: Callable[[], None] = _nobody
         self.dropped = 0
-        self.thread = 0  # that of the event loop: there nobody may wait for room
+        self._thread = 0  # that of the event loop: there nobody may wait for room
         self._is_awake = False  # whether somebody will look soon, so that nobody has to be woken
         self._most, self._most_bytes = options.messages, options.size
         self.on_new: Callable[[str], bool] | None = None
@@ -76,7 +77,7 @@ class Spool:
 
     def begin(self) -> None:
         """From now on this thread is that of the event loop, and whoever adds next has to wake it."""
-        self.thread = threading.get_ident()
+        self._thread = threading.get_ident()
         self._is_awake = False
 
     def rouse(self) -> None:
@@ -276,10 +277,10 @@ class Spool:
         self._untold.append(known.name)
 
     def _make_room(self) -> None:
-        policy = self.options.policy
+        policy = self._policy
         if policy == "drop-oldest":
             self._drop_oldest()
-        elif policy == "block" and threading.get_ident() != self.thread:
+        elif policy == "block" and threading.get_ident() != self._thread:
             self._room.wait_for(lambda: self._closed or not self._is_full)
             if self._closed:
                 raise OutboxFull("the outbox was closed while a message waited for room")

@@ -41,12 +41,12 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     if as_json:
         output.as_json(asdict(found))
     else:
-        state = "answers" if found.answers else "does not answer" if found.running else "not running"
+        state = "answers" if found.is_answering else "does not answer" if found.is_running else "not running"
         memory = None if found.memory is None else f"{found.memory / 2**20:.1f} MiB"
         rows: list[tuple[str, object]] = [("state", state), ("version", found.version), ("pid", found.pid)]
         rows += [("memory", memory), ("socket", found.socket), ("data", found.folder)]
         output.table(("redis", ""), [row for row in rows if row[1] is not None])
-    return WELL if found.answers else FAILED
+    return WELL if found.is_answering else FAILED
 
 
 @redis.command()
