@@ -37,7 +37,7 @@ $(BENCH): setup.py .ci/venv
 .venv: $(DEV) ## the virtual environment, with everything that tests and linters need
 
 run: $(RUN) ## run an example hive in this terminal; EXAMPLE=gotham or watchtower
-	@exec $(BIN)/hived --hive examples/$(EXAMPLE) start --foreground
+	@HIVEMIND_LOG_LOCATION=logs exec $(BIN)/hived --hive examples/$(EXAMPLE) start --foreground
 
 test: $(DEV) ## all tests, on every Redis server that is installed; most of them wait, so JOBS=4 at a time
 	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "not alone" || $(AGAIN) -m "not alone"; }

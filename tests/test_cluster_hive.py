@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -40,12 +39,6 @@ HEARER = """
         def hear_one(self, payload):
             self.send("one", payload)
 """
-
-
-@pytest.fixture(scope="module")
-def cluster(server_program: Path) -> Iterator[Cluster]:
-    with Cluster(server_program) as started:
-        yield started
 
 
 @pytest.fixture(scope="module", params=["server", "resolved"])
@@ -100,6 +93,23 @@ def test_pub_is_shown_by_tail(hive: Hive) -> None:
     finally:
         tail.send_signal(signal.SIGINT)
         tail.communicate(timeout=10)
+
+
+def test_a_primary_that_died_without_a_replica_is_named_until_it_is_back(hive: Hive, cluster: Cluster) -> None:
+    for node in cluster.nodes:
+        node.command("CONFIG", "SET", "cluster-require-full-coverage", "no")
+    victim = cluster.owner("hm:gotham:t:{n.3}")
+    assert victim is not cluster.owner("gotham")  # whose death nobody could look past
+    victim.stop()
+    told = f"127.0.0.1:{victim.port} of the Cluster does not answer: what goes there waits"
+    eventually(lambda: told in hive.run("hm", "status").stdout, within=20)
+    if "resolved" in (hive.folder / "config/hive.py").read_text():
+        eventually(lambda: "wait in the outbox of" in hive.run("hm", "status").stdout, within=20)
+        assert "in its outbox" in hive.run("hm", "nodes").stdout
+        assert "of its messages wait in its outbox" in hive.run("hm", "why", "talker").stdout
+    victim.start()
+    eventually(lambda: hive.run("hm", "status").stdout.startswith("gotham is well"), within=30)
+    eventually(lambda: "in the outbox" not in hive.run("hm", "status").stdout, within=20)
 
 
 def test_a_node_is_restarted_and_the_hive_stopped(hive: Hive, cluster: Cluster) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -145,3 +146,23 @@ def test_a_reload_says_what_does_not_stay_up(running: Hive) -> None:
     running.node("twoface", TWOFACE)
     done = running.run("hived", "reload")
     assert (done.returncode, "twoface.0: started, but it does not stay up" in done.stdout) == (1, True)
+
+
+def test_a_reload_tells_how_patterns_are_kept_from_then_on(running: Hive) -> None:
+    running.configure('PATTERNS = "resolved"')
+    assert 'the hive runs with PATTERNS = "resolved" now' in running.run("hived", "reload").stdout
+    said = 'the hive runs with PATTERNS = "resolved" now; before it was "server"'
+    eventually(lambda: said in running.log("hived"), within=10)
+
+
+def test_a_reload_says_that_patterns_stay_while_others_live(running: Hive) -> None:
+    running.node("alfred", enable=False)
+    by_hand = subprocess.Popen(running.command("hm", "run", "alfred"), cwd=running.folder, env=running.environ)
+    try:
+        eventually(lambda: "alfred." in running.run("hm", "nodes").stdout, within=20)
+        running.configure('PATTERNS = "resolved"')
+        done = running.run("hived", "reload")
+        assert 'PATTERNS = "resolved" does not hold yet, because others of this hive live' in done.stderr
+    finally:
+        by_hand.terminate()
+        by_hand.wait(10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +107,29 @@ def test_a_running_process_is_not_touched_by_a_member_that_would_not_load(hive: 
     reloaded = hive.run("hived", "reload")
     assert (reloaded.returncode, "it goes on as it was" in reloaded.stderr) == (1, True)
     assert hive.pids()["small.0"] == before["small.0"]
+
+
+def test_a_member_that_is_left_out_when_its_process_comes_back_is_quarantined_and_mended_it_joins(hive: Hive) -> None:
+    hive.start()
+    settled(hive, "batman", "robin")
+    hive.write("nodes/robin/robin.py", "def (")
+    goes_on = hive.run("hm", "why", "robin").stdout
+    assert "robin could not be loaded again as its file is now: nodes/robin/robin.py:1: SyntaxError" in goes_on
+    assert ("it goes on as it was" in goes_on, "is quarantined" in goes_on) == (True, False)
+    pid = hive.pids()["small.0"]
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: members(hive) == {"batman": "running", "robin": "broken"}, within=20)
+    found = hive.program("robin")
+    assert (found.state, "nodes/robin/robin.py:1: SyntaxError" in found.detail) == ("quarantined", True)
+    status = hive.run("hm", "status")
+    assert (status.returncode, "in small.0 robin cannot be loaded" in status.stdout) == (1, True)
+    assert hive.run("hived", "status").returncode == 1
+    assert "goes on as it was" not in hive.run("hm", "why", "robin").stdout
+    joker = hive.pids()["joker.0"]
+    hive.node("robin", enable=False)
+    settled(hive, "batman", "robin")
+    assert hive.pids()["joker.0"] == joker
 
 
 def test_a_member_that_comes_or_goes_restarts_only_its_process(hive: Hive) -> None:

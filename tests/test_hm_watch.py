@@ -16,7 +16,7 @@ import pytest
 from hivemind.bus.server_program import ask
 from hivemind.cli.declared import Declared
 from hivemind.cli.health import judge, problems
-from hivemind.cli.reading import away
+from hivemind.cli.reading import away, failed
 from hivemind.cli.traffic import traffic
 from hivemind.data.records import About, Instance, MemberRecord, ServiceRecord, Stats, SubscriptionRecord
 from hivemind.identity import PidFile, ProcessIdentity
@@ -362,3 +362,35 @@ def test_a_topic_without_listeners_offers_the_exact_topic_that_was_probably_mean
     deaf = instance("batman.0", subscriptions=(SubscriptionRecord("bat-signal-mian"),))
     (topic,) = traffic([sends, deaf, instance("old.0", lost=True)]).topics
     assert (topic.sent, topic.note) == (7, "nobody listens, did you mean bat-signal-mian?")
+
+
+def test_messages_that_wait_for_long_in_an_outbox_are_told() -> None:
+    stuck, busy = instance("batman.0", outbox=7, overdue=4), instance("robin.0", outbox=900)
+    assert sentence([stuck, busy]).endswith("2 instances of 2 nodes run; 7 messages wait in the outbox of batman.0")
+    assert (problems(stuck), problems(busy)) == (["7 in its outbox"], [])
+
+
+def test_a_primary_of_a_cluster_that_does_not_answer_is_trouble() -> None:
+    health = judge("gotham", [instance("batman.0")], Declared(), dead=["127.0.0.1:17001"])
+    assert health.troubles == ("127.0.0.1:17001 of the Cluster does not answer: what goes there waits",)
+
+
+def test_a_primary_has_failed_only_if_it_still_has_slots() -> None:
+    known = """
+        a1 127.0.0.1:7000@17000 myself,master - 0 0 1 connected 0-5460
+        a2 127.0.0.1:7001@17001,host master,fail - 1 1 2 disconnected 5461-10922
+        a3 127.0.0.1:7002@17002 master,fail - 1 1 2 disconnected
+        a4 127.0.0.1:7003@17003 slave,fail a1 1 1 2 disconnected
+        a5 127.0.0.1:7004@17004 master,fail? - 1 1 3 connected 10923-16383
+        """
+    assert failed(known) == ["127.0.0.1:7001", "127.0.0.1:7004"]
+
+
+def test_what_was_announced_is_a_topic_like_any_other() -> None:
+    hears = instance("batman.0", subscriptions=(SubscriptionRecord("n.*"),))
+    found = traffic([hears], ["n.foreign", "other"])
+    assert [(one.topic, len(one.senders), len(one.subscribers)) for one in found.topics] == [
+        ("n.foreign", 0, 1),
+        ("other", 0, 0),
+    ]
+    assert found.unfed == ()

@@ -34,7 +34,7 @@ def test_members_are_read_as_they_were_written() -> None:
 
 def test_a_process_counts_as_one_instance_of_all_its_nodes() -> None:
     assert judge("gotham", [small(PENGUIN, RIDDLER)], Declared()).sentence.startswith(
-        "gotham is well: 1 instance of 2 nodes runs"
+        "gotham is well: 2 nodes run in 1 instance"
     )
     assert health_of(snapshot_of(small(PENGUIN, RIDDLER))).sentence.startswith(
         "All is well: 1 instance of 2 nodes running."

@@ -307,6 +307,11 @@ def test_topics_of_foreign_programs_are_announced_by_hand(
     assert (done.returncode, done.stdout) == (0, "announced 2 topics\n")
     own_server.command("PUBLISH", f"hm:{hive_name}:t:n.foreign", "7")
     assert resolved.expect("heard", 5).payload == 7
+    again = here.run("topics", "add", "n.foreign", "n.third")
+    assert again.stdout == "announced 1 topic\nn.foreign is announced already\n"
+    assert "n.foreign  (announced)" in here.run("topics").stdout
+    assert 'it runs with PATTERNS = "resolved"' in here.run("status", HIVEMIND_PATTERNS="resolved").stderr
+    assert 'although default says "server"' in here.run("status").stderr
 
 
 def test_where_redis_matches_patterns_announcing_says_that_it_is_not_needed(
@@ -368,9 +373,12 @@ def test_status_counts_the_patterns_of_a_running_hive(here: Place) -> None:
     here.write("many.py", f"from hivemind import Node\nclass Many(Node):\n    def subscriptions(self):\n{lines}\n")
     node = here.hm("run", "many.py")
     node.says("running")
-    found = json.loads(eventually(lambda: here.run("status", "--json")).stdout)
-    assert any("12 distinct patterns" in note for note in found["notes"])
-    assert found["well"]
+
+    def counted() -> dict[str, Any] | None:
+        found: dict[str, Any] = json.loads(here.run("status", "--json").stdout)
+        return found if any("12 distinct patterns" in note for note in found["notes"]) else None
+
+    assert (eventually(counted) or {})["well"]
 
 
 async def test_messages_of_a_sender_that_does_not_announce_reach_exact_subscriptions(own_server: RedisServer) -> None:

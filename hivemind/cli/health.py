@@ -65,12 +65,13 @@ def judge(
     refusal: str = "",
     lost_for: Mapping[str, float] | None = None,
     patterns: str = "",
+    dead: Sequence[str] = (),
 ) -> Health:
     """Judge a hive by its registry and what should run there.
 
     ``refusal`` says why Redis takes no writes, if so: then nobody can renew a lease, and nobody is called lost.
     ``lost_for`` is how many seconds ago each lost instance had its last beat, where that is known. ``patterns`` is how
-    the hive keeps them.
+    the hive keeps them. ``dead`` are the primaries of a Cluster that serve slots and do not answer.
     """
     alive = [one for one in instances if not one.is_lost and not is_gone(one)]
     nodes = [one for one in alive if one.node != ROOT]
@@ -78,7 +79,8 @@ def judge(
     left = long_lost(ages, {*should.instances, *should.stopped, f"{ROOT}.0"})
     lost = _lost([one for one in instances if one.instance not in left])
     absent = [f"Redis refuses writes: {refusal}; no lease can be renewed"] if refusal else lost
-    troubles = [*_missing(instances, should), *absent, *_failing(alive), *_quarantined(should)]
+    shards = [f"{listed(dead)} of the Cluster {_does(dead)} not answer: what goes there waits"] if dead else []
+    troubles = [*_missing(instances, should), *shards, *absent, *_failing(alive), *_quarantined(should)]
     return Health(
         hive,
         len(nodes),
@@ -120,7 +122,8 @@ def problems(instance: Instance) -> list[str]:
         return ["its process has ended without a goodbye"]
     found = [_short(one.fault) for one in instance.stats.members if one.fault]
     found += [_fails(one.name, one.error) for one in instance.stats.services if one.state == ServiceState.BACKOFF]
-    return found + [f"{total:,} {what}" for what, count in _COUNTS if (total := _sum([instance], count))]
+    found += [f"{total:,} {what}" for what, count in _COUNTS if (total := _sum([instance], count))]
+    return found + ([f"{instance.stats.outbox:,} in its outbox"] if instance.stats.overdue else [])
 
 
 def is_gone(instance: Instance) -> bool:
@@ -178,7 +181,13 @@ def _notes(alive: Sequence[Instance], should: Declared) -> list[str]:
         f"{one.instance} ({one.state})" for one in alive if one.state not in (NodeState.RUNNING, NodeState.FENCED)
     ]:
         found.append(f"on the way: {listed(odd)}")
-    return found + [f"{amount(total, 'message')} {what}" for what, count in _COUNTS if (total := _sum(alive, count))]
+    found += [f"{amount(total, 'message')} {what}" for what, count in _COUNTS if (total := _sum(alive, count))]
+    waiting = [one for one in alive if one.stats.overdue]
+    if waiting:
+        total = sum(one.stats.outbox for one in waiting)
+        wait = "waits" if total == 1 else "wait"
+        found.append(f"{amount(total, 'message')} {wait} in the outbox of {listed([one.instance for one in waiting])}")
+    return found
 
 
 def _sum(instances: Sequence[Instance], count: Count) -> int:
@@ -196,3 +205,7 @@ def _short(error: str) -> str:
 
 def _runs(count: int) -> str:
     return "runs" if count == 1 else "run"
+
+
+def _does(names: Sequence[str]) -> str:
+    return "does" if len(names) == 1 else "do"

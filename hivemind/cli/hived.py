@@ -12,6 +12,7 @@ from . import output
 from .groups import FAILED, VERSION, WELL, SectionGroup
 
 if TYPE_CHECKING:
+    from ..settings import Settings
     from ..supervisor.status import ProgramStatus
     from ..supervisor.topology import Problem
 
@@ -141,6 +142,7 @@ def reload(ctx: click.Context) -> int:
     from ..supervisor.apply import settled
     from ..supervisor.client import FAILING
     from ..supervisor.engine import engine_for, inherited
+    from ..supervisor.last_settings import last_settings
     from ..supervisor.lifecycle import reload as apply_anew
     from ..supervisor.paths import HivePaths
     from .context import hive_settings
@@ -150,6 +152,7 @@ def reload(ctx: click.Context) -> int:
     if environ is not None:  # what is set where this is typed must not count
         settings = load_settings(hive, environ)
     engine = engine_for(settings, environ)
+    before = last_settings(hive)
     done = apply_anew(engine)
     _problems(done.problems)
     infos = settled(engine.client(), (*done.added, *done.changed))
@@ -160,7 +163,28 @@ def reload(ctx: click.Context) -> int:
             output.say(f"{name}: {what}{end}", "red" if end else "")
     if not (done.added or done.changed or done.removed):
         output.say("nothing changed: nothing was touched")
+    if before is not None and before.constants.PATTERNS != settings.constants.PATTERNS:
+        _tell_patterns(settings)
     return FAILED if done.problems or failing else WELL
+
+
+def _tell_patterns(settings: Settings) -> None:
+    """What became of a change of PATTERNS: it holds for all or for nobody."""
+    from ..errors import RedisError
+    from .reading import read_mode
+
+    wanted = settings.constants.PATTERNS
+    try:
+        mode = read_mode(settings)
+    except RedisError:
+        mode = ""
+    if mode == wanted:
+        output.say(f'the hive runs with PATTERNS = "{wanted}" now')
+    else:
+        output.warn(
+            f'PATTERNS = "{wanted}" does not hold yet, because others of this hive live: stop it on every host, with '
+            "what was started by hand, then start it"
+        )
 
 
 def _problems(problems: Sequence[Problem]) -> None:

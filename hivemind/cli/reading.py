@@ -18,6 +18,7 @@ from ..data.records import Instance
 from ..data.registry import Registry
 from ..errors import RedisError, RedisRefused, RedisUnavailable
 from ..identity import PidFile
+from ..patterns import RESOLVED
 from ..settings import Settings
 from ..supervisor.engine import redis_url
 from ..supervisor.leftovers import lost_for
@@ -64,20 +65,55 @@ async def _refusal(settings: Settings) -> str:
     return ""
 
 
+def dead_primaries(settings: Settings) -> list[str]:
+    """The primaries of a Cluster that serve slots and, by what the hive's home knows, do not answer."""
+    return asyncio.run(_dead_primaries(settings)) if settings.redis_url.startswith("redis+cluster") else []
+
+
+async def _dead_primaries(settings: Settings) -> list[str]:
+    try:
+        async with _opened(settings) as commands:
+            known = await commands.execute("CLUSTER", "NODES")
+    except (RedisError, TimeoutError):
+        return []
+    return failed(known if isinstance(known, str) else known.decode(errors="replace"))
+
+
+def failed(nodes: str) -> list[str]:
+    """Of what CLUSTER NODES says the addresses of primaries that have slots and are said to have failed."""
+    lines = [line.split() for line in nodes.splitlines()]
+    return sorted(
+        line[1].partition("@")[0]
+        for line in lines
+        if len(line) > 8 and "master" in line[2].split(",") and {"fail", "fail?"} & {*line[2].split(",")}
+    )
+
+
 def read_mode(settings: Settings) -> str:
     """How the hive keeps its patterns; "" if nobody has registered yet. Raises RedisError, as ``read_instances``."""
     return asyncio.run(_ask(settings, lambda commands: _directory(commands, settings).mode()))
 
 
-def add_topics(settings: Settings, topics: Sequence[str]) -> str:
+def read_topics(settings: Settings) -> list[str]:
+    """The topics that were announced; none where the hive resolves none. Raises RedisError, as ``read_instances``."""
+
+    async def read(commands: Commands) -> list[str]:
+        directory = _directory(commands, settings)
+        return sorted(await directory.topics()) if await directory.mode() == RESOLVED else []
+
+    return asyncio.run(_ask(settings, read))
+
+
+def add_topics(settings: Settings, topics: Sequence[str]) -> tuple[str, list[str]]:
     """Announce topics, return when who resolves patterns has subscribed, or had the time to, and say how the hive
-    keeps its patterns. Raises RedisError, as ``read_instances``.
+    keeps its patterns, and which of the topics are new. Raises RedisError, as ``read_instances``.
     """
 
-    async def add(commands: Commands) -> str:
+    async def add(commands: Commands) -> tuple[str, list[str]]:
         directory = _directory(commands, settings)
+        known = await directory.topics()
         await announce(directory, topics)
-        return await directory.mode()
+        return await directory.mode(), [topic for topic in topics if topic not in known]
 
     return asyncio.run(_ask(settings, add))
 

@@ -22,14 +22,14 @@ def topics(ctx: click.Context, *, as_json: bool) -> None:
     if ctx.invoked_subcommand is not None:
         return
     from .context import announce, context_hive, settings_or_last
-    from .reading import read_instances
+    from .reading import read_instances, read_topics
     from .traffic import traffic
     from .watch import nobody
 
     settings = settings_or_last(context_hive(ctx))
     announce(settings)
     instances = read_instances(settings)
-    found = traffic(instances)
+    found = traffic(instances, read_topics(settings))
     if as_json:
         output.as_json(found.to_json())
         return
@@ -38,7 +38,7 @@ def topics(ctx: click.Context, *, as_json: bool) -> None:
     rows = [
         (
             one.topic,
-            ", ".join(f"{sender.instance} {sender.sent:,}" for sender in one.senders),
+            ", ".join(f"{sender.instance} {sender.sent:,}" for sender in one.senders) or "(announced)",
             ", ".join(f"{each.who} {each.pattern}" for each in one.subscribers),
             one.note,
         )
@@ -69,8 +69,12 @@ def add(ctx: click.Context, names: tuple[str, ...]) -> None:
         _check(name)
     settings = context_settings(ctx)
     announce(settings)
-    mode = add_topics(settings, list(dict.fromkeys(names)))
-    output.say(f"announced {amount(len(set(names)), 'topic')}")
+    mode, new = add_topics(settings, list(dict.fromkeys(names)))
+    if new:
+        output.say(f"announced {amount(len(new), 'topic')}")
+    for name in dict.fromkeys(names):
+        if name not in new:
+            output.say(f"{name} is announced already")
     if mode == SERVER:
         output.note('this hive runs with PATTERNS = "server": there all topics are found without that')
 

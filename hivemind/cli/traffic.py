@@ -40,7 +40,7 @@ class Subscriber:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic of a service; ``note`` says so if nobody listens to it."""
+    """One topic of a service, or that was announced; ``note`` says so if nobody listens to it."""
 
     topic: str
     senders: tuple[Sender, ...]
@@ -75,8 +75,8 @@ class Traffic:
         return {"topics": topics, "unfed": [asdict(one) for one in self.unfed]}
 
 
-def traffic(instances: Sequence[Instance]) -> Traffic:
-    """Who sends and who listens now. What nodes send on topics that are no service's is not known here."""
+def traffic(instances: Sequence[Instance], announced: Sequence[str] = ()) -> Traffic:
+    """Who sends and who listens now. Topics that are no service's are known where they are ``announced``."""
     alive = [one for one in instances if not one.is_lost]
     senders: dict[str, list[Sender]] = {}
     subscribers: dict[str, list[Subscriber]] = {}
@@ -88,6 +88,7 @@ def traffic(instances: Sequence[Instance]) -> Traffic:
                 Subscriber(each.instance, one.pattern, one.received, one.member)
             )
     senders = {topic: group for topic, group in senders.items() if is_topic(topic)}
+    senders |= {topic: [] for topic in announced if topic not in senders}
     subscribers = {pattern: group for pattern, group in subscribers.items() if _is_sound(pattern)}
     topics = tuple(_topic(topic, tuple(senders[topic]), subscribers) for topic in sorted(senders))
     unfed = [pattern for pattern in sorted(subscribers) if not _is_fed(pattern, subscribers[pattern], senders)]

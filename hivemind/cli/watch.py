@@ -30,10 +30,11 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
       hm status --json || notify-send 'Gotham is in trouble'
     """
     from ..errors import RedisError
+    from ..patterns import SERVER
     from .context import announce, context_hive, redis_address, settings_or_last
     from .declared import declared
-    from .health import MANY, distinct_patterns, judge
-    from .reading import read_ages, read_instances, read_mode, refusal
+    from .health import judge
+    from .reading import dead_primaries, read_ages, read_instances, refusal
 
     settings = settings_or_last(context_hive(ctx))
     announce(settings)
@@ -49,9 +50,12 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
         return FAILED
     is_any_lost = any(one.is_lost for one in instances)
     refused, ages = (refusal(settings), read_ages(settings, instances)) if is_any_lost else ("", {})
-    mode = read_mode(settings) if len(distinct_patterns(instances)) >= MANY else ""
-    health = judge(settings.name, instances, declared(settings), refused, ages, mode)
+    mode, dead = _mode(settings), dead_primaries(settings)
+    health = judge(settings.name, instances, declared(settings), refused, ages, mode, dead)
+    if not as_json and mode and (mode != SERVER or mode != settings.constants.PATTERNS):
+        output.note(f'it runs with PATTERNS = "{mode}"{_other_than(settings, mode)}')
     if as_json:
+        about["patterns"] = mode
         found = {"troubles": health.troubles, "notes": health.notes, "instances": health.running, "nodes": health.nodes}
         output.as_json({**about, "well": health.is_well, "sentence": health.sentence, **found})
     else:
@@ -87,6 +91,24 @@ def nodes(ctx: click.Context, *, as_json: bool) -> None:
     columns = ("instance", "state", "host", "pid", "uptime", "sends", "receives", "problems")
     rows = [row for one, state in zip(instances, states, strict=True) for row in _rows(one, state, time.time())]
     output.table(columns, rows, styles=[_STYLES.get(str(row[1]), "yellow") for row in rows])
+
+
+def _other_than(settings: Settings, mode: str) -> str:
+    said = settings.constants.PATTERNS
+    if said == mode:
+        return ""
+    return f', although {settings.sources["PATTERNS"]} says "{said}": stop the whole hive, on every host, then start it'
+
+
+def _mode(settings: Settings) -> str:
+    """How the hive keeps its patterns, whatever its settings say; "" where that cannot be known."""
+    from ..errors import RedisError
+    from .reading import read_mode
+
+    try:
+        return read_mode(settings)
+    except RedisError:
+        return ""
 
 
 def _rows(one: Instance, state: str, now: float) -> list[tuple[object, ...]]:

@@ -154,8 +154,26 @@ class _Known:
     def _fault(self, hive: Path, file: str) -> list[tuple[str, str]]:
         from ..supervisor.check import unreadable_file
 
-        problem = self.should.problem(self.node) or (unreadable_file(hive, self.node, file) if file else None)
-        return [] if problem is None else [(f"is quarantined: {str(problem).removeprefix(f'{self.node}: ')}", "red")]
+        if (known := self.should.problem(self.node)) is not None:
+            return [(f"is quarantined: {known.text}", "red")]
+        problem = unreadable_file(hive, self.node, file) if file else None
+        if problem is None or self._is_left_out():
+            return []  # or told with the process that runs without it
+        if self._runs():
+            return [(f"could not be loaded again as its file is now: {problem.text}; it goes on as it was", "yellow")]
+        return [(f"is quarantined: {problem.text}", "red")]
+
+    def _runs(self) -> bool:
+        from .health import is_gone
+
+        return any(self._is_mine(one.instance) and not one.is_lost and not is_gone(one) for one in self.instances)
+
+    def _is_left_out(self) -> bool:
+        """Whether the process runs without it."""
+        from ..data.records import BROKEN
+
+        mine = [one for one in self.instances if self._is_mine(one.instance)]
+        return any(each.name == self.node and each.state == BROKEN for one in mine for each in one.stats.members)
 
     def _hived(self, name: str) -> str:
         """What hived says of a program that is not in the registry."""
@@ -190,7 +208,9 @@ def _instance(one: Instance) -> list[tuple[str, str]]:
         style = "green" if one.state == "running" else "yellow"
         head = (f"{one.instance} is {one.state}{since}: process {about.pid} on {about.host}", style)
     watched = [] if about.watched else [("  it is not watched: a debugger may hold it", "")]
-    return [head, *watched, *_services(one), *_subscriptions(one)]
+    waiting = f"  {one.stats.outbox:,} of its messages wait in its outbox: Redis, or a part of it, does not take them"
+    outbox = [(waiting, "yellow")] if one.stats.overdue else []
+    return [head, *watched, *outbox, *_services(one), *_subscriptions(one)]
 
 
 def _services(one: Instance) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..identity import ProcessIdentity
 
+BROKEN = "broken"  #: the state of a member that could not be loaded
 MOST_ENTRIES = 1000  #: services, subscriptions, and members, of one instance that are read
 
 
@@ -66,7 +67,7 @@ class MemberRecord:
         """Why it does not run, in a sentence; "" when nothing is known to be wrong."""
         if not self.error:
             return ""
-        what = "cannot be loaded" if self.state == "broken" else "cannot start and is tried again"
+        what = "cannot be loaded" if self.state == BROKEN else "cannot start and is tried again"
         return f"{self.name} {what}: {self.error}"
 
 
@@ -88,7 +89,10 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What an instance says of itself every beat. ``members`` are the nodes that share its process, if several do."""
+    """What an instance says of itself every beat. ``members`` are the nodes that share its process, if several do.
+
+    Of the messages in its ``outbox`` at least so many are ``overdue``: they have waited there for more than 2 s.
+    """
 
     state: str = "running"
     services: tuple[ServiceRecord, ...] = ()
@@ -96,6 +100,7 @@ class Stats:
     outbox: int = 0
     gaps: int = 0
     members: tuple[MemberRecord, ...] = ()
+    overdue: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +184,7 @@ def stats_from(raw: Mapping[str, Any]) -> Stats:
         outbox=_whole(raw.get("outbox")),
         gaps=_whole(raw.get("gaps")),
         members=tuple(_record(MemberRecord, entry) for entry in _objects(raw.get("members"))),
+        overdue=_whole(raw.get("overdue")),
     )
 
 

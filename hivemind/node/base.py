@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging as logging_
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar, overload
 
@@ -18,6 +19,7 @@ from ..settings import Settings
 from ..states import NODE, NodeState, advance
 from ..topics import check_name
 from .declarations import ServiceDeclaration, SubscriptionDeclaration, declarations_of
+from .overdue import Overdue
 from .service import AsyncService, BoundService, Service
 from .subscription import Subscription
 
@@ -50,6 +52,7 @@ class BaseNode:
         self._settings: Settings | None = None
         self._bus: Bus | None = None
         self._registry: Registry | None = None
+        self._overdue = Overdue()
         self._loop_thread = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -215,8 +218,9 @@ class BaseNode:
             state=self.state.value,
             services=tuple(service.record(self._part(service.node)) for service in self.bound_services),
             subscriptions=tuple(one.record(self._part(one.node)) for one in self.bound_subscriptions),
-            outbox=self._bus.outbox.waiting if self._bus else 0,
+            outbox=(waiting := self._bus.outbox.waiting if self._bus else 0),
             gaps=self._bus.live.gaps if self._bus else 0,
+            overdue=self._overdue.of(waiting, self._bus.outbox.sent, time.monotonic()) if self._bus else 0,
         )
 
     def _part(self, node: BaseNode) -> str:

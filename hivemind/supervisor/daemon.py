@@ -50,7 +50,7 @@ class Daemon:
         registry = Registry(self.bus.commands, self.bus.functions, self.bus.names)
         self.reviver = Reviver(engine)
         self.guard = Guard(engine, registry, self.bus)
-        self.servant = Servant(engine, self.bus, self.is_ending.set)
+        self.servant = Servant(engine, self.bus, self.is_ending.set, lambda: self.guard.instances)
 
     async def run(self) -> None:
         """Return when supervisord is gone or wants us to end."""

@@ -8,6 +8,7 @@ import signal
 import time
 
 from ..bus.bus import Bus
+from ..data.directory import Directory
 from ..data.records import Instance
 from ..data.registry import Registry
 from ..errors import RedisError, SupervisorError
@@ -32,6 +33,8 @@ class Guard:
     def __init__(self, engine: Engine, registry: Registry, bus: Bus) -> None:
         self.engine, self.registry, self.bus = engine, registry, bus
         self.watchdog = Watchdog()
+        self.instances: list[Instance] = []  # as last seen
+        self._directory, self._mode = Directory(bus.commands, bus.functions, bus.names), ""
         self.pause = engine.settings.constants.LEASE / LOOKS_PER_LEASE
 
     async def run(self) -> None:
@@ -52,11 +55,19 @@ class Guard:
         running = await asyncio.to_thread(self._running)
         # Whether Redis takes beats at all: with a full disk it answers questions but refuses PEXPIRE.
         await self.bus.commands.execute("PEXPIRE", self.bus.names.control("watchdog"), 1)
-        instances = await self.registry.instances()
+        instances = self.instances = await self.registry.instances()
         await self._forget(instances)
+        await self._look_at_patterns()
         for name, process in self.watchdog.observe(time.monotonic(), running, instances):
             if not self.engine.paths.stopping.exists():
                 await self._end(name, process)
+
+    async def _look_at_patterns(self) -> None:
+        """Say when the hive begins to keep its patterns in another way: that concerns everybody."""
+        mode = await self._directory.mode()
+        if mode and self._mode and mode != self._mode:
+            log.warning('the hive runs with PATTERNS = "%s" now; before it was "%s"', mode, self._mode)
+        self._mode = mode or self._mode
 
     async def _forget(self, instances: list[Instance]) -> None:
         """Forget further copies of our nodes that somebody started by hand and that were lost a while ago."""

@@ -7,9 +7,10 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ..bus.bus import Bus
+from ..data.records import BROKEN, Instance
 from ..errors import ConfigurationError, HivemindError
 from ..settings import load_settings
 from .actions import Done, Request, Result, Verb, act, find, matches
@@ -27,13 +28,18 @@ FILES = 1.0  # seconds between looks at the files of broken nodes
 
 
 class Servant:
-    """Answers requests one after the other. ``on_settings`` is called when hived itself must read its settings anew."""
+    """Answers requests one after the other. ``on_settings`` is called when hived itself must read its settings anew,
+    ``seen`` for the instances as the registry last had them.
+    """
 
-    def __init__(self, engine: Engine, bus: Bus, on_settings: Callable[[], None]) -> None:
-        self.engine, self.bus, self._on_settings = engine, bus, on_settings
+    def __init__(
+        self, engine: Engine, bus: Bus, on_settings: Callable[[], None], seen: Callable[[], Sequence[Instance]]
+    ) -> None:
+        self.engine, self.bus, self._on_settings, self._seen = engine, bus, on_settings, seen
         self.me = Hived(socket.gethostname(), str(engine.paths.hive), os.getpid())
         self._turn = asyncio.Lock()
         self._tried: dict[str, int] = {}
+        self._tried_members: dict[str, int] = {}
         self._heard: deque[str] = deque(maxlen=100)
         self._tasks: set[asyncio.Task[None]] = set()
         bus.live.listen(bus.names.control(CHANNEL), self._hear)
@@ -46,6 +52,10 @@ class Servant:
             if changed and not self.engine.paths.stopping.exists():
                 log.info("%s changed: trying again", ", ".join(changed))
                 await self._try_again()
+            mended = await asyncio.to_thread(self._mended_members)
+            if mended and not self.engine.paths.stopping.exists():
+                log.info("the file of a node that %s left out has changed: restarting it", ", ".join(mended))
+                await self._restart(mended)
 
     def _changed(self) -> list[str]:
         """The files of broken nodes that changed since they were found broken, or since the last try."""
@@ -53,6 +63,31 @@ class Servant:
         known = {path: self._tried.get(path, stamp) for path, stamp in mending.items()}
         self._tried = {path: time_of(path) for path in known}
         return [path for path, stamp in known.items() if self._tried[path] != stamp]
+
+    def _mended_members(self) -> list[str]:
+        """The programs that run without a member because its file was broken when they began, and it changed since."""
+        programs = {each.name: each for each in load(self.engine.paths).programs}
+        found = []
+        for one, file in _left_out(programs, self._seen()):
+            stamp = time_of(file)
+            key = f"{one.instance}/{one.incarnation}/{file}"
+            known = self._tried_members.setdefault(key, stamp if stamp < one.about.started * 1e9 else 0)
+            self._tried_members[key] = stamp
+            if stamp != known:
+                found.append(one.instance)
+        return list(dict.fromkeys(found))
+
+    async def _restart(self, programs: Sequence[str]) -> None:
+        async with self._turn:
+            try:
+                done = await asyncio.to_thread(act, self._fresh(), Request(Verb.RESTART, tuple(programs)))
+            except HivemindError as error:
+                log.warning("not restarted: %s", error)
+                return
+        self._tell_waiting(done.waiting)
+        for result in done.results:
+            if not result.ok:
+                log.warning("%s: %s", result.program, result.text)
 
     async def _try_again(self) -> None:
         async with self._turn:
@@ -110,6 +145,16 @@ class Servant:
                 done = Done([Result(name, False, str(error)) for name in names])
         self._tell_waiting(done.waiting)
         self.bus.notify(reply, encode_answer(self.me, names, done.results, done.waiting))
+
+
+def _left_out(programs: Mapping[str, Program], seen: Iterable[Instance]) -> Iterator[tuple[Instance, str]]:
+    """Which of our instances run without a member that could not be loaded, each with that one's file."""
+    for one in seen:
+        program = programs.get(one.instance)
+        if program is not None and not one.is_lost and one.about.host == socket.gethostname():
+            for member in one.stats.members:
+                if member.state == BROKEN and program.members.get(member.name):
+                    yield one, program.members[member.name]
 
 
 def _mended(before: Plan) -> Meant:

@@ -12,7 +12,7 @@ from typing import Any
 from ..bus.commands import Commands
 from ..bus.endpoint import Endpoint
 from ..bus.functions import Functions
-from ..data.records import Instance
+from ..data.records import BROKEN, Instance
 from ..data.registry import Registry
 from ..errors import HivemindError, SupervisorError
 from ..identity import PidFile, ProcessIdentity
@@ -91,6 +91,7 @@ def status(engine: Engine) -> HiveStatus:
     programs = [looked.at(engine, program) for program in plan.programs]
     programs += [ProgramStatus(each.name, "stopped", detail="by `hm stop`") for each in plan.stopped]
     programs += [ProgramStatus(each.node, "quarantined", detail=_where(each)) for each in plan.problems]
+    programs += looked.left_out(plan.programs)
     return HiveStatus(
         str(engine.paths.hive),
         engine.settings.name,
@@ -131,6 +132,18 @@ class _Look:
             bool(is_up and process is not None and process.pid != info.pid),
             holder or (", ".join(program.sharing) if is_up else _why(engine, program, info)),
         )
+
+    def left_out(self, programs: Sequence[Program]) -> list[ProgramStatus]:
+        """The members of shared processes that run without them: their files were broken when the process began."""
+        mine = {each.name for each in programs}
+        broken = {
+            each.name: each
+            for one in self.instances
+            if one.instance in mine and not one.is_lost
+            for each in one.stats.members
+            if each.state == BROKEN
+        }
+        return [ProgramStatus(each.name, "quarantined", detail=each.error) for each in broken.values()]
 
     def _process(self, program: Program) -> ProcessIdentity | None:
         path = self.files.get(program.name)
