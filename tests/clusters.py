@@ -24,7 +24,7 @@ class ClusterNode(RedisServer):
     def __init__(self, binary: Path) -> None:
         lines = ("cluster-enabled yes", f"cluster-node-timeout {TIMEOUT}", "cluster-config-file nodes.conf")
         super().__init__(binary, lines=(*lines, "cluster-replica-validity-factor 0", "repl-diskless-sync-delay 0"))
-        self.port = _free_ports()
+        self.port = _free_port()
 
     @property
     def id(self) -> str:
@@ -116,7 +116,7 @@ class Cluster:
             node.close()
 
 
-def _free_ports() -> int:
+def _free_port() -> int:
     """A port on which nobody listens, nor 10,000 above it, where a cluster's nodes speak with each other."""
     while True:
         port = random.randrange(11_000, 22_000)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from .clusters import Cluster
 from .hive_kit import Hive, hive_in, well
 from .servers import HOW_TO_INSTALL, Kind, RedisServer, find_server, installed, version
 from .waiting import eventually
@@ -93,6 +94,13 @@ def make_server(server_program: Path) -> Iterator[MakeServer]:
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture(scope="module")
+def cluster(server_program: Path) -> Iterator[Cluster]:
+    """A Redis Cluster that the tests of a file share: slots may be moved, nobody may be killed."""
+    with Cluster(server_program) as started:
+        yield started
 
 
 @pytest.fixture

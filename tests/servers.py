@@ -81,12 +81,6 @@ class RedisServer:
         return f"unix://{self.socket}"
 
     @property
-    def tcp_url(self) -> str:
-        """How to reach it by TCP; only with ``tcp=True``."""
-        assert self.port, "started without tcp=True"
-        return f"redis://127.0.0.1:{self.port}"
-
-    @property
     def pid(self) -> int:
         """Its process."""
         assert self.process is not None, "not started"

@@ -115,12 +115,12 @@ async def failover(make_server: MakeServer) -> None:
         url = f"redis+sentinel://127.0.0.1:{nobody},127.0.0.1:{sentinel.port}/main?hive=t"
         async with pair(url) as (alfred, _, got):
             primary.freeze()
-            assert await flows(alfred, got, within=20.0) < 20
+            await flows(alfred, got, within=20.0)
             assert is_in_order(got)
             told = await alfred.commands.execute("INFO", "server")
             assert f"tcp_port:{replica.port}" in told.decode()
             primary.thaw()
-            assert await flows(alfred, got, within=5.0) < 2
+            await flows(alfred, got, within=2.0)
 
 
 async def test_frozen_for_20_s_away_for_30_s_half_open_and_failover(make_server: MakeServer) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,16 +18,10 @@ from hivemind.topics import Names
 
 from .bus_kit import Collector, are_up, flows, is_in_order, on_bus, until
 from .clusters import Cluster, ClusterNode
-from .servers import RedisServer
+from .conftest import MakeServer
 from .waiting import eventually_async
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
-
-
-@pytest.fixture(scope="module")
-def cluster(server_program: Path) -> Iterator[Cluster]:
-    with Cluster(server_program) as started:
-        yield started
 
 
 # -- the map
@@ -60,8 +53,8 @@ def test_an_old_redis_is_named() -> None:
         read_answers(A, NODES, INFO, b"redis_version:6.2.14")
 
 
-async def test_a_redis_that_is_no_cluster_is_named(own_server: RedisServer, make_server: object) -> None:
-    server = make_server(tcp=True)  # type: ignore[operator]
+async def test_a_redis_that_is_no_cluster_is_named(make_server: MakeServer) -> None:
+    server = make_server(tcp=True)
     with pytest.raises(RedisDenied, match=r"is no part of a cluster: write redis:// instead of redis\+cluster://"):
         await Endpoint.parse(f"redis+cluster://127.0.0.1:{server.port}").open("x")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 
 import pytest
 
@@ -179,14 +178,22 @@ def test_what_the_putter_drops_and_threads_take_adds_up() -> None:
     assert inbox._bytes_in == inbox._bytes_out
 
 
-@pytest.mark.parametrize("end", [Inbox.close, Inbox.abandon])
-def test_the_end_is_told_to_all_who_wait(end: Callable[[Inbox], object]) -> None:
+def test_the_end_is_told_to_all_who_wait() -> None:
     inbox = Inbox()
     threads = Threads(inbox, 3)
     eventually(lambda: inbox._waiting == 3)
-    end(inbox)
     inbox.close()
     assert threads.join() == []
+
+
+def test_who_waits_goes_on_waiting_when_what_is_left_is_thrown_away() -> None:
+    inbox = Inbox()
+    threads = Threads(inbox, 3)
+    eventually(lambda: inbox._waiting == 3)
+    assert inbox.abandon() == 0
+    inbox.put([entry(1)])
+    inbox.close()
+    assert len(threads.join()) == 1
 
 
 async def test_abandoning_says_how_much_it_was() -> None:

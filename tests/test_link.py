@@ -126,11 +126,17 @@ async def test_a_fault_of_its_owner_does_not_end_it(server: RedisServer, fault: 
     await link.aclose()
 
 
-async def test_a_greeting_that_redis_forbids_is_tried_again_slowly(server: RedisServer) -> None:
+async def test_a_greeting_that_redis_forbids_is_tried_again_slowly(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hivemind.bus.link.DENIED_DELAY", 0.5)  # the back-off of other failures is 10 ms at the most
     owner = Owner(greeting=RedisDenied("no"))
     link = owner.open(server.url)
     await within(2, link.wait(LinkState.DENIED))
+    refused = asyncio.get_running_loop().time()
     assert owner.told == ["up", "lost"]
+    await eventually_async(lambda: owner.told == ["up", "lost"] * 2)
+    assert asyncio.get_running_loop().time() - refused > 0.4
     await link.aclose()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -22,12 +22,6 @@ from .waiting import eventually_async
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
 
 TOPICS = [f"t.{number}" for number in range(30)]
-
-
-@pytest.fixture(scope="module")
-def cluster(server_program: Path) -> Iterator[Cluster]:
-    with Cluster(server_program) as started:
-        yield started
 
 
 @contextlib.asynccontextmanager
@@ -146,15 +140,20 @@ def away(cluster: Cluster, hive_name: str) -> ClusterNode:
     return cluster.others(hive_name)[0]
 
 
+async def beaten(alfred: Bus, bruce: Bus, topic: str) -> tuple[Collector, list[bytes]]:
+    """What Bruce gets on ``topic``, one message so far, and the beats of Alfred that he hears."""
+    got, beats = await Collector(topic).join(bruce), list[bytes]()
+    bruce.live.listen(bruce.names.beat("alfred.0"), beats.append)
+    alfred.send(topic, 0)
+    await got.has(1)
+    await bruce.live.confirmed()
+    return got, beats
+
+
 async def test_a_beat_tells_only_what_redis_has_confirmed(cluster: Cluster, hive_name: str, away: ClusterNode) -> None:
     topic = on(cluster, away)
     async with two(cluster, hive_name) as (alfred, bruce):
-        got = await Collector(topic).join(bruce)
-        beats: list[bytes] = []
-        bruce.live.listen(bruce.names.beat("alfred.0"), beats.append)
-        alfred.send(topic, 0)
-        await got.has(1)
-        await bruce.live.confirmed()
+        got, beats = await beaten(alfred, bruce, topic)
         away.freeze()
         try:
             for number in range(1, 100):
@@ -177,12 +176,7 @@ async def test_what_a_beat_tells_is_entered_behind_messages_that_are_not_read_ye
 ) -> None:
     topic = on(cluster, away)
     async with two(cluster, hive_name) as (alfred, bruce):
-        got = await Collector(topic).join(bruce)
-        beats: list[bytes] = []
-        bruce.live.listen(bruce.names.beat("alfred.0"), beats.append)
-        alfred.send(topic, 0)
-        await got.has(1)
-        await bruce.live.confirmed()
+        got, beats = await beaten(alfred, bruce, topic)
         assert isinstance(bruce.live, ShardedLive)
         link = bruce.live.shards.at(("127.0.0.1", away.port)).link
         link.pause_reading()
@@ -279,6 +273,7 @@ async def test_a_cut_link_to_a_shard_is_a_gap_and_heals(cluster: Cluster, hive_n
         assert got.sequences == sorted(set(got.sequences))
         assert len(gaps) >= 1
         assert bruce.live.gaps >= 1
+        assert bruce.live.link.gaps == 0
 
 
 # -- failover
