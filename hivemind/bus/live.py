@@ -155,12 +155,12 @@ class Live:
     # -- waiting for Redis
 
     async def confirmed(self, subscription: LiveSubscription | None = None) -> None:
-        """Return when Redis has confirmed ``subscription``, or all that is wanted. Raises RedisDenied if it forbids it,
-        and RedisUnavailable when we are closed meanwhile.
+        """Return when Redis has confirmed ``subscription``, or all that is wanted, as far as it can be reached. Raises
+        RedisDenied if it forbids it, and RedisUnavailable when we are closed meanwhile.
 
         What it forbids is asked for again every few seconds, and begins to work when it is allowed.
         """
-        while not self.link.is_up or not all(self._has(channel) for channel in self._of(subscription)):
+        while not self.link.is_up or not all(self._is_settled(channel) for channel in self._of(subscription)):
             denied = [channel for channel in self._of(subscription) if self._refusal(channel)]
             if denied and self.link.is_up and not self.home.is_asking:
                 reason = self._refusal(denied[0])
@@ -168,9 +168,8 @@ class Live:
             await self._change()
 
     async def answered_for(self, channels: Collection[bytes]) -> None:
-        """Return when Redis has said yes or no to each of ``channels`` that is still wanted, over one connection.
-
-        Raises RedisUnavailable when we are closed meanwhile.
+        """Return when Redis has said yes or no, over one connection, to each of ``channels`` that is still wanted, as
+        far as it can be reached. Raises RedisUnavailable when we are closed meanwhile.
         """
         while not self.link.is_up or any(self._is_open(channel) for channel in channels):
             await self._change()
@@ -182,7 +181,14 @@ class Live:
         await self._changed.wait()
 
     def _is_open(self, channel: bytes) -> bool:
-        return self._wants(channel) and not self._has(channel) and not self._refusal(channel)
+        return self._wants(channel) and not self._is_settled(channel) and not self._refusal(channel)
+
+    def _is_settled(self, channel: bytes) -> bool:
+        return self._has(channel) or self._is_away(channel)
+
+    def _is_away(self, channel: bytes) -> bool:  # noqa: ARG002 - without its home a process does nothing at all
+        """Whether nobody can say when ``channel`` will be served: it is subscribed to by itself when it is."""
+        return False
 
     def _of(self, subscription: LiveSubscription | None) -> set[bytes]:
         return self.home.wanted if subscription is None else self._channels.get(subscription, set())

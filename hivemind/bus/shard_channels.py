@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from .endpoint import reply_error
 from .link import PING, Link
 
 FENCE = "FENCE"
+AWAY = 0.5  #: seconds without a connection after which nobody waits for a shard any more
 
 
 class ToldOfShards(Told, Protocol):
@@ -26,16 +28,26 @@ class ToldOfShards(Told, Protocol):
 
 
 class ShardChannels(Channels):
-    """Channels of one shard, and fences: signs that all that was sent before them has been read."""
+    """Channels of one shard, and fences: signs that all that was sent before them has been read.
+
+    ``is_away`` when there has been no connection for a moment, though one was tried.
+    """
 
     def __init__(self, home: Link, address: Address, names: ShardedNames, told: ToldOfShards) -> None:
         super().__init__(home.endpoint.at(address), home.name, names, told)
         self.address = address
+        self.is_away = False
+        self._leaving: asyncio.TimerHandle | None = None
         self._told_of_shards = told
         self._fences: list[Callable[[], None]] = []  # those that the PING under way is for
         self._next_fences: list[Callable[[], None]] = []
         self._is_passed = False
         self._lost: list[bytes] = []  # channels that this shard has stopped serving
+
+    async def aclose(self) -> None:
+        """Close the connection. May be called twice."""
+        self._stay()
+        await super().aclose()
 
     @property
     def is_idle(self) -> bool:
@@ -77,8 +89,25 @@ class ShardChannels(Channels):
                 self._send_fence()
             _pass(fences)
 
+    def link_ready(self) -> None:
+        """The shard is there: who waits for its answers does so again."""
+        self._stay()
+        super().link_ready()
+
+    def _stay(self) -> None:
+        self.is_away = False
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+
+    def _left(self) -> None:
+        self.is_away = True
+        self._notify()
+
     def link_lost(self, reason: str) -> None:
         """What was under way is gone: nothing is waited for any more."""
+        if self._leaving is None:
+            self._leaving = asyncio.get_running_loop().call_later(AWAY, self._left)
         fences = [*self._fences, *self._next_fences]
         self._fences, self._next_fences, self._is_passed = [], [], False
         super().link_lost(reason)

@@ -118,6 +118,12 @@ class ShardedLive(Live):
         shard = self._where[channel]
         return shard is not None and shard.has(channel)
 
+    def _is_away(self, channel: bytes) -> bool:
+        if channel not in self._members:
+            return False
+        shard = self._where[channel]
+        return shard.is_away if shard is not None else bool(self._map.map.ranges)
+
     def _refusal(self, channel: bytes) -> str:
         shard = self._where.get(channel)
         return shard.refusal(channel) if shard is not None else super()._refusal(channel)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Protocol
 
 import orjson
@@ -20,6 +21,7 @@ from .registry import TOPICS
 log = logging.getLogger("hivemind.topics")
 
 CHECK = 15.0  #: seconds between two looks at the directory without a notice: one may have been lost
+PATIENCE = 1.0  #: seconds for which Redis may take its time to subscribe: nobody waits for us for longer
 RETRY = 0.1  #: seconds between two tries while Redis refuses, or does not answer
 
 
@@ -43,7 +45,7 @@ class Resolver:
         self._entered: list[str] | None = None  # the patterns that others see
         self._gaps = -1
         self._is_listening = False
-        self._hints: list[str] = []
+        self._hinted: set[bytes] = set()  # channels that came with notices
         self._waiters: list[asyncio.Future[None]] = []
         self._bell = Bell()
         self._task: asyncio.Task[None] | None = None
@@ -81,9 +83,10 @@ class Resolver:
     def _heard(self, body: bytes) -> None:
         """A notice: others may publish there, too, so it only makes us look, and its topics are a hint."""
         try:
-            self._hints += [topic for topic in orjson.loads(body)["topics"] if is_topic(topic)]
+            topics = [topic for topic in orjson.loads(body)["topics"] if is_topic(topic)]
         except (ValueError, TypeError, KeyError):
             return
+        self._hinted |= self._bus.live.widen(topics)
         self._bell.ring()
 
     # -- the work
@@ -104,8 +107,6 @@ class Resolver:
 
     async def _look(self) -> None:
         live, waiters, gaps = self._bus.live, list(self._waiters), self._bus.live.gaps
-        hints, self._hints = self._hints, []
-        channels = live.widen(hints)
         await live.answered_for({self._bus.names.control(TOPICS).encode()})  # what is announced from now on we hear
         since = self._version
         if (patterns := live.resolved) != self._entered or gaps != self._gaps:
@@ -113,7 +114,10 @@ class Resolver:
                 return  # not registered yet, or not any more: whoever registers us again says so
             since = 0
         found = await self._directory.topics(since)
-        await live.answered_for(channels | live.widen(found))
+        channels, self._hinted = self._hinted | live.widen(found), set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await live.answered_for(channels)
         self._version = max([self._version, *found.values()])
         if await self._say(self._version):
             self._entered, self._gaps = patterns, gaps
