@@ -241,7 +241,7 @@ async def test_a_full_outbox_drops_the_oldest_wherever_they_wait(
         alfred.send(topic, "first")
         await got.has(1)
         assert isinstance(alfred.outbox, ShardedOutbox)
-        alfred.outbox.shards.at(("127.0.0.1", away.port)).hold_back()
+        alfred.outbox.shards.at(("127.0.0.1", away.port)).hold_back([topic])
         for number in range(200):
             alfred.send(topic, number)
             if number % 10 == 0:

@@ -20,7 +20,6 @@ from .link import BACKOFF_CAP, PING, Link
 from .outgoing import Asked, Batch, Entry, Fate
 
 GRACE = 2 * BACKOFF_CAP  #: seconds that messages wait after a re-made link, so that subscribers are back first
-AGAIN = 0.02  #: seconds between two looks whether messages still have to wait for what is under way elsewhere
 WRITE = 256 * 1024  #: bytes of commands in one write, about
 _NUMBERS = b":0123456789\r\n"  #: what replies consist of as long as Redis takes every message
 
@@ -42,9 +41,6 @@ class Keeper(Protocol):
 
     def may_write(self) -> bool:
         """Whether messages may be written now."""
-
-    def is_awaited(self, carrier: Carrier) -> bool:
-        """Whether others have yet to answer for messages that ``carrier`` would have to send before its own."""
 
     def done(self, entries: list[Entry]) -> None:
         """Redis has answered for these messages; what has no topic among them is none."""
@@ -126,17 +122,9 @@ class Carrier:
     def _may_write(self) -> bool:
         return self.link.is_up and self.link.is_writable and self._grace is None and self._keeper.may_write()
 
-    def hold_back(self) -> None:
-        """Send nothing for a moment: receivers have yet to expect it here."""
-        self._end_grace()
-        self._grace = asyncio.get_running_loop().call_later(GRACE, self._grace_over)
-
     def _grace_over(self) -> None:
-        if self._keeper.is_awaited(self):
-            self._grace = asyncio.get_running_loop().call_later(AGAIN, self._grace_over)
-        else:
-            self._grace = None
-            self.resume()
+        self._grace = None
+        self.resume()
 
     def _end_grace(self) -> None:
         if self._grace is not None:
@@ -160,7 +148,7 @@ class Carrier:
         """Messages go out again; a little later if subscribers need time to come back first."""
         self._end_grace()
         if not self.link.is_first:
-            self.hold_back()
+            self._grace = asyncio.get_running_loop().call_later(GRACE, self._grace_over)
         self.resume()
         self._keeper.ready(self)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 
 from ..topics import Names, ShardedNames
 from .outgoing import Entry, OutboxOptions, Topic
@@ -17,24 +17,55 @@ class Lane:
     """What one shard has to send: messages that have their numbers already, and count in the common spool.
 
     The loop feeds and takes; whichever thread finds the common spool full may drop the oldest.
+    The messages of some topics may be held: they are here, and cannot be taken. ``len`` is how many can.
     """
 
     def __init__(self) -> None:
         self._queue = Queue()
+        self._aside = Queue()  # what is held
+        self._held: set[str] = set()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._queue)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is here."""
+        return not self._queue and not self._aside
+
+    def hold(self, topics: Set[str]) -> None:
+        """Let the messages of these topics, also those to come, not be taken."""
+        with self._lock:
+            self._held |= topics
+            self._aside.insert(self._queue.pick(topics.__contains__))
+
+    def let_go(self, topics: Set[str]) -> None:
+        """Hold the messages of these topics no longer."""
+        with self._lock:
+            self._held -= topics
+            self._queue.insert(self._aside.pick(topics.__contains__))
+
+    def _sorted(self, entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:
+        """Those that may be taken, and those that are held."""
+        if not self._held:
+            return entries, []
+        held = [entry for entry in entries if entry[1] in self._held]
+        return [entry for entry in entries if entry[1] not in self._held], held
+
     def feed(self, entries: list[Entry]) -> None:
         """Add messages that are newer than all that are here."""
         with self._lock:
-            self._queue.extend(entries)
+            free, held = self._sorted(entries)
+            self._queue.extend(free)
+            self._aside.extend(held)
 
     def put_back(self, entries: list[Entry]) -> None:
         """Return what was taken, here or from another lane, to where it belongs."""
         with self._lock:
-            self._queue.insert(entries)
+            free, held = self._sorted(entries)
+            self._queue.insert(free)
+            self._aside.insert(held)
 
     def take(self, most: int) -> list[Entry]:
         """Take the oldest messages, about ``most`` bytes of them."""
@@ -44,23 +75,23 @@ class Lane:
     def pick(self, is_wanted: Callable[[str], bool]) -> list[Entry]:
         """Take out the messages of some topics."""
         with self._lock:
-            return self._queue.pick(is_wanted)
+            return self._queue.pick(is_wanted) + self._aside.pick(is_wanted)
 
     def queued(self) -> list[Entry]:
         """The messages that are here."""
         with self._lock:
-            return self._queue.messages()
+            return self._queue.messages() + self._aside.messages()
 
     @property
     def oldest(self) -> int:
         """The how-manieth message the oldest here is."""
         with self._lock:
-            return self._queue.entries[0][3] if self._queue.entries else sys.maxsize
+            return min(self._queue.oldest, self._aside.oldest)
 
     def drop_first(self) -> int:
         """Throw the oldest message away and say how many bytes it had; 0 if there is none."""
         with self._lock:
-            return self._queue.drop_first()
+            return min(self._queue, self._aside, key=lambda one: one.oldest).drop_first()
 
 
 class LanedSpool(Spool):

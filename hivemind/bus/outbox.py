@@ -180,16 +180,12 @@ class Outbox:
         """Whether messages may be written now."""
         return self.guard is None or self.guard()
 
-    def is_awaited(self, carrier: Carrier) -> bool:  # noqa: ARG002 - it matters where there are many
-        """Nobody else carries."""
-        return False
-
     def done(self, entries: list[Entry]) -> None:
         """These count no more."""
         sizes = [len(entry[0]) for entry in entries if entry[1]]
         self.spool.settle(len(sizes), sum(sizes))
 
-    def refused_by(self, carrier: Carrier, entry: Entry, reply: object) -> Fate:  # noqa: ARG002 - as above
+    def refused_by(self, carrier: Carrier, entry: Entry, reply: object) -> Fate:  # noqa: ARG002 - it matters where there are many
         """Note that a message was refused, unless Redis only cannot take it yet."""
         _, topic, sequence, index = entry
         if not topic:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 from heapq import merge
@@ -31,6 +32,11 @@ class Queue:
     def __len__(self) -> int:
         return len(self.entries)
 
+    @property
+    def oldest(self) -> int:
+        """The how-manieth message the oldest here is; more than any if there is none."""
+        return self.entries[0][3] if self.entries else sys.maxsize
+
     def extend(self, entries: list[Entry]) -> None:
         """Add what is newer than all that is here."""
         self.entries.extend(entries)
@@ -38,8 +44,9 @@ class Queue:
 
     def insert(self, entries: list[Entry]) -> None:
         """Add messages where they belong."""
-        self.entries = deque(merge(self.entries, sorted(entries, key=index_of), key=index_of))
-        self.size += weight(entries)
+        if entries:
+            self.entries = deque(merge(self.entries, sorted(entries, key=index_of), key=index_of))
+            self.size += weight(entries)
 
     def put_back(self, entries: list[Entry]) -> None:
         """Return what was taken, to be taken again first and in the same order."""

@@ -7,12 +7,13 @@ and receivers drop what they had already.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
 from itertools import chain
 
-from .carrier import Carrier
+from .carrier import GRACE, Carrier
 from .cluster import Address, redirection
 from .endpoint import Endpoint
 from .lanes import Lane, LanedSpool
@@ -22,6 +23,8 @@ from .outgoing import Entry, Fate
 from .queues import index_of
 from .shards import Shards
 
+AGAIN = 0.02  #: seconds between two looks whether messages still have to wait for what is under way elsewhere
+
 
 class ShardCarrier(Carrier):
     """What carries the messages of one lane to one shard."""
@@ -29,11 +32,39 @@ class ShardCarrier(Carrier):
     def __init__(self, whole: ShardedOutbox, address: Address) -> None:
         self.lane, self.address = Lane(), address
         super().__init__(whole.link.endpoint.at(address), whole.link.name, self.lane, whole)
+        self._whole = whole
+        self._until: dict[str, float] = {}  # topics that are held in the lane, and until when on the loop's clock
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is here."""
-        return not len(self.lane) and self.is_empty
+        return self.lane.is_empty and self.is_empty
+
+    def hold_back(self, topics: Iterable[str]) -> None:
+        """Send nothing on ``topics`` for a moment: receivers have yet to expect it here."""
+        self._hold({*topics}, GRACE)
+
+    def holds(self, topic: str) -> bool:
+        """Whether messages of ``topic`` have to wait here."""
+        return topic in self._until
+
+    def _hold(self, topics: set[str], seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        self._until |= dict.fromkeys(topics, until)
+        self.lane.hold(topics)
+        loop.call_at(until, self._hold_over, until)
+
+    def _hold_over(self, now: float) -> None:
+        """Let go what was held until now, but for what others have under way that has to arrive before it."""
+        over = {topic for topic, until in self._until.items() if until <= now}
+        awaited = self._whole.awaited(self, over)
+        for topic in over - awaited:
+            del self._until[topic]
+        self.lane.let_go(over - awaited)
+        if awaited:
+            self._hold(awaited, AGAIN)
+        self.resume()
 
     def is_pending(self, target: int) -> bool:
         """Whether one of the first ``target`` messages is here."""
@@ -82,28 +113,37 @@ class ShardedOutbox(Outbox):
         for entry in entries:
             piles[self._route(entry[1])].append(entry)
         for shard, pile in piles.items():
-            self._lane(shard).put_back(pile)
             if shard is not None:
-                shard.hold_back()
+                shard.hold_back({entry[1] for entry in pile if not shard.holds(entry[1])})
                 shard.resume()
+            self._lane(shard).put_back(pile)
 
     def _follow(self) -> None:
         """The map may have changed: let messages change lanes, and close what nobody needs."""
         old, self._routes = self._routes, {}
+        moved: defaultdict[ShardCarrier, list[str]] = defaultdict(list)
         for topic, before in old.items():
             after = self._route(topic)
             if before is not None and after is not None and after is not before:
-                after.hold_back()
+                moved[after].append(topic)
+        for shard, topics in moved.items():
+            shard.hold_back(topics)
         strays: list[Entry] = []
-        for shard in (None, *self.shards):
-            if len(lane := self._lane(shard)):
-                strays += lane.pick(partial(self._is_stray, shard))
+        for whose in (None, *self.shards):
+            if not (lane := self._lane(whose)).is_empty:
+                strays += lane.pick(partial(self._is_stray, whose))
         self._place(strays)
         self.shards.tidy()
 
     def _is_stray(self, shard: ShardCarrier | None, topic: str) -> bool:
         """Whether messages of ``topic`` do not belong to ``shard``."""
         return self._route(topic) is not shard
+
+    def awaited(self, shard: ShardCarrier, topics: set[str]) -> set[str]:
+        """Those of ``topics`` that ``shard`` has to send, and of which another has yet to answer for older messages."""
+        ours = {topic for topic in topics if self._route(topic) is shard}
+        others = (other for other in self.shards if other is not shard)
+        return {entry[1] for other in others for entry in other.under_way() if entry[1] in ours} if ours else ours
 
     # -- as an outbox
 
@@ -133,11 +173,6 @@ class ShardedOutbox(Outbox):
         return any(shard.is_pending(target) for shard in self.shards)
 
     # -- as the keeper of what is carried
-
-    def is_awaited(self, carrier: Carrier) -> bool:
-        """Whether another shard has yet to answer for messages that ``carrier`` would have to send before its own."""
-        others = (other for other in self.shards if other is not carrier)
-        return any(self._route(entry[1]) is carrier for other in others for entry in other.under_way())
 
     def refused_by(self, carrier: Carrier, entry: Entry, reply: object) -> Fate:
         """A shard may say that it does not serve a slot any more, and who does."""
