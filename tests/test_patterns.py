@@ -143,6 +143,24 @@ async def test_redis_losing_its_data_costs_no_message_and_everybody_enters_again
         assert own_server.command("GET", "hm:{t}:patterns") == "resolved"
 
 
+@pytest.mark.parametrize(
+    "loss", [["DEL", "hm:{t}:topics"], ["SET", "hm:{t}:topics", "x"], ["ZREM", "hm:{t}:topics", "n.1"]]
+)
+async def test_topics_that_the_directory_has_lost_are_announced_again_whoever_else_announces(
+    own_server: RedisServer, loss: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hivemind.data.announcer.CHECK", 0.3)
+    async with two(own_server) as (_, alfred, got), resident(own_server.url, "t", "clark.0") as clark:
+        alfred.bus.send("n.1", 1)
+        await got.has(1)
+        own_server.command(*loss)
+        for number in range(30):  # also while there is always something new
+            clark.bus.send(f"n.clark.{number}", 0)
+            alfred.bus.send(f"n.alfred.{number}", 0)
+            await passes(0.02)
+        assert "n.1" in own_server.command("ZRANGE", "hm:{t}:topics", 0, -1)
+
+
 @pytest.mark.every_server
 async def test_links_cut_while_topics_are_announced_cost_only_what_was_under_way(own_server: RedisServer) -> None:
     async with two(own_server) as (_, alfred, got):
@@ -295,6 +313,19 @@ async def test_a_failure_of_ours_holds_no_topic_for_long(
         alfred.bus.send("n.1", 1)
         await alfred.bus.flush(5)
         assert await got.has(1) == [1]
+
+
+async def test_nothing_is_held_for_long_while_the_directory_comes_and_goes(
+    own_server: RedisServer, absent: None
+) -> None:
+    async with two(own_server, "*") as (_, alfred, got):
+        alfred.bus.send("slow.1", 1)
+        began = time.monotonic()
+        while not got.handled and time.monotonic() < began + 5.0:
+            await asyncio.to_thread(own_server.command, "DEL", "hm:{t}:topics")
+            await passes(0.1)
+        assert got.payloads == [1]
+        assert time.monotonic() - began < 2.0
 
 
 async def test_what_a_thread_sends_is_held_too(own_server: RedisServer, absent: None) -> None:

@@ -31,7 +31,7 @@ from .registry import TOPICS
 
 log = logging.getLogger("hivemind.topics")
 
-HOLD = 1.0  #: seconds after its announcement that the messages of a topic are held at the most
+HOLD = 1.0  #: seconds after the first try to announce it that the messages of a topic are held at the most
 POLL = 0.01  #: seconds between two looks at how far those are who are waited for
 RETRY = 0.1  #: seconds between two tries while Redis refuses, or does not answer
 CHECK = 15.0  #: seconds between two looks whether the directory still has what was announced
@@ -48,11 +48,12 @@ class Wait:
 
 
 class Waiting:
-    """Topics that were announced and for which somebody has yet to subscribe."""
+    """Topics that were announced and for which somebody has yet to subscribe; none waits longer than HOLD in all."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._waits: dict[str, Wait] = {}
+        self._since: dict[str, float] = {}  # of each topic that is held, when announcing it was first tried
         self.newest = 0
 
     def __bool__(self) -> bool:
@@ -62,11 +63,36 @@ class Waiting:
         """Add topics to the directory, and wait for those who resolve them. Raises RedisError."""
         for start in range(0, len(topics), CHUNK):
             chunk = topics[start : start + CHUNK]
-            version = await self._directory.announce(chunk, self.newest)
-            self.newest = max(self.newest, version)
-            until = time.monotonic() + HOLD
+            version = await self.enter(chunk)
+            self.hold(chunk)
             for topic, instances in (await self._directory.resolvers(chunk)).items():
-                self._waits[topic] = Wait(version, until, instances)
+                self._waits[topic] = Wait(version, self._since[topic] + HOLD, instances)
+
+    async def enter(self, topics: Sequence[str]) -> int:
+        """Add topics to the directory, and return the version in which they are. Raises RedisError."""
+        version = await self._directory.announce(topics, self.newest)
+        self.newest = max(self.newest, version)
+        return version
+
+    def hold(self, topics: Iterable[str]) -> None:
+        """From now on, at the latest, their time runs."""
+        now = time.monotonic()
+        for topic in topics:
+            self._since.setdefault(topic, now)
+
+    def overdue(self) -> list[str]:
+        """The topics whose time is over. They are forgotten here."""
+        limit = time.monotonic() - HOLD
+        return self._forget([topic for topic, since in self._since.items() if since <= limit])
+
+    def begin_anew(self) -> None:
+        """Nothing could be announced or sent: the time of what is held has yet to begin."""
+        self._since.clear()
+
+    def _forget(self, topics: list[str]) -> list[str]:
+        for topic in topics:
+            self._since.pop(topic, None)
+        return topics
 
     async def ready(self) -> list[str]:
         """The topics for which nobody is waited any more; they are forgotten here. Raises RedisError."""
@@ -80,7 +106,7 @@ class Waiting:
         late = {instance for topic in done for instance in self._waits.pop(topic).instances}
         if late:
             log.warning("messages on new topics waited long enough for %s, who may miss them", listed(sorted(late)))
-        return done
+        return self._forget(done)
 
     def take_back(self) -> list[str]:
         """Wait for nobody, and return the topics: they are to be announced again."""
@@ -107,12 +133,11 @@ class Announcer:
     def __init__(self, bus: Bus, directory: Directory) -> None:
         self._bus, self._directory = bus, directory
         self._waiting = Waiting(directory)
-        self._known: dict[str, None] = {}  # all topics ever sent on
+        self._known: dict[str, bool] = {}  # all topics ever sent on, and whether messages on it were let go
         self._fresh: list[str] = []  # those that are held and not announced
-        self._must_repeat = self._is_told = False
-        self._lost = 0  # how often Redis has lost its data
-        self._gaps = 0
-        self._hinted: dict[str, float] = {}  # topics that Redis refused, and when we told of them ourselves
+        self._is_told = self._is_due = False
+        self._checked = 0.0  # when the directory was last found to have what was announced
+        self._hinted: set[str] = set()  # topics that Redis refused, and of which we told ourselves
         self._refusals, self._faults = Burst(60.0), Burst(60.0)
         self._bell = Bell()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -125,7 +150,7 @@ class Announcer:
         spool = self._bus.outbox.spool
         spool.on_new = self._enter  # before one looks which there are already: threads may send meanwhile
         spool.hold([topic for topic in dict.fromkeys([*topics, *spool.topics()]) if self._enter(topic)])
-        self._gaps = self._bus.outbox.link.gaps
+        self._checked = time.monotonic()
         self._bell.ring()
         self._task = asyncio.create_task(self._run(), name="announcer")
 
@@ -150,18 +175,18 @@ class Announcer:
 
     def look(self) -> None:
         """Look now whether the directory still has our topics: connections were made anew."""
+        self._is_due = True
         self._bell.ring()
 
     def again(self) -> None:
         """Redis has lost its data: announce all topics once more."""
-        self._must_repeat, self._lost = True, self._lost + 1
-        self._bell.ring()
+        self.look()
 
     def _enter(self, topic: str) -> bool:
         """Whether a topic is new, and is to be held until it is announced. On any thread, one at a time."""
         if topic in self._known:
             return False
-        self._known[topic] = None
+        self._known[topic] = False
         self._fresh.append(topic)
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed: nobody sends any more
@@ -176,7 +201,6 @@ class Announcer:
             await self._bus.outbox.link.wait(LinkState.UP)
             try:
                 await self._look()
-                self._hinted.clear()
             except RedisError as error:
                 self._failed(error)
             except Exception as error:
@@ -190,27 +214,31 @@ class Announcer:
         await self._waiting.announce(fresh)
         del self._fresh[: len(fresh)]
         if self._waiting:
-            self._bus.outbox.release(await self._waiting.ready())
-        elif not fresh:
+            self._release(await self._waiting.ready())
+        if not self._waiting and (self._is_due or time.monotonic() >= self._checked + CHECK):
+            self._is_due = False
             await self._announce_again()
+            self._checked = time.monotonic()
 
     async def _announce_again(self) -> None:
-        gaps = self._bus.outbox.link.gaps
-        if not (self._must_repeat or gaps != self._gaps or await self._directory.newest() < self._waiting.newest):
-            return
-        self._must_repeat = True  # until it is done
-        known, lost = list(self._known), self._lost
+        """Announce what was announced before, and is missing: Redis may have lost it, or anybody removed it."""
+        known = [topic for topic, is_let_go in self._known.copy().items() if is_let_go]
         for start in range(0, len(known), CHUNK):
-            version = await self._directory.announce(known[start : start + CHUNK], self._waiting.newest)
-            self._waiting.newest = max(self._waiting.newest, version)
-        self._gaps, self._must_repeat = gaps, lost != self._lost
+            if missing := await self._directory.missing(known[start : start + CHUNK]):
+                await self._waiting.enter(missing)
+
+    def _release(self, topics: list[str]) -> None:
+        self._known |= dict.fromkeys(topics, True)
+        self._hinted.difference_update(topics)
+        self._bus.outbox.release(topics)
 
     def _failed(self, error: Exception) -> None:
         """While messages can be sent at all, no failure to announce may hold them for longer than HOLD."""
-        self._must_repeat = True
+        self._is_due = True
         self._fresh += self._waiting.take_back()
         if isinstance(error, RedisUnavailable) and not self._bus.outbox.link.is_up:
             log.debug("topics are not announced: %s", error)
+            self._waiting.begin_anew()
             self._hinted.clear()
         else:
             self._hint(error)
@@ -218,18 +246,17 @@ class Announcer:
     def _hint(self, error: Exception) -> None:
         """Tell of the topics without the directory, and let their messages go when HOLD is over."""
         new = [topic for topic in dict.fromkeys(self._fresh) if topic not in self._hinted]
-        self._hinted |= dict.fromkeys(new, time.monotonic())
+        self._hinted.update(new)
+        self._waiting.hold(new)
         for start in range(0, len(new), CHUNK):
             notice = orjson.dumps({"topics": new[start : start + CHUNK]})
             self._bus.outbox.publish(self._bus.names.control(TOPICS), notice)
-        limit = time.monotonic() - HOLD
-        done = [topic for topic, hinted in self._hinted.items() if hinted <= limit]
+        done = {*self._waiting.overdue()}
         if done and self._refusals.first() is not None:
             log.error("our topics cannot be announced, who subscribes later will not find them: %s", error)
-        self._hinted = {topic: hinted for topic, hinted in self._hinted.items() if hinted > limit}
         count = len(self._fresh)  # threads append to it at any time
-        self._fresh[:count] = [topic for topic in self._fresh[:count] if topic in self._hinted]
-        self._bus.outbox.release(done)
+        self._fresh[:count] = [topic for topic in self._fresh[:count] if topic not in done]
+        self._release(sorted(done))
 
     # -- for who is in no registry
 

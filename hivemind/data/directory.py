@@ -57,10 +57,13 @@ class Directory:
         arguments: tuple[Argument, ...] = (newest, self._names.control(TOPICS), *topics)
         return int(await self._functions.call("announce", (self._names.topics(),), arguments))
 
-    async def newest(self) -> int:
-        """The version of the directory; 0 when it is empty."""
-        found = await self._commands.execute("ZREVRANGE", self._names.topics(), 0, 0, "WITHSCORES")
-        return _version(found[1]) if found else 0
+    async def missing(self, topics: Sequence[str]) -> list[str]:
+        """Those of ``topics`` that are not there."""
+        try:
+            found = await self._commands.execute("ZMSCORE", self._names.topics(), *topics)
+        except RedisRefused:  # somebody has put something else there, which announcing mends
+            return list(topics)
+        return [topic for topic, score in zip(topics, found, strict=True) if score is None or not _version(score)]
 
     async def resolvers(self, topics: Collection[str]) -> dict[str, set[str]]:
         """The instances that have patterns that match, for each of ``topics``."""
