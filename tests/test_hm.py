@@ -206,7 +206,7 @@ def test_the_embedded_redis_can_be_looked_at_and_stopped(gotham: Path) -> None:
     Embedded.of(settings).ensure()
     try:
         result = run("redis", "status", "--json")
-        assert (result.exit_code, json.loads(result.stdout)["answers"]) == (0, True)
+        assert (result.exit_code, json.loads(result.stdout)["is_answering"]) == (0, True)
         assert result.stderr == f"hive gotham on unix://{settings.runtime}/redis.sock\n"
         assert "answers" in run("redis", "status").stdout
     finally:

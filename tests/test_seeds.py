@@ -86,4 +86,4 @@ def test_the_server_that_they_share_is_started_once_and_outlives_them(here: Plac
         node.says("  running")
     assert "listen_task.1  running" in nodes[1].stderr + nodes[2].stderr
     assert [node.end() for node in nodes] == [0, 0, 0]
-    assert '"answers":true' in here.run("redis", "status", "--json").stdout
+    assert '"is_answering":true' in here.run("redis", "status", "--json").stdout
