@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hivemind.bus.outgoing import OutboxOptions
+from hivemind.data.announcer import announce
+from hivemind.data.directory import Directory
 from hivemind.errors import OutboxFull, Unconfirmed
 from hivemind.patterns import PatternTable
 from hivemind.topics import matches
@@ -159,6 +161,34 @@ async def test_topics_that_the_directory_has_lost_are_announced_again_whoever_el
             alfred.bus.send(f"n.alfred.{number}", 0)
             await passes(0.02)
         assert "n.1" in own_server.command("ZRANGE", "hm:{t}:topics", 0, -1)
+
+
+async def test_what_was_sent_before_a_subscription_is_not_missed_when_its_topic_is_announced_once_more(
+    own_server: RedisServer,
+) -> None:
+    async with resident(own_server.url, "t", "alfred.0", ["n.1"]) as alfred:
+        for number in range(100):
+            alfred.bus.send("n.1", number)
+        await alfred.bus.flush()
+        own_server.command("FLUSHALL")
+        async with resident(own_server.url, "t", "bruce.0") as bruce:
+            got = await Collector("n.*").join(bruce.bus)
+            await passes(0.01)
+            await alfred.join_again()
+            await eventually_async(lambda: own_server.command("ZCARD", "hm:{t}:topics") == 1)
+            channel = bruce.bus.names.live("n.1")
+            await eventually_async(lambda: own_server.command("PUBSUB", "NUMSUB", channel) == [channel, 1])
+            alfred.bus.send("n.1", "after")
+            await got.has(1)
+            await alfred.bus.flush()
+            assert got.subscription.ledger.missed == 0
+
+
+async def test_a_topic_that_is_added_by_hand_is_new_to_nobody(own_server: RedisServer) -> None:
+    async with two(own_server) as (bruce, _, got):
+        await passes(0.01)
+        await announce(Directory(bruce.bus.commands, bruce.bus.functions, bruce.bus.names), ["n.1"])
+        assert got.subscription.ledger.new_topics == set()
 
 
 @pytest.mark.every_server

@@ -60,7 +60,9 @@ async def test_on_a_topic_that_is_new_to_a_subscription_losses_are_counted_from_
     live.widen(["n.old"])
     for one in (exact, pattern):
         one.ledger.ready = 1.0
-    live.widen(["n.old", "n.new"])
+    live.widen(["n.old", "n.late"])
+    live.widen(["n.early"], 0.5)
+    live.widen(["n.new"], 2.0)
     assert (exact.ledger.new_topics, pattern.ledger.new_topics) == (set(), {"n.new"})
 
 

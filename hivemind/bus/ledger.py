@@ -79,11 +79,6 @@ class Ledger:
         self._senders: dict[str, _Sender] = {}
         self._forgotten: dict[str, int] = {}  # the newest lives of senders that were forgotten
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether the subscription is ready."""
-        return self.ready != float("inf")
-
     def admit(self, topic: str, envelope: Envelope) -> bool:
         """Enter one message; False if no handler may see it. The envelope's fields have been checked."""
         name, sequence = envelope["n"], envelope["s"]

@@ -92,10 +92,13 @@ class Live:
         self._resolved.discard(subscription)
         subscription.inbox.close()
 
-    def widen(self, topics: Iterable[str]) -> set[bytes]:
-        """Let resolved subscriptions have those of ``topics`` that they match; return the channels that it takes."""
+    def widen(self, topics: Iterable[str], first_used: float = 0.0) -> set[bytes]:
+        """Let resolved subscriptions have those of ``topics`` that they match; return the channels that it takes.
+
+        ``first_used`` is when they were, in unix milliseconds by Redis's clock; 0 if that is not known.
+        """
         return {
-            self._want_new(subscription, topic)
+            self._want_new(subscription, topic, first_used)
             for topic in topics
             for subscription in self._table.of(topic)
             if subscription in self._resolved
@@ -106,9 +109,9 @@ class Live:
         """The patterns of resolved subscriptions, sorted."""
         return sorted({subscription.pattern for subscription in self._resolved})
 
-    def _want_new(self, subscription: LiveSubscription, topic: str) -> bytes:
-        """As ``_want``; a topic that comes after all that were there has begun with number 1."""
-        if subscription.ledger.is_ready and self._channel(topic) not in self._channels[subscription]:
+    def _want_new(self, subscription: LiveSubscription, topic: str, first_used: float) -> bytes:
+        """As ``_want``; on a topic that is newer than the subscription everybody has begun with number 1."""
+        if first_used > subscription.ledger.ready:
             subscription.ledger.new_topics.add(topic)
         return self._want(subscription, topic)
 

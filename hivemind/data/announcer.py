@@ -59,18 +59,18 @@ class Waiting:
     def __bool__(self) -> bool:
         return bool(self._waits)
 
-    async def announce(self, topics: Sequence[str]) -> None:
+    async def announce(self, topics: Sequence[str], *, is_first: bool = False) -> None:
         """Add topics to the directory, and wait for those who resolve them. Raises RedisError."""
         for start in range(0, len(topics), CHUNK):
             chunk = topics[start : start + CHUNK]
-            version = await self.enter(chunk)
+            version = await self.enter(chunk, is_first=is_first)
             self.hold(chunk)
             for topic, instances in (await self._directory.resolvers(chunk)).items():
                 self._waits[topic] = Wait(version, self._since[topic] + HOLD, instances)
 
-    async def enter(self, topics: Sequence[str]) -> int:
+    async def enter(self, topics: Sequence[str], *, is_first: bool = False) -> int:
         """Add topics to the directory, and return the version in which they are. Raises RedisError."""
-        version = await self._directory.announce(topics, self.newest)
+        version = await self._directory.announce(topics, self.newest, is_first=is_first)
         self.newest = max(self.newest, version)
         return version
 
@@ -149,7 +149,9 @@ class Announcer:
         self._bus.spread()
         spool = self._bus.outbox.spool
         spool.on_new = self._enter  # before one looks which there are already: threads may send meanwhile
-        spool.hold([topic for topic in dict.fromkeys([*topics, *spool.topics()]) if self._enter(topic)])
+        used = [topic for topic in spool.topics() if self._enter(topic)]
+        self._known |= dict.fromkeys(used, True)
+        spool.hold([*used, *(topic for topic in topics if self._enter(topic))])
         self._checked = time.monotonic()
         self._bell.ring()
         self._task = asyncio.create_task(self._run(), name="announcer")
@@ -211,7 +213,8 @@ class Announcer:
     async def _look(self) -> None:
         """Announce what is new, then what has to be announced once more, and release what nobody waits for."""
         fresh = list(self._fresh)
-        await self._waiting.announce(fresh)
+        await self._waiting.announce([topic for topic in fresh if not self._known[topic]], is_first=True)
+        await self._waiting.announce([topic for topic in fresh if self._known[topic]])
         del self._fresh[: len(fresh)]
         if self._waiting:
             self._release(await self._waiting.ready())
@@ -249,8 +252,9 @@ class Announcer:
         self._hinted.update(new)
         self._waiting.hold(new)
         for start in range(0, len(new), CHUNK):
-            notice = orjson.dumps({"topics": new[start : start + CHUNK]})
-            self._bus.outbox.publish(self._bus.names.control(TOPICS), notice)
+            chunk = new[start : start + CHUNK]
+            notice = {"first": not any(self._known[topic] for topic in chunk), "topics": chunk}
+            self._bus.notify(TOPICS, notice)
         done = {*self._waiting.overdue()}
         if done and self._refusals.first() is not None:
             log.error("our topics cannot be announced, who subscribes later will not find them: %s", error)

@@ -52,9 +52,12 @@ class Directory:
 
     # -- who sends
 
-    async def announce(self, topics: Sequence[str], newest: int = 0) -> int:
-        """Add topics, and return the version in which all of them are; ``newest`` is the greatest that one knows."""
-        arguments: tuple[Argument, ...] = (newest, self._names.control(TOPICS), *topics)
+    async def announce(self, topics: Sequence[str], newest: int = 0, *, is_first: bool = False) -> int:
+        """Add topics, and return the version in which all of them are; ``newest`` is the greatest that one knows.
+
+        With ``is_first`` nothing was sent on them yet: then who hears of them counts losses from the first message.
+        """
+        arguments: tuple[Argument, ...] = (newest, self._names.control(TOPICS), "1" if is_first else "", *topics)
         return int(await self._functions.call("announce", (self._names.topics(),), arguments))
 
     async def missing(self, topics: Sequence[str]) -> list[str]:

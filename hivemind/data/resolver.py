@@ -83,10 +83,12 @@ class Resolver:
     def _heard(self, body: bytes) -> None:
         """A notice: others may publish there, too, so it only makes us look, and its topics are a hint."""
         try:
-            topics = [topic for topic in orjson.loads(body)["topics"] if is_topic(topic)]
-        except (ValueError, TypeError, KeyError):
+            said = orjson.loads(body)
+            topics = [topic for topic in said["topics"] if is_topic(topic)]
+            first_used = float(said.get("version", "inf")) if said.get("first") is True else 0.0
+        except (ValueError, TypeError, KeyError, AttributeError):
             return
-        self._hinted |= self._bus.live.widen(topics)
+        self._hinted |= self._bus.live.widen(topics, first_used)
         self._bell.ring()
 
     # -- the work

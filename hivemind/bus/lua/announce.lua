@@ -1,4 +1,5 @@
--- keys: topics   args: the greatest version that the caller knows, channel of the notice, topics...
+-- keys: topics   args: the greatest version that the caller knows, channel of the notice, '1' if nothing was sent on the
+-- topics by the caller yet, topics...
 -- adds topics to the directory; returns the version in which all of them are
 -- A version is at least the unix milliseconds: it grows also over the loss of all data.
 if redis.call('TYPE', keys[1]).ok ~= 'zset' then
@@ -9,7 +10,7 @@ local function number(text)
   return value < 9007199254740992 and value or 0 -- what no version can be is nothing
 end
 local new, version = {}, 0
-for at = 3, #args do
+for at = 4, #args do
   local known = number(redis.call('ZSCORE', keys[1], args[at]))
   if known > 0 then
     version = math.max(version, known)
@@ -28,5 +29,7 @@ local text = string.format('%.0f', version)
 for _, topic in ipairs(new) do
   redis.call('ZADD', keys[1], text, topic)
 end
-redis.call('PUBLISH', args[2], '{"version":' .. text .. ',"topics":["' .. table.concat(new, '","') .. '"]}')
+local first = args[3] == '1' and 'true' or 'false'
+local notice = '{"version":' .. text .. ',"first":' .. first .. ',"topics":["' .. table.concat(new, '","') .. '"]}'
+redis.call('PUBLISH', args[2], notice)
 return text
