@@ -65,7 +65,7 @@ def check(target: str, settings: Settings) -> int:
         said = {"ok": False, "file": error.file and str(error.file), "line": error.line, "reason": error.reason}
     except Exception as error:  # noqa: BLE001 - whatever a node file raises is what is asked for
         said = {"ok": False, "file": None, "line": None, "reason": f"{type(error).__name__}: {error}"}
-    sys.stdout.buffer.write(orjson.dumps(said) + b"\n")
+    sys.stdout.write(f"{orjson.dumps(said).decode()}\n")  # the text, not the bytes: behind whatever the node printed
     return 0 if said["ok"] else 1
 
 
