@@ -25,6 +25,7 @@ from ..topics import Names, check_pattern, is_topic
 from .registry import TOPICS
 
 CHUNK = 1000  #: topics that are added at once
+AHEAD = 86_400_000  #: milliseconds by which a version may be ahead of Redis's clock: it may have been set back
 
 
 class Directory:
@@ -94,8 +95,10 @@ class Directory:
 
     async def topics(self, since: int = 0) -> dict[str, int]:
         """The topics that were added after version ``since``, each with its version."""
-        found = await self._commands.execute("ZRANGEBYSCORE", self._names.topics(), f"({since}", "+inf", "WITHSCORES")
-        pairs = {topic.decode(errors="replace"): _version(version) for topic, version in _pairs(found).items()}
+        asked = ("ZRANGEBYSCORE", self._names.topics(), f"({since}", "+inf", "WITHSCORES")
+        now, found = map(checked, await self._commands.pipeline([("TIME",), asked]))
+        limit = int(now[0]) * 1000 + AHEAD
+        pairs = {topic.decode(errors="replace"): _version(version, limit) for topic, version in _pairs(found).items()}
         return {topic: version for topic, version in pairs.items() if is_topic(topic)}
 
     async def report(
@@ -133,9 +136,9 @@ def _pairs(flat: Any) -> dict[bytes, Any]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _version(raw: bytes) -> int:
+def _version(raw: bytes, limit: int = MAX_COUNT) -> int:
     try:
         version = int(float(raw))
     except (ValueError, OverflowError):
         return 0
-    return version if version <= MAX_COUNT else 0  # somebody else wrote it: nothing could come after it
+    return version if version <= limit else 0  # somebody else wrote it: nothing could come after it

@@ -5,9 +5,13 @@
 if redis.call('TYPE', keys[1]).ok ~= 'zset' then
   redis.call('DEL', keys[1])
 end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local limit = now + 86400000 -- what is more than a day ahead somebody else wrote: nothing could come after it
+redis.call('ZREMRANGEBYSCORE', keys[1], string.format('(%.0f', limit), '+inf')
 local function number(text)
   local value = tonumber(text or '0') or 0
-  return value < 9007199254740992 and value or 0 -- what no version can be is nothing
+  return value <= limit and value or 0
 end
 local new, version = {}, 0
 for at = 4, #args do
@@ -21,9 +25,7 @@ end
 if #new == 0 then
   return string.format('%.0f', version)
 end
-local last = redis.call('ZREVRANGEBYSCORE', keys[1], '(9007199254740992', '-inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local last = redis.call('ZREVRANGE', keys[1], 0, 0, 'WITHSCORES')[2]
 version = math.max(number(last) + 1, number(args[1]) + 1, now)
 local text = string.format('%.0f', version)
 for _, topic in ipairs(new) do
