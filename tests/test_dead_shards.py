@@ -11,6 +11,7 @@ import pytest
 from .bus_kit import Collector, passes
 from .clusters import Cluster, ClusterNode
 from .patterns_kit import resident
+from .test_heart import living
 from .waiting import eventually_async
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
@@ -30,6 +31,32 @@ def cluster(server_program: Path) -> Iterator[Cluster]:
 def victim(cluster: Cluster) -> ClusterNode:
     """A primary that is not the home of the hive."""
     return cluster.others("t")[0]
+
+
+@pytest.fixture
+def whole(server_program: Path) -> Iterator[Cluster]:
+    """One that serves nothing as soon as a part of it is missing."""
+    with Cluster(server_program) as made:
+        yield made
+
+
+async def test_a_cluster_that_writes_nothing_silences_nobody(whole: Cluster) -> None:
+    victim = whole.others("t")[0]
+    async with living(whole, lease=2.0) as (bus, heart, _, fenced):
+        got = await Collector("x").join(bus)
+        await asyncio.to_thread(victim.kill)
+        await eventually_async(lambda: not whole.owner("t").is_ok, 10)
+        spoke = []
+        for number in range(40):
+            await passes(0.1)
+            spoke.append(heart.may_speak())
+            bus.send("x", number)
+        assert all(spoke)
+        assert await got.has(40) == list(range(40))
+        await asyncio.to_thread(victim.start)
+        await eventually_async(lambda: whole.owner("t").is_ok, 10)
+        await eventually_async(lambda: whole.owner("t").command("EXISTS", "hm:{t}:node:batman.0") == 1, 10)
+        assert not fenced
 
 
 def split(cluster: Cluster, victim: ClusterNode, prefix: str) -> tuple[str, list[str]]:

@@ -16,6 +16,7 @@ from hivemind.data.registry import Registry
 from hivemind.errors import Fenced
 
 from .bus_kit import Collector, on_bus, passes, until
+from .clusters import Cluster
 from .servers import RedisServer
 from .test_registry import STATS, about, is_lost, registry_of
 from .waiting import eventually_async
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.timeout(30)
 
 @contextlib.asynccontextmanager
 async def living(
-    server: RedisServer, lease: float = 0.6, hive: str = "t"
+    server: RedisServer | Cluster, lease: float = 0.6, hive: str = "t"
 ) -> AsyncIterator[tuple[Bus, Heart, Registry, list[Fenced]]]:
     """batman.0, registered and beating."""
     fenced: list[Fenced] = []

@@ -12,7 +12,7 @@ import pytest
 from hivemind.bus import cluster as cluster_module
 from hivemind.bus import shards as shards_module
 from hivemind.bus.bus import Bus
-from hivemind.bus.cluster import Address, SlotMap, learn, slot_of
+from hivemind.bus.cluster import Address, SlotMap, is_halted, learn, slot_of
 from hivemind.bus.commands import Commands
 from hivemind.bus.doubts import DOUBT, Doubts
 from hivemind.bus.endpoint import Endpoint
@@ -249,6 +249,14 @@ async def test_a_refusal_is_said_rather_than_that_somebody_is_away(monkeypatch: 
     nodes({A: RedisUnavailable("gone"), B: RedisDenied("no"), C: RedisUnavailable("gone")}, monkeypatch)
     with pytest.raises(RedisDenied):
         await learn([A, B, C], nobody)
+
+
+@pytest.mark.parametrize(("state", "suspected", "halted"), [("ok", 0, False), ("fail", 0, True), ("fail", 5461, False)])
+def test_who_is_cut_off_from_the_others_does_not_know_that_nobody_writes(
+    state: str, suspected: int, halted: bool
+) -> None:
+    assert is_halted(b"cluster_state:%b\r\ncluster_slots_pfail:%d\r\n" % (state.encode(), suspected)) is halted
+    assert not is_halted(RedisError("no"))
 
 
 # -- doubts

@@ -130,6 +130,15 @@ def read_answers(address: Address, slots: Any, info: Any, server: Any) -> SlotMa
     )
 
 
+def is_halted(info: Any) -> bool:
+    """Whether CLUSTER INFO says that nothing is written anywhere, because some slots are served by nobody.
+
+    That a primary has failed the majority of them has agreed; who is cut off from the others only suspects it.
+    """
+    state = _fields(info)
+    return state.get("cluster_state") == "fail" and state.get("cluster_slots_pfail") == "0"
+
+
 def redirection(reply: object, asked: Address) -> tuple[int, Address] | None:
     """The slot and its new primary in an error ``MOVED <slot> <host>:<port>`` of the node ``asked``."""
     kind, slot, where = [*str(reply).split(), "", "", ""][:3]

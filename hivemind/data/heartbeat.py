@@ -18,7 +18,7 @@ from ..bell import Bell
 from ..burst import Burst
 from ..bus.bus import Bus
 from ..cancelling import end
-from ..errors import Fenced, RedisError, RedisRefused
+from ..errors import Fenced, RedisError, RedisRefused, RedisUnavailable
 from .records import About, Stats
 from .registry import Registry
 
@@ -120,6 +120,10 @@ class Heart:
             if newest > bus.incarnation:
                 raise Fenced(bus.instance, bus.incarnation, newest) from None
             return True
+        except RedisUnavailable:
+            if bus.endpoint.is_cluster and bus.outbox.link.is_up and await self._registry.is_halted():
+                return True  # the same: nobody can have replaced us
+            raise
 
 
 def _hear(beat: bytes) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from ..bus.cluster import is_halted
 from ..bus.commands import Commands, checked
 from ..bus.functions import Functions
 from ..errors import Fenced, InstanceHeld, InvalidName, RedisRefused
@@ -67,6 +68,10 @@ class Registry:
         if isinstance(reply, bytes):
             raise Fenced(instance, incarnation, int(reply))
         return bool(reply)
+
+    async def is_halted(self) -> bool:
+        """Whether this is a Cluster that serves nothing, because a part of it failed: then nobody can register."""
+        return is_halted(await self._commands.execute("CLUSTER", "INFO"))
 
     async def newest(self, instance: str) -> int:
         """The newest incarnation that the registry knows; 0 if none. Only reads: works when Redis writes nothing."""
