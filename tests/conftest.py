@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import itertools
 import re
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +29,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="auto",
         help="the Redis server to test on; auto: Valkey, and for tests marked every_server each that is installed",
     )
+
+
+def pytest_configure() -> None:
+    """Let the processes that tests start hear Ctrl-C, also where these run in the background of a shell."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
