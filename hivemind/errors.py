@@ -163,5 +163,25 @@ class Fenced(HivemindError):
         super().__init__(f"{instance}: incarnation {incarnation} has been replaced by {newer}")
 
 
+class TakenOver(HivemindError):
+    """The lease of this life had ended, and another instance took over what it had yet to acknowledge."""
+
+    def __init__(self, instance: str, incarnation: int) -> None:
+        self.instance, self.incarnation = instance, incarnation
+        super().__init__(f"{instance}: what incarnation {incarnation} held has been taken over")
+
+
+class Retry(HivemindError):
+    """Raised by the handler of a durable message: try it again, after ``delay`` seconds or after the usual back-off."""
+
+    def __init__(self, delay: float | None = None) -> None:
+        self.delay = delay
+        super().__init__("tried again" if delay is None else f"tried again in {delay:g} s")
+
+
+class Reject(HivemindError):
+    """Raised by the handler of a durable message: it is a dead letter at once, for this reason."""
+
+
 class SupervisorError(HivemindError):
     """supervisord cannot be reached or refused a request."""

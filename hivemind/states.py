@@ -38,6 +38,18 @@ class LinkState(StrEnum):
     CLOSED = "closed"  # closed by us, for good
 
 
+class DeliveryState(StrEnum):
+    """The life of one durable message in the hands of one reader."""
+
+    WAITING = "waiting"  # it came, or its next try has begun; its handler has yet to be called
+    HANDLING = "handling"  # its handler runs
+    PARKED = "parked"  # its handler failed; it waits for its next try
+    HANDLED = "handled"  # its handler returned; Redis has yet to be told
+    ACKNOWLEDGED = "acknowledged"  # Redis knows
+    DEAD = "dead"  # it lies among the dead letters
+    TAKEN = "taken"  # another reader took over: whatever becomes of it is not ours to say
+
+
 State = TypeVar("State", bound=StrEnum)
 
 NODE: Mapping[NodeState, frozenset[NodeState]] = {
@@ -63,6 +75,19 @@ LINK: Mapping[LinkState, frozenset[LinkState]] = {
     LinkState.UP: frozenset({LinkState.CONNECTING, LinkState.CLOSED}),
     LinkState.DENIED: frozenset({LinkState.CONNECTING, LinkState.UP, LinkState.CLOSED}),
     LinkState.CLOSED: frozenset(),
+}
+
+
+DELIVERY: Mapping[DeliveryState, frozenset[DeliveryState]] = {
+    DeliveryState.WAITING: frozenset({DeliveryState.HANDLING, DeliveryState.DEAD, DeliveryState.TAKEN}),
+    DeliveryState.HANDLING: frozenset(
+        {DeliveryState.HANDLED, DeliveryState.PARKED, DeliveryState.DEAD, DeliveryState.TAKEN}
+    ),
+    DeliveryState.PARKED: frozenset({DeliveryState.WAITING, DeliveryState.DEAD, DeliveryState.TAKEN}),
+    DeliveryState.HANDLED: frozenset({DeliveryState.ACKNOWLEDGED, DeliveryState.TAKEN}),
+    DeliveryState.ACKNOWLEDGED: frozenset(),
+    DeliveryState.DEAD: frozenset(),
+    DeliveryState.TAKEN: frozenset(),
 }
 
 

@@ -51,6 +51,11 @@ def is_topic(name: object) -> bool:
     return isinstance(name, str) and _TOPIC.fullmatch(name) is not None
 
 
+def is_instance(name: object) -> bool:
+    """Whether what somebody wrote, anything at all, is an instance's name."""
+    return isinstance(name, str) and _INSTANCE.fullmatch(name) is not None
+
+
 def check_pattern(pattern: str) -> str:
     """Return ``pattern``; raise InvalidName unless it is a topic that may also contain ``* ? [ ] !``."""
     if not isinstance(pattern, str) or not _PATTERN.fullmatch(pattern):
@@ -157,6 +162,22 @@ class Names:
         """The topic of a live channel (or, for a subscribed pattern, the pattern as Redis has it)."""
         return channel[len(self._live) :]
 
+    def stream(self, topic: str) -> str:
+        """The stream of a topic whose messages are kept."""
+        return f"hm:{self.hive}:s:{{{topic}}}"
+
+    def producers(self, topic: str) -> str:
+        """The hash of what each sender appended last to a stream, and of which lives were taken over from."""
+        return f"hm:{self.hive}:p:{{{topic}}}"
+
+    def retries(self, topic: str) -> str:
+        """The sorted set of messages that wait for their next try, by when it is due."""
+        return f"hm:{self.hive}:r:{{{topic}}}"
+
+    def letters(self, topic: str) -> str:
+        """The stream of a topic's dead letters."""
+        return f"hm:{self.hive}:d:{{{topic}}}"
+
     def beat(self, instance: str) -> str:
         """The channel on which ``instance`` says every beat that it lives, and what it sent last."""
         return f"hm:{self.hive}:b:{instance}"
@@ -184,6 +205,18 @@ class Names:
     def topics(self) -> str:
         """The sorted set of all topics that were announced, by the version of the directory that added them."""
         return f"hm:{{{self.hive}}}:topics"
+
+    def kept(self) -> str:
+        """The hash of all topics that are kept in streams."""
+        return f"hm:{{{self.hive}}}:kept"
+
+    def readings(self) -> str:
+        """The hash of all groups that read kept topics, with their patterns."""
+        return f"hm:{{{self.hive}}}:readings"
+
+    def readers(self) -> str:
+        """The hash of the lives that read in groups, by group and instance."""
+        return f"hm:{{{self.hive}}}:readers"
 
     def resolvers(self) -> str:
         """The hash of what each instance resolves: its patterns."""

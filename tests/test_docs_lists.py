@@ -119,6 +119,8 @@ def test_every_name_in_redis_is_the_one_that_is_used() -> None:
     names = Names("gotham")
     used = {names.live("T"), names.beat("I"), names.control("K"), names.node("I"), names.nodes(), names.epoch("I")}
     used |= {names.patterns(), names.topics(), names.resolvers(), names.resolved(), ShardedNames("gotham").live("T")}
+    used |= {names.stream("T"), names.producers("T"), names.retries("T"), names.letters("T")}
+    used |= {names.kept(), names.readings(), names.readers()}
     rows = re.findall(r"^\| [^|]+ \| `(hm:[^`]+)` \|", WIRE, re.MULTILINE)
     filled = [("<hive>", "gotham"), ("<topic>", "T"), ("<instance>", "I"), ("<kind>", "K")]
     assert {reduce(lambda text, pair: text.replace(*pair), filled, row) for row in rows} == used

@@ -12,12 +12,19 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from ..errors import RedisError, RedisRefused
+from ..errors import RedisDenied, RedisError, RedisRefused
 from .commands import Argument, Commands
 
 log = logging.getLogger("hivemind.functions")
 
-NAMES = ("register", "renew", "deregister", "forget", "announce", "resolve")
+NAMES = (
+    *("register", "renew", "deregister", "forget", "announce", "resolve"),
+    *("append", "ack", "park", "retake", "bury", "take_over", "trim"),
+)
+
+
+ALLOWED = "'allow-oom'"
+REFUSED = ("append",)  #: what a Redis without memory does not run
 
 
 def body(name: str) -> str:
@@ -29,11 +36,16 @@ def body(name: str) -> str:
 LIBRARY = f"hm_{hashlib.sha256(''.join(map(body, NAMES)).encode()).hexdigest()[:8]}"
 
 
+def _text(name: str) -> str:
+    """One function for EVAL."""
+    return "local keys, args = KEYS, ARGV\n" + body(name)
+
+
 def library() -> str:
     """The text for FUNCTION LOAD."""
     # allow-oom: what the registry writes is small, and an outage must not look like death
     functions = [
-        f"redis.register_function{{function_name='{LIBRARY}_{name}', flags={{'allow-oom'}}, "
+        f"redis.register_function{{function_name='{LIBRARY}_{name}', flags={{{'' if name in REFUSED else ALLOWED}}}, "
         f"callback=function(keys, args)\n{body(name)}\nend}}"
         for name in NAMES
     ]
@@ -57,8 +69,20 @@ class Functions:
             except RedisRefused as error:
                 if is_last or not await self._load(error):
                     raise
-        text = "local keys, args = KEYS, ARGV\n" + body(name)
-        return await self._commands.execute("EVAL", text, len(keys), *keys, *arguments)
+        return await self._commands.execute("EVAL", _text(name), len(keys), *keys, *arguments)
+
+    async def ready(self, name: str) -> tuple[str, ...]:
+        """Load the library if it is not there; return the words with which function ``name`` is called."""
+        try:
+            if not await self._commands.execute("FUNCTION", "LIST", "LIBRARYNAME", LIBRARY):
+                await self._commands.execute("FUNCTION", "LOAD", "REPLACE", library())
+        except RedisDenied:  # whoever may has loaded it, or will
+            pass
+        except RedisRefused as error:
+            if "unknown command" not in str(error).lower():
+                raise
+            return "EVAL", _text(name)
+        return "FCALL", f"{LIBRARY}_{name}"
 
     async def _load(self, error: RedisError) -> bool:
         """Mend what made a call fail; False if it is nothing that loading could mend."""

@@ -38,6 +38,12 @@ def pack(*command: str | bytes | int | float) -> bytes:
     return bytes(hiredis.pack_command(cast("tuple[str]", command)))
 
 
+def bulk(word: str | int) -> bytes:
+    """One word of a command as it travels."""
+    text = str(word).encode()
+    return b"$%d\r\n%b\r\n" % (len(text), text)
+
+
 class Owner(Protocol):
     """Who uses a link. All calls come on the event loop."""
 

@@ -39,8 +39,8 @@ class Outbox:
     ``send(topic, body)`` queues one message, from any thread: see ``Spool.add``.
     """
 
-    def __init__(self, endpoint: Endpoint, name: str, spool: Spool) -> None:
-        self.carrier = Carrier(endpoint, name, spool, self)
+    def __init__(self, endpoint: Endpoint, name: str, spool: Spool, carrier: Carrier | None = None) -> None:
+        self.carrier = carrier or Carrier(endpoint, name, spool, self)
         self.link = self.carrier.link
         self.spool = spool
         self.send = spool.add

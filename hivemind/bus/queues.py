@@ -85,6 +85,14 @@ class Queue:
         """The oldest message."""
         return next((entry for entry in self.entries if entry[1]), None)
 
+    def take_until(self, target: int) -> list[Entry]:
+        """Take the messages among the first ``target`` of all, and what stands between them."""
+        taken = []
+        while self.entries and self.entries[0][3] <= target:
+            taken.append(self.entries.popleft())
+        self.size -= weight(taken)
+        return taken
+
     def drop_first(self) -> int:
         """Throw the oldest message away, with the notices before it; its bytes, 0 if there is none."""
         while self.entries:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 LAST = 20  #: entries that `-f` begins with, without --since
 STEP = 0.2  #: seconds between two looks at the files
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class Since(click.ParamType[float]):
@@ -31,9 +29,10 @@ class Since(click.ParamType[float]):
         """The moment that ``value`` names, in unix seconds."""
         from datetime import datetime
 
-        span = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", str(value))
-        if span:
-            return time.time() - float(span[1]) * _UNITS[span[2]]
+        from ..since import span
+
+        if (seconds := span(str(value))) is not None:
+            return time.time() - seconds
         try:
             return datetime.fromisoformat(str(value)).astimezone().timestamp()
         except (ValueError, OverflowError, OSError):

@@ -13,9 +13,9 @@ import orjson
 from ..bus.cluster import is_halted
 from ..bus.commands import Commands, checked
 from ..bus.functions import Functions
-from ..errors import Fenced, InstanceHeld, InvalidName, RedisRefused
+from ..errors import Fenced, InstanceHeld, RedisRefused
 from ..patterns import SERVER
-from ..topics import Names, check_instance
+from ..topics import Names, is_instance
 from .records import About, Instance, Stats, about_from, stats_from
 
 TOPICS = "topics"  #: the kind of notice that tells of new topics, and of how patterns are kept
@@ -105,7 +105,7 @@ class Registry:
     async def instances(self) -> list[Instance]:
         """All instances, sorted by node and number; those whose lease ended are ``lost``."""
         members = await self._commands.execute("SMEMBERS", self._names.nodes())
-        names = sorted(filter(_is_instance, (member.decode(errors="replace") for member in members)), key=_order)
+        names = sorted(filter(is_instance, (member.decode(errors="replace") for member in members)), key=_order)
         found = []
         for start in range(0, len(names), CHUNK):
             found += await self._read(names[start : start + CHUNK])
@@ -113,7 +113,7 @@ class Registry:
 
     async def instance(self, instance: str) -> Instance | None:
         """One instance; None when the registry does not know it."""
-        if not _is_instance(instance) or not await self._commands.execute("SISMEMBER", self._names.nodes(), instance):
+        if not is_instance(instance) or not await self._commands.execute("SISMEMBER", self._names.nodes(), instance):
             return None
         return (await self._read([instance]))[0]
 
@@ -174,14 +174,6 @@ def _object(raw: bytes | str | None) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _is_instance(name: str) -> bool:
-    try:
-        check_instance(name)
-    except InvalidName:
-        return False
-    return True
 
 
 def _order(instance: str) -> tuple[str, int]:

@@ -1,0 +1,213 @@
+"""Appends messages to streams, over a link of its own. What leaves at once of one topic is one call of a function.
+
+The function appends only what is not there yet, so that a batch whose answer was lost goes again. One write is under
+way at a time: when Redis takes none of it, nothing that stands behind it can pass it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterator
+
+import hiredis
+
+from ..burst import Burst
+from ..errors import RedisRefused, RedisUnavailable, Refused, Unconfirmed, Undelivered
+from ..topics import Names
+from .carrier import WRITE, Carrier, Keeper
+from .endpoint import is_unauthenticated, reply_error
+from .link import bulk
+from .outbox import Outbox
+from .outgoing import Asked, Batch, Entry, OutboxOptions, Topic
+from .queues import index_of
+from .spool import Spool
+from .streams import Home
+
+log = logging.getLogger("hivemind.durable")
+
+RETRY = 0.5  #: seconds until what Redis refused is tried again
+COMPLAIN = 10.0  #: seconds between two complaints that it refuses
+AT_ONCE = 1000  #: messages in one call at the most, so that nobody else waits long
+
+
+class BodySpool(Spool):
+    """A spool whose commands are bodies, each as one argument of a command."""
+
+    def __init__(self, names: Names, options: OutboxOptions | None = None) -> None:
+        super().__init__(names, options)
+        self.sender: tuple[str, int] = ("", 0)
+
+    def identify(self, instance: str, incarnation: int) -> None:
+        """Say who sends."""
+        super().identify(instance, incarnation)
+        self.sender = instance, incarnation
+
+    def _made(self, topic: str) -> Topic:
+        made = super()._made(topic)
+        made.form = b"$%d\r\n" + self._head + b"%b}\r\n"
+        return made
+
+    def take_out(self, target: int) -> list[Entry]:
+        """Take what is here of the first ``target`` messages, never to come back. On the loop only."""
+        with self._lock:
+            self._number()
+            return self._queue.take_until(target)
+
+
+class Appender(Carrier):
+    """Empties a BodySpool. ``refusal`` is what Redis says as long as it takes nothing, else ""."""
+
+    def __init__(self, home: Home, spool: BodySpool, keeper: Keeper) -> None:
+        super().__init__(home.endpoint, home.name, spool, keeper)
+        self.refusal = ""
+        self._home, self._spool = home, spool
+        self._call: tuple[str, ...] = ()  # how the function is called, known as soon as it is there
+        self._back: list[Entry] = []  # what Redis refused
+        self._rest: asyncio.TimerHandle | None = None
+        self._complaints = Burst(COMPLAIN)
+
+    async def aclose(self) -> None:
+        """Close the link; what was not answered for stays so. May be called twice."""
+        self._end_rest()
+        await super().aclose()
+
+    def under_way(self) -> Iterator[Entry]:
+        """Messages that were written and have no answer, in order."""
+        yield from sorted([*super().under_way(), *self._back], key=index_of)
+
+    # -- writing
+
+    def flush(self) -> None:
+        """Write what is there, unless something is under way."""
+        self._is_due = False
+        if len(self._unanswered) > self._pings or not self._spool or self._rest is not None or not self._may_write():
+            return
+        piles: defaultdict[str, list[Entry]] = defaultdict(list)
+        for entry in self._spool.take(WRITE):
+            piles[entry[1]].append(entry)
+        calls = []
+        for topic, pile in piles.items():
+            for start in range(0, len(pile), AT_ONCE):
+                part = pile[start : start + AT_ONCE]
+                self._unanswered.append(Batch(part))
+                calls.append(self._append(topic, part))
+        if calls:
+            self.link.write(b"".join(calls))
+
+    def _append(self, topic: str, part: list[Entry]) -> bytes:
+        names, (instance, incarnation) = self._home.names, self._spool.sender
+        keys = (2, names.stream(topic), names.producers(topic))
+        words: tuple[str | int, ...] = (
+            *self._call,
+            *keys,
+            "PUBLISH",
+            names.live(topic),
+            instance,
+            incarnation,
+            part[0][2],
+        )
+        begin = b"*%d\r\n" % (len(words) + len(part))
+        return begin + b"".join([*[bulk(word) for word in words], *[entry[0] for entry in part]])
+
+    # -- as the owner of its link
+
+    async def link_up(self) -> None:
+        """A new connection counts when it has answered, and the function is there."""
+        await super().link_up()
+        try:
+            self._call = await self._home.functions.ready("append")
+        except RedisRefused as error:
+            self.refusal = str(error)
+            raise
+
+    def link_lost(self, reason: str) -> None:
+        """Put what has no answer back, in its order."""
+        self._end_rest()
+        super().link_lost(reason)
+        self._back.clear()
+
+    # -- reading
+
+    def _read(self, reader: hiredis.Reader) -> None:
+        while (reply := reader.gets()) is not False:
+            oldest = self._unanswered[0]
+            if isinstance(oldest, Asked):
+                self._unanswered.popleft()
+                self._pings -= 1
+                self._pong(oldest, reply)
+            elif reply.__class__ is int:
+                self._advance(1)
+            elif not self._refuse(oldest, reply):
+                break
+
+    def _advance(self, replies: int) -> None:
+        """So many calls are done."""
+        for _ in range(replies):
+            batch = self._unanswered.popleft()
+            assert isinstance(batch, Batch)
+            self.refusal = ""
+            self._keeper.done(batch.entries)
+        self._go_on()
+
+    def _refuse(self, batch: Batch, reply: object) -> bool:
+        """Redis takes nothing now: it is tried again in a while. False if that needs another connection."""
+        error = reply_error(reply)
+        text = str(error)
+        if isinstance(error, RedisUnavailable) or is_unauthenticated(error) or "function not found" in text.lower():
+            self.link.drop(text)
+            return False
+        self._unanswered.popleft()
+        self._back += batch.entries
+        self.refusal = text
+        if self._complaints.first() is not None:
+            log.error("Redis takes no durable messages now, they wait: %s", text)
+        self._go_on()
+        return True
+
+    def _go_on(self) -> None:
+        """When all is answered, write more: at once, or, if something was refused, in a while."""
+        if len(self._unanswered) > self._pings:
+            return
+        if self._back:
+            back, self._back = sorted(self._back, key=index_of), []
+            self._spool.put_back(back)
+            self._rest = asyncio.get_running_loop().call_later(RETRY, self._rested)
+        else:
+            self.resume()
+
+    def _rested(self) -> None:
+        self._rest = None
+        self.resume()
+
+    def _end_rest(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+
+
+class DurableOutbox(Outbox):
+    """What a process sends to durable topics. As ``Outbox``, but Redis's refusals last no longer than their reason."""
+
+    carrier: Appender
+    spool: BodySpool
+
+    def __init__(self, home: Home, spool: BodySpool) -> None:
+        super().__init__(home.endpoint, home.name, spool, Appender(home, spool, self))
+
+    async def flush(self, timeout: float) -> None:
+        """Return when Redis has taken all that was sent before.
+
+        Raises Refused when it takes nothing: then these messages are certainly not stored, and are not sent any more.
+        Raises Unconfirmed when ``timeout`` seconds were not enough to know.
+        """
+        target, _ = self.spool.mark()
+        try:
+            await super().flush(timeout)
+        except Unconfirmed:
+            if not self.carrier.refusal or next(self.carrier.under_way(), None) is not None:
+                raise
+            gone = self.spool.take_out(target)
+            self.done(gone)
+            raise Refused([Undelivered(topic, number, self.carrier.refusal) for _, topic, number, _ in gone]) from None

@@ -1,0 +1,297 @@
+"""What one life of an instance holds of a group's messages: from the moment Redis gives them out until they are
+acknowledged, or lie among the dead letters.
+
+::
+
+    waiting ──► handling ──► handled ──► acknowledged
+       ▲            │
+       │            ├──► parked ─┐   (its handler failed; others flow meanwhile)
+       └────────────┼────────────┘
+                    └──► dead        (it failed for the last time, or was rejected)
+
+A try counts when it begins. The first is counted by Redis as it gives the message out; each later one is counted
+before the handler is called, so that a message that kills its process is tried no more often than any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, takewhile
+
+import orjson
+
+from ..bell import Bell
+from ..burst import Burst
+from ..cancelling import end
+from ..errors import RedisError, TakenOver
+from ..states import DELIVERY, DeliveryState, advance
+from .streams import Fresh, Held, Reader, Streams
+
+log = logging.getLogger("hivemind.durable")
+
+AT_ONCE = 1000  #: messages acknowledged in one call at the most
+LONG = 60.0  #: seconds after which a job looks though nobody rang
+RETRY = 0.25  #: seconds until what Redis would not do is tried again
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """How often a message is tried again after its first try, after how many seconds at least and at most, and how
+    many dead letters of a topic are kept.
+    """
+
+    retries: int = 5
+    first: float = 0.5
+    longest: float = 60.0
+    letters: int = 100_000
+
+    def delay(self, tries: int) -> float:
+        """Seconds between a try that failed, the ``tries``-th, and the next."""
+        return min(self.longest, self.first * 2.0 ** min(tries - 1, 60))
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One message in our hands: its topic and entry, its envelope as it came, and the how-manieth try this is."""
+
+    topic: str
+    entry: bytes
+    body: bytes
+    number: int = 1
+    state: DeliveryState = field(default=DeliveryState.WAITING)
+
+    def enter(self, state: DeliveryState) -> None:
+        """Go to another state."""
+        self.state = advance(DELIVERY, self.state, state)
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """Why a message is tried no more: in a sentence, and with the traceback of its last try."""
+
+    reason: str
+    traceback: str = ""
+
+
+class Deliveries:
+    """The messages of one group that one life holds.
+
+    ``hand(delivery)`` is called, on the loop, for each that is to be handled: then somebody calls ``begin``, and in the
+    end ``handled`` or ``failed``. ``on_fewer()`` is called when fewer are held. ``is_taken`` is True once another
+    reader has taken over: nothing that is done from then on counts. ``lost`` counts messages that the stream lost
+    before they were handled.
+    """
+
+    def __init__(self, streams: Streams, reader: Reader, retrying: Retrying, hand: Callable[[Delivery], None]) -> None:
+        self.reader, self.retrying = reader, retrying
+        self.on_fewer: Callable[[], None] = _nobody
+        self.is_taken = False
+        self.acknowledged = self.retried = self.dead = self.lost = 0
+        self._streams, self._hand = streams, hand
+        self._held: dict[tuple[str, bytes], Delivery] = {}
+        self._handled: deque[Delivery] = deque()
+        self._failed: deque[tuple[Delivery, Death, float | None]] = deque()
+        self._parked: list[tuple[float, str, bytes]] = []
+        self._inherited: dict[tuple[str, bytes], Held] = {}
+        self._tried = Bell()  # an inherited message is done with
+        self._settling = Bell()
+        self._bells = (Bell(), Bell(), Bell(), Bell())
+        self._tasks: list[asyncio.Task[None]] = []
+        self._complaints = Burst(10.0)
+
+    def __len__(self) -> int:
+        return len(self._held) + len(self._inherited)
+
+    def start(self) -> None:
+        """Begin to acknowledge, to try again, and to handle what others left."""
+        jobs = (self._acknowledge, self._settle, self._try_again, self._inherit)
+        for job, bell in zip(jobs, self._bells, strict=True):
+            self._tasks.append(asyncio.create_task(self._work(job, bell), name=f"{job.__name__} {self.reader.group}"))
+
+    async def aclose(self) -> None:
+        """End. What is handled should have been acknowledged before: wait for ``settled``."""
+        for task in self._tasks:
+            await end(task)
+
+    async def settled(self) -> None:
+        """Return when Redis knows what became of every message whose handler has ended."""
+        while (self._handled or self._failed) and not self.is_taken:
+            await self._settling.wait(RETRY)
+
+    # -- what comes
+
+    def came(self, topic: str, fresh: Sequence[Fresh]) -> None:
+        """Redis has given these to us; those that we have already are the same."""
+        for one in fresh:
+            if (topic, one.entry) not in self._held and (topic, one.entry) not in self._inherited:
+                self._take(Delivery(topic, one.entry, one.body or b""))
+
+    def inherit(self, topic: str, held: Sequence[Held]) -> None:
+        """We took these over. They are tried one after the other: one of them may have ended the life before us."""
+        self._inherited |= {(topic, one.entry): one for one in held}
+        self._bells[3].ring()
+
+    def _take(self, delivery: Delivery) -> None:
+        self._held[delivery.topic, delivery.entry] = delivery
+        self._hand(delivery)
+
+    # -- what becomes of it
+
+    def begin(self, delivery: Delivery) -> None:
+        """Its handler is about to be called."""
+        delivery.enter(DeliveryState.HANDLING)
+
+    def handled(self, delivery: Delivery) -> None:
+        """Its handler returned."""
+        delivery.enter(DeliveryState.HANDLED)
+        self._handled.append(delivery)
+        self._bells[0].ring()
+
+    def failed(self, delivery: Delivery, death: Death, delay: float | None = None, *, is_final: bool = False) -> None:
+        """Its handler failed: it is tried again, after ``delay`` seconds or as is usual, or ends, if that was its last
+        try or ``is_final``, as a dead letter.
+        """
+        if is_final or delivery.number > self.retrying.retries:
+            self._failed.append((delivery, death, None))
+        else:
+            usual = self.retrying.delay(delivery.number)
+            self._failed.append((delivery, death, usual if delay is None else delay))
+        self._bells[1].ring()
+
+    def _finish(self, delivery: Delivery, state: DeliveryState) -> None:
+        delivery.enter(state)
+        self._held.pop((delivery.topic, delivery.entry), None)
+        self._settling.ring()
+        self._tried.ring()
+        self.on_fewer()
+
+    # -- telling Redis
+
+    async def _work(self, job: Callable[[], Awaitable[float]], bell: Bell) -> None:
+        """Do a job whenever its bell rings, or after as many seconds as it says."""
+        wait = LONG
+        while not self.is_taken:
+            await bell.wait(wait)
+            try:
+                wait = await job()
+            except TakenOver:
+                self._let_go()
+            except RedisError as error:
+                if self._complaints.first() is not None:
+                    log.warning("group %s: %s; trying again", self.reader.group, error)
+                wait = RETRY
+            except Exception:
+                log.exception("group %s", self.reader.group)
+                wait = RETRY
+
+    def _let_go(self) -> None:
+        self.is_taken = True
+        self._inherited.clear()
+        log.warning("another reader of group %s took over what this process holds", self.reader.group)
+        for delivery in list(self._held.values()):
+            if delivery.state not in (DeliveryState.ACKNOWLEDGED, DeliveryState.DEAD):
+                self._finish(delivery, DeliveryState.TAKEN)
+
+    async def _acknowledge(self) -> float:
+        while self._handled:
+            batch = self._next_handled()
+            await self._streams.acknowledge(batch[0].topic, self.reader, [one.entry for one in batch])
+            for delivery in batch:
+                self._handled.popleft()
+                self._finish(delivery, DeliveryState.ACKNOWLEDGED)
+            self.acknowledged += len(batch)
+        return LONG
+
+    def _next_handled(self) -> list[Delivery]:
+        """The oldest ones that are of one topic."""
+        topic = self._handled[0].topic
+        return list(islice(takewhile(lambda one: one.topic == topic, self._handled), AT_ONCE))
+
+    async def _settle(self) -> float:
+        while self._failed:
+            delivery, death, delay = self._failed[0]
+            if delay is None:
+                letter = _letter(delivery, self.reader, death)
+                await self._streams.bury(delivery.topic, self.reader, delivery.entry, letter, self.retrying.letters)
+                self.dead += 1
+                self._finish(delivery, DeliveryState.DEAD)
+            else:
+                await self._streams.park(delivery.topic, self.reader, delivery.entry, delay)
+                delivery.enter(DeliveryState.PARKED)
+                self._push(delay, delivery.topic, delivery.entry)
+                self._tried.ring()
+            self._failed.popleft()
+            self._settling.ring()
+        return LONG
+
+    def _push(self, delay: float, topic: str, entry: bytes) -> None:
+        heapq.heappush(self._parked, (time.monotonic() + delay, topic, entry))
+        self._bells[2].ring()
+
+    async def _try_again(self) -> float:
+        while self._parked and (due := self._parked[0][0] - time.monotonic()) <= 0:
+            _, topic, entry = self._parked[0]
+            await self._retake(topic, entry)
+            heapq.heappop(self._parked)
+        return min(LONG, due) if self._parked else LONG
+
+    async def _inherit(self) -> float:
+        while self._inherited:
+            (topic, _), held = next(iter(self._inherited.items()))
+            wait = min(held.due - time.time(), self.retrying.longest)
+            if wait > 0:
+                self._push(wait, topic, held.entry)
+            elif (delivery := await self._retake(topic, held.entry)) is not None:
+                while delivery.state in (DeliveryState.WAITING, DeliveryState.HANDLING):
+                    await self._tried.wait(LONG)
+            self._inherited.pop((topic, held.entry), None)
+        return LONG
+
+    async def _retake(self, topic: str, entry: bytes) -> Delivery | None:
+        """Begin one more try of a message that is pending; None if there is nothing to try any more."""
+        for found in await self._streams.retake(topic, self.reader, [entry]):
+            delivery = self._held.get((topic, entry))
+            if found.body is None:
+                self.lost += 1
+                self._held.pop((topic, entry), None)
+                continue
+            self.retried += 1
+            if delivery is None:
+                delivery = self._held[topic, entry] = Delivery(topic, entry, found.body)
+            else:
+                delivery.enter(DeliveryState.WAITING)
+            delivery.number = found.number
+            if delivery.number > self.retrying.retries + 1:
+                self.failed(delivery, Death(f"each of its {found.number - 1} tries ended the process"), is_final=True)
+            else:
+                self._hand(delivery)
+            return delivery
+        return None
+
+
+def _nobody() -> None:
+    """Nobody waits for room."""
+
+
+def _letter(delivery: Delivery, reader: Reader, death: Death) -> bytes:
+    """A dead letter: where the message came from, what became of it, and the message as it was."""
+    return orjson.dumps(
+        {
+            "topic": delivery.topic,
+            "entry": delivery.entry.decode(),
+            "group": reader.group,
+            "instance": reader.instance,
+            "incarnation": reader.incarnation,
+            "tries": delivery.number,
+            "died": time.time(),
+            "reason": death.reason,
+            "traceback": death.traceback,
+            "message": delivery.body.decode(errors="replace"),
+        }
+    )

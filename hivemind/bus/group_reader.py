@@ -1,0 +1,161 @@
+"""Reads what is new for one group of readers, over a connection of its own: many messages in one answer.
+
+A read is never cancelled: what Redis gave out in an answer that nobody read would be nobody's. So it is woken instead,
+and after every lost connection the reader asks first for what it was given and may not have got.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection as Connection
+
+from ..backoff import Backoff
+from ..bell import Bell
+from ..burst import Burst
+from ..cancelling import end
+from ..errors import RedisError, RedisRefused
+from .commands import Argument, Commands
+from .endpoint import translated
+from .link import BACKOFF_CAP, pack
+from .streams import Fresh, Home, Reader
+
+log = logging.getLogger("hivemind.durable")
+
+BLOCK = 10.0  #: seconds that Redis lets a read wait for messages
+LATE = 5.0  #: seconds more after which an answer will not come
+AGAIN = 0.05  #: seconds between two tries to wake a read
+COUNT = 500  #: messages of one topic in one answer at the most
+IDLE = 60.0  #: seconds between two looks of a reader that has nothing to read
+REFUSED = 1.0  #: seconds until what Redis refused is tried again
+_GONE = ("NOGROUP", "UNBLOCKED")  # the stream, or its group, was removed
+
+#: topic, what came
+Sink = Callable[[str, Sequence[Fresh]], None]
+
+
+class GroupReader:
+    """Gives ``sink`` what is new on its topics, in order, while ``has_room()``; ring ``room`` when it has again.
+
+    ``on_gone(topics)`` is awaited when streams or groups have been removed, and has to make them anew.
+    """
+
+    def __init__(self, home: Home, commands: Commands, reader: Reader, sink: Sink) -> None:
+        self.reader = reader
+        self.room = Bell()
+        self.has_room: Callable[[], bool] = lambda: True
+        self.on_gone: Callable[[Iterable[str]], Awaitable[None]] | None = None
+        self._home, self._commands, self._sink = home, commands, sink
+        self._topics: dict[str, bytes] = {}  # with what is the last entry that we were given
+        self._keys: dict[bytes, str] = {}
+        self._client = 0
+        self._is_reading = self._closing = False
+        self._is_behind = False  # whether Redis may have given us what never came
+        self._complaints = Burst(10.0)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._task = asyncio.create_task(self._run(), name=f"reader {self.reader.group}")
+
+    async def add(self, topics: Iterable[str]) -> None:
+        """Read these topics, too; their groups are there."""
+        for topic in topics:
+            self._topics.setdefault(topic, b"0")
+            self._keys[self._home.names.stream(topic).encode()] = topic
+        await self._wake()
+
+    async def aclose(self) -> None:
+        """Read no more. What was given to us and is not acknowledged stays ours, until somebody takes over."""
+        self._closing = True
+        try:
+            if self._task is not None:
+                await self._wake()
+                await asyncio.wait((self._task,))
+        finally:
+            await end(self._task)  # we are out of time, and others take over
+
+    async def _wake(self) -> None:
+        """Let a read that waits in Redis end."""
+        self.room.ring()
+        while self._is_reading:
+            with suppress(RedisError):
+                await self._commands.execute("CLIENT", "UNBLOCK", self._client)
+            await asyncio.sleep(AGAIN)
+
+    async def _run(self) -> None:
+        backoff = Backoff(0.05, BACKOFF_CAP)
+        while not self._closing:
+            try:
+                connection = await self._home.endpoint.open(self._home.name)
+            except RedisError as error:
+                self._complain(error)
+                await asyncio.sleep(backoff.next())
+                continue
+            try:
+                await self._read_on(connection, backoff)
+            except RedisError as error:
+                self._is_behind = True
+                self._complain(error)
+                await asyncio.sleep(backoff.next())
+            finally:
+                await connection.disconnect(nowait=True)
+
+    async def _read_on(self, connection: Connection, backoff: Backoff) -> None:
+        """Read until the connection is lost: what we were given and never got, then what is new."""
+        self._client = int(await self._ask(connection, "CLIENT", "ID"))
+        while not self._closing:
+            if not self._topics or not self.has_room():
+                await self.room.wait(IDLE)
+                continue
+            topics = dict(self._topics)
+            try:
+                found = await self._read(connection, topics, self._is_behind)
+            except RedisRefused as error:
+                await self._refused(error, topics)
+                continue
+            backoff.reset()
+            self._is_behind = self._is_behind and bool(found)
+            for topic, fresh in found:
+                self._topics[topic] = fresh[-1].entry
+                self._sink(topic, fresh)
+
+    async def _read(
+        self, connection: Connection, topics: Mapping[str, bytes], is_behind: bool
+    ) -> list[tuple[str, list[Fresh]]]:
+        who = ("XREADGROUP", "GROUP", self.reader.group, self.reader.consumer, "COUNT", COUNT)
+        wait = () if is_behind else ("BLOCK", int(BLOCK * 1000))
+        keys = [self._home.names.stream(topic) for topic in topics]
+        after = list(topics.values()) if is_behind else [b">"] * len(keys)
+        self._is_reading = not is_behind
+        try:
+            reply = await self._ask(connection, *who, *wait, "STREAMS", *keys, *after)
+        finally:
+            self._is_reading = False
+        found = [(self._keys[key], [Fresh(*one) for one in entries]) for key, entries in reply or ()]
+        return [(topic, fresh) for topic, fresh in found if fresh]
+
+    async def _ask(self, connection: Connection, *command: Argument) -> Any:
+        """Send one command and return its reply. It is not cancelled when we are: see above."""
+        try:
+            async with asyncio.timeout(BLOCK + LATE):
+                await connection.send_packed_command(pack(*command), check_health=False)
+                return await connection.read_response(timeout=math.inf)
+        except Exception as error:
+            raise translated(error, self._home.endpoint.redacted) from error
+
+    async def _refused(self, error: RedisRefused, topics: Iterable[str]) -> None:
+        if str(error).startswith(_GONE) and self.on_gone is not None:
+            await self.on_gone(topics)
+        else:
+            self._complain(error)
+            await asyncio.sleep(REFUSED)
+
+    def _complain(self, error: RedisError) -> None:
+        if not self._closing and self._complaints.first() is not None:
+            log.warning("group %s cannot read, and tries again: %s", self.reader.group, error)

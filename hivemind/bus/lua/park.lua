@@ -1,0 +1,14 @@
+-- keys: stream, producers, retries   args: group, instance, incarnation, id, delay (ms)
+-- lets a message wait before its next try, whoever makes it; returns when that is due, in unix ms, or 0: not ours
+local fence = tonumber(redis.call('HGET', keys[2], 'taken:' .. args[1] .. ':' .. args[2]) or '0') or 0
+if fence >= tonumber(args[3]) and fence < 9007199254740992 then
+  return redis.error_reply('FENCED ' .. string.format('%.0f', fence))
+end
+local held = redis.call('XPENDING', keys[1], args[1], args[4], args[4], 1)
+if #held == 0 then
+  return 0
+end
+local time = redis.call('TIME')
+local due = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(args[5])
+redis.call('ZADD', keys[3], string.format('%.0f', due), args[1] .. ' ' .. args[4])
+return due

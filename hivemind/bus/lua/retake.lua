@@ -1,0 +1,25 @@
+-- keys: stream, producers, retries   args: group, instance, incarnation, consumer, ids...
+-- begins one more try of messages that are pending; returns for each {id, tries, fields}; fields are false where the
+-- entry itself was removed, and then it is acknowledged: nobody can handle it any more
+local fence = tonumber(redis.call('HGET', keys[2], 'taken:' .. args[1] .. ':' .. args[2]) or '0') or 0
+if fence >= tonumber(args[3]) and fence < 9007199254740992 then
+  return redis.error_reply('FENCED ' .. string.format('%.0f', fence))
+end
+local found = {}
+for at = 5, #args do
+  local id = args[at]
+  local held = redis.call('XPENDING', keys[1], args[1], id, id, 1)[1]
+  if held and held[2] == args[4] then
+    local tries = held[4] + 1
+    local entry = redis.call('XRANGE', keys[1], id, id)[1]
+    redis.call('ZREM', keys[3], args[1] .. ' ' .. id)
+    if entry then
+      redis.call('XCLAIM', keys[1], args[1], args[4], 0, id, 'RETRYCOUNT', tries, 'JUSTID')
+      found[#found + 1] = { id, tries, entry[2] }
+    else
+      redis.call('XACK', keys[1], args[1], id)
+      found[#found + 1] = { id, tries, false }
+    end
+  end
+end
+return found

@@ -1,0 +1,185 @@
+"""Durable topics in Redis: streams, their groups, and what is done to them in one step.
+
+Every key of a topic lies in one slot of a Cluster. Consumers are called after a life of an instance, so that a dead
+one's acknowledgement cannot pass for its successor's; the functions refuse a life that was taken over from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import Fenced, RedisRefused, TakenOver
+from ..since import span
+from ..topics import Names
+from .commands import Argument, Commands
+from .endpoint import Endpoint
+from .functions import Functions
+
+FENCED = "FENCED "
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One life of an instance as a member of a group."""
+
+    group: str
+    instance: str
+    incarnation: int
+
+    @property
+    def consumer(self) -> str:
+        """Its name in Redis."""
+        return f"{self.instance}.e{self.incarnation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where streams are: the connection to make, what it is called, the hive's names, and its functions."""
+
+    endpoint: Endpoint
+    name: str
+    names: Names
+    functions: Functions
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A message as a group was given it: its entry's id, and the fields of the entry."""
+
+    entry: bytes
+    fields: Sequence[bytes] | None
+
+    @property
+    def body(self) -> bytes | None:
+        """Its envelope; None where the stream has lost it, or somebody wrote something else."""
+        fields = self.fields or ()
+        return fields[1] if len(fields) == 2 and fields[0] == b"b" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A message that a life held when it ended: its entry's id, how many tries it had, and when the next is due in unix
+    seconds by Redis's clock (0.0: at once).
+    """
+
+    entry: bytes
+    tries: int
+    due: float
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One try of a message that begins: its entry's id, the how-manieth try it is, and the body, or None where the
+    stream has lost the entry: then it counts as acknowledged.
+    """
+
+    entry: bytes
+    number: int
+    body: bytes | None
+
+
+class Streams:
+    """What is done to the durable topics of one hive. All methods raise RedisError when Redis does not do its part.
+
+    Those that act for a reader raise TakenOver when somebody took over from its life.
+    """
+
+    def __init__(self, commands: Commands, functions: Functions, names: Names) -> None:
+        self._commands, self._functions, self._names = commands, functions, names
+
+    async def join(self, topic: str, group: str, start: str) -> bool:
+        """Let ``group`` read ``topic`` from the entry after ``start`` ("0": all, "$": what comes from now on); False if
+        it does already.
+        """
+        try:
+            await self._commands.execute("XGROUP", "CREATE", self._names.stream(topic), group, start, "MKSTREAM")
+        except RedisRefused as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+            return False
+        return True
+
+    async def start(self, topic: str, since: str) -> str:
+        """The entry after which a group begins that wants what there is ``since``: "new", "all", a duration such as
+        "10m", or a number of messages.
+        """
+        if since == "new":
+            return "$"
+        if since == "all":
+            return "0"
+        stream = self._names.stream(topic)
+        if since.isdigit():
+            newest = await self._commands.execute("XREVRANGE", stream, "+", "-", "COUNT", int(since) + 1)
+            return newest[int(since)][0].decode() if len(newest) > int(since) else "0"
+        seconds, _ = await self._commands.execute("TIME")
+        return f"{max(0, int((int(seconds) - (span(since) or 0.0)) * 1000))}-0"
+
+    async def append(self, topic: str, sender: str, incarnation: int, first: int, bodies: Sequence[bytes]) -> int:
+        """Append messages of one sender, the first of which has number ``first``, and publish them, too.
+
+        Returns how many were not there yet: it may be repeated as often as one likes. Raises Fenced when a newer life
+        of the sender has appended.
+        """
+        keys = (self._names.stream(topic), self._names.producers(topic))
+        arguments: tuple[Argument, ...] = ("PUBLISH", self._names.live(topic), sender, incarnation, first, *bodies)
+        try:
+            return int(await self._functions.call("append", keys, arguments))
+        except RedisRefused as error:
+            if not str(error).startswith(FENCED):
+                raise
+            raise Fenced(sender, incarnation, int(str(error).removeprefix(FENCED))) from None
+
+    async def acknowledge(self, topic: str, reader: Reader, entries: Sequence[bytes]) -> int:
+        """Say that messages are handled; return how many of them were still the reader's."""
+        return int(await self._act("ack", topic, reader, *entries))
+
+    async def park(self, topic: str, reader: Reader, entry: bytes, delay: float) -> float:
+        """Let a message wait ``delay`` seconds for its next try; return when that is due, in unix seconds by Redis's
+        clock, or 0.0 when it is not the reader's any more.
+        """
+        return int(await self._act("park", topic, reader, entry, int(delay * 1000))) / 1000
+
+    async def retake(self, topic: str, reader: Reader, entries: Sequence[bytes]) -> list[Try]:
+        """Begin one more try of messages that the reader holds; those that it does not hold are left out."""
+        found = await self._act("retake", topic, reader, reader.consumer, *entries)
+        return [Try(entry, tries, fields[1] if fields else None) for entry, tries, fields in found]
+
+    async def bury(self, topic: str, reader: Reader, entry: bytes, letter: bytes, most: int) -> bytes | None:
+        """Write a dead letter and acknowledge its message; return the letter's id, None when it is not the reader's
+        any more. About ``most`` letters of a topic are kept.
+        """
+        keys = (*self._keys(topic), self._names.letters(topic))
+        said = await self._call("bury", keys, reader, entry, letter, most)
+        return said if isinstance(said, bytes) else None
+
+    async def take_over(self, topic: str, reader: Reader, ended: Reader, most: int = 1000) -> list[Held]:
+        """Take up to ``most`` messages that a life held when it ended; from then on it may acknowledge nothing."""
+        from_whom: tuple[Argument, ...] = (ended.instance, ended.incarnation, ended.consumer)
+        arguments = (reader.group, reader.consumer, *from_whom, most)
+        found = await self._functions.call("take_over", self._keys(topic), arguments)
+        return [Held(entry, tries, int(due) / 1000) for entry, tries, due in found]
+
+    async def trim(self, topic: str, seconds: float, entries: int, retired: Sequence[str] = ()) -> int:
+        """Remove what is older than ``seconds`` or beyond ``entries``, but nothing that a group, unless it is retired,
+        has yet to read or to acknowledge. Removes a portion; return how many it was.
+        """
+        arguments: tuple[Argument, ...] = (int(seconds * 1000), entries, *retired)
+        return int(await self._functions.call("trim", (self._names.stream(topic),), arguments))
+
+    async def _act(self, function: str, topic: str, reader: Reader, *arguments: Argument) -> Any:
+        return await self._call(function, self._keys(topic), reader, *arguments)
+
+    async def _call(self, function: str, keys: Sequence[str], reader: Reader, *arguments: Argument) -> Any:
+        who: tuple[Argument, ...] = (reader.group, reader.instance, reader.incarnation)
+        try:
+            return await self._functions.call(function, keys, (*who, *arguments))
+        except RedisRefused as error:
+            if not str(error).startswith(FENCED):
+                raise
+            raise TakenOver(reader.instance, reader.incarnation) from None
+
+    def _keys(self, topic: str) -> tuple[str, ...]:
+        names = self._names
+        return names.stream(topic), names.producers(topic), names.retries(topic)

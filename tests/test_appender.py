@@ -1,0 +1,121 @@
+"""The sending half of durable topics, on a real server that is killed, full, emptied and cut off."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import orjson
+import pytest
+
+from hivemind.bus.appender import BodySpool, DurableOutbox
+from hivemind.bus.commands import Commands
+from hivemind.bus.endpoint import Endpoint
+from hivemind.bus.functions import Functions
+from hivemind.bus.streams import Home
+from hivemind.errors import Refused, Unconfirmed
+from hivemind.message import encode_payload
+from hivemind.states import LinkState
+from hivemind.topics import Names
+
+from .proxy import Mode, Proxy
+from .servers import RedisServer
+from .waiting import eventually_async
+
+
+@contextlib.asynccontextmanager
+async def sending(url: str, hive: str = "t") -> AsyncIterator[DurableOutbox]:
+    endpoint, names = Endpoint.parse(url), Names(hive)
+    async with Commands(endpoint) as commands:
+        outbox = DurableOutbox(Home(endpoint, "hm:a.0:keep", names, Functions(commands)), BodySpool(names))
+        outbox.spool.identify("a.0", 1)
+        outbox.start()
+        try:
+            yield outbox
+        finally:
+            await outbox.aclose()
+
+
+async def numbers(url: str, topic: str, hive: str = "t") -> list[int]:
+    """The payloads that are in a stream."""
+    async with Commands(Endpoint.parse(url)) as commands:
+        entries = await commands.execute("XRANGE", Names(hive).stream(topic), "-", "+")
+    return [orjson.loads(fields[1])["d"] for _, fields in entries]
+
+
+def send(outbox: DurableOutbox, *payloads: int, topic: str = "n") -> None:
+    for payload in payloads:
+        outbox.send(topic, encode_payload(payload))
+
+
+async def test_what_is_sent_is_in_the_stream_in_order(server: RedisServer, hive_name: str) -> None:
+    async with sending(server.url, hive_name) as outbox:
+        send(outbox, *range(3000))
+        send(outbox, 1, 2, topic="other")
+        await outbox.flush(5.0)
+        assert outbox.waiting == 0
+    assert await numbers(server.url, "n", hive_name) == list(range(3000))
+    assert await numbers(server.url, "other", hive_name) == [1, 2]
+
+
+async def test_what_is_sent_while_redis_is_away_is_appended_once_when_it_is_back(own_server: RedisServer) -> None:
+    async with sending(own_server.url) as outbox:
+        send(outbox, 0)
+        await outbox.flush(5.0)
+        own_server.kill()
+        send(outbox, *range(1, 500))
+        with pytest.raises(Unconfirmed):
+            await outbox.flush(0.2)
+        own_server.start()
+        await outbox.flush(10.0)
+    assert (await numbers(own_server.url, "n"))[-499:] == list(range(1, 500))
+
+
+async def test_a_batch_whose_answer_was_lost_is_there_once(server: RedisServer, hive_name: str) -> None:
+    async with Proxy(server.socket) as proxy, sending(f"redis://127.0.0.1:{proxy.port}", hive_name) as outbox:
+        send(outbox, 0)
+        await outbox.flush(5.0)
+        proxy.set(Mode.EAT_REPLIES)
+        send(outbox, *range(1, 1500))
+        await eventually_async(lambda: proxy.eaten > 0)
+        proxy.set(Mode.PASS)
+        proxy.cut()
+        await outbox.flush(10.0)
+    assert await numbers(server.url, "n", hive_name) == list(range(1500))
+
+
+async def test_redis_out_of_memory_holds_all_back_and_nothing_is_lost(own_server: RedisServer) -> None:
+    async with sending(own_server.url) as outbox, Commands(Endpoint.parse(own_server.url)) as commands:
+        send(outbox, 0)
+        await outbox.flush(5.0)
+        await commands.execute("CONFIG", "SET", "maxmemory", "1")
+        send(outbox, 1, 2)
+        await eventually_async(lambda: "OOM" in outbox.carrier.refusal)
+        assert outbox.waiting == 2
+        assert outbox.link.state is LinkState.UP
+        await commands.execute("CONFIG", "SET", "maxmemory", "0")
+        await outbox.flush(5.0)
+    assert await numbers(own_server.url, "n") == [0, 1, 2]
+
+
+async def test_a_flush_says_what_redis_refused_and_that_is_never_sent(own_server: RedisServer) -> None:
+    async with sending(own_server.url) as outbox, Commands(Endpoint.parse(own_server.url)) as commands:
+        await commands.execute("CONFIG", "SET", "maxmemory", "1")
+        send(outbox, 1, 2)
+        with pytest.raises(Refused, match="memory"):
+            await outbox.flush(1.2)
+        assert outbox.waiting == 0
+        await commands.execute("CONFIG", "SET", "maxmemory", "0")
+        send(outbox, 3)
+        await outbox.flush(5.0)
+    assert await numbers(own_server.url, "n") == [3]
+
+
+async def test_the_functions_are_loaded_again_where_they_were_flushed(own_server: RedisServer) -> None:
+    async with sending(own_server.url) as outbox, Commands(Endpoint.parse(own_server.url)) as commands:
+        send(outbox, 1)
+        await outbox.flush(5.0)
+        await commands.execute("FUNCTION", "FLUSH")
+        send(outbox, 2)
+        await outbox.flush(5.0)
+    assert await numbers(own_server.url, "n") == [1, 2]

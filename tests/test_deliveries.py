@@ -1,0 +1,218 @@
+"""Durable delivery without nodes: readers of a group on a real server, with handlers that fail, hang and die."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+
+import orjson
+import pytest
+
+from hivemind.bus.commands import Commands
+from hivemind.bus.deliveries import Death, Deliveries, Delivery, Retrying
+from hivemind.bus.endpoint import Endpoint
+from hivemind.bus.functions import Functions
+from hivemind.bus.group_reader import GroupReader
+from hivemind.bus.streams import Home, Reader, Streams
+from hivemind.topics import Names
+
+from .servers import RedisServer
+from .waiting import eventually_async
+
+TOPIC = "order-1"
+Handler = Callable[[int, int], Awaitable[None]]
+FAST = Retrying(retries=3, first=0.05, longest=0.2)
+
+
+class Shop:
+    """One life that reads a group and calls ``handler(payload, number of the try)``, one at a time."""
+
+    def __init__(self, url: str, hive: str, reader: Reader, handler: Handler, retrying: Retrying = FAST) -> None:
+        endpoint, names = Endpoint.parse(url), Names(hive)
+        self.commands = Commands(endpoint)
+        functions = Functions(self.commands)
+        self.streams = Streams(self.commands, functions, names)
+        self.queue: asyncio.Queue[Delivery] = asyncio.Queue()
+        self.deliveries = Deliveries(self.streams, reader, retrying, self.queue.put_nowait)
+        home = Home(endpoint, f"hm:{reader.instance}:read", names, functions)
+        self.group = GroupReader(home, self.commands, reader, self.deliveries.came)
+        self.group.has_room = lambda: len(self.deliveries) < 1000
+        self.deliveries.on_fewer = self.group.room.ring
+        self.handler, self.names = handler, names
+        self.worker: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self.streams.join(TOPIC, self.group.reader.group, "0")
+        self.deliveries.start()
+        self.group.start()
+        await self.group.add([TOPIC])
+        self.worker = asyncio.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            delivery = await self.queue.get()
+            self.deliveries.begin(delivery)
+            try:
+                await self.handler(int(delivery.body), delivery.number)
+            except OSError as error:
+                self.deliveries.failed(delivery, Death(str(error)))
+            else:
+                self.deliveries.handled(delivery)
+
+    async def die(self) -> None:
+        """As a process that is killed: nothing more is said to Redis."""
+        assert self.worker is not None
+        self.worker.cancel()
+        await self.deliveries.aclose()
+        await self.group.aclose()
+        await self.commands.aclose()
+
+    async def stop(self) -> None:
+        await self.group.aclose()
+        await eventually_async(self.queue.empty)
+        await self.deliveries.settled()
+        await self.die()
+
+    async def take_over(self, ended: Shop) -> None:
+        held = await self.streams.take_over(TOPIC, self.group.reader, ended.group.reader)
+        self.deliveries.inherit(TOPIC, held)
+
+    async def send(self, *payloads: int, first: int = 1) -> None:
+        await self.streams.append(TOPIC, "a.0", 1, first, [b"%d" % payload for payload in payloads])
+
+    async def pending(self) -> int:
+        stream = self.names.stream(TOPIC)
+        return int((await self.commands.execute("XPENDING", stream, self.group.reader.group))[0])
+
+    async def letters(self) -> list[dict[str, object]]:
+        entries = await self.commands.execute("XRANGE", self.names.letters(TOPIC), "-", "+")
+        return [orjson.loads(fields[1]) for _, fields in entries]
+
+
+def life(number: int = 0) -> Reader:
+    return Reader("shop", f"shop.{number}", 1)
+
+
+async def test_what_is_handled_is_acknowledged_once(server: RedisServer, hive_name: str) -> None:
+    got: list[int] = []
+
+    async def handle(payload: int, number: int) -> None:
+        got.append(payload)
+
+    shop = Shop(server.url, hive_name, life(), handle)
+    await shop.start()
+    await shop.send(*range(2500))
+    await eventually_async(lambda: shop.deliveries.acknowledged == 2500)
+    assert got == list(range(2500))
+    assert await shop.pending() == 0
+    assert len(shop.deliveries) == 0
+    await shop.stop()
+
+
+async def test_a_message_whose_handler_fails_is_parked_and_the_others_flow(server: RedisServer, hive_name: str) -> None:
+    got: list[tuple[int, int]] = []
+
+    async def handle(payload: int, number: int) -> None:
+        got.append((payload, number))
+        if payload == 1 and number < 3:
+            raise OSError("the shop is closed")
+
+    shop = Shop(server.url, hive_name, life(), handle)
+    await shop.start()
+    await shop.send(0, 1, 2, 3)
+    await eventually_async(lambda: shop.deliveries.acknowledged == 4)
+    assert got == [(0, 1), (1, 1), (2, 1), (3, 1), (1, 2), (1, 3)]
+    assert shop.deliveries.retried == 2
+    await shop.stop()
+
+
+async def test_after_the_last_try_a_message_is_a_dead_letter(server: RedisServer, hive_name: str) -> None:
+    async def handle(payload: int, number: int) -> None:
+        raise OSError("no such customer")
+
+    shop = Shop(server.url, hive_name, life(), handle)
+    await shop.start()
+    await shop.send(7)
+    await eventually_async(lambda: shop.deliveries.dead == 1)
+    (letter,) = await shop.letters()
+    assert (letter["message"], letter["tries"], letter["reason"]) == ("7", 4, "no such customer")
+    assert (letter["group"], letter["instance"]) == ("shop", "shop.0")
+    assert await shop.pending() == 0
+    await shop.stop()
+
+
+async def test_what_a_dead_reader_held_is_handled_by_another_and_a_poison_message_ends_as_a_dead_letter(
+    server: RedisServer, hive_name: str
+) -> None:
+    handled: list[int] = []
+    started: list[tuple[int, int]] = []
+    poisoned = asyncio.Event()
+
+    async def handle(payload: int, number: int) -> None:
+        started.append((payload, number))
+        if payload == 3:
+            poisoned.set()
+            await asyncio.sleep(60)  # here its process is killed
+        handled.append(payload)
+
+    shops = [Shop(server.url, hive_name, life(number), handle) for number in range(5)]
+    await shops[0].start()
+    await shops[0].send(*range(10))
+    for shop, heir in itertools.pairwise(shops):
+        await asyncio.wait_for(poisoned.wait(), 5)
+        poisoned.clear()
+        await shop.deliveries.settled()
+        await shop.die()
+        await heir.start()
+        await heir.take_over(shop)
+    await eventually_async(lambda: sorted(handled) == [0, 1, 2, 4, 5, 6, 7, 8, 9])
+    await eventually_async(lambda: shops[-1].deliveries.dead == 1)
+    assert [number for payload, number in started if payload == 3] == [1, 2, 3, 4]
+    (letter,) = await shops[-1].letters()
+    assert letter["reason"] == "each of its 4 tries ended the process"
+    assert await shops[-1].pending() == 0
+    await shops[-1].stop()
+
+
+async def test_a_reader_that_was_taken_over_from_says_so_and_lets_go(server: RedisServer, hive_name: str) -> None:
+    began, may_end = asyncio.Event(), asyncio.Event()
+
+    async def handle(payload: int, number: int) -> None:
+        began.set()
+        await may_end.wait()
+
+    async def handle_again(payload: int, number: int) -> None:
+        may_end.set()
+
+    frozen, heir = Shop(server.url, hive_name, life(0), handle), Shop(server.url, hive_name, life(1), handle_again)
+    await frozen.start()
+    await frozen.send(1)
+    await began.wait()
+    await heir.start()
+    await heir.take_over(frozen)
+    await eventually_async(lambda: heir.deliveries.acknowledged == 1)
+    await eventually_async(lambda: frozen.deliveries.is_taken)
+    assert frozen.deliveries.acknowledged == 0
+    await frozen.die()
+    await heir.stop()
+
+
+@pytest.mark.parametrize("keep_data", [True])
+async def test_redis_killed_under_way_loses_nothing(own_server: RedisServer, keep_data: bool) -> None:
+    got: list[int] = []
+
+    async def handle(payload: int, number: int) -> None:
+        got.append(payload)
+        await asyncio.sleep(0.001)
+
+    shop = Shop(own_server.url, "t", life(), handle)
+    await shop.start()
+    await shop.send(*range(300))
+    await eventually_async(lambda: len(got) > 50)
+    own_server.restart(keep_data=keep_data, kill=True)
+    await eventually_async(lambda: shop.deliveries.acknowledged >= 300, 10.0)
+    assert sorted(set(got)) == list(range(300))
+    assert len(got) == 300
+    assert await shop.pending() == 0
+    await shop.stop()
