@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hivemind.constants import Constants, NodeTuning
-from hivemind.states import LINK, NODE, SERVICE
+from hivemind.states import DELIVERY, LINK, NODE, SERVICE
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 LOG_FOLDER = "the platform's log folder and the hive's name"
@@ -55,6 +55,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "node_states": lambda: diagram(NODE),
     "service_states": lambda: diagram(SERVICE),
     "link_states": lambda: diagram(LINK),
+    "delivery_states": lambda: diagram(DELIVERY),
 }
 
 

@@ -13,6 +13,7 @@ import orjson
 
 from ..message import encode_headers, encode_payload, is_count
 from ..topics import Names, is_pattern
+from .appender import BodySpool, DurableOutbox
 from .commands import Commands
 from .endpoint import Endpoint
 from .functions import Functions
@@ -27,6 +28,7 @@ from .sharded_live import ShardedLive
 from .sharded_outbox import ShardedOutbox
 from .shards import Shards
 from .spool import Spool
+from .streams import Home
 
 AHEAD = 86_400_000.0  #: milliseconds by which an incarnation may be ahead of Redis's clock: it may have been set back
 WATCH = 60.0  #: seconds between two looks at which senders have fallen silent
@@ -61,7 +63,7 @@ class Bus:
     def __init__(self, endpoint: Endpoint, hive: str, instance: str, options: BusOptions | None = None) -> None:
         self.endpoint = endpoint = endpoint.of(hive)
         self.instance, self.incarnation = instance, 0
-        options = options or BusOptions()
+        self._options = options = options or BusOptions()
         self.names = Names(hive)
         self.commands = Commands(endpoint, f"hm:{instance}:cmd")
         self.shards = Shards(endpoint, self.commands) if endpoint.is_cluster else None
@@ -80,6 +82,8 @@ class Bus:
         self.commands.epoch = lambda: self.outbox.link.gaps + self.live.link.gaps  # those of the home
         self.functions = Functions(self.commands)
         self.resolver: Resolves | None = None  # without one Redis matches patterns
+        self.keeping: DurableOutbox | None = None  # what goes to topics that are kept
+        self._kept: set[str] = set()
         self._senders: dict[str, float] = {}
         self._gaps = 0
         self._watch: asyncio.TimerHandle | None = None
@@ -99,10 +103,28 @@ class Bus:
         for begin in spreading:
             begin()
 
+    def keep(self, topic: str) -> None:
+        """From now on append what is sent on ``topic`` to its stream. On the loop, after ``identify``."""
+        if self.keeping is None:
+            home = Home(self.endpoint, f"hm:{self.instance}:keep", self.names, self.functions)
+            spool = BodySpool(self.names, self._options.outbox)
+            spool.identify(self.instance, self.incarnation)
+            self.keeping = DurableOutbox(home, spool)
+            self.keeping.guard = self.outbox.guard
+            self.keeping.start()
+            self.outbox.send = self._send_kept_or_not
+        self._kept.add(topic)
+
+    def _send_kept_or_not(self, topic: str, body: bytes) -> None:
+        spool = self.keeping.spool if self.keeping is not None and topic in self._kept else self.outbox.spool
+        spool.add(topic, body)
+
     def identify(self, instance: str, incarnation: int) -> None:
         """Say in whose name messages are sent from now on."""
         self.instance, self.incarnation = instance, incarnation
         self.outbox.spool.identify(instance, incarnation)
+        if self.keeping is not None:
+            self.keeping.spool.identify(instance, incarnation)
 
     async def aclose(self) -> None:
         """Close all connections. What was not flushed is lost. May be called twice."""
@@ -111,6 +133,8 @@ class Bus:
         if self.shards is not None:
             await self.shards.aclose()
         await self.live.aclose()
+        if self.keeping is not None:
+            await self.keeping.aclose()
         await self.outbox.aclose()
         await self.commands.aclose()
         for _ in range(3):  # turns in which the loop really closes what was closed: it may be stopped right after
@@ -129,6 +153,8 @@ class Bus:
 
     async def drain(self) -> None:
         """Give the loop a turn, and wait for room in the outbox."""
+        if self.keeping is not None:
+            await self.keeping.drain()
         await self.outbox.drain()
 
     async def flush(self, timeout: float = 10.0) -> None:
@@ -137,17 +163,35 @@ class Bus:
         Raises Refused or Unconfirmed, with the messages; of those that were refused the last 1,000 at most.
         """
         try:
-            await self.outbox.flush(timeout)
+            if self.keeping is None:
+                await self.outbox.flush(timeout)
+            else:
+                await self._flush_both(self.keeping, timeout)
         finally:
             if self.outbox.link.is_up:  # or else each flush would leave one more here
                 await self.tell_last()
 
+    async def _flush_both(self, keeping: DurableOutbox, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        try:
+            await keeping.flush(timeout)
+        finally:
+            await self.outbox.flush(max(0.0, deadline - time.monotonic()))
+
     async def tell_last(self) -> None:
         """Publish on our beat channel what was sent last on each topic, behind the messages themselves."""
         said = {"n": self.instance, "e": self.incarnation, "t": time.time()}
-        for last in self.outbox.spool.last_sequences():
+        told = self.outbox.spool.last_sequences()
+        if self.keeping is not None and not self.keeping.waiting:  # what waits there may come later than this
+            told += self.keeping.spool.last_sequences()
+        for last in told:
             self.outbox.publish(self.names.beat(self.instance), orjson.dumps(said | {"last": last}))
         await asyncio.sleep(0)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are here and not confirmed."""
+        return self.outbox.waiting + (self.keeping.waiting if self.keeping is not None else 0)
 
     def notify(self, kind: str, notice: Mapping[str, Any]) -> None:
         """Publish a control message or a change notice."""

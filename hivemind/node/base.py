@@ -19,6 +19,8 @@ from ..settings import Settings
 from ..states import NODE, NodeState, advance
 from ..topics import check_name
 from .declarations import ServiceDeclaration, SubscriptionDeclaration, declarations_of
+from .durable import DurableSubscription, check_groups
+from .keeping import DurableReading, DurableSending
 from .overdue import Overdue
 from .service import AsyncService, BoundService, Service
 from .subscription import Subscription
@@ -46,6 +48,7 @@ class BaseNode:
         self.inbox_limits = InboxLimits()
         self.bound_services: list[BoundService] = []
         self.bound_subscriptions: list[Subscription] = []
+        self.bound_durables: list[DurableSubscription] = []
         self.components: list[Component] = []
         self.logger = logging_.getLogger(self.name)
         self.hand_over: Callable[[str, Any, Mapping[str, str] | None], None] = self._too_early
@@ -118,8 +121,17 @@ class BaseNode:
         for function, declaration in self._declared():
             if isinstance(declaration, ServiceDeclaration):
                 self.bound_services.append(BoundService(self, declaration, function))
+            elif declaration.durable:
+                self.bound_durables.append(DurableSubscription(self, declaration, function))
             else:
                 self.bound_subscriptions.append(Subscription(self, declaration, function))
+
+        kept = [service.name for service in self.bound_services if service.declaration.durable]
+        if kept:
+            self.components.insert(0, DurableSending(kept))
+        if self.bound_durables:
+            check_groups(self.name, self.bound_durables)
+            self.components.insert(0, DurableReading(self.bound_durables))
 
     def _declared(self) -> list[tuple[Callable[..., Any], ServiceDeclaration | SubscriptionDeclaration]]:
         names: dict[str, None] = {}
@@ -217,8 +229,11 @@ class BaseNode:
         return Stats(
             state=self.state.value,
             services=tuple(service.record(self._part(service.node)) for service in self.bound_services),
-            subscriptions=tuple(one.record(self._part(one.node)) for one in self.bound_subscriptions),
-            outbox=(waiting := self._bus.outbox.waiting if self._bus else 0),
+            subscriptions=(
+                *(one.record(self._part(one.node)) for one in self.bound_subscriptions),
+                *(one.record(self._part(one.node)) for one in self.bound_durables),
+            ),
+            outbox=(waiting := self._bus.waiting if self._bus else 0),
             gaps=self._bus.live.gaps if self._bus else 0,
             overdue=self._overdue.of(waiting, self._bus.outbox.sent, time.monotonic()) if self._bus else 0,
         )

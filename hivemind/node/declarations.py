@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import DeclarationError
-from ..topics import check_pattern, check_topic
+from ..since import check_since
+from ..topics import check_name, check_pattern, check_topic
 
 F = TypeVar("F", bound=Callable[..., Any])
 MARK = "__hivemind_declared__"
@@ -17,11 +18,13 @@ MARK = "__hivemind_declared__"
 class ServiceDeclaration:
     """A function that observes something and sends it on ``topic``.
 
-    ``every`` is the period in seconds at which it is called; None calls it again as soon as it returns.
+    ``every`` is the period in seconds at which it is called; None calls it again as soon as it returns. What a
+    ``durable`` one sends is kept until every group that reads it has handled it.
     """
 
     topic: str
     every: float | None = None
+    durable: bool = False
 
     def __post_init__(self) -> None:
         check_topic(self.topic)
@@ -34,38 +37,70 @@ class SubscriptionDeclaration:
     """A function that receives what is sent on topics that match ``pattern``.
 
     ``workers`` is how many messages it may handle at once; more than one gives up their order. ``raw`` delivers
-    bytes that are no JSON, too.
+    bytes that are no JSON, too. A ``durable`` one handles every message at least once, also those sent while it was
+    down: it begins with what is there ``since``, in its ``group`` (None: the node's name), tries a message again
+    ``retries`` times, after ``backoff`` seconds at least and at most, and gives a handler ``timeout`` seconds.
     """
 
     pattern: str
     workers: int = 1
     raw: bool = False
+    durable: bool = False
+    since: str = "new"
+    retries: int = 5
+    backoff: tuple[float, float] = (0.5, 60.0)
+    timeout: float | None = None
+    group: str | None = None
 
     def __post_init__(self) -> None:
         check_pattern(self.pattern)
         if not isinstance(self.workers, int) or not 1 <= self.workers <= 1000:
             raise DeclarationError(f"subscription {self.pattern!r}: workers={self.workers!r}: use 1 to 1000")
+        if self.group is not None:
+            check_name(self.group, "group")
+        first, longest = self.backoff
+        if self.retries < 0 or not 0 < first <= longest:
+            raise DeclarationError(
+                f"subscription {self.pattern!r}: retries={self.retries!r}, backoff={self.backoff!r}: no fewer than 0 "
+                "retries, after seconds such as (0.5, 60)"
+            )
 
 
 Declaration = ServiceDeclaration | SubscriptionDeclaration
 
 
-def service(name: str, *, every: float | None = None) -> Callable[[F], F]:
+def service(name: str, *, every: float | None = None, durable: bool = False) -> Callable[[F], F]:
     """Declare that the function is a service, on the topic ``name``.
 
     It is called for ever, on a thread of its own if it is a ``def``, as a task if it is an ``async def``; with
     ``every``, once every so many seconds. It may take the service, to send with; it returns None or 0 to go on and
-    another int to be finished. ::
+    another int to be finished. What a ``durable`` one sends is kept until all who read it durably have handled it, and
+    goes to everybody else at once, as ever. ::
 
         @service("bat-signal-main", every=5.0)
         def signal(self, service):
             service.send("Batman! We need help!")
     """
-    return _mark(ServiceDeclaration(name, every))
+    return _mark(ServiceDeclaration(name, every, durable))
 
 
-def subscription(name: str, *, workers: int = 1, raw: bool = False) -> Callable[[F], F]:
+def subscription(  # noqa: PLR0913 - what a durable one can be told
+    name: str,
+    *,
+    workers: int = 1,
+    raw: bool = False,
+    durable: bool = False,
+    since: str | int = "new",
+    retries: int = 5,
+    backoff: tuple[float, float] = (0.5, 60.0),
+    timeout: float | None = None,
+    group: str | None = None,
+) -> Callable[[F], F]:
     """Declare that the function handles what is sent on topics that match the pattern ``name``.
+
+    A ``durable`` one handles every message at least once, also what was sent while it was down, and shares the work
+    with the other copies of its node: see ``docs/delivery.md``. It begins with what is there ``since``: "new", "all", a
+    span such as "10m", or a number of messages.
 
     It takes the payload and, if it names them, ``message`` and ``node``. An annotated payload is validated. ::
 
@@ -73,7 +108,8 @@ def subscription(name: str, *, workers: int = 1, raw: bool = False) -> Callable[
         async def save_the_day(self, payload: str, message):
             self.log_info(f"{message.topic}: {payload}")
     """
-    return _mark(SubscriptionDeclaration(name, workers, raw))
+    durably = (durable, check_since(since), retries, backoff, timeout, group)
+    return _mark(SubscriptionDeclaration(name, workers, raw, *durably))
 
 
 def declarations_of(function: object) -> tuple[Declaration, ...]:

@@ -1,0 +1,233 @@
+"""Durable subscriptions of a running node: workers that handle what a group of readers was given, at least once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from ..burst import Burst
+from ..bus.deliveries import Death, Deliveries, Delivery
+from ..cancelling import RAISED, is_ending
+from ..data.records import SubscriptionRecord
+from ..errors import DeclarationError, Reject, Retry, in_words
+from ..message import Malformed, Message, decode, foreign, is_envelope, payload_of
+from .declarations import SubscriptionDeclaration
+from .signature import Function, InvalidPayload, handler
+from .stopping import where_task, where_thread
+
+if TYPE_CHECKING:
+    from .base import BaseNode
+
+SLICE = 0.005  #: seconds after which a worker on the loop gives the loop back, however many messages wait
+LAST_WORDS = 8192  #: characters of a traceback that a dead letter keeps
+
+
+class DurableMessage(Message):
+    """What came with a payload on a durable subscription: as any message, and the how-manieth delivery it is."""
+
+    __slots__ = ("_deliveries",)
+
+    def __init__(self, topic: str, source: bytes | dict[str, Any], payload: Any, deliveries: int) -> None:
+        super().__init__(topic, source, payload)
+        self._deliveries = deliveries
+
+    @property
+    def deliveries(self) -> int:
+        """How often this message has been delivered, this time included."""
+        return self._deliveries
+
+
+class DurableSubscription:
+    """One durable subscription of a node, and its handler.
+
+    A message is acknowledged when the handler returns. One whose handler raised is tried again; after the last try it
+    is a dead letter, and so is at once what does not fit the handler's annotation.
+    """
+
+    def __init__(self, node: BaseNode, declaration: SubscriptionDeclaration, function: Function) -> None:
+        self.node, self.declaration = node, declaration
+        self.handler = handler(function)
+        self.received = self.failed = self.invalid = self.handled = 0
+        self.error = ""
+        self.deliveries: Deliveries | None = None
+        self._here: asyncio.Queue[Delivery | None] = asyncio.Queue()
+        self._there: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._threads: list[threading.Thread] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_stopping = False
+        self._failures = Burst()
+
+    @property
+    def name(self) -> str:
+        """The pattern."""
+        return self.declaration.pattern
+
+    @property
+    def group(self) -> str:
+        """The group in which it reads: its copies share the work."""
+        return self.declaration.group or self.node.name
+
+    def record(self, member: str = "") -> SubscriptionRecord:
+        """What the registry says of it."""
+        return SubscriptionRecord(
+            pattern=self.name,
+            handler=self.handler.name,
+            workers=self.declaration.workers,
+            received=self.received,
+            handled=self.handled,
+            failed=self.failed,
+            invalid=self.invalid,
+            inbox=self._here.qsize() + self._there.qsize(),
+            error=self.error,
+            member=member,
+        )
+
+    # -- its life
+
+    def start(self, deliveries: Deliveries) -> None:
+        """Begin to handle what is handed over. On the loop."""
+        self.deliveries, self._loop = deliveries, asyncio.get_running_loop()
+        for number in range(self.declaration.workers):
+            name = f"subscription {self.name} worker {number}"
+            if self.handler.is_async:
+                self._tasks.append(asyncio.create_task(self._work(), name=name))
+            else:
+                context = contextvars.copy_context()  # who speaks is known on the thread, too
+                thread = threading.Thread(target=context.run, args=(self._work_on_thread,), name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def hand(self, delivery: Delivery) -> None:
+        """Handle this one as soon as a worker is free. On the loop."""
+        self.received += 1
+        if self.handler.is_async:
+            self._here.put_nowait(delivery)
+        else:
+            self._there.put(delivery)
+
+    async def stopped(self, timeout: float) -> str:
+        """Begin no other message, and wait for the handlers that run; after ``timeout`` seconds return where one hangs.
+
+        What was not begun stays with Redis, for other readers.
+        """
+        self._is_stopping = True
+        for _ in range(self.declaration.workers):
+            self._here.put_nowait(None)
+            self._there.put(None)
+        if self._tasks:
+            _, pending = await asyncio.wait(self._tasks, timeout=timeout)
+            for task in pending:
+                task.cancel()
+            return "\n".join(where_task(task) for task in pending)
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join, max(0.0, deadline - time.monotonic()))
+        return "\n".join(where_thread(thread) for thread in self._threads if thread.is_alive())
+
+    # -- workers
+
+    async def _work(self) -> None:
+        limit = time.perf_counter() + SLICE
+        while (delivery := await self._here.get()) is not None and not self._is_stopping:
+            if not self._begin(delivery):
+                continue
+            try:
+                async with asyncio.timeout(self.declaration.timeout):
+                    await self._call(delivery)
+            except RAISED as error:
+                if is_ending():
+                    raise
+                self._failed(delivery, error)
+            else:
+                self._handled(delivery)
+            if time.perf_counter() > limit:
+                await asyncio.sleep(0)
+                limit = time.perf_counter() + SLICE
+
+    def _work_on_thread(self) -> None:
+        assert self._loop is not None
+        tell = self._loop.call_soon_threadsafe
+        while (delivery := self._there.get()) is not None and not self._is_stopping:
+            tell(self._begin, delivery)
+            try:
+                self._call(delivery)
+            except RAISED as error:
+                tell(self._failed, delivery, error)
+            else:
+                tell(self._handled, delivery)
+
+    def _call(self, delivery: Delivery) -> Any:
+        source, payload = _read(delivery)
+        if self.handler.check is not None:
+            payload = self.handler.check(payload)
+        named: dict[str, Any] = {}
+        if "message" in self.handler.wants:
+            named["message"] = DurableMessage(delivery.topic, source, payload, delivery.number)
+        if "node" in self.handler.wants:
+            named["node"] = self.node
+        return self.handler.function(*(() if self.handler.payload is None else (payload,)), **named)
+
+    # -- what became of it, on the loop
+
+    def _begin(self, delivery: Delivery) -> bool:
+        assert self.deliveries is not None
+        if self.deliveries.is_taken:
+            return False
+        self.deliveries.begin(delivery)
+        return True
+
+    def _handled(self, delivery: Delivery) -> None:
+        assert self.deliveries is not None
+        self.handled += 1
+        if not self.deliveries.is_taken:
+            self.deliveries.handled(delivery)
+
+    def _failed(self, delivery: Delivery, error: BaseException) -> None:
+        assert self.deliveries is not None
+        if isinstance(error, InvalidPayload | Malformed):
+            self.invalid += 1
+        else:
+            self.failed += 1
+        self.error = in_words(error)
+        if (held := self._failures.first()) is not None:
+            more = f" ({held} more like it in the last {self._failures.seconds:g} s or so)" if held else ""
+            what = f"{self.handler.name} failed on a message of {delivery.topic}, try {delivery.number}{more}"
+            self.node.logger.error("%s", what, exc_info=error)
+        if not self.deliveries.is_taken:
+            delay = error.delay if isinstance(error, Retry) else None
+            is_final = isinstance(error, InvalidPayload | Malformed | Reject)
+            self.deliveries.failed(delivery, _death(error), delay, is_final=is_final)
+
+
+def check_groups(node: str, subscriptions: list[DurableSubscription]) -> None:
+    """Raise DeclarationError where two read the same in one group: each message would reach only one of them."""
+    seen: set[tuple[str, str]] = set()
+    for one in subscriptions:
+        if (one.group, one.name) in seen:
+            raise DeclarationError(
+                f"{node}: two durable subscriptions to {one.name!r} in group {one.group!r}: each message would reach "
+                "only one of them; give one of them another group="
+            )
+        seen.add((one.group, one.name))
+
+
+def _read(delivery: Delivery) -> tuple[bytes | dict[str, Any], Any]:
+    """A message as it came or as it was read, and its payload. Raises Malformed."""
+    value = decode(delivery.body)
+    if value.__class__ is not dict or "v" not in value:
+        return foreign(value), value
+    if not is_envelope(value):
+        raise Malformed("it is no envelope")
+    return delivery.body, payload_of(value)
+
+
+def _death(error: BaseException) -> Death:
+    if isinstance(error, Reject):
+        return Death(str(error))
+    return Death(in_words(error), "".join(traceback.format_exception(error))[-LAST_WORDS:])

@@ -1,0 +1,140 @@
+"""Durable subscriptions of nodes, in one process: what becomes of a message that its handler cannot handle."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+
+from hivemind import AsyncService, Node, Reject, Retry, service, subscription
+from hivemind.bus.commands import Commands
+from hivemind.bus.endpoint import Endpoint
+from hivemind.errors import ConfigurationError, DeclarationError
+from hivemind.testing import HiveTest
+from hivemind.topics import Names
+
+from .waiting import eventually
+
+
+def sender(*payloads: Any) -> type[Node]:
+    class Orders(Node):
+        @service("order", durable=True)
+        async def sell(self, service: AsyncService) -> int:
+            for payload in payloads:
+                service.send(payload)
+            await service.flush()
+            return 1
+
+    return Orders
+
+
+def letters(hive: HiveTest) -> list[dict[str, Any]]:
+    """The dead letters of the topic ``order``."""
+
+    async def read() -> Any:
+        async with Commands(Endpoint.parse(hive.settings.redis_url)) as commands:
+            return await commands.execute("XRANGE", Names(hive.settings.name).letters("order"), "-", "+")
+
+    return [orjson.loads(fields[1]) for _, fields in asyncio.run(read())]
+
+
+class Picky(Node):
+    """Fails on some, and says how."""
+
+    @subscription("order", durable=True, since="all", retries=1, backoff=(0.02, 0.1))
+    async def pack(self, payload: int, message: Any) -> None:
+        if payload == 1:
+            raise Reject("nobody wants this")
+        if payload == 2 and message.deliveries == 1:
+            raise Retry(0.01)
+        if payload == 3:
+            raise OSError("the shelf is empty")
+        self.send("packed", [payload, message.deliveries])
+
+
+def test_what_cannot_be_handled_is_tried_again_or_becomes_a_dead_letter(hive: HiveTest) -> None:
+    node = hive.start(Picky)
+    hive.start(sender(0, 1, 2, 3, "four", 5))
+    packed = [hive.expect("packed", timeout=5).payload for _ in range(3)]
+    assert sorted(packed) == [[0, 1], [2, 2], [5, 1]]
+    eventually(lambda: len(letters(hive)) == 3)
+    found = {letter["reason"].partition(":")[0]: letter for letter in letters(hive)}
+    assert found["nobody wants this"]["tries"] == 1
+    assert found["OSError"]["tries"] == 2
+    assert "the shelf is empty" in found["OSError"]["traceback"]
+    assert "payload" in found["InvalidPayload"]["reason"]
+    record = node.bound_durables[0].record()
+    assert (record.handled, record.failed, record.invalid) == (3, 4, 1)
+
+
+def test_copies_of_a_node_share_and_other_groups_have_their_own(hive: HiveTest) -> None:
+    class Shop(Node):
+        @subscription("order", durable=True, since="all")
+        async def pack(self, payload: int) -> None:
+            self.send("packed", [self.instance, payload])
+
+    class Books(Node):
+        @subscription("order", durable=True, since="all")
+        def note(self, payload: int) -> None:
+            self.send("noted", payload)
+
+    for node in (Shop, Shop, Books, sender(*range(50))):
+        hive.start(node)
+    packed = [hive.expect("packed", timeout=5).payload for _ in range(50)]
+    assert sorted(payload for _, payload in packed) == list(range(50))
+    assert [hive.expect("noted", timeout=5).payload for _ in range(50)] == list(range(50))
+
+
+def test_a_handler_that_takes_too_long_is_tried_again(hive: HiveTest) -> None:
+    class Slow(Node):
+        @subscription("order", durable=True, since="all", timeout=0.05, backoff=(0.01, 0.1))
+        async def pack(self, payload: int, message: Any) -> None:
+            if message.deliveries == 1:
+                await asyncio.sleep(60)
+            self.send("packed", message.deliveries)
+
+    hive.start(Slow)
+    hive.start(sender(1))
+    assert hive.expect("packed", timeout=5).payload == 2
+
+
+@pytest.mark.parametrize(("since", "expected"), [("new", []), ("all", [1, 2, 3]), (2, [2, 3]), ("10m", [1, 2, 3])])
+def test_a_group_begins_where_it_says(hive: HiveTest, since: Any, expected: list[int]) -> None:
+    class Late(Node):
+        @subscription("order", durable=True, since=since)
+        async def pack(self, payload: int) -> None:
+            self.send("packed", payload)
+
+    first = hive.start(sender(1, 2, 3))
+    eventually(lambda: first.bound_services[0].record().state == "finished")
+    hive.start(Late)
+    hive.start(sender(4))
+    found = [hive.expect("packed", timeout=5).payload for _ in range(len(expected) + 1)]
+    assert found == [*expected, 4]
+
+
+def test_everybody_else_gets_it_live(hive: HiveTest) -> None:
+    hive.start(sender(1, 2))
+    assert [hive.expect("order", timeout=5).payload for _ in range(2)] == [1, 2]
+
+
+def test_two_that_read_the_same_in_one_group_are_refused() -> None:
+    class Twice(Node):
+        @subscription("order", durable=True)
+        def one(self, payload: int) -> None: ...
+
+        @subscription("order", durable=True)
+        def other(self, payload: int) -> None: ...
+
+    with pytest.raises(DeclarationError, match="two durable subscriptions to 'order' in group 'twice'"):
+        Twice().bind()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"since": "yesterday"}, {"since": 0}, {"retries": -1}, {"backoff": (2.0, 1.0)}, {"group": "a b"}]
+)
+def test_what_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        subscription("order", durable=True, **wrong)

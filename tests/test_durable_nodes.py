@@ -1,0 +1,79 @@
+"""Durable delivery between nodes in processes of their own."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .node_kit import Workshop, workshop
+from .servers import RedisServer
+
+SENDER = """
+    from hivemind import Node, service
+
+    class Orders(Node):
+        @service("order-new", durable=True)
+        def sell(self, service):
+            for number in range(COUNT):
+                service.send(number)
+            service.flush()
+            print("sold", flush=True)
+            return 1
+"""
+SHOP = """
+    import os, time
+    from hivemind import Node, subscription
+
+    class Shop(Node):
+        @subscription("order-*", durable=True, since="all", retries=2, backoff=(0.05, 0.2))
+        ASYNC def pack(self, payload, message):
+            BODY
+            print("packed", payload, message.deliveries, flush=True)
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path, server: RedisServer, hive_name: str) -> Iterator[Workshop]:
+    with workshop(tmp_path, server, hive_name) as made:
+        yield made
+
+
+def packer(body: str = "pass", is_async: bool = True) -> str:
+    return SHOP.replace("BODY", body).replace("ASYNC ", "async " if is_async else "")
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_what_was_sent_while_nobody_was_there_is_handled_once(shop: Workshop, is_async: bool) -> None:
+    shop.write("orders.py", SENDER.replace("COUNT", "200"))
+    shop.write("shop.py", packer(is_async=is_async))
+    shop.run("orders.py").says("sold")
+    first = shop.run("shop.py")
+    output = first.says("packed 199 1")
+    assert [line for line in output.splitlines() if line.startswith("packed")] == [
+        f"packed {number} 1" for number in range(200)
+    ]
+    first.signal(signal.SIGTERM)
+    assert first.ends() == 0
+    shop.run("shop.py").says("running")
+    shop.run("orders.py").says("sold")
+
+
+def test_what_a_killed_node_held_is_handled_by_its_copy(shop: Workshop) -> None:
+    shop.write("orders.py", SENDER.replace("COUNT", "20"))
+    shop.write("shop.py", packer("os.kill(os.getpid(), 9) if payload == 5 and message.deliveries == 1 else None"))
+    first = shop.run("shop.py", "--number", "0")
+    second = shop.run("shop.py", "--number", "1")
+    first.says("running")
+    second.says("running")
+    shop.run("orders.py").says("sold")
+
+    def packed() -> set[int]:
+        text = first.output + second.output
+        return {int(line.split()[1]) for line in text.splitlines() if line.startswith("packed")}
+
+    from .waiting import eventually
+
+    eventually(lambda: packed() == set(range(20)), within=15)
