@@ -20,6 +20,9 @@
     │   └── RedisRefused         answered with an error: out of memory, disk full, read only
     ├── InstanceHeld             another living process has this instance
     ├── Fenced                   a newer incarnation of this instance exists
+    ├── TakenOver                the lease had ended, and others took over what this life held
+    ├── Retry                    raised by a handler: try this durable message again
+    ├── Reject                   raised by a handler: this durable message is a dead letter
     └── SupervisorError          supervisord cannot be reached, or refused
 
 A message says what happened, where, and what to do. What a program may want to read is an attribute.
