@@ -34,6 +34,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+LONGEST_DELAY = 30 * 86_400  #: seconds for which a handler may put a message off
+
 
 class HivemindError(Exception):
     """The root of all errors here: ``except HivemindError`` catches whatever this library raises."""
@@ -178,6 +180,8 @@ class Retry(HivemindError):
     """Raised by the handler of a durable message: try it again, after ``delay`` seconds or after the usual back-off."""
 
     def __init__(self, delay: float | None = None) -> None:
+        if delay is not None and not 0 <= delay <= LONGEST_DELAY:
+            raise ValueError(f"Retry({delay!r}): use 0 to {LONGEST_DELAY:,} seconds")
         self.delay = delay
         super().__init__("tried again" if delay is None else f"tried again in {delay:g} s")
 

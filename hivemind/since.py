@@ -22,6 +22,10 @@ def check_since(value: object) -> str:
     Raises ConfigurationError for anything else.
     """
     text = str(value) if value.__class__ in (str, int) else ""
-    if text in ("new", "all") or span(text) is not None or (text.isdigit() and int(text) > 0):
+    if (
+        text in ("new", "all")
+        or span(text) is not None
+        or (text.isascii() and text.isdigit() and 0 < int(text) <= 1_000_000)
+    ):
         return text
     raise ConfigurationError(f'since={value!r}: write "new", "all", a span such as "10m", or a number of messages')

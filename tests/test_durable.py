@@ -11,6 +11,8 @@ import pytest
 from hivemind import AsyncService, Node, Reject, Retry, service, subscription
 from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
+from hivemind.bus.functions import Functions
+from hivemind.bus.streams import Reader, Streams
 from hivemind.errors import ConfigurationError, DeclarationError
 from hivemind.testing import HiveTest
 from hivemind.topics import Names
@@ -138,3 +140,98 @@ def test_two_that_read_the_same_in_one_group_are_refused() -> None:
 def test_what_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         subscription("order", durable=True, **wrong)
+
+
+def test_an_error_that_is_no_utf8_holds_nobody_up(hive: HiveTest) -> None:
+    class Files(Node):
+        @subscription("order", durable=True, since="all")
+        async def pack(self, payload: int) -> None:
+            if payload == 1:
+                raise Reject("bad file \udc80")
+            self.send("packed", payload)
+
+    hive.start(Files)
+    hive.start(sender(1, 2))
+    assert hive.expect("packed", timeout=5).payload == 2
+    eventually(lambda: [letter["reason"] for letter in letters(hive)] == ["bad file \\udc80"])
+
+
+@pytest.mark.parametrize("delay", [float("inf"), float("nan"), -1.0])
+def test_a_retry_needs_a_time_that_comes(delay: float) -> None:
+    with pytest.raises(ValueError, match="use 0 to"):
+        Retry(delay)
+
+
+def test_each_subscription_of_a_group_has_its_own_retries(hive: HiveTest) -> None:
+    class Two(Node):
+        @subscription("other", durable=True, retries=0)
+        async def never(self, payload: int) -> None: ...
+
+        @subscription("order", durable=True, since="all", retries=2, backoff=(0.01, 0.02))
+        async def pack(self, payload: int, message: Any) -> None:
+            if message.deliveries < 3:
+                raise OSError("not yet")
+            self.send("packed", message.deliveries)
+
+    hive.start(Two)
+    hive.start(sender(1))
+    assert hive.expect("packed", timeout=5).payload == 3
+
+
+def test_a_backlog_survives_a_stop_untried_and_in_order(hive: HiveTest) -> None:
+    class Slow(Node):
+        @subscription("order", durable=True, since="all", retries=0)
+        async def pack(self, payload: int, message: Any) -> None:
+            self.send("packed", [payload, message.deliveries])
+            await asyncio.sleep(0.002)
+
+    first = hive.start(Slow)
+    hive.start(sender(*range(300)))
+    hive.expect("packed", timeout=5)
+    hive.stop(first)
+    hive.start(Slow)
+    packed = [[0, 1]] + [hive.expect("packed", timeout=10).payload for _ in range(299)]
+    assert packed == [[number, 1] for number in range(300)]
+    assert letters(hive) == []
+
+
+def test_what_on_start_sends_on_a_durable_topic_is_kept(hive: HiveTest) -> None:
+    class Early(Node):
+        def on_start(self) -> None:
+            self.send("order", 1)
+
+        @service("order", durable=True)
+        def sell(self, service: Any) -> int:
+            service.send(2)
+            service.flush()
+            return 1
+
+    early = hive.start(Early)
+    eventually(lambda: early.bound_services[0].record().state == "finished")
+    hive.start(Taker)
+    assert [hive.expect("packed", timeout=5).payload for _ in range(2)] == [1, 2]
+
+
+class Taker(Node):
+    """Takes all that there is."""
+
+    @subscription("order", durable=True, since="all")
+    async def pack(self, payload: int) -> None:
+        self.send("packed", payload)
+
+
+def test_a_reader_that_was_taken_over_from_joins_again(hive: HiveTest) -> None:
+    first = hive.start(Taker)
+    hive.start(sender(1))
+    hive.expect("packed", timeout=5)
+    names, life = Names(hive.settings.name), first.bus
+
+    async def take_over() -> None:
+        async with Commands(Endpoint.parse(hive.settings.redis_url)) as commands:
+            streams = Streams(commands, Functions(commands), names)
+            ended = Reader(first.name, life.instance, life.incarnation)
+            await streams.take_over("order", Reader(first.name, "other.0", 1), ended)
+
+    asyncio.run(take_over())
+    hive.start(sender(2, 3))
+    eventually(lambda: {2, 3} <= {message.payload for message in hive.seen if message.topic == "packed"}, within=10)

@@ -10,6 +10,7 @@ import pytest
 
 from .node_kit import Workshop, workshop
 from .servers import RedisServer
+from .waiting import eventually
 
 SENDER = """
     from hivemind import Node, service
@@ -63,7 +64,8 @@ def test_what_was_sent_while_nobody_was_there_is_handled_once(shop: Workshop, is
 
 def test_what_a_killed_node_held_is_handled_by_its_copy(shop: Workshop) -> None:
     shop.write("orders.py", SENDER.replace("COUNT", "20"))
-    shop.write("shop.py", packer("os.kill(os.getpid(), 9) if payload == 5 and message.deliveries == 1 else None"))
+    dies = "payload == 5 and not os.path.exists('killed')"
+    shop.write("shop.py", packer(f"(open('killed', 'x').close(), os.kill(os.getpid(), 9)) if {dies} else None"))
     first = shop.run("shop.py", "--number", "0")
     second = shop.run("shop.py", "--number", "1")
     first.says("running")
@@ -73,7 +75,5 @@ def test_what_a_killed_node_held_is_handled_by_its_copy(shop: Workshop) -> None:
     def packed() -> set[int]:
         text = first.output + second.output
         return {int(line.split()[1]) for line in text.splitlines() if line.startswith("packed")}
-
-    from .waiting import eventually
 
     eventually(lambda: packed() == set(range(20)), within=15)

@@ -84,6 +84,7 @@ class Bus:
         self.resolver: Resolves | None = None  # without one Redis matches patterns
         self.keeping: DurableOutbox | None = None  # what goes to topics that are kept
         self._kept: set[str] = set()
+        self.groups: set[str] = set()  # in which this process reads durably
         self._senders: dict[str, float] = {}
         self._gaps = 0
         self._watch: asyncio.TimerHandle | None = None

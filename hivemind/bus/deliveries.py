@@ -21,6 +21,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
 
@@ -58,11 +59,14 @@ class Retrying:
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """One message in our hands: its topic and entry, its envelope as it came, and the how-manieth try this is."""
+    """One message in our hands: its topic and entry, its envelope as it came, who is told what becomes of it, and the
+    how-manieth try this is.
+    """
 
     topic: str
     entry: bytes
     body: bytes
+    owner: Deliveries
     number: int = 1
     state: DeliveryState = field(default=DeliveryState.WAITING)
 
@@ -88,8 +92,15 @@ class Deliveries:
     before they were handled.
     """
 
-    def __init__(self, streams: Streams, reader: Reader, retrying: Retrying, hand: Callable[[Delivery], None]) -> None:
+    def __init__(
+        self,
+        streams: Streams,
+        reader: Reader,
+        retrying: Callable[[str], Retrying],
+        hand: Callable[[Delivery], None],
+    ) -> None:
         self.reader, self.retrying = reader, retrying
+        self.on_gone: Callable[[], Awaitable[None]] | None = None
         self.on_fewer: Callable[[], None] = _nobody
         self.is_taken = False
         self.acknowledged = self.retried = self.dead = self.lost = 0
@@ -104,6 +115,15 @@ class Deliveries:
         self._bells = (Bell(), Bell(), Bell(), Bell())
         self._tasks: list[asyncio.Task[None]] = []
         self._complaints = Burst(10.0)
+
+    @property
+    def inherits(self) -> bool:
+        """Whether something that was taken over has yet to be tried."""
+        return bool(self._inherited)
+
+    def has(self, topic: str, entry: bytes) -> bool:
+        """Whether we know of this message."""
+        return (topic, entry) in self._held or (topic, entry) in self._inherited
 
     def __len__(self) -> int:
         return len(self._held) + len(self._inherited)
@@ -129,8 +149,8 @@ class Deliveries:
     def came(self, topic: str, fresh: Sequence[Fresh]) -> None:
         """Redis has given these to us; those that we have already are the same."""
         for one in fresh:
-            if (topic, one.entry) not in self._held and (topic, one.entry) not in self._inherited:
-                self._take(Delivery(topic, one.entry, one.body or b""))
+            if not self.has(topic, one.entry):
+                self._take(Delivery(topic, one.entry, one.body or b"", self))
 
     def inherit(self, topic: str, held: Sequence[Held]) -> None:
         """We took these over. They are tried one after the other: one of them may have ended the life before us."""
@@ -157,10 +177,11 @@ class Deliveries:
         """Its handler failed: it is tried again, after ``delay`` seconds or as is usual, or ends, if that was its last
         try or ``is_final``, as a dead letter.
         """
-        if is_final or delivery.number > self.retrying.retries:
+        retrying = self.retrying(delivery.topic)
+        if is_final or delivery.number > retrying.retries:
             self._failed.append((delivery, death, None))
         else:
-            usual = self.retrying.delay(delivery.number)
+            usual = retrying.delay(delivery.number)
             self._failed.append((delivery, death, usual if delay is None else delay))
         self._bells[1].ring()
 
@@ -183,6 +204,9 @@ class Deliveries:
             except TakenOver:
                 self._let_go()
             except RedisError as error:
+                if "NOGROUP" in str(error) and self.on_gone is not None:
+                    with suppress(RedisError):
+                        await self.on_gone()
                 if self._complaints.first() is not None:
                     log.warning("group %s: %s; trying again", self.reader.group, error)
                 wait = RETRY
@@ -218,7 +242,8 @@ class Deliveries:
             delivery, death, delay = self._failed[0]
             if delay is None:
                 letter = _letter(delivery, self.reader, death)
-                await self._streams.bury(delivery.topic, self.reader, delivery.entry, letter, self.retrying.letters)
+                most = self.retrying(delivery.topic).letters
+                await self._streams.bury(delivery.topic, self.reader, delivery.entry, letter, most)
                 self.dead += 1
                 self._finish(delivery, DeliveryState.DEAD)
             else:
@@ -244,8 +269,10 @@ class Deliveries:
     async def _inherit(self) -> float:
         while self._inherited:
             (topic, _), held = next(iter(self._inherited.items()))
-            wait = min(held.due - time.time(), self.retrying.longest)
+            wait = min(held.due - time.time(), self.retrying(topic).longest)
             if wait > 0:
+                parked = Delivery(topic, held.entry, b"", self, max(1, held.tries - 1), DeliveryState.PARKED)
+                self._held[topic, held.entry] = parked
                 self._push(wait, topic, held.entry)
             elif (delivery := await self._retake(topic, held.entry)) is not None:
                 while delivery.state in (DeliveryState.WAITING, DeliveryState.HANDLING):
@@ -255,28 +282,35 @@ class Deliveries:
 
     async def _retake(self, topic: str, entry: bytes) -> Delivery | None:
         """Begin one more try of a message that is pending; None if there is nothing to try any more."""
+        known = self._held.get((topic, entry))
+        if known is not None and known.state is not DeliveryState.PARKED:
+            return None
         for found in await self._streams.retake(topic, self.reader, [entry]):
-            delivery = self._held.get((topic, entry))
             if found.body is None:
-                self.lost += 1
-                self._held.pop((topic, entry), None)
-                continue
+                break
             self.retried += 1
-            if delivery is None:
-                delivery = self._held[topic, entry] = Delivery(topic, entry, found.body)
-            else:
-                delivery.enter(DeliveryState.WAITING)
-            delivery.number = found.number
-            if delivery.number > self.retrying.retries + 1:
+            # Redis counts one when it gives a message out, though that may never have been begun: it is not counted.
+            delivery = known or Delivery(topic, entry, found.body, self, found.number - 2)
+            self._held[topic, entry] = delivery
+            delivery.enter(DeliveryState.WAITING)
+            delivery.body, delivery.number = found.body, delivery.number + 1
+            if delivery.number > self.retrying(topic).retries + 1:
                 self.failed(delivery, Death(f"each of its {found.number - 1} tries ended the process"), is_final=True)
             else:
                 self._hand(delivery)
             return delivery
+        self.lost += self._held.pop((topic, entry), None) is not None
+        self.on_fewer()
         return None
 
 
 def _nobody() -> None:
     """Nobody waits for room."""
+
+
+def _safe(text: str) -> str:
+    """Text that can be written as UTF-8, whatever an exception said."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _letter(delivery: Delivery, reader: Reader, death: Death) -> bytes:
@@ -290,8 +324,8 @@ def _letter(delivery: Delivery, reader: Reader, death: Death) -> bytes:
             "incarnation": reader.incarnation,
             "tries": delivery.number,
             "died": time.time(),
-            "reason": death.reason,
-            "traceback": death.traceback,
+            "reason": _safe(death.reason),
+            "traceback": _safe(death.traceback),
             "message": delivery.body.decode(errors="replace"),
         }
     )

@@ -42,14 +42,14 @@ Sink = Callable[[str, Sequence[Fresh]], None]
 class GroupReader:
     """Gives ``sink`` what is new on its topics, in order, while ``has_room()``; ring ``room`` when it has again.
 
-    ``on_gone(topics)`` is awaited when streams or groups have been removed, and has to make them anew.
+    ``on_gone()`` is awaited when streams or groups have been removed, and has to make them anew.
     """
 
     def __init__(self, home: Home, commands: Commands, reader: Reader, sink: Sink) -> None:
         self.reader = reader
         self.room = Bell()
         self.has_room: Callable[[], bool] = lambda: True
-        self.on_gone: Callable[[Iterable[str]], Awaitable[None]] | None = None
+        self.on_gone: Callable[[], Awaitable[None]] | None = None
         self._home, self._commands, self._sink = home, commands, sink
         self._topics: dict[str, bytes] = {}  # with what is the last entry that we were given
         self._keys: dict[bytes, str] = {}
@@ -117,7 +117,7 @@ class GroupReader:
             try:
                 found = await self._read(connection, topics, self._is_behind)
             except RedisRefused as error:
-                await self._refused(error, topics)
+                await self._refused(error)
                 continue
             backoff.reset()
             self._is_behind = self._is_behind and bool(found)
@@ -149,9 +149,9 @@ class GroupReader:
         except Exception as error:
             raise translated(error, self._home.endpoint.redacted) from error
 
-    async def _refused(self, error: RedisRefused, topics: Iterable[str]) -> None:
+    async def _refused(self, error: RedisRefused) -> None:
         if str(error).startswith(_GONE) and self.on_gone is not None:
-            await self.on_gone(topics)
+            await self.on_gone()
         else:
             self._complain(error)
             await asyncio.sleep(REFUSED)

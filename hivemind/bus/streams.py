@@ -6,18 +6,20 @@ one's acknowledgement cannot pass for its successor's; the functions refuse a li
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import Fenced, RedisRefused, TakenOver
 from ..since import span
-from ..topics import Names
+from ..topics import Names, is_instance
 from .commands import Argument, Commands
 from .endpoint import Endpoint
 from .functions import Functions
 
 FENCED = "FENCED "
+_CONSUMER = re.compile(r"(.+)\.e(\d{1,16})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,21 @@ class Streams:
         keys = (*self._keys(topic), self._names.letters(topic))
         said = await self._call("bury", keys, reader, entry, letter, most)
         return said if isinstance(said, bytes) else None
+
+    async def readers(self, topic: str, group: str) -> list[Reader]:
+        """Who has read a topic in a group and may hold some of it, living and dead."""
+        try:
+            found = await self._commands.execute("XINFO", "CONSUMERS", self._names.stream(topic), group)
+        except RedisRefused:  # the stream or the group is gone, or it is no stream: whoever reads it says so
+            return []
+        names = (one[b"name"] if isinstance(one, dict) else one[one.index(b"name") + 1] for one in found)
+        lives = (_CONSUMER.fullmatch(name.decode(errors="replace")) for name in names)
+        return [Reader(group, life[1], int(life[2])) for life in lives if life is not None and is_instance(life[1])]
+
+    async def held(self, topic: str, reader: Reader) -> list[Held]:
+        """What a reader holds, as Redis sees it; a portion."""
+        asked = ("XPENDING", self._names.stream(topic), reader.group, "-", "+", 10_000, reader.consumer)
+        return [Held(one[0], int(one[3]), 0.0) for one in await self._commands.execute(*asked)]
 
     async def take_over(self, topic: str, reader: Reader, ended: Reader, most: int = 1000) -> list[Held]:
         """Take up to ``most`` messages that a life held when it ended; from then on it may acknowledge nothing."""

@@ -1,10 +1,14 @@
-"""One group of readers, as one life takes part in it: which topics it reads, what it holds, whom it inherits from."""
+"""One group of readers, as one life takes part in it: which topics it reads, what it holds, whom it inherits from.
+
+What others held and left is found where it lies, at the consumers of the group: nothing else has to be remembered.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 from ..bell import Bell
@@ -28,7 +32,7 @@ PORTION = 1000  #: messages that are taken over at once
 class Group:
     """Reads what ``wanted`` says, pattern by pattern with where each begins, and gives ``hand`` every message.
 
-    Handle it and tell ``deliveries``. ``topics`` are those that are read.
+    ``retrying`` says of a topic how its messages are tried again. Whoever handles a delivery tells its ``owner``.
     """
 
     def __init__(
@@ -36,39 +40,39 @@ class Group:
         bus: Bus,
         group: str,
         wanted: Mapping[str, str],
-        retrying: Retrying,
+        retrying: Callable[[str], Retrying],
         hand: Callable[[Delivery], None],
         lease: float,
     ) -> None:
         self.name, self.wanted = group, wanted
         self.topics: list[str] = []
-        self._bus = bus
-        me = Reader(group, bus.instance, bus.incarnation)
-        streams = Streams(bus.commands, bus.functions, bus.names)
-        home = Home(bus.endpoint, f"hm:{bus.instance}:read", bus.names, bus.functions)
-        self.deliveries = Deliveries(streams, me, retrying, hand)
-        self._me, self._streams = me, streams
-        self._reader = GroupReader(home, bus.commands, me, self.deliveries.came)
-        self._reader.has_room = lambda: len(self.deliveries) < ROOM
-        self._reader.on_gone = self._made_anew
-        self.deliveries.on_fewer = self._reader.room.ring
-        self._kept = Kept(bus.commands, streams, bus.names)
-        self._heirs = Heirs(bus.commands, bus.names, me, lease)
+        self._bus, self._retrying, self._hand = bus, retrying, hand
+        self._streams = Streams(bus.commands, bus.functions, bus.names)
+        self._home = Home(bus.endpoint, f"hm:{bus.instance}:read", bus.names, bus.functions)
+        self._kept = Kept(bus.commands, self._streams, bus.names)
+        self._heirs = Heirs(bus.commands, bus.names, lease)
         self._news = Bell()
         self._gaps = 0
         self._checked = 0.0
         self._watching: asyncio.Task[None] | None = None
+        self._join(bus.incarnation)
+
+    def _join(self, incarnation: int) -> None:
+        """Take part as a new life: what the one before held is not ours any more."""
+        self._me = Reader(self.name, self._bus.instance, incarnation)
+        self.deliveries = Deliveries(self._streams, self._me, self._retrying, self._hand)
+        self._reader = GroupReader(self._home, self._bus.commands, self._me, self.deliveries.came)
+        deliveries = self.deliveries
+        self._reader.has_room = lambda: len(deliveries) < ROOM
+        self._reader.on_gone = self.deliveries.on_gone = self._make_anew
+        self.deliveries.on_fewer = self._reader.room.ring
+        self._is_reading = self._is_in_doubt = False
 
     async def start(self) -> None:
         """Begin to read. Raises RedisError when Redis does not do its part; then call it again."""
         await self._find_topics()
-        before = await self._heirs.enter()
-        if before is not None:
-            await self._take_over(before)
         self._bus.live.listen(self._bus.names.control(KEPT), self._heard)
         self.deliveries.start()
-        self._reader.start()
-        await self._reader.add(self.topics)
         self._watching = asyncio.create_task(self._watch(), name=f"group {self.name}")
 
     async def stop_reading(self) -> None:
@@ -79,12 +83,11 @@ class Group:
 
     async def aclose(self) -> None:
         """Tell Redis what was handled, and say goodbye: others take over the rest. After ``stop_reading``."""
-        if not self._bus.outbox.link.is_up:
-            await self.deliveries.aclose()
-            return
-        await self.deliveries.settled()
+        if self._bus.outbox.link.is_up:
+            await self.deliveries.settled()
         await self.deliveries.aclose()
-        await self._heirs.leave()
+        if self._bus.outbox.link.is_up and not self.deliveries.is_taken:
+            await self._heirs.leave(self._me)
 
     def _heard(self, body: bytes) -> None:  # noqa: ARG002 - the topics are looked up
         self._news.ring()
@@ -97,36 +100,73 @@ class Group:
         self._checked = time.monotonic()
         return self.topics[before:]
 
-    async def _made_anew(self, topics: object) -> None:  # noqa: ARG002 - all are looked at
+    async def _make_anew(self) -> None:
         """Streams or groups were removed, and with them what was in them: begin with what is there now."""
         log.error("group %s: streams or groups were removed; it goes on with what is there", self.name)
         await self._find_topics()
         for topic in self.topics:
             await self._streams.join(topic, self.name, "0")
 
+    # -- what others left
+
     async def _watch(self) -> None:
+        is_news = False
         while True:
-            is_news = await self._news.wait(LOOK)
             try:
                 await self._look(is_news or time.monotonic() - self._checked > CHECK)
             except RedisError as error:
+                self._is_in_doubt = True
                 log.debug("group %s: %s", self.name, error)
+            except Exception:
+                log.exception("group %s", self.name)
+            is_news = await self._news.wait(LOOK if self._is_reading else LOOK / 10)
 
     async def _look(self, is_news: bool) -> None:
-        if is_news and (new := await self._find_topics()):
+        if self.deliveries.is_taken:
+            await self._join_again()
+        if is_news and (new := await self._find_topics()) and self._is_reading:
             await self._reader.add(new)
         if self._gaps != (gaps := self._bus.outbox.link.gaps):
             self._gaps = gaps
             self._heirs.start_afresh()
-        for ended in await self._heirs.ended():
-            await self._take_over(ended)
+        await self._inherit()
+        if not self._is_reading and not self.deliveries.inherits:  # what our last life left comes before what is new
+            self._is_reading = True
+            self._reader.start()
+            await self._reader.add(self.topics)
 
-    async def _take_over(self, ended: Reader) -> None:
-        count = 0
+    async def _inherit(self) -> None:
+        others: defaultdict[Reader, list[str]] = defaultdict(list)
         for topic in self.topics:
+            for reader in await self._streams.readers(topic, self.name):
+                others[reader].append(topic)
+        if mine := others.pop(self._me, None):
+            await self._look_at_own(mine)
+        for ended in await self._heirs.ended(self._me, list(others)) if others else ():
+            await self._take_over(ended, others[ended])
+
+    async def _look_at_own(self, topics: list[str]) -> None:
+        """An answer was lost: what it gave us we hold without knowing."""
+        if not self._is_in_doubt:
+            return
+        for topic in topics:
+            held = await self._streams.held(topic, self._me)
+            self.deliveries.inherit(topic, [one for one in held if not self.deliveries.has(topic, one.entry)])
+        self._is_in_doubt = False
+
+    async def _take_over(self, ended: Reader, topics: list[str]) -> None:
+        count = 0
+        for topic in topics:
             while held := await self._streams.take_over(topic, self._me, ended, PORTION):
                 self.deliveries.inherit(topic, held)
                 count += len(held)
-        await self._heirs.forget(ended)
         if count:
-            log.warning("group %s: %d message(s) of %s are taken over", self.name, count, ended.instance)
+            log.warning("group %s: %d message(s) of %s are taken over", self.name, count, ended.consumer)
+
+    async def _join_again(self) -> None:
+        """Others took over from us, because our lease had ended: go on as a new reader."""
+        incarnation = max(int(await self._bus.now()), self._me.incarnation + 1)
+        await self._reader.aclose()
+        await self.deliveries.aclose()
+        self._join(incarnation)
+        self.deliveries.start()

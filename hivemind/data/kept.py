@@ -7,6 +7,7 @@ that a new topic's first message is kept for everybody, whoever is down.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,11 @@ import orjson
 
 from ..bus.commands import Commands
 from ..bus.streams import Streams
-from ..errors import InvalidName
+from ..errors import ConfigurationError, RedisRefused
+from ..since import check_since
 from ..topics import Names, check_name, check_pattern, is_topic, matches
+
+log = logging.getLogger("hivemind.durable")
 
 KEPT = "kept"  #: the kind of notice that tells of a new topic that is kept
 
@@ -67,8 +71,11 @@ class Kept:
         wanted = list(readings)
         for kept in topics:
             for reading in wanted:
-                start = "0" if kept.at >= reading.at else await self._streams.start(kept.topic, reading.since)
-                await self._streams.join(kept.topic, reading.group, start)
+                try:
+                    start = "0" if kept.at >= reading.at else await self._streams.start(kept.topic, reading.since)
+                    await self._streams.join(kept.topic, reading.group, start)
+                except RedisRefused as error:
+                    log.error("group %s cannot read %s: %s", reading.group, kept.topic, error)
 
     async def topics(self) -> list[KeptTopic]:
         """All topics that are kept, by name."""
@@ -78,17 +85,22 @@ class Kept:
     async def readings(self) -> list[Reading]:
         """All groups that read."""
         return [
-            Reading(group, pattern, str(said.get("since", "new")), at)
+            Reading(group, pattern, str(said.get("since")), at)
             for name, said, at in await self._entries(self._names.readings())
             for group, _, pattern in [name.partition(" ")]
-            if _is_reading(group, pattern)
+            if _is_reading(group, pattern, said.get("since"))
         ]
 
     async def _enter(self, key: str, name: str, said: dict[str, Any]) -> bool:
         """Enter once, with the time; False if it is there."""
         seconds, micros = await self._commands.execute("TIME")
         at = int(seconds) * 1000 + int(micros) // 1000
-        return bool(await self._commands.execute("HSETNX", key, name, orjson.dumps(said | {"at": at})))
+        mine = orjson.dumps(said | {"at": at})
+        is_new = bool(await self._commands.execute("HSETNX", key, name, mine))
+        if is_new or _object(await self._commands.execute("HGET", key, name) or b""):
+            return is_new
+        await self._commands.execute("HSET", key, name, mine)  # somebody wrote garbage there
+        return True
 
     async def _entries(self, key: str) -> list[tuple[str, dict[str, Any], int]]:
         flat = await self._commands.execute("HGETALL", key)
@@ -105,10 +117,11 @@ def _object(raw: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) and isinstance(value.get("at"), int) else {}
 
 
-def _is_reading(group: str, pattern: str) -> bool:
+def _is_reading(group: str, pattern: str, since: object) -> bool:
     try:
+        check_since(since)
         check_name(group, "group")
         check_pattern(pattern)
-    except InvalidName:
+    except ConfigurationError:
         return False
     return True

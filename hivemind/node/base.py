@@ -49,6 +49,7 @@ class BaseNode:
         self.bound_services: list[BoundService] = []
         self.bound_subscriptions: list[Subscription] = []
         self.bound_durables: list[DurableSubscription] = []
+        self.sending: DurableSending | None = None
         self.components: list[Component] = []
         self.logger = logging_.getLogger(self.name)
         self.hand_over: Callable[[str, Any, Mapping[str, str] | None], None] = self._too_early
@@ -128,7 +129,7 @@ class BaseNode:
 
         kept = [service.name for service in self.bound_services if service.declaration.durable]
         if kept:
-            self.components.insert(0, DurableSending(kept))
+            self.sending = DurableSending(kept)
         if self.bound_durables:
             check_groups(self.name, self.bound_durables)
             self.components.insert(0, DurableReading(self.bound_durables))

@@ -11,7 +11,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from ..burst import Burst
-from ..bus.deliveries import Death, Deliveries, Delivery
+from ..bus.deliveries import Death, Delivery, Retrying
 from ..cancelling import RAISED, is_ending
 from ..data.records import SubscriptionRecord
 from ..errors import DeclarationError, Reject, Retry, in_words
@@ -54,7 +54,6 @@ class DurableSubscription:
         self.handler = handler(function)
         self.received = self.failed = self.invalid = self.handled = 0
         self.error = ""
-        self.deliveries: Deliveries | None = None
         self._here: asyncio.Queue[Delivery | None] = asyncio.Queue()
         self._there: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
         self._tasks: list[asyncio.Task[None]] = []
@@ -73,6 +72,11 @@ class DurableSubscription:
         """The group in which it reads: its copies share the work."""
         return self.declaration.group or self.node.name
 
+    @property
+    def retrying(self) -> Retrying:
+        """How its messages are tried again."""
+        return Retrying(self.declaration.retries, *self.declaration.backoff)
+
     def record(self, member: str = "") -> SubscriptionRecord:
         """What the registry says of it."""
         return SubscriptionRecord(
@@ -90,9 +94,9 @@ class DurableSubscription:
 
     # -- its life
 
-    def start(self, deliveries: Deliveries) -> None:
+    def start(self) -> None:
         """Begin to handle what is handed over. On the loop."""
-        self.deliveries, self._loop = deliveries, asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         for number in range(self.declaration.workers):
             name = f"subscription {self.name} worker {number}"
             if self.handler.is_async:
@@ -176,20 +180,17 @@ class DurableSubscription:
     # -- what became of it, on the loop
 
     def _begin(self, delivery: Delivery) -> bool:
-        assert self.deliveries is not None
-        if self.deliveries.is_taken:
+        if delivery.owner.is_taken:
             return False
-        self.deliveries.begin(delivery)
+        delivery.owner.begin(delivery)
         return True
 
     def _handled(self, delivery: Delivery) -> None:
-        assert self.deliveries is not None
         self.handled += 1
-        if not self.deliveries.is_taken:
-            self.deliveries.handled(delivery)
+        if not delivery.owner.is_taken:
+            delivery.owner.handled(delivery)
 
     def _failed(self, delivery: Delivery, error: BaseException) -> None:
-        assert self.deliveries is not None
         if isinstance(error, InvalidPayload | Malformed):
             self.invalid += 1
         else:
@@ -199,10 +200,10 @@ class DurableSubscription:
             more = f" ({held} more like it in the last {self._failures.seconds:g} s or so)" if held else ""
             what = f"{self.handler.name} failed on a message of {delivery.topic}, try {delivery.number}{more}"
             self.node.logger.error("%s", what, exc_info=error)
-        if not self.deliveries.is_taken:
+        if not delivery.owner.is_taken:
             delay = error.delay if isinstance(error, Retry) else None
             is_final = isinstance(error, InvalidPayload | Malformed | Reject)
-            self.deliveries.failed(delivery, _death(error), delay, is_final=is_final)
+            delivery.owner.failed(delivery, _death(error), delay, is_final=is_final)
 
 
 def check_groups(node: str, subscriptions: list[DurableSubscription]) -> None:

@@ -43,7 +43,9 @@ async def _insist(node: BaseNode, what: str, begin: Callable[[], Awaitable[None]
 
 
 class DurableSending:
-    """The durable topics of a node's services. A component: their groups are there before the first message."""
+    """The durable topics of a node's services: their groups are there before the first message, and before
+    ``on_start``, which may send one.
+    """
 
     def __init__(self, topics: list[str]) -> None:
         self._topics = topics
@@ -71,9 +73,11 @@ class DurableSending:
                         pass
             except RedisError as error:
                 node.logger.debug("durable topics: %s", error)
+            except Exception:
+                node.logger.exception("durable topics")
 
-    async def stop(self, node: BaseNode) -> None:  # noqa: ARG002 - what was sent is flushed when the node says goodbye
-        """Tend the topics no more."""
+    async def stop(self) -> None:
+        """Tend the topics no more. What was sent is flushed when the node says goodbye."""
         await end(self._tending)
 
 
@@ -85,14 +89,22 @@ class DurableReading:
         self._groups: list[Group] = []
 
     async def start(self, node: BaseNode) -> None:
-        """Begin to read; wait for Redis as long as it takes. Raises ConfigurationError on a Cluster."""
+        """Begin to read; wait for Redis as long as it takes.
+
+        Raises ConfigurationError on a Cluster, and where another node of this process reads in the same group.
+        """
         _check_place(node.bus)
         names = list(dict.fromkeys(one.group for one in self._subscriptions))
+        if taken := node.bus.groups.intersection(names):
+            raise ConfigurationError(
+                f"{node.name}: another node of this process reads in group {min(taken)!r}: give one of them a process, "
+                "or another group="
+            )
+        node.bus.groups.update(names)
+        for one in self._subscriptions:
+            one.start()
         for name in names:
-            members = [one for one in self._subscriptions if one.group == name]
-            group = self._group(node, name, members)
-            for one in members:
-                one.start(group.deliveries)
+            group = self._group(node, name, [one for one in self._subscriptions if one.group == name])
             await _insist(node, f"group {name}", group.start)
             self._groups.append(group)
 
@@ -101,11 +113,12 @@ class DurableReading:
         for one in members:
             table.add(one.name, one)
 
+        def retrying(topic: str) -> Retrying:
+            return table.of(topic)[0].retrying
+
         def hand(delivery: Delivery) -> None:
             table.of(delivery.topic)[0].hand(delivery)
 
-        first = members[0].declaration
-        retrying = Retrying(first.retries, *first.backoff)
         wanted = {one.name: one.declaration.since for one in members}
         return Group(node.bus, name, wanted, retrying, hand, node.settings.constants.LEASE)
 
@@ -116,8 +129,7 @@ class DurableReading:
         hangs = await asyncio.gather(*(one.stopped(HANDLERS) for one in self._subscriptions))
         for one, where in zip(self._subscriptions, hangs, strict=True):
             if where:
-                node.logger.error(
-                    "%s did not finish, its message is tried again; it is in\n%s", one.handler.name, where
-                )
+                hung = "%s did not finish; its message is tried again. It is in\n%s"
+                node.logger.error(hung, one.handler.name, where)
         for group in self._groups:
             await group.aclose()

@@ -37,6 +37,8 @@ class Member:
         """
         node = self.node
         if not self._is_hooked:
+            if node.sending is not None:
+                await node.sending.start(node)
             await _call(node.on_start)
             self._is_hooked = True
             for subscription in node.bound_subscriptions:
@@ -98,6 +100,8 @@ class Member:
             await self._bounded(f"component {type(component).__name__}", component.stop(self.node), deadline)
         if is_registered:
             await self._bounded("on_shutdown", _call(self.node.on_shutdown), deadline)
+        if self.node.sending is not None:
+            await self.node.sending.stop()
 
     async def _bounded(self, what: str, awaitable: Awaitable[None], deadline: float) -> None:
         try:
