@@ -142,7 +142,12 @@ class Hive:
 
     def copies(self, node: str) -> list[psutil.Process]:
         """The processes that are this node, not their keepers."""
-        return [each for each in self.processes(f"--name {node}") if "keeper" not in " ".join(each.cmdline())]
+        found = []
+        for each in self.processes(f"--name {node}"):
+            with suppress(psutil.Error):  # it may end while we look
+                if "keeper" not in " ".join(each.cmdline()):
+                    found.append(each)
+        return found
 
     def log(self, name: str) -> str:
         path = self.folder / "log" / f"{name}.log"

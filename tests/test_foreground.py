@@ -203,7 +203,7 @@ def test_hm_dev_names_nodes_that_exist_but_are_not_enabled(hive: Hive) -> None:
 def test_hm_dev_verbose_shows_in_the_logs_and_not_in_the_terminal(hive: Hive) -> None:
     terminal = Terminal(hive, "hm", "dev", "--no-root", "-v")
     terminal.shows("Batman has saved the day!")
-    assert "DEBUG    asyncio  Using selector" in hive.log("hived")
+    eventually(lambda: "DEBUG    asyncio  Using selector" in hive.log("hived"))
     assert "Using selector" not in terminal.text()
     assert terminal.end() == 0
 
