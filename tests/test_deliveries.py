@@ -142,6 +142,19 @@ async def test_after_the_last_try_a_message_is_a_dead_letter(server: RedisServer
     await shop.stop()
 
 
+async def test_an_error_that_is_no_utf8_holds_nobody_up(server: RedisServer, hive_name: str) -> None:
+    async def handle(payload: int, number: int) -> None:
+        if payload == 1:
+            raise OSError("no file \udc80")
+
+    shop = Shop(server.url, hive_name, life(), handle, Retrying(retries=0))
+    await shop.start()
+    await shop.send(1, 2)
+    await eventually_async(lambda: (shop.deliveries.dead, shop.deliveries.acknowledged) == (1, 1))
+    assert [letter["reason"] for letter in await shop.letters()] == ["no file \\udc80"]
+    await shop.stop()
+
+
 async def test_what_a_dead_reader_held_is_handled_by_another_and_a_poison_message_ends_as_a_dead_letter(
     server: RedisServer, hive_name: str
 ) -> None:

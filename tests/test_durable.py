@@ -142,20 +142,6 @@ def test_what_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None:
         subscription("order", durable=True, **wrong)
 
 
-def test_an_error_that_is_no_utf8_holds_nobody_up(hive: HiveTest) -> None:
-    class Files(Node):
-        @subscription("order", durable=True, since="all")
-        async def pack(self, payload: int) -> None:
-            if payload == 1:
-                raise Reject("bad file \udc80")
-            self.send("packed", payload)
-
-    hive.start(Files)
-    hive.start(sender(1, 2))
-    assert hive.expect("packed", timeout=5).payload == 2
-    eventually(lambda: [letter["reason"] for letter in letters(hive)] == ["bad file \\udc80"])
-
-
 @pytest.mark.parametrize("delay", [float("inf"), float("nan"), -1.0])
 def test_a_retry_needs_a_time_that_comes(delay: float) -> None:
     with pytest.raises(ValueError, match="use 0 to"):

@@ -116,7 +116,8 @@ class Member:
 def summary(node: BaseNode) -> str:
     """What a node sends and receives, for its log."""
     services = ", ".join(service.name for service in node.bound_services)
-    patterns = ", ".join(subscription.name for subscription in node.bound_subscriptions)
+    received = [*(one.name for one in node.bound_subscriptions), *(one.name for one in node.bound_durables)]
+    patterns = ", ".join(received)
     parts = [f"sends {services}" if services else "", f"receives {patterns}" if patterns else ""]
     return "; ".join(filter(None, parts)) or "no services, no subscriptions"
 
