@@ -18,6 +18,7 @@ from hivemind.bus.streams import Home, Reader, Streams
 from hivemind.topics import Names
 
 from .servers import RedisServer
+from .streams_kit import append
 from .waiting import eventually_async
 
 TOPIC = "order-1"
@@ -31,7 +32,7 @@ class Shop:
     def __init__(self, url: str, hive: str, reader: Reader, handler: Handler, retrying: Retrying = FAST) -> None:
         endpoint, names = Endpoint.parse(url), Names(hive)
         self.commands = Commands(endpoint)
-        functions = Functions(self.commands)
+        self.functions = functions = Functions(self.commands)
         self.streams = Streams(self.commands, functions, names)
         self.queue: asyncio.Queue[Delivery] = asyncio.Queue()
         self.deliveries = Deliveries(self.streams, reader, lambda topic: retrying, self.queue.put_nowait)
@@ -79,7 +80,8 @@ class Shop:
         self.deliveries.inherit(TOPIC, held)
 
     async def send(self, *payloads: int, first: int = 1) -> None:
-        await self.streams.append(TOPIC, "a.0", 1, first, [b"%d" % payload for payload in payloads])
+        bodies = [b"%d" % payload for payload in payloads]
+        await append(self.functions, self.names, TOPIC, ("a.0", 1), first, bodies)
 
     async def pending(self) -> int:
         stream = self.names.stream(TOPIC)

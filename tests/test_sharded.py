@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -91,10 +91,15 @@ async def test_a_slot_moves_while_messages_flow_and_each_arrives_once_and_in_ord
         stop.set()
         sent = await sending
         await alfred.flush()
-        for each in got:
-            await eventually_async(lambda each=each: each.accounted == sent)  # type: ignore[misc]
-            assert each.sequences == list(range(1, sent + 1))
-            assert each.subscription.ledger.missed == 0
+        await all_in_order(got, sent)
+
+
+async def all_in_order(got: Sequence[Collector], sent: int) -> None:
+    """Every collector handles what was sent, in order, and misses nothing."""
+    for each in got:
+        await eventually_async(lambda each=each: each.accounted == sent)  # type: ignore[misc]
+        assert each.sequences == list(range(1, sent + 1))
+        assert each.subscription.ledger.missed == 0
 
 
 async def send_until(bus: Bus, topics: tuple[str, ...], stop: asyncio.Event) -> int:
@@ -124,9 +129,7 @@ async def test_a_shard_takes_over_all_slots_while_messages_flow_and_none_is_lost
             stop.set()
             sent = await sending
             await alfred.flush()
-            for each in got:
-                await eventually_async(lambda each=each: each.accounted == sent)  # type: ignore[misc]
-                assert each.sequences == list(range(1, sent + 1))
+            await all_in_order(got, sent)
             channels = own.primaries[1].command("PUBSUB", "SHARDCHANNELS")
             assert sorted(channels) == sorted(f"hm:t:t:{{{topic}}}" for topic in topics)
 

@@ -24,10 +24,11 @@ from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.bus.streams import Reader, Streams
-from hivemind.errors import Fenced, TakenOver
+from hivemind.errors import RedisRefused, TakenOver
 from hivemind.topics import Names
 
 from .servers import RedisServer
+from .streams_kit import append
 
 T = TypeVar("T")
 GROUP = "shop"
@@ -40,7 +41,12 @@ class Table:
     def __init__(self, url: str, hive: str) -> None:
         self.commands = Commands(Endpoint.parse(url))
         self.names = Names(hive)
-        self.streams = Streams(self.commands, Functions(self.commands), self.names)
+        self.functions = Functions(self.commands)
+        self.streams = Streams(self.commands, self.functions, self.names)
+
+    async def append(self, topic: str, incarnation: int, first: int, bodies: Sequence[bytes]) -> int:
+        """As the sender ``a.0`` does."""
+        return await append(self.functions, self.names, topic, ("a.0", incarnation), first, bodies)
 
     async def read(self, topic: str, reader: Reader, most: int = 100) -> list[tuple[bytes, bytes]]:
         """What is new for a group: entry and body."""
@@ -67,24 +73,24 @@ def reader(number: int = 0, incarnation: int = 1) -> Reader:
 
 
 async def test_what_is_appended_twice_is_there_once_and_in_order(table: Table) -> None:
-    assert await table.streams.append("n", "a.0", 1, 1, [b"1", b"2"]) == 2
-    assert await table.streams.append("n", "a.0", 1, 1, [b"1", b"2", b"3"]) == 1
-    assert await table.streams.append("n", "a.0", 1, 2, [b"2", b"3"]) == 0
-    assert await table.streams.append("n", "a.0", 2, 1, [b"4"]) == 1
+    assert await table.append("n", 1, 1, [b"1", b"2"]) == 2
+    assert await table.append("n", 1, 1, [b"1", b"2", b"3"]) == 1
+    assert await table.append("n", 1, 2, [b"2", b"3"]) == 0
+    assert await table.append("n", 2, 1, [b"4"]) == 1
     assert await table.streams.join("n", GROUP, "0")
     assert [body for _, body in await table.read("n", reader())] == [b"1", b"2", b"3", b"4"]
 
 
 async def test_an_older_life_of_a_sender_appends_nothing(table: Table) -> None:
-    await table.streams.append("n", "a.0", 5, 1, [b"1"])
-    with pytest.raises(Fenced, match="replaced by 5"):
-        await table.streams.append("n", "a.0", 4, 1, [b"old"])
+    await table.append("n", 5, 1, [b"1"])
+    with pytest.raises(RedisRefused, match="FENCED 5"):
+        await table.append("n", 4, 1, [b"old"])
     assert await table.length("n") == 1
 
 
 async def test_a_life_that_was_taken_over_from_acknowledges_nothing(table: Table) -> None:
     await table.streams.join("n", GROUP, "0")
-    await table.streams.append("n", "a.0", 1, 1, [b"1", b"2"])
+    await table.append("n", 1, 1, [b"1", b"2"])
     ids = [entry for entry, _ in await table.read("n", reader(0))]
     assert [held.entry for held in await table.streams.take_over("n", reader(1), reader(0))] == ids
     with pytest.raises(TakenOver):
@@ -98,7 +104,7 @@ async def test_a_life_that_was_taken_over_from_acknowledges_nothing(table: Table
 
 async def test_a_try_counts_when_it_begins_and_not_when_somebody_takes_over(table: Table) -> None:
     await table.streams.join("n", GROUP, "0")
-    await table.streams.append("n", "a.0", 1, 1, [b"1"])
+    await table.append("n", 1, 1, [b"1"])
     ((entry, _),) = await table.read("n", reader(0))
     due = await table.streams.park("n", reader(0), entry, 60.0)
     (held,) = await table.streams.take_over("n", reader(1), reader(0))
@@ -109,7 +115,7 @@ async def test_a_try_counts_when_it_begins_and_not_when_somebody_takes_over(tabl
 
 async def test_an_entry_that_was_removed_is_told_and_holds_nobody_up(table: Table) -> None:
     await table.streams.join("n", GROUP, "0")
-    await table.streams.append("n", "a.0", 1, 1, [b"1"])
+    await table.append("n", 1, 1, [b"1"])
     ((entry, _),) = await table.read("n", reader())
     await table.commands.execute("XDEL", table.names.stream("n"), entry)
     (lost,) = await table.streams.retake("n", reader(), [entry])
@@ -120,7 +126,7 @@ async def test_an_entry_that_was_removed_is_told_and_holds_nobody_up(table: Tabl
 async def test_trimming_stops_at_what_the_slowest_group_has_yet_to_acknowledge(table: Table) -> None:
     for group in (GROUP, "slow"):
         await table.streams.join("n", group, "0")
-    await table.streams.append("n", "a.0", 1, 1, [b"%d" % number for number in range(1000)])
+    await table.append("n", 1, 1, [b"%d" % number for number in range(1000)])
     fast = await table.read("n", reader(), 1000)
     await table.streams.acknowledge("n", reader(), [entry for entry, _ in fast])
     assert await table.streams.trim("n", 0.0, 0) == 0
@@ -176,7 +182,7 @@ class Delivery(RuleBasedStateMachine):
     def append(self, again: int, more: int) -> None:
         first = max(1, self.sent + 1 - again)
         bodies = [b"%d" % number for number in range(first, self.sent + more + 1)]
-        assert self.run(self.table.streams.append("n", "a.0", 1, first, bodies)) == more
+        assert self.run(self.table.append("n", 1, first, bodies)) == more
         self.new += range(self.sent + 1, self.sent + more + 1)
         self.sent += more
 

@@ -11,8 +11,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator
 
-import hiredis
-
 from ..burst import Burst
 from ..errors import RedisRefused, RedisUnavailable, Refused, Unconfirmed, Undelivered
 from ..topics import Names
@@ -20,7 +18,7 @@ from .carrier import WRITE, Carrier, Keeper
 from .endpoint import is_unauthenticated, reply_error
 from .link import bulk
 from .outbox import Outbox
-from .outgoing import Asked, Batch, Entry, OutboxOptions, Topic
+from .outgoing import Batch, Entry, OutboxOptions, Topic
 from .queues import index_of
 from .spool import Spool
 from .streams import Home
@@ -129,18 +127,6 @@ class Appender(Carrier):
         self._back.clear()
 
     # -- reading
-
-    def _read(self, reader: hiredis.Reader) -> None:
-        while (reply := reader.gets()) is not False:
-            oldest = self._unanswered[0]
-            if isinstance(oldest, Asked):
-                self._unanswered.popleft()
-                self._pings -= 1
-                self._pong(oldest, reply)
-            elif reply.__class__ is int:
-                self._advance(1)
-            elif not self._refuse(oldest, reply):
-                break
 
     def _advance(self, replies: int) -> None:
         """So many calls are done."""

@@ -197,15 +197,21 @@ class Carrier:
                 self._unanswered.popleft()
                 self._pings -= 1
                 self._pong(oldest, reply)
-                continue
-            if reply.__class__ is not int:
-                fate = self._keeper.refused_by(self, oldest.entries[oldest.done], reply)
-                if fate is Fate.AGAIN:
-                    self.link.drop(str(reply))
-                    break
-                if fate is Fate.STRAY:
-                    oldest.let_go()
-            self._advance(1)
+            elif reply.__class__ is int:
+                self._advance(1)
+            elif not self._refuse(oldest, reply):
+                break
+
+    def _refuse(self, batch: Batch, reply: object) -> bool:
+        """Redis would not take what is the next of ``batch``; False if all goes again over another connection."""
+        fate = self._keeper.refused_by(self, batch.entries[batch.done], reply)
+        if fate is Fate.AGAIN:
+            self.link.drop(str(reply))
+            return False
+        if fate is Fate.STRAY:
+            batch.let_go()
+        self._advance(1)
+        return True
 
     def _advance(self, replies: int) -> None:
         """So many messages and notices are done. What was written at once is answered for at once."""

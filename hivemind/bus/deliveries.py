@@ -299,7 +299,9 @@ class Deliveries:
             else:
                 self._hand(delivery)
             return delivery
-        self.lost += self._held.pop((topic, entry), None) is not None
+        if self._held.pop((topic, entry), None) is not None:
+            self.lost += 1
+            log.error("group %s: message %s of %s is not there any more", self.reader.group, entry.decode(), topic)
         self.on_fewer()
         return None
 

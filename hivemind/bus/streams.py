@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import Fenced, RedisRefused, TakenOver
+from ..errors import RedisRefused, TakenOver
 from ..since import span
 from ..topics import Names, is_instance
 from .commands import Argument, Commands
@@ -117,21 +117,6 @@ class Streams:
             return newest[int(since)][0].decode() if len(newest) > int(since) else "0"
         seconds, _ = await self._commands.execute("TIME")
         return f"{max(0, int((int(seconds) - (span(since) or 0.0)) * 1000))}-0"
-
-    async def append(self, topic: str, sender: str, incarnation: int, first: int, bodies: Sequence[bytes]) -> int:
-        """Append messages of one sender, the first of which has number ``first``, and publish them, too.
-
-        Returns how many were not there yet: it may be repeated as often as one likes. Raises Fenced when a newer life
-        of the sender has appended.
-        """
-        keys = (self._names.stream(topic), self._names.producers(topic))
-        arguments: tuple[Argument, ...] = ("PUBLISH", self._names.live(topic), sender, incarnation, first, *bodies)
-        try:
-            return int(await self._functions.call("append", keys, arguments))
-        except RedisRefused as error:
-            if not str(error).startswith(FENCED):
-                raise
-            raise Fenced(sender, incarnation, int(str(error).removeprefix(FENCED))) from None
 
     async def acknowledge(self, topic: str, reader: Reader, entries: Sequence[bytes]) -> int:
         """Say that messages are handled; return how many of them were still the reader's."""
