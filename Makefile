@@ -64,7 +64,7 @@ accept: $(DEV) ## the acceptance test on real input; MINUTES=10
 	@$(BIN)/python -m tests.accept --minutes $(MINUTES)
 
 bench: $(BENCH) ## Hivemind beside its peers, and docs/performance.md; QUICK=1: under a minute, writes nothing; ROWS="rate idle": only these
-	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--write-docs) $(foreach row,$(ROWS),--only $(row))
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--write-docs) $(foreach row,$(ROWS),--rows $(row))
 
 wheel: $(DEV) ## sdist and wheel, in dist/
 	@rm -rf dist build *.egg-info

@@ -20,11 +20,11 @@ LONG, BRIEF = Bench(), Bench(warmup=0.3, seconds=1.0, is_quick=True)
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--quick", is_flag=True, help=f"One short round of {', '.join(QUICK)}: under a minute.")
-@click.option("--only", multiple=True, type=click.Choice(list(ROWS)), help="These rows; may be given again.")
+@click.option("--rows", multiple=True, type=click.Choice(list(ROWS)), help="These rows; may be given again.")
 @click.option("--rounds", type=click.IntRange(1), help="How many rounds, in place of each row's own.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the JSON there, too.")
 @click.option("--write-docs", is_flag=True, help="Rewrite what docs/ says of these rows, and its pictures.")
-def main(quick: bool, only: Sequence[str], rounds: int | None, json_file: Path | None, write_docs: bool) -> None:
+def main(quick: bool, rows: Sequence[str], rounds: int | None, json_file: Path | None, write_docs: bool) -> None:
     """Measure Hivemind beside its peers. Ends with exit code 1 when a mark is missed or a case failed."""
     if quick and write_docs:
         raise click.UsageError("--quick measures too briefly for the documentation: leave out --quick or --write-docs")
@@ -36,7 +36,7 @@ def main(quick: bool, only: Sequence[str], rounds: int | None, json_file: Path |
     if nats_server() is None:
         say("!!! nats-server is not on PATH: GOING ON WITHOUT nats-py")
     bench = BRIEF if quick else LONG
-    chosen = [ROWS[key] for key in only or (QUICK if quick else ROWS)]
+    chosen = [ROWS[key] for key in rows or (QUICK if quick else ROWS)]
     say(f"rows: {', '.join(row.key for row in chosen)}")
     outcomes: list[Outcome] = []
     try:

@@ -233,7 +233,7 @@ def three_or_more(children: list[psutil.Process]) -> list[psutil.Process]:
 @pytest.mark.alone
 @pytest.mark.slow
 def test_a_row_is_measured(tmp_path: Path) -> None:
-    process = bench("--only", "rate", "--json", str(tmp_path / "found.json"))
+    process = bench("--rows", "rate", "--json", str(tmp_path / "found.json"))
     said, _ = process.communicate(timeout=100)
     found = json.loads((tmp_path / "found.json").read_text())["rows"]["rate"]
     assert found["faults"] == [], said
@@ -243,7 +243,7 @@ def test_a_row_is_measured(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_interrupted_run_leaves_nothing_behind() -> None:
-    process = bench("--only", "rate")
+    process = bench("--rows", "rate")
     try:
         known = psutil.Process(process.pid)
         children = eventually(lambda: three_or_more(known.children(recursive=True)), 30)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hivemind.settings import Settings, load_settings
+from hivemind.supervisor.files import read_json, write_json
 from hivemind.supervisor.last_settings import last_settings, save_settings
 from hivemind.supervisor.paths import HivePaths
 
@@ -49,3 +50,11 @@ def test_they_are_for_their_owner_only_and_without_the_environment_of_nodes(sett
 def test_a_spoilt_file_is_as_none(settings: Settings, tmp_path: Path, spoilt: str) -> None:
     HivePaths.of(settings).settings.write_text(spoilt)
     assert last_settings(tmp_path) is None
+
+
+def test_a_constant_of_another_version_is_left_out(settings: Settings, tmp_path: Path) -> None:
+    paths = HivePaths.of(settings)
+    save_settings(paths, settings)
+    saved = read_json(paths.settings)
+    write_json(paths.settings, saved | {"values": saved["values"] | {"OF_LATER": 1}})
+    assert last_settings(tmp_path) is not None

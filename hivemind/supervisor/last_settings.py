@@ -21,10 +21,14 @@ def save_settings(paths: HivePaths, settings: Settings) -> None:
 
 
 def last_settings(hive: Path) -> Settings | None:
-    """The settings with which ``hive`` was last started or reloaded; None if it never was, or they are spoilt."""
+    """The settings with which ``hive`` was last started or reloaded; None if it never was, or they are spoilt.
+
+    Constants that this version does not know, as another version wrote them, are left out.
+    """
     found = read_json(hive / "var" / LAST_SETTINGS)
     try:
-        constants = Constants.model_validate(found["values"], context={"base": hive})
+        values = {name: value for name, value in found["values"].items() if name in Constants.model_fields}
+        constants = Constants.model_validate(values, context={"base": hive})
         return Settings(constants, dict(found["sources"]), hive.absolute())
-    except (ValidationError, KeyError, TypeError, ValueError):
+    except (ValidationError, AttributeError, KeyError, TypeError, ValueError):
         return None
