@@ -11,6 +11,7 @@ import pytest
 
 from hivemind.constants import Constants
 from hivemind.errors import NodeLoadError
+from hivemind.node.declarations import ServiceDeclaration, SubscriptionDeclaration
 from hivemind.node.loading import load_target
 from hivemind.settings import Settings, load_settings
 
@@ -69,6 +70,26 @@ def test_a_hives_nodes_are_called_as_their_folder_although_another_is_broken(
 def test_a_decorated_module_is_named_after_its_file(tmp_path: Path) -> None:
     write(tmp_path / "greeter.py", "from hivemind import service\n@service('a')\ndef greet(): pass\n")
     assert load_target("greeter.py", OUTSIDE).build().name == "greeter"
+
+
+def test_all_that_is_declared_of_plain_functions_holds(tmp_path: Path) -> None:
+    write(
+        tmp_path / "shop.py",
+        """
+        from hivemind import service, subscription
+
+        @service("orders", every=5.0, durable=True)
+        def sell(service): ...
+
+        @subscription("orders", workers=2, durable=True, since="all", retries=1)
+        def pack(order): ...
+        """,
+    )
+    node = load_target("shop.py", OUTSIDE).build()
+    node.bind()
+    (sells,), (packs,) = node.bound_services, node.bound_durables
+    assert sells.declaration == ServiceDeclaration("orders", 5.0, durable=True)
+    assert packs.declaration == SubscriptionDeclaration("orders", 2, durable=True, since="all", retries=1)
 
 
 @pytest.mark.parametrize(

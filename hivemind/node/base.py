@@ -18,7 +18,7 @@ from ..errors import DeclarationError, HivemindError
 from ..settings import Settings
 from ..states import NODE, NodeState, advance
 from ..topics import check_name
-from .declarations import ServiceDeclaration, SubscriptionDeclaration, declarations_of
+from .declarations import Declaration, ServiceDeclaration, SubscriptionDeclaration, declarations_of
 from .durable import DurableSubscription, check_groups
 from .keeping import DurableReading, DurableSending
 from .overdue import Overdue
@@ -134,7 +134,7 @@ class BaseNode:
             check_groups(self.name, self.bound_durables)
             self.components.insert(0, DurableReading(self.bound_durables))
 
-    def _declared(self) -> list[tuple[Callable[..., Any], ServiceDeclaration | SubscriptionDeclaration]]:
+    def _declared(self) -> list[tuple[Callable[..., Any], Declaration]]:
         names: dict[str, None] = {}
         for kind in reversed(type(self).__mro__):
             names.update(dict.fromkeys(vars(kind)))

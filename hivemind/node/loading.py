@@ -17,7 +17,7 @@ from ..errors import InvalidName, NodeLoadError
 from ..settings import Settings
 from ..topics import check_name
 from .base import BaseNode
-from .declarations import ServiceDeclaration, declarations_of
+from .declarations import Declaration, declarations_of
 from .node import Node
 
 OURS = str(Path(__file__).parents[1])  #: where this library is: a fault of the user's is never there
@@ -37,21 +37,8 @@ class ModuleNode(Node):
 
     functions: tuple[Callable[..., Any], ...] = ()
 
-    def services(self) -> None:
-        """Declare what is decorated with ``@service``."""
-        for function in self.functions:
-            for declaration in declarations_of(function):
-                if isinstance(declaration, ServiceDeclaration):
-                    self.add_service(declaration.topic, function, every=declaration.every)
-
-    def subscriptions(self) -> None:
-        """Declare what is decorated with ``@subscription``."""
-        for function in self.functions:
-            for declaration in declarations_of(function):
-                if not isinstance(declaration, ServiceDeclaration):
-                    self.add_subscription(
-                        declaration.pattern, function, workers=declaration.workers, raw=declaration.raw
-                    )
+    def _declared(self) -> list[tuple[Callable[..., Any], Declaration]]:
+        return [(function, one) for function in self.functions for one in declarations_of(function)]
 
 
 def load_target(target: str, settings: Settings) -> LoadedNode:
