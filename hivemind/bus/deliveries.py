@@ -149,8 +149,17 @@ class Deliveries:
     def came(self, topic: str, fresh: Sequence[Fresh]) -> None:
         """Redis has given these to us; those that we have already are the same."""
         for one in fresh:
-            if not self.has(topic, one.entry):
+            if self.has(topic, one.entry):
+                continue
+            if one.group in ("", self.reader.group):
                 self._take(Delivery(topic, one.entry, one.body or b"", self))
+            else:
+                self._pass_over(Delivery(topic, one.entry, b"", self, state=DeliveryState.HANDLING))
+
+    def _pass_over(self, delivery: Delivery) -> None:
+        """It is for another group: nobody here handles it."""
+        self._held[delivery.topic, delivery.entry] = delivery
+        self.handled(delivery)
 
     def inherit(self, topic: str, held: Sequence[Held]) -> None:
         """We took these over. They are tried one after the other: one of them may have ended the life before us."""

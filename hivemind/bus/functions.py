@@ -19,12 +19,12 @@ log = logging.getLogger("hivemind.functions")
 
 NAMES = (
     *("register", "renew", "deregister", "forget", "announce", "resolve"),
-    *("append", "ack", "park", "retake", "bury", "take_over", "trim"),
+    *("append", "ack", "park", "retake", "bury", "take_over", "trim", "replay"),
 )
 
 
 ALLOWED = "'allow-oom'"
-REFUSED = ("append",)  #: what a Redis without memory does not run
+REFUSED = ("append", "replay")  #: what a Redis without memory does not run
 
 
 def body(name: str) -> str:

@@ -57,7 +57,13 @@ class Fresh:
     def body(self) -> bytes | None:
         """Its envelope; None where the stream has lost it, or somebody wrote something else."""
         fields = self.fields or ()
-        return fields[1] if len(fields) == 2 and fields[0] == b"b" else None
+        return fields[1] if len(fields) in (2, 4) and fields[0] == b"b" else None
+
+    @property
+    def group(self) -> str:
+        """The only group that is meant, of a dead letter that was replayed; "" for all others: it is for everybody."""
+        fields = self.fields or ()
+        return fields[3].decode(errors="replace") if len(fields) == 4 and fields[2] == b"g" else ""
 
 
 @dataclass(frozen=True, slots=True)

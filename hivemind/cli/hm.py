@@ -36,6 +36,7 @@ SECTIONS = {
     },
     "Repair": {
         "config": "repair:config",
+        "dead": "dead:dead",
         "redis": "redis_server:redis",
     },
 }

@@ -96,6 +96,25 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, styles: S
         _plain_table(columns, cells)
 
 
+class Listing:
+    """A table that is printed in portions, each as wide as the first needs; nothing of it is kept."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._columns = list(columns)
+        self._widths: list[int] = []
+
+    def add(self, rows: Sequence[Sequence[object]]) -> None:
+        """Print some more rows; the first with the names of the columns."""
+        lines = [[printable(str(cell)).replace("\n", " ") for cell in row] for row in rows]
+        if not self._widths and lines:
+            lines.insert(0, [column.upper() for column in self._columns])
+            self._widths = [max(len(line[at]) for line in lines) for at in range(len(self._columns))]
+        write_lines(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, self._widths, strict=True)).rstrip()
+            for line in lines
+        )
+
+
 def printable(text: str) -> str:
     """``text`` with control characters and lone surrogates spelled out: it cannot steer the terminal."""
     if text.isprintable():

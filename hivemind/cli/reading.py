@@ -128,11 +128,22 @@ def ask(settings: Settings, question: Callable[[Registry], Awaitable[T]]) -> T:
     return asyncio.run(_ask(settings, lambda commands: question(Registry(commands, Functions(commands), names))))
 
 
-async def _ask(settings: Settings, question: Callable[[Commands], Awaitable[T]]) -> T:
+def work(settings: Settings, job: Callable[[Commands, Functions, Names], Awaitable[T]]) -> T:
+    """Do what may take long, such as going through a hundred thousand messages: each command has its own limit.
+
+    Raises RedisError in words that say what to do.
+    """
+    names = Names(settings.name)
+    return asyncio.run(_ask(settings, lambda commands: job(commands, Functions(commands), names), None))
+
+
+async def _ask(
+    settings: Settings, question: Callable[[Commands], Awaitable[T]], patience: float | None = PATIENCE
+) -> T:
     if not settings.redis_url and not Embedded.of(settings).socket.exists():
         raise away(settings, "it does not run")
     try:
-        async with _opened(settings) as commands:
+        async with _opened(settings, patience) as commands:
             return await question(commands)
     except TimeoutError:
         raise away(settings, f"no answer within {PATIENCE:g} s") from None
@@ -141,10 +152,10 @@ async def _ask(settings: Settings, question: Callable[[Commands], Awaitable[T]])
 
 
 @asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[Commands]:
-    """The hive's Redis. Raises TimeoutError when what is done with it takes longer than PATIENCE."""
+async def _opened(settings: Settings, patience: float | None = PATIENCE) -> AsyncIterator[Commands]:
+    """The hive's Redis. Raises TimeoutError when what is done with it takes longer than ``patience`` seconds."""
     quiet()
-    async with asyncio.timeout(PATIENCE), Commands(_endpoint(settings), "hm") as commands:
+    async with asyncio.timeout(patience), Commands(_endpoint(settings), "hm") as commands:
         yield commands
 
 

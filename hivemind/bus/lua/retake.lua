@@ -13,7 +13,9 @@ for at = 5, #args do
     local tries = held[4] + 1
     local entry = redis.call('XRANGE', keys[1], id, id)[1]
     redis.call('ZREM', keys[3], args[1] .. ' ' .. id)
-    if entry then
+    if entry and entry[2][3] == 'g' and entry[2][4] ~= args[1] then
+      redis.call('XACK', keys[1], args[1], id) -- a replayed letter of another group
+    elseif entry then
       redis.call('XCLAIM', keys[1], args[1], args[4], 0, id, 'RETRYCOUNT', tries, 'JUSTID')
       found[#found + 1] = { id, tries, entry[2] }
     else
