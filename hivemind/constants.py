@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from .patterns import SERVER, PatternMode
+from .retention import MOST_SECONDS, WEEK
 from .topics import check_name
 
 _URL_SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://", "redis+cluster://")
@@ -91,6 +92,20 @@ class Constants(BaseModel):
     )
     STOP_TIMEOUT: float = Field(
         10.0, gt=0, le=3600, allow_inf_nan=False, description="Seconds that a node has to end politely."
+    )
+    CONFIRM: Literal["memory", "second", "disk", "replica"] = Field(
+        "second",
+        description="What Redis has done with a kept message when flush() returns: memory, second, disk, replica.",
+    )
+    GROUP_RETIRE: float = Field(
+        WEEK,
+        ge=60,
+        le=MOST_SECONDS,
+        allow_inf_nan=False,
+        description="Seconds unseen after which a durable group holds nothing back; after as many again it goes.",
+    )
+    DEAD_LETTERS: int = Field(
+        100_000, ge=1, le=1_000_000_000, description="About how many dead letters of a topic are kept."
     )
     PRODUCTION: bool = Field(False, description="True: `hm dev` keeps its hands off this hive.")
     NODES: dict[str, NodeTuning] = Field(

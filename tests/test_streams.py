@@ -25,6 +25,7 @@ from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.bus.streams import Reader, Streams
 from hivemind.errors import RedisRefused, TakenOver
+from hivemind.retention import Retention
 from hivemind.topics import Names
 
 from .servers import RedisServer
@@ -33,6 +34,7 @@ from .streams_kit import append
 T = TypeVar("T")
 GROUP = "shop"
 WEEK = 7 * 86_400.0
+NOTHING = Retention(True, 0.0, 0)
 
 
 class Table:
@@ -129,14 +131,14 @@ async def test_trimming_stops_at_what_the_slowest_group_has_yet_to_acknowledge(t
     await table.append("n", 1, 1, [b"%d" % number for number in range(1000)])
     fast = await table.read("n", reader(), 1000)
     await table.streams.acknowledge("n", reader(), [entry for entry, _ in fast])
-    assert await table.streams.trim("n", 0.0, 0) == 0
+    assert await table.streams.trim("n", NOTHING) == 0
     slow = Reader("slow", "slow.0", 1)
     read = await table.read("n", slow, 500)
     await table.streams.acknowledge("n", slow, [entry for entry, _ in read[:400]])
-    assert await table.streams.trim("n", 0.0, 0) > 0
+    assert await table.streams.trim("n", NOTHING) > 0
     assert 600 <= await table.length("n") < 1000
     assert [one.body for one in await table.streams.retake("n", slow, [read[400][0]])] == [b"400"]
-    assert await table.streams.trim("n", 0.0, 0, retired=["slow"]) > 0
+    assert await table.streams.trim("n", NOTHING, retired=["slow"]) > 0
 
 
 @dataclass
@@ -245,7 +247,7 @@ class Delivery(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.0, WEEK]), entries=st.integers(0, 10))
     def trim(self, seconds: float, entries: int) -> None:
-        self.run(self.table.streams.trim("n", seconds, entries))
+        self.run(self.table.streams.trim("n", Retention(True, seconds, entries)))
 
     @invariant()
     def nothing_is_lost(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from ..burst import Burst
 from ..errors import RedisRefused, RedisUnavailable, Refused, Unconfirmed, Undelivered
+from ..retention import Retention, Tier
 from ..topics import Names
 from .carrier import WRITE, Carrier, Keeper
 from .endpoint import is_unauthenticated, reply_error
@@ -21,12 +22,13 @@ from .outbox import Outbox
 from .outgoing import Batch, Entry, OutboxOptions, Topic
 from .queues import index_of
 from .spool import Spool
-from .streams import Home
+from .streams import Home, limits
 
 log = logging.getLogger("hivemind.durable")
 
 RETRY = 0.5  #: seconds until what Redis refused is tried again
 COMPLAIN = 10.0  #: seconds between two complaints that it refuses
+NO_CAP = ("", "")  #: milliseconds and entries: as much as there is
 AT_ONCE = 1000  #: messages in one call at the most, so that nobody else waits long
 
 
@@ -60,6 +62,7 @@ class Appender(Carrier):
     def __init__(self, home: Home, spool: BodySpool, keeper: Keeper) -> None:
         super().__init__(home.endpoint, home.name, spool, keeper)
         self.refusal = ""
+        self.caps: dict[str, tuple[str, str]] = {}  # of topics that are capped, whatever groups have read
         self._home, self._spool = home, spool
         self._call: tuple[str, ...] = ()  # how the function is called, known as soon as it is there
         self._back: list[Entry] = []  # what Redis refused
@@ -96,6 +99,7 @@ class Appender(Carrier):
 
     def _append(self, topic: str, part: list[Entry]) -> bytes:
         names, (instance, incarnation) = self._home.names, self._spool.sender
+        most_ms, most = self.caps.get(topic, NO_CAP)
         keys = (2, names.stream(topic), names.producers(topic))
         words: tuple[str | int, ...] = (
             *self._call,
@@ -105,6 +109,8 @@ class Appender(Carrier):
             instance,
             incarnation,
             part[0][2],
+            most,
+            most_ms,
         )
         begin = b"*%d\r\n" % (len(words) + len(part))
         return begin + b"".join([*[bulk(word) for word in words], *[entry[0] for entry in part]])
@@ -181,6 +187,10 @@ class DurableOutbox(Outbox):
 
     def __init__(self, home: Home, spool: BodySpool) -> None:
         super().__init__(home.endpoint, home.name, spool, Appender(home, spool, self))
+
+    def keep(self, topic: str, retention: Retention, confirm: Tier) -> None:  # noqa: ARG002
+        """Keep what is sent on ``topic`` as ``retention`` says."""
+        self.carrier.caps[topic] = NO_CAP if retention.durable else limits(retention)
 
     async def flush(self, timeout: float) -> None:
         """Return when Redis has taken all that was sent before.

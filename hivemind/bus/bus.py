@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 import orjson
 
 from ..message import encode_headers, encode_payload, is_count
+from ..retention import Retention, Tier
 from ..topics import Names, is_pattern
 from .appender import BodySpool, DurableOutbox
 from .commands import Commands
@@ -104,8 +105,11 @@ class Bus:
         for begin in spreading:
             begin()
 
-    def keep(self, topic: str) -> None:
-        """From now on append what is sent on ``topic`` to its stream. On the loop, after ``identify``."""
+    def keep(self, topic: str, retention: Retention | None = None, confirm: Tier = Tier.SECOND) -> None:
+        """From now on append what is sent on ``topic`` to its stream, where it is kept as ``retention`` says (None:
+        durably). ``flush`` returns when Redis has confirmed it at the tier ``confirm``. Called again, the last word
+        holds. On the loop, after ``identify``.
+        """
         if self.keeping is None:
             home = Home(self.endpoint, f"hm:{self.instance}:keep", self.names, self.functions)
             spool = BodySpool(self.names, self._options.outbox)
@@ -114,6 +118,7 @@ class Bus:
             self.keeping.guard = self.outbox.guard
             self.keeping.start()
             self.outbox.send = self._send_kept_or_not
+        self.keeping.keep(topic, retention or Retention(), confirm)
         self._kept.add(topic)
 
     def _send_kept_or_not(self, topic: str, body: bytes) -> None:

@@ -198,9 +198,13 @@ class Carrier:
                 self._pings -= 1
                 self._pong(oldest, reply)
             elif reply.__class__ is int:
-                self._advance(1)
+                self._took(reply)
             elif not self._refuse(oldest, reply):
                 break
+
+    def _took(self, number: int) -> None:  # noqa: ARG002 - it says how many have it, or the like
+        """Redis has done a command, and says a number."""
+        self._advance(1)
 
     def _refuse(self, batch: Batch, reply: object) -> bool:
         """Redis would not take what is the next of ``batch``; False if all goes again over another connection."""

@@ -7,11 +7,12 @@ one's acknowledgement cannot pass for its successor's; the functions refuse a li
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import RedisRefused, TakenOver
+from ..retention import Retention
 from ..since import span
 from ..topics import Names, is_instance
 from .commands import Argument, Commands
@@ -169,11 +170,12 @@ class Streams:
         found = await self._functions.call("take_over", self._keys(topic), arguments)
         return [Held(entry, tries, int(due) / 1000) for entry, tries, due in found]
 
-    async def trim(self, topic: str, seconds: float, entries: int, retired: Sequence[str] = ()) -> int:
-        """Remove what is older than ``seconds`` or beyond ``entries``, but nothing that a group, unless it is retired,
-        has yet to read or to acknowledge. Removes a portion; return how many it was.
+    async def trim(self, topic: str, retention: Retention, retired: Collection[str] = ()) -> int:
+        """Remove what has not to be kept, but of a durable topic nothing that a group, unless it is retired, has yet to
+        read or to acknowledge. Removes a portion; return how many it was.
         """
-        arguments: tuple[Argument, ...] = (int(seconds * 1000), entries, *retired)
+        most_ms, most = limits(retention)
+        arguments: tuple[Argument, ...] = (most_ms, most, "durable" if retention.durable else "", *retired)
         return int(await self._functions.call("trim", (self._names.stream(topic),), arguments))
 
     async def _act(self, function: str, topic: str, reader: Reader, *arguments: Argument) -> Any:
@@ -191,3 +193,9 @@ class Streams:
     def _keys(self, topic: str) -> tuple[str, ...]:
         names = self._names
         return names.stream(topic), names.producers(topic), names.retries(topic)
+
+
+def limits(retention: Retention) -> tuple[str, str]:
+    """The most milliseconds and the most entries that are kept, as the functions take them: "" for any number."""
+    seconds, entries = retention.seconds, retention.entries
+    return "" if seconds is None else str(int(seconds * 1000)), "" if entries is None else str(entries)

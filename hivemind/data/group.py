@@ -95,8 +95,9 @@ class Group:
     async def _find_topics(self) -> list[str]:
         """Enter what we read, and return the topics that are new to us."""
         before = len(self.topics)
+        node = self._bus.instance.rpartition(".")[0]
         for pattern, since in self.wanted.items():
-            self.topics += await self._kept.read(self.name, pattern, since, self.topics)
+            self.topics += await self._kept.read(self.name, pattern, since, self.topics, node=node)
         self._checked = time.monotonic()
         return self.topics[before:]
 

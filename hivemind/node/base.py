@@ -84,16 +84,32 @@ class BaseNode:
 
     @overload
     def add_service(
-        self, name: str, function: Callable[..., Coroutine[Any, Any, Any]], *, every: float | None = None
+        self,
+        name: str,
+        function: Callable[..., Coroutine[Any, Any, Any]],
+        *,
+        every: float | None = None,
+        durable: bool = False,
+        keep: str | int | None = None,
+        confirm: str | None = None,
     ) -> AsyncService: ...
 
     @overload
-    def add_service(self, name: str, function: Callable[..., Any], *, every: float | None = None) -> Service: ...
+    def add_service(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        every: float | None = None,
+        durable: bool = False,
+        keep: str | int | None = None,
+        confirm: str | None = None,
+    ) -> Service: ...
 
-    def add_service(self, name: str, function: Callable[..., Any], *, every: float | None = None) -> Any:
+    def add_service(self, name: str, function: Callable[..., Any], **options: Any) -> Any:
         """Declare that ``function`` is a service that sends on the topic ``name``; see ``@service``."""
         self._check_declaring(f"service {name!r}")
-        bound = BoundService(self, ServiceDeclaration(name, every), function)
+        bound = BoundService(self, ServiceDeclaration(name, **options), function)
         self.bound_services.append(bound)
         return bound
 
@@ -127,7 +143,7 @@ class BaseNode:
             else:
                 self.bound_subscriptions.append(Subscription(self, declaration, function))
 
-        kept = [service.name for service in self.bound_services if service.declaration.durable]
+        kept = [service.declaration for service in self.bound_services if service.declaration.is_kept]
         if kept:
             self.sending = DurableSending(kept)
         if self.bound_durables:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ..errors import DeclarationError
+from ..errors import ConfigurationError, DeclarationError
+from ..retention import Retention, check_keep, check_tier
 from ..since import check_since
 from ..topics import check_name, check_pattern, check_topic
 
@@ -19,17 +20,43 @@ class ServiceDeclaration:
     """A function that observes something and sends it on ``topic``.
 
     ``every`` is the period in seconds at which it is called; None calls it again as soon as it returns. What a
-    ``durable`` one sends is kept until every group that reads it has handled it.
+    ``durable`` one sends is kept until every group that reads it has handled it, and for as long as ``keep`` says; with
+    ``keep`` alone it is kept that long, and no longer. ``confirm`` is the tier at which ``flush()`` is told so (None:
+    the hive's).
     """
 
     topic: str
     every: float | None = None
     durable: bool = False
+    keep: str | int | None = None
+    confirm: str | None = None
 
     def __post_init__(self) -> None:
         check_topic(self.topic)
         if self.every is not None and not self.every > 0:
             raise DeclarationError(f"service {self.topic!r}: every={self.every!r} has to be more than 0 seconds")
+        try:
+            if self.keep is not None:
+                check_keep(self.keep)
+            if self.confirm is not None:
+                check_tier(self.confirm)
+        except ConfigurationError as error:
+            raise DeclarationError(f"service {self.topic!r}: {error}") from None
+        if self.confirm is not None and not self.is_kept:
+            raise DeclarationError(
+                f"service {self.topic!r}: confirm={self.confirm!r} says how safe a message is that is kept: add "
+                'durable=True, or keep="10m"'
+            )
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether what it sends goes into a stream."""
+        return self.durable or self.keep is not None
+
+    @property
+    def retention(self) -> Retention:
+        """How much of it is kept."""
+        return Retention.of(self.durable, self.keep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +96,30 @@ class SubscriptionDeclaration:
 Declaration = ServiceDeclaration | SubscriptionDeclaration
 
 
-def service(name: str, *, every: float | None = None, durable: bool = False) -> Callable[[F], F]:
+def service(
+    name: str,
+    *,
+    every: float | None = None,
+    durable: bool = False,
+    keep: str | int | None = None,
+    confirm: str | None = None,
+) -> Callable[[F], F]:
     """Declare that the function is a service, on the topic ``name``.
 
     It is called for ever, on a thread of its own if it is a ``def``, as a task if it is an ``async def``; with
     ``every``, once every so many seconds. It may take the service, to send with; it returns None or 0 to go on and
-    another int to be finished. What a ``durable`` one sends is kept until all who read it durably have handled it, and
-    goes to everybody else at once, as ever. ::
+    another int to be finished.
+
+    What a ``durable`` one sends is kept until all who read it durably have handled it, and goes to everybody else at
+    once, as ever; ``keep="10m"`` keeps the last ten minutes (``s``, ``m``, ``h``, ``d``), ``keep=1000`` the last
+    thousand messages. ``confirm`` is what Redis has to have done when ``flush()`` returns: "memory", "second", "disk",
+    "replica"; without it the setting CONFIRM. See ``docs/delivery.md``. ::
 
         @service("bat-signal-main", every=5.0)
         def signal(self, service):
             service.send("Batman! We need help!")
     """
-    return _mark(ServiceDeclaration(name, every, durable))
+    return _mark(ServiceDeclaration(name, every, durable, keep, confirm))
 
 
 def subscription(  # noqa: PLR0913 - what a durable one can be told

@@ -75,7 +75,8 @@ class DurableSubscription:
     @property
     def retrying(self) -> Retrying:
         """How its messages are tried again."""
-        return Retrying(self.declaration.retries, *self.declaration.backoff)
+        letters = self.node.settings.constants.DEAD_LETTERS
+        return Retrying(self.declaration.retries, *self.declaration.backoff, letters)
 
     def record(self, member: str = "") -> SubscriptionRecord:
         """What the registry says of it."""

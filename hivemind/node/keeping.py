@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,17 +12,18 @@ from ..bus.deliveries import Delivery, Retrying
 from ..bus.streams import Streams
 from ..cancelling import end
 from ..data.group import Group
-from ..data.kept import Kept
+from ..data.kept import Kept, KeptTopic
 from ..errors import ConfigurationError, RedisError
 from ..patterns import PatternTable
+from ..retention import check_tier
+from .declarations import ServiceDeclaration
 from .durable import DurableSubscription
 
 if TYPE_CHECKING:
     from ..bus.bus import Bus
     from .base import BaseNode
 
-TEND = 15.0  #: seconds, about, between two looks at a durable topic that a node sends
-KEEP, MOST = 7 * 86_400.0, 1_000_000  #: seconds, and messages, that are kept though all have handled them
+TEND = 15.0  #: seconds, about, between two looks at a kept topic that a node sends
 TRY_AGAIN = 0.5  #: seconds between two tries to begin while Redis is away
 HANDLERS = 5.0  #: seconds that running handlers have when the node stops
 
@@ -32,23 +33,25 @@ def _check_place(bus: Bus) -> None:
         raise ConfigurationError("durable topics need one Redis, or Sentinel, so far: a Cluster carries live ones only")
 
 
-async def _insist(node: BaseNode, what: str, begin: Callable[[], Awaitable[None]]) -> None:
+async def _insist(node: BaseNode, what: str, begin: Callable[[], Awaitable[object]]) -> None:
     """Begin something, as soon as Redis lets us."""
     while True:
         try:
-            return await begin()
+            await begin()
+            return
         except RedisError as error:
             node.logger.warning("%s waits for Redis: %s", what, error)
             await asyncio.sleep(TRY_AGAIN)
 
 
 class DurableSending:
-    """The durable topics of a node's services: their groups are there before the first message, and before
-    ``on_start``, which may send one.
+    """The kept topics of a node's services: their groups are there before the first message, and before ``on_start``,
+    which may send one.
     """
 
-    def __init__(self, topics: list[str]) -> None:
-        self._topics = topics
+    def __init__(self, services: Sequence[ServiceDeclaration]) -> None:
+        self._services = {one.topic: one for one in services}
+        self._ruled: set[str] = set()
         self._tending: asyncio.Task[None] | None = None
 
     async def start(self, node: BaseNode) -> None:
@@ -57,24 +60,34 @@ class DurableSending:
         _check_place(bus)
         streams = Streams(bus.commands, bus.functions, bus.names)
         kept = Kept(bus.commands, streams, bus.names)
-        for topic in self._topics:
-            await _insist(node, f"durable topic {topic}", partial(kept.announce, topic))
-            bus.keep(topic)
-        self._tending = asyncio.create_task(self._tend(node, kept, streams), name="tend durable topics")
+        for topic in self._services:
+            await _insist(node, f"topic {topic}", partial(self._announce, node, kept, topic))
+        self._tending = asyncio.create_task(self._tend(node, kept, streams), name="tend kept topics")
+
+    async def _announce(self, node: BaseNode, kept: Kept, topic: str) -> KeptTopic:
+        """Enter a topic, and send it as it is kept from now on."""
+        mine = self._services[topic]
+        keep = None if mine.keep is None else str(mine.keep)
+        found = await kept.announce(topic, mine.durable, keep)
+        if found.durable and not mine.durable and topic not in self._ruled:
+            self._ruled.add(topic)
+            node.logger.warning("%s is kept durably, as another service says, and not by keep=%r", topic, mine.keep)
+        node.bus.keep(topic, found.retention, check_tier(mine.confirm or node.settings.constants.CONFIRM))
+        return found
 
     async def _tend(self, node: BaseNode, kept: Kept, streams: Streams) -> None:
         """Keep the topics known, whatever Redis loses, and their streams short."""
         while True:
             await asyncio.sleep(TEND * random.uniform(0.8, 1.2))
             try:
-                for topic in self._topics:
-                    await kept.announce(topic)
-                    while await streams.trim(topic, KEEP, MOST):
+                for topic in self._services:
+                    found = await self._announce(node, kept, topic)
+                    while await streams.trim(topic, found.retention):
                         pass
             except RedisError as error:
-                node.logger.debug("durable topics: %s", error)
+                node.logger.debug("kept topics: %s", error)
             except Exception:
-                node.logger.exception("durable topics")
+                node.logger.exception("kept topics")
 
     async def stop(self) -> None:
         """Tend the topics no more. What was sent is flushed when the node says goodbye."""

@@ -1,5 +1,7 @@
--- keys: stream, producers   args: PUBLISH or SPUBLISH, channel, instance, incarnation, first sequence, bodies...
--- appends the bodies that are not there yet, and publishes them; returns how many it appended
+-- keys: stream, producers   args: PUBLISH or SPUBLISH, channel, instance, incarnation, first sequence, most entries or
+-- '', most milliseconds or '', bodies...
+-- appends the bodies that are not there yet, and publishes them; returns how many it appended, as a negative number
+-- less one where the stream was not there, or was something else; then caps it, if it is to be capped
 -- Messages of one sender come in the order of their sequences: what is not above the last one was appended before.
 local producer, incarnation, sequence = args[3], tonumber(args[4]), tonumber(args[5])
 local last = 0
@@ -17,8 +19,12 @@ if stored then
     last = tonumber(sent)
   end
 end
+local is_there = redis.call('TYPE', keys[1]).ok == 'stream'
+if not is_there then
+  redis.call('DEL', keys[1])
+end
 local appended = 0
-for at = 6, #args do
+for at = 8, #args do
   if sequence > last then
     redis.call('XADD', keys[1], '*', 'b', args[at])
     redis.call(args[1], args[2], args[at])
@@ -26,7 +32,17 @@ for at = 6, #args do
   end
   sequence = sequence + 1
 end
-if appended > 0 then
-  redis.call('HSET', keys[2], producer, args[4] .. ':' .. string.format('%.0f', sequence - 1))
+-- Also where nothing is new: then this connection has written something for whose confirmation it can wait.
+redis.call('HSET', keys[2], producer, args[4] .. ':' .. string.format('%.0f', math.max(last, sequence - 1)))
+if appended > 0 and args[6] ~= '' then
+  redis.call('XTRIM', keys[1], 'MAXLEN', '~', args[6])
+end
+if appended > 0 and args[7] ~= '' then
+  local time = redis.call('TIME')
+  local oldest = math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(args[7]))
+  redis.call('XTRIM', keys[1], 'MINID', '~', string.format('%.0f-0', oldest))
+end
+if appended > 0 and not is_there then
+  return -1 - appended
 end
 return appended

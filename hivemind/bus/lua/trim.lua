@@ -1,6 +1,7 @@
--- keys: stream   args: most milliseconds, most entries, groups that hold nothing back any more...
--- removes what is older, or more, than that, but nothing that a group has yet to read or to acknowledge; a thousand
--- entries at the most, so that nobody waits; returns how many
+-- keys: stream   args: most milliseconds or '', most entries or '', "durable" or not, groups that hold nothing back any
+-- more...
+-- removes what is older, or more, than that, but of a durable one nothing that a group has yet to read or to
+-- acknowledge; a thousand entries at the most, so that nobody waits; returns how many
 local PORTION = 1000
 local function parts(id)
   local ms, number = string.match(id, '^(%d+)-(%d+)$')
@@ -19,15 +20,18 @@ local function as_map(list)
   return map
 end
 local retired = {}
-for at = 3, #args do
+for at = 4, #args do
   retired[args[at]] = true
 end
 if redis.call('TYPE', keys[1]).ok ~= 'stream' then
   return 0
 end
 local time = redis.call('TIME')
-local limit = string.format('%.0f-0', time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(args[1]))
-local spare = redis.call('XLEN', keys[1]) - tonumber(args[2])
+local limit = '0-0'
+if args[1] ~= '' then
+  limit = string.format('%.0f-0', math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(args[1])))
+end
+local spare = args[2] ~= '' and redis.call('XLEN', keys[1]) - tonumber(args[2]) or 0
 local oldest = redis.call('XRANGE', keys[1], '-', '+', 'COUNT', math.max(1, math.min(spare, PORTION) + 1))
 if #oldest == 0 then
   return 0
@@ -35,7 +39,8 @@ end
 if spare > 0 and least(limit, oldest[#oldest][1]) == limit then
   limit = oldest[#oldest][1]
 end
-for _, listed in ipairs(redis.call('XINFO', 'GROUPS', keys[1])) do
+local groups = args[3] == 'durable' and redis.call('XINFO', 'GROUPS', keys[1]) or {}
+for _, listed in ipairs(groups) do
   local group = as_map(listed)
   if not retired[group.name] then
     if group.pending > 0 then
