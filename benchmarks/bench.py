@@ -57,7 +57,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Who takes part. Those ``beside`` only have to be there; they say in a window of their own when they are."""
+    """Who takes part. Those ``beside`` only have to be there; they say in a window of their own when they are.
+    ``unsettled(url)`` is how many messages the server still waits for, though they may be handled.
+    """
 
     publisher: Sequence[str]
     subscribers: Sequence[Part]
@@ -67,6 +69,7 @@ class Setup:
     limit: int = 20_000
     beside: Sequence[Part] = ()
     patterns: PatternMode = SERVER
+    unsettled: Callable[[str], int] = lambda _: 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +103,13 @@ def stage() -> Iterator[tuple[RedisServer, Processes]]:
 def at_server(kind: Kind, folder: Path) -> Iterator[tuple[str, int]]:
     """URL and pid (0: not known) of a fresh server."""
     with ExitStack() as stack:
-        if kind == "redis":
+        if kind in ("redis", "always"):
             server = stack.enter_context(RedisServer())
+            if kind == "always":
+                server.configure(appendfsync="always")
             yield server.url, server.pid
-        elif kind == "nats":
-            yield stack.enter_context(nats()), 0
+        elif kind in ("nats", "jetstream"):
+            yield stack.enter_context(nats(folder if kind == "jetstream" else None)), 0
         else:
             yield f"ipc://{folder}/zmq.sock", 0
 
@@ -126,6 +131,7 @@ def measure(bench: Bench, setup: Setup) -> Measured:
         measured = observe(window, bench.seconds, first, server)
         processes.check()
         finish(window)
+        settle(url, setup)
         return measured
 
 
@@ -159,6 +165,15 @@ def observe(window: Window, seconds: float, subscriber: int, server: int) -> Mea
         subscriber_cpu=machine.cpu_seconds(subscriber) - cpu[0],
         server_cpu=machine.cpu_seconds(server) - cpu[1] if server else 0.0,
     )
+
+
+def settle(url: str, setup: Setup) -> None:
+    """See that the server waits for nothing any more. Raises Lost."""
+    deadline = time.monotonic() + STANDSTILL
+    while (missing := setup.unsettled(url)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if missing:
+        raise Lost(f"{missing:,} messages were not acknowledged")
 
 
 def finish(window: Window) -> None:

@@ -9,8 +9,21 @@ from hivemind.patterns import RESOLVED
 
 from .bench import Case
 from .marks import Mark, at_least, at_most
-from .names import BARE, DISCARDING, FASTSTREAM, MODEL, NATS, OURS, REDIS_PY, THREADS, ZMQ
+from .names import (
+    BARE,
+    DISCARDING,
+    FASTSTREAM,
+    JETSTREAM,
+    JETSTREAM_PUSH,
+    MODEL,
+    NATS,
+    OURS,
+    REDIS_PY,
+    THREADS,
+    ZMQ,
+)
 from .scenarios import (
+    durable,
     fanout,
     idle,
     latency,
@@ -52,6 +65,26 @@ RATE = Row(
         at_least(MODEL, 0.25, of=OURS),
     ),
     quick=(OURS, BARE, REDIS_PY, THREADS, MODEL),
+)
+DURABLE = Row(
+    "durable",
+    "durable: one service → one group of one, acknowledged, two processes",
+    "messages/s",
+    durable.CASES,
+    (
+        at_least(OURS, 50, of=FASTSTREAM),
+        at_least(OURS, 8, of=JETSTREAM),
+        at_least(OURS, 8, of=JETSTREAM_PUSH),
+        at_least(OURS, 0.5, of=BARE),
+    ),
+    quick=(OURS, BARE),
+)
+ALWAYS = Row(
+    "always",
+    "durable, with `appendfsync always`",
+    "messages/s",
+    durable.ALWAYS,
+    (at_least(OURS, 0.8, of=BARE),),
 )
 LATENCY = Row(
     "latency",
@@ -149,6 +182,7 @@ OUTAGE = Row(
 )
 
 ROWS: Mapping[str, Row] = {
-    row.key: row for row in (RATE, LATENCY, PAYLOAD, FANOUT, PATTERNS, SUBSCRIPTIONS, REGISTRY, START, IDLE, OUTAGE)
+    row.key: row
+    for row in (RATE, DURABLE, ALWAYS, LATENCY, PAYLOAD, FANOUT, PATTERNS, SUBSCRIPTIONS, REGISTRY, START, IDLE, OUTAGE)
 }
 QUICK = tuple(key for key, row in ROWS.items() if row.quick)

@@ -21,7 +21,7 @@ from hivemind.testing import TestServer
 
 from .window import wait_until
 
-Kind = Literal["redis", "nats", "zmq"]
+Kind = Literal["redis", "always", "nats", "jetstream", "zmq"]  #: always: Redis, with appendfsync always
 
 
 class Missing(Exception):
@@ -61,6 +61,12 @@ class RedisServer:
             found: dict[str, Any] = redis.info()
             return found
 
+    def configure(self, **settings: str) -> None:
+        """Set what its configuration says."""
+        with Redis.from_url(self.url) as redis:
+            for name, value in settings.items():
+                redis.config_set(name.replace("_", "-"), value)
+
     def answers(self) -> bool:
         """Whether it is there."""
         try:
@@ -94,8 +100,8 @@ def nats_server() -> str | None:
 
 
 @contextmanager
-def nats() -> Iterator[str]:
-    """A nats-server on loopback, at the URL that is given."""
+def nats(store: Path | None = None) -> Iterator[str]:
+    """A nats-server on loopback, at the URL that is given; with JetStream, if it has a folder to ``store`` in."""
     program = nats_server()
     if program is None:
         raise Missing("nats-server is not on PATH")
@@ -103,6 +109,7 @@ def nats() -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [program, "--addr", "127.0.0.1", "--port", str(port)]
+    command += ["-js", "-sd", str(store)] if store else []
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         wait_until("nats-server answers", lambda: _listens(port), 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import hiredis
@@ -28,23 +29,36 @@ def pack(*words: str | bytes) -> bytes:
     return packed
 
 
-def publish(task: Task) -> None:
-    """Write batches; read answers when there are any, and wait for them when too many are missing."""
-    sender, connection, reader = task.sender(), connect(task.url), hiredis.Reader()
-    sequence = answered = 0
-    life = time.time_ns() // 1_000_000
+class Envelopes:
+    """Bodies as Hivemind writes them."""
+
+    def __init__(self) -> None:
+        self._life, self._sequence = time.time_ns() // 1_000_000, 0
+
+    def of(self, payloads: Iterable[Any]) -> Iterator[bytes]:
+        """One for each payload."""
+        for payload in payloads:
+            self._sequence += 1
+            envelope = {"v": 1, "n": "bare.0", "e": self._life, "s": self._sequence, "t": time.time(), "d": payload}
+            yield orjson.dumps(envelope)
+
+
+def publish(task: Task, *words: str) -> None:
+    """Write batches of a command that ends with the body, PUBLISH if no other is named; read answers when there are
+    any, and wait for them when too many are missing.
+    """
+    sender, connection, reader, envelopes = task.sender(), connect(task.url), hiredis.Reader(), Envelopes()
+    command = words or ("PUBLISH", task.topic)
+    sent = answered = 0
     while not sender.is_over:
-        chunks = []
-        for payload in sender.payloads():
-            sequence += 1
-            body = orjson.dumps({"v": 1, "n": "bare.0", "e": life, "s": sequence, "t": time.time(), "d": payload})
-            chunks.append(pack("PUBLISH", task.topic, body))
+        chunks = [pack(*command, body) for body in envelopes.of(sender.payloads())]
         if chunks:
             connection.sendall(b"".join(chunks))
-        answered += answers(connection, reader, is_urgent=sequence - answered > MOST_UNANSWERED)
+            sent += len(chunks)
+        answered += answers(connection, reader, is_urgent=sent - answered > MOST_UNANSWERED)
         if sender.pause:
             time.sleep(sender.pause)
-    while answered < sequence:  # a connection that is closed with answers unread loses what was written last
+    while answered < sent:  # a connection that is closed with answers unread loses what was written last
         answered += answers(connection, reader, is_urgent=True)
 
 

@@ -1,4 +1,7 @@
-"""FastStream on Redis: one awaited publish after the other, or pipelines; its line of log per message is off."""
+"""FastStream on Redis: one awaited publish after the other, or pipelines; its line of log per message is off.
+
+By channels or, for durable delivery, by streams with a consumer group.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import asyncio
 from typing import Any
 
 from faststream import FastStream
-from faststream.redis import RedisBroker
+from faststream.redis import RedisBroker, StreamSub
 
 from ..task import Task
 from . import roles
+
+GROUP = "group"
 
 
 async def publish(task: Task) -> None:
@@ -46,5 +51,46 @@ async def subscribe(task: Task) -> None:
     await FastStream(broker, logger=None).run()
 
 
+async def add(task: Task) -> None:
+    """The same to a stream."""
+    sender = task.sender()
+    async with RedisBroker(task.url, logger=None) as broker:
+        while not sender.is_over:
+            for payload in sender.payloads():
+                await broker.publish(payload, stream=task.topic)
+            await asyncio.sleep(sender.pause)
+
+
+async def add_by_pipeline(task: Task) -> None:
+    """The same to a stream."""
+    sender = task.sender()
+    async with RedisBroker(task.url, logger=None) as broker:
+        redis = await broker.connect()
+        while not sender.is_over:
+            pipe = redis.pipeline(transaction=False)
+            for payload in sender.payloads():
+                await broker.publish(payload, stream=task.topic, pipeline=pipe)
+            await pipe.execute()
+            await asyncio.sleep(sender.pause)
+
+
+async def read_group(task: Task) -> None:
+    """As its page on consumer groups says; it acknowledges what was handled."""
+    broker, count = RedisBroker(task.url, logger=None), task.handler()
+
+    async def handle(message: dict[str, Any]) -> None:
+        count(message)
+
+    broker.subscriber(stream=StreamSub(task.topic, group=GROUP, consumer="1"))(handle)
+    await FastStream(broker, logger=None).run()
+
+
 if __name__ == "__main__":
-    roles.run(publish=publish, publish_by_pipeline=publish_by_pipeline, subscribe=subscribe)
+    roles.run(
+        publish=publish,
+        publish_by_pipeline=publish_by_pipeline,
+        subscribe=subscribe,
+        add=add,
+        add_by_pipeline=add_by_pipeline,
+        read_group=read_group,
+    )
