@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .errors import (
+        CannotSettle,
         ConfigurationError,
         DeclarationError,
         Fenced,
@@ -65,6 +66,7 @@ _SEEDS = {  # the names of the original documentation, whose programs run unchan
 
 __all__ = [
     "AsyncService",
+    "CannotSettle",
     "ConfigurationError",
     "DeclarationError",
     "Fenced",

@@ -23,6 +23,7 @@
     ├── TakenOver                the lease had ended, and others took over what this life held
     ├── Retry                    raised by a handler: try this durable message again
     ├── Reject                   raised by a handler: this durable message is a dead letter
+    ├── CannotSettle             ack, nack or reject of a message for which there is nothing to decide any more
     └── SupervisorError          supervisord cannot be reached, or refused
 
 A message says what happened, where, and what to do. What a program may want to read is an attribute.
@@ -176,18 +177,33 @@ class TakenOver(HivemindError):
         super().__init__(f"{instance}: what incarnation {incarnation} held has been taken over")
 
 
+def check_delay(delay: float | None, what: str) -> float | None:
+    """Return for how many seconds a handler may put a message off, None for the usual; raise ValueError for others."""
+    if delay is not None and not 0 <= delay <= LONGEST_DELAY:
+        raise ValueError(f"{what}({delay!r}): use 0 to {LONGEST_DELAY:,} seconds")
+    return delay
+
+
 class Retry(HivemindError):
     """Raised by the handler of a durable message: try it again, after ``delay`` seconds or after the usual back-off."""
 
     def __init__(self, delay: float | None = None) -> None:
-        if delay is not None and not 0 <= delay <= LONGEST_DELAY:
-            raise ValueError(f"Retry({delay!r}): use 0 to {LONGEST_DELAY:,} seconds")
-        self.delay = delay
+        self.delay = check_delay(delay, "Retry")
         super().__init__("tried again" if delay is None else f"tried again in {delay:g} s")
 
 
 class Reject(HivemindError):
     """Raised by the handler of a durable message: it is a dead letter at once, for this reason."""
+
+
+class CannotSettle(HivemindError):
+    """``message.ack()``, ``nack()`` or ``reject()`` came a second time, after the handler had ended, or on a live
+    message, of which nobody keeps anything.
+    """
+
+    def __init__(self, what: str, message: str, reason: str) -> None:
+        self.what, self.message, self.reason = what, message, reason
+        super().__init__(f"{what} of {message}: {reason}")
 
 
 class SupervisorError(HivemindError):

@@ -24,7 +24,7 @@ from uuid import UUID
 import orjson
 from orjson import dumps
 
-from .errors import PayloadError
+from .errors import CannotSettle, PayloadError
 
 MAX_PAYLOAD = 1024 * 1024  #: bytes of JSON (or of base64) that one payload may take
 MAX_HEADERS = 64 * 1024  #: bytes of JSON that the headers may take
@@ -330,6 +330,23 @@ class Message:
     def id(self) -> str:
         """One name for this message in the whole hive."""
         return f"{self._topic}/{self.sender}/{self.incarnation}/{self.sequence}"
+
+    def ack(self) -> None:
+        """Say now that it is handled: only of a durable message. Raises CannotSettle."""
+        raise self._is_live("ack()")
+
+    def nack(self, delay: float | None = None) -> None:
+        """Let it be tried again: only a durable message. Raises CannotSettle."""
+        del delay
+        raise self._is_live("nack()")
+
+    def reject(self, reason: str) -> None:
+        """Let it be a dead letter: only a durable message. Raises CannotSettle."""
+        del reason
+        raise self._is_live("reject()")
+
+    def _is_live(self, what: str) -> CannotSettle:
+        return CannotSettle(what, self.id, "it came live, and nobody keeps it; @subscription(..., durable=True) does")
 
     def __repr__(self) -> str:
         return f"Message({self.id})"

@@ -105,7 +105,7 @@ async def test_what_is_handled_is_acknowledged_once(server: RedisServer, hive_na
     shop = Shop(server.url, hive_name, life(), handle)
     await shop.start()
     await shop.send(*range(2500))
-    await eventually_async(lambda: shop.deliveries.acknowledged == 2500)
+    await eventually_async(lambda: shop.deliveries.tally.acknowledged == 2500)
     assert got == list(range(2500))
     assert await shop.pending() == 0
     assert len(shop.deliveries) == 0
@@ -123,9 +123,9 @@ async def test_a_message_whose_handler_fails_is_parked_and_the_others_flow(serve
     shop = Shop(server.url, hive_name, life(), handle)
     await shop.start()
     await shop.send(0, 1, 2, 3)
-    await eventually_async(lambda: shop.deliveries.acknowledged == 4)
+    await eventually_async(lambda: shop.deliveries.tally.acknowledged == 4)
     assert got == [(0, 1), (1, 1), (2, 1), (3, 1), (1, 2), (1, 3)]
-    assert shop.deliveries.retried == 2
+    assert shop.deliveries.tally.retried == 2
     await shop.stop()
 
 
@@ -136,7 +136,7 @@ async def test_after_the_last_try_a_message_is_a_dead_letter(server: RedisServer
     shop = Shop(server.url, hive_name, life(), handle)
     await shop.start()
     await shop.send(7)
-    await eventually_async(lambda: shop.deliveries.dead == 1)
+    await eventually_async(lambda: shop.deliveries.tally.dead == 1)
     (letter,) = await shop.letters()
     assert (letter["message"], letter["tries"], letter["reason"]) == ("7", 4, "no such customer")
     assert (letter["group"], letter["instance"]) == ("shop", "shop.0")
@@ -152,7 +152,7 @@ async def test_an_error_that_is_no_utf8_holds_nobody_up(server: RedisServer, hiv
     shop = Shop(server.url, hive_name, life(), handle, Retrying(retries=0))
     await shop.start()
     await shop.send(1, 2)
-    await eventually_async(lambda: (shop.deliveries.dead, shop.deliveries.acknowledged) == (1, 1))
+    await eventually_async(lambda: (shop.deliveries.tally.dead, shop.deliveries.tally.acknowledged) == (1, 1))
     assert [letter["reason"] for letter in await shop.letters()] == ["no file \\udc80"]
     await shop.stop()
 
@@ -182,7 +182,7 @@ async def test_what_a_dead_reader_held_is_handled_by_another_and_a_poison_messag
         await heir.start()
         await heir.take_over(shop)
     await eventually_async(lambda: sorted(handled) == [0, 1, 2, 4, 5, 6, 7, 8, 9])
-    await eventually_async(lambda: shops[-1].deliveries.dead == 1)
+    await eventually_async(lambda: shops[-1].deliveries.tally.dead == 1)
     assert [number for payload, number in started if payload == 3] == [1, 1, 2, 3, 4]
     (letter,) = await shops[-1].letters()
     assert letter["reason"] == "each of its 5 tries ended the process"
@@ -206,9 +206,9 @@ async def test_a_reader_that_was_taken_over_from_says_so_and_lets_go(server: Red
     await began.wait()
     await heir.start()
     await heir.take_over(frozen)
-    await eventually_async(lambda: heir.deliveries.acknowledged == 1)
+    await eventually_async(lambda: heir.deliveries.tally.acknowledged == 1)
     await eventually_async(lambda: frozen.deliveries.is_taken)
-    assert frozen.deliveries.acknowledged == 0
+    assert frozen.deliveries.tally.acknowledged == 0
     await frozen.die()
     await heir.stop()
 
@@ -226,7 +226,7 @@ async def test_redis_killed_under_way_loses_nothing(own_server: RedisServer, kee
     await shop.send(*range(300))
     await eventually_async(lambda: len(got) > 50)
     own_server.restart(keep_data=keep_data, kill=True)
-    await eventually_async(lambda: shop.deliveries.acknowledged >= 300, 10.0)
+    await eventually_async(lambda: shop.deliveries.tally.acknowledged >= 300, 10.0)
     assert sorted(set(got)) == list(range(300))
     assert len(got) == 300
     assert await shop.pending() == 0

@@ -19,11 +19,12 @@ import asyncio
 import heapq
 import logging
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
+from typing import Any
 
 import orjson
 
@@ -33,6 +34,7 @@ from ..cancelling import end
 from ..errors import RedisError, TakenOver
 from ..states import DELIVERY, DeliveryState, advance
 from .streams import Fresh, Held, Reader, Streams
+from .tally import Tally, total
 
 log = logging.getLogger("hivemind.durable")
 
@@ -60,7 +62,7 @@ class Retrying:
 @dataclass(slots=True, eq=False)
 class Delivery:
     """One message in our hands: its topic and entry, its envelope as it came, who is told what becomes of it, and the
-    how-manieth try this is.
+    how-manieth try this is. ``verdict`` belongs to who handles it, anew for each try.
     """
 
     topic: str
@@ -69,6 +71,7 @@ class Delivery:
     owner: Deliveries
     number: int = 1
     state: DeliveryState = field(default=DeliveryState.WAITING)
+    verdict: Any = None
 
     def enter(self, state: DeliveryState) -> None:
         """Go to another state."""
@@ -88,8 +91,8 @@ class Deliveries:
 
     ``hand(delivery)`` is called, on the loop, for each that is to be handled: then somebody calls ``begin``, and in the
     end ``handled`` or ``failed``. ``on_fewer()`` is called when fewer are held. ``is_taken`` is True once another
-    reader has taken over: nothing that is done from then on counts. ``lost`` counts messages that the stream lost
-    before they were handled.
+    reader has taken over: nothing that is done from then on counts. ``tallies`` say of each topic what became of its
+    messages.
     """
 
     def __init__(
@@ -98,12 +101,13 @@ class Deliveries:
         reader: Reader,
         retrying: Callable[[str], Retrying],
         hand: Callable[[Delivery], None],
+        tallies: defaultdict[str, Tally] | None = None,
     ) -> None:
         self.reader, self.retrying = reader, retrying
         self.on_gone: Callable[[], Awaitable[None]] | None = None
         self.on_fewer: Callable[[], None] = _nobody
         self.is_taken = False
-        self.acknowledged = self.retried = self.dead = self.lost = 0
+        self.tallies = defaultdict(Tally) if tallies is None else tallies
         self._streams, self._hand = streams, hand
         self._held: dict[tuple[str, bytes], Delivery] = {}
         self._handled: deque[Delivery] = deque()
@@ -115,6 +119,15 @@ class Deliveries:
         self._bells = (Bell(), Bell(), Bell(), Bell())
         self._tasks: list[asyncio.Task[None]] = []
         self._complaints = Burst(10.0)
+
+    @property
+    def tally(self) -> Tally:
+        """What became of all messages."""
+        return total(self.tallies.values())
+
+    def held(self) -> Iterator[Delivery]:
+        """What we hold and have begun with, or will."""
+        return iter(self._held.values())
 
     @property
     def inherits(self) -> bool:
@@ -238,7 +251,7 @@ class Deliveries:
             for delivery in batch:
                 self._handled.popleft()
                 self._finish(delivery, DeliveryState.ACKNOWLEDGED)
-            self.acknowledged += len(batch)
+            self.tallies[batch[0].topic].acknowledged += len(batch)
         return LONG
 
     def _next_handled(self) -> list[Delivery]:
@@ -253,7 +266,7 @@ class Deliveries:
                 letter = _letter(delivery, self.reader, death)
                 most = self.retrying(delivery.topic).letters
                 await self._streams.bury(delivery.topic, self.reader, delivery.entry, letter, most)
-                self.dead += 1
+                self.tallies[delivery.topic].dead += 1
                 self._finish(delivery, DeliveryState.DEAD)
             else:
                 await self._streams.park(delivery.topic, self.reader, delivery.entry, delay)
@@ -265,11 +278,11 @@ class Deliveries:
         return LONG
 
     def _push(self, delay: float, topic: str, entry: bytes) -> None:
-        heapq.heappush(self._parked, (time.monotonic() + delay, topic, entry))
+        heapq.heappush(self._parked, (_now() + delay, topic, entry))
         self._bells[2].ring()
 
     async def _try_again(self) -> float:
-        while self._parked and (due := self._parked[0][0] - time.monotonic()) <= 0:
+        while self._parked and (due := self._parked[0][0] - _now()) <= 0:
             _, topic, entry = self._parked[0]
             await self._retake(topic, entry)
             heapq.heappop(self._parked)
@@ -297,22 +310,26 @@ class Deliveries:
         for found in await self._streams.retake(topic, self.reader, [entry]):
             if found.body is None:
                 break
-            self.retried += 1
+            self.tallies[topic].retried += 1
             # Redis counts one when it gives a message out, though that may never have been begun: it is not counted.
             delivery = known or Delivery(topic, entry, found.body, self, found.number - 2)
             self._held[topic, entry] = delivery
             delivery.enter(DeliveryState.WAITING)
-            delivery.body, delivery.number = found.body, delivery.number + 1
+            delivery.body, delivery.number, delivery.verdict = found.body, delivery.number + 1, None
             if delivery.number > self.retrying(topic).retries + 1:
                 self.failed(delivery, Death(f"each of its {found.number - 1} tries ended the process"), is_final=True)
             else:
                 self._hand(delivery)
             return delivery
         if self._held.pop((topic, entry), None) is not None:
-            self.lost += 1
+            self.tallies[topic].lost += 1
             log.error("group %s: message %s of %s is not there any more", self.reader.group, entry.decode(), topic)
         self.on_fewer()
         return None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _nobody() -> None:

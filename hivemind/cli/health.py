@@ -23,6 +23,9 @@ _COUNTS: tuple[tuple[str, Count], ...] = (
     ("failed in a handler", lambda one: one.failed),
     ("invalid", lambda one: one.invalid),
     ("malformed", lambda one: one.malformed),
+    ("parked for another try", lambda one: one.parked),
+    ("dead letters", lambda one: one.dead),
+    ("lost by a stream", lambda one: one.lost),
 )
 
 

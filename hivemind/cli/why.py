@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from .declared import Declared
 
-_ODD = ("missed", "dropped", "failed", "invalid", "stale", "malformed")  # counts that should be 0
+_ODD = ("missed", "dropped", "failed", "invalid", "stale", "malformed", "dead", "lost")  # counts that should be 0
 
 
 @click.command()
@@ -228,6 +228,7 @@ def _subscriptions(one: Instance) -> list[tuple[str, str]]:
     for each in one.stats.subscriptions:
         odd = "".join(f", {count:,} {name}" for name in _ODD if (count := getattr(each, name)))
         waiting = f", {each.inbox:,} waiting" if each.inbox else ""
+        waiting += f", {each.parked:,} parked for another try" if each.parked else ""
         error = f"; last error: {each.error}" if each.error else ""
         counts = f"{each.received:,} received, {each.handled:,} handled{odd}{waiting}"
         found.append((f"  subscription {each.pattern}: {counts}{error}", "yellow" if odd or error else ""))

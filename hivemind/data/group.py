@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
@@ -16,8 +15,10 @@ from ..bus.bus import Bus
 from ..bus.deliveries import Deliveries, Delivery, Retrying
 from ..bus.group_reader import GroupReader
 from ..bus.streams import Home, Reader, Streams
+from ..bus.tally import Counted, Tally, total
 from ..cancelling import end
 from ..errors import RedisError
+from ..states import DeliveryState
 from .heirs import Heirs
 from .kept import KEPT, Kept
 
@@ -46,6 +47,7 @@ class Group:
     ) -> None:
         self.name, self.wanted = group, wanted
         self.topics: list[str] = []
+        self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self._bus, self._retrying, self._hand = bus, retrying, hand
         self._streams = Streams(bus.commands, bus.functions, bus.names)
         self._home = Home(bus.endpoint, f"hm:{bus.instance}:read", bus.names, bus.functions)
@@ -60,7 +62,7 @@ class Group:
     def _join(self, incarnation: int) -> None:
         """Take part as a new life: what the one before held is not ours any more."""
         self._me = Reader(self.name, self._bus.instance, incarnation)
-        self.deliveries = Deliveries(self._streams, self._me, self._retrying, self._hand)
+        self.deliveries = Deliveries(self._streams, self._me, self._retrying, self._hand, self.tallies)
         self._reader = GroupReader(self._home, self._bus.commands, self._me, self.deliveries.came)
         deliveries = self.deliveries
         self._reader.has_room = lambda: len(deliveries) < ROOM
@@ -89,6 +91,12 @@ class Group:
         if self._bus.outbox.link.is_up and not self.deliveries.is_taken:
             await self._heirs.leave(self._me)
 
+    def counted(self, wants: Callable[[str], bool]) -> Counted:
+        """What became of the messages on the topics that somebody ``wants``."""
+        tally = total(tally for topic, tally in self.tallies.items() if wants(topic))
+        held = [one.state for one in self.deliveries.held() if wants(one.topic)]
+        return Counted(tally, len(held), held.count(DeliveryState.PARKED))
+
     def _heard(self, body: bytes) -> None:  # noqa: ARG002 - the topics are looked up
         self._news.ring()
 
@@ -98,7 +106,7 @@ class Group:
         node = self._bus.instance.rpartition(".")[0]
         for pattern, since in self.wanted.items():
             self.topics += await self._kept.read(self.name, pattern, since, self.topics, node=node)
-        self._checked = time.monotonic()
+        self._checked = asyncio.get_running_loop().time()
         return self.topics[before:]
 
     async def _make_anew(self) -> None:
@@ -114,7 +122,7 @@ class Group:
         is_news = False
         while True:
             try:
-                await self._look(is_news or time.monotonic() - self._checked > CHECK)
+                await self._look(is_news or asyncio.get_running_loop().time() - self._checked > CHECK)
             except RedisError as error:
                 self._is_in_doubt = True
                 log.debug("group %s: %s", self.name, error)

@@ -7,8 +7,8 @@ death.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +29,8 @@ class Sign:
 class Heirs:
     """The readers of one group, as one of them sees them. All methods raise RedisError."""
 
-    def __init__(
-        self, commands: Commands, names: Names, lease: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._commands, self._names = commands, names
-        self._lease, self._clock = lease, clock
+    def __init__(self, commands: Commands, names: Names, lease: float) -> None:
+        self._commands, self._names, self._lease = commands, names, lease
         self._signs: dict[Reader, Sign] = {}
 
     async def leave(self, me: Reader) -> None:
@@ -63,7 +60,7 @@ class Heirs:
         ]
 
     def _is_silent(self, reader: Reader, expires: int) -> bool:
-        now, sign = self._clock(), self._signs.get(reader)
+        now, sign = asyncio.get_running_loop().time(), self._signs.get(reader)
         if sign is None or (sign.expires != expires and expires > 0):
             self._signs[reader] = Sign(expires, now)
             return False

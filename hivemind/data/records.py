@@ -32,6 +32,10 @@ class SubscriptionRecord:
     the annotation, ``dropped`` found the inbox full. ``missed`` never came, ``duplicate`` came twice and
     ``stale`` came from an older incarnation: neither of the last two reaches a handler. ``member`` says whose it is
     where several nodes share a process.
+
+    A durable one reads in a ``group``. Of its messages Redis knows as many as ``acknowledged``; ``retried`` further
+    tries were begun, ``dead`` ones became dead letters, and the stream ``lost`` some before they were handled.
+    ``pending`` are in its hands now, of which ``parked`` wait for their next try.
     """
 
     pattern: str
@@ -49,6 +53,13 @@ class SubscriptionRecord:
     inbox: int = 0
     error: str = ""
     member: str = ""
+    group: str = ""
+    acknowledged: int = 0
+    retried: int = 0
+    dead: int = 0
+    lost: int = 0
+    pending: int = 0
+    parked: int = 0
 
 
 @dataclass(frozen=True, slots=True)

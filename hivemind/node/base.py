@@ -8,7 +8,7 @@ import logging as logging_
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeVar, Unpack, overload
 
 from ..bus.bus import Bus
 from ..bus.inbox import InboxLimits
@@ -18,7 +18,14 @@ from ..errors import DeclarationError, HivemindError
 from ..settings import Settings
 from ..states import NODE, NodeState, advance
 from ..topics import check_name
-from .declarations import Declaration, ServiceDeclaration, SubscriptionDeclaration, declarations_of
+from .declarations import (
+    Declaration,
+    ServiceDeclaration,
+    SubscriptionDeclaration,
+    SubscriptionWords,
+    declarations_of,
+    declared,
+)
 from .durable import DurableSubscription, check_groups
 from .keeping import DurableReading, DurableSending
 from .overdue import Overdue
@@ -114,13 +121,22 @@ class BaseNode:
         return bound
 
     def add_subscription(
-        self, name: str, function: Callable[..., Any], *, workers: int = 1, raw: bool = False
-    ) -> Subscription:
-        """Declare that ``function`` handles what matches the pattern ``name``; see ``@subscription``."""
+        self, name: str, function: Callable[..., Any], **words: Unpack[SubscriptionWords]
+    ) -> Subscription | DurableSubscription:
+        """Declare that ``function`` handles what matches the pattern ``name``; see ``@subscription``, which has the
+        same words.
+        """
         self._check_declaring(f"subscription {name!r}")
-        bound = Subscription(self, SubscriptionDeclaration(name, workers, raw), function)
-        self.bound_subscriptions.append(bound)
-        return bound
+        return self._bind_subscription(declared(name, words), function)
+
+    def _bind_subscription(
+        self, declaration: SubscriptionDeclaration, function: Callable[..., Any]
+    ) -> Subscription | DurableSubscription:
+        if declaration.durable:
+            self.bound_durables.append(durable := DurableSubscription(self, declaration, function))
+            return durable
+        self.bound_subscriptions.append(live := Subscription(self, declaration, function))
+        return live
 
     def attach(self, component: Component) -> None:
         """Let ``component`` live and die with this node."""
@@ -138,10 +154,8 @@ class BaseNode:
         for function, declaration in self._declared():
             if isinstance(declaration, ServiceDeclaration):
                 self.bound_services.append(BoundService(self, declaration, function))
-            elif declaration.durable:
-                self.bound_durables.append(DurableSubscription(self, declaration, function))
             else:
-                self.bound_subscriptions.append(Subscription(self, declaration, function))
+                self._bind_subscription(declaration, function)
 
         kept = [service.declaration for service in self.bound_services if service.declaration.is_kept]
         if kept:

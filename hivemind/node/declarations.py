@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from ..errors import ConfigurationError, DeclarationError
 from ..retention import Retention, check_keep, check_tier
@@ -85,12 +85,43 @@ class SubscriptionDeclaration:
             raise DeclarationError(f"subscription {self.pattern!r}: workers={self.workers!r}: use 1 to 1000")
         if self.group is not None:
             check_name(self.group, "group")
+        self._check_durable()
+
+    def _check_durable(self) -> None:
+        meant = [name for name, usual in _OF_DURABLE.items() if getattr(self, name) != usual]
+        if meant and not self.durable:
+            raise DeclarationError(f"subscription {self.pattern!r}: {meant[0]}= needs durable=True")
+        if self.timeout is not None and not self.timeout > 0:
+            raise DeclarationError(f"subscription {self.pattern!r}: timeout={self.timeout!r}: use more than 0 seconds")
         first, longest = self.backoff
         if self.retries < 0 or not 0 < first <= longest:
             raise DeclarationError(
                 f"subscription {self.pattern!r}: retries={self.retries!r}, backoff={self.backoff!r}: no fewer than 0 "
                 "retries, after seconds such as (0.5, 60)"
             )
+
+
+#: what only a durable subscription can be told, and what it is where nothing is said
+_OF_DURABLE: Mapping[str, object] = {"retries": 5, "backoff": (0.5, 60.0), "timeout": None, "group": None}
+
+
+class SubscriptionWords(TypedDict, total=False):
+    """What ``@subscription`` and ``add_subscription`` may be told beside the pattern."""
+
+    workers: int
+    raw: bool
+    durable: bool
+    since: str | int
+    retries: int
+    backoff: tuple[float, float]
+    timeout: float | None
+    group: str | None
+
+
+def declared(pattern: str, words: SubscriptionWords) -> SubscriptionDeclaration:
+    """The declaration of a subscription. Raises ConfigurationError for what cannot be meant."""
+    since = check_since(words.get("since", "new"))
+    return SubscriptionDeclaration(pattern, **(words | {"since": since}))  # type: ignore[arg-type]
 
 
 Declaration = ServiceDeclaration | SubscriptionDeclaration
@@ -146,8 +177,17 @@ def subscription(  # noqa: PLR0913 - what a durable one can be told
         async def save_the_day(self, payload: str, message):
             self.log_info(f"{message.topic}: {payload}")
     """
-    durably = (durable, check_since(since), retries, backoff, timeout, group)
-    return _mark(SubscriptionDeclaration(name, workers, raw, *durably))
+    words = SubscriptionWords(
+        workers=workers,
+        raw=raw,
+        durable=durable,
+        since=since,
+        retries=retries,
+        backoff=backoff,
+        timeout=timeout,
+        group=group,
+    )
+    return _mark(declared(name, words))
 
 
 def declarations_of(function: object) -> tuple[Declaration, ...]:

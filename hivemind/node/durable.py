@@ -8,15 +8,19 @@ import queue
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..burst import Burst
 from ..bus.deliveries import Death, Delivery, Retrying
+from ..bus.tally import Counted
 from ..cancelling import RAISED, is_ending
 from ..data.records import SubscriptionRecord
 from ..errors import DeclarationError, Reject, Retry, in_words
-from ..message import Malformed, Message, decode, foreign, is_envelope, payload_of
+from ..message import Malformed, decode, foreign, is_envelope, payload_of
 from .declarations import SubscriptionDeclaration
+from .settling import DurableMessage, Said, Settling, Verdict
 from .signature import Function, InvalidPayload, handler
 from .stopping import where_task, where_thread
 
@@ -27,38 +31,31 @@ SLICE = 0.005  #: seconds after which a worker on the loop gives the loop back, 
 LAST_WORDS = 8192  #: characters of a traceback that a dead letter keeps
 
 
-class DurableMessage(Message):
-    """What came with a payload on a durable subscription: as any message, and the how-manieth delivery it is."""
-
-    __slots__ = ("_deliveries",)
-
-    def __init__(self, topic: str, source: bytes | dict[str, Any], payload: Any, deliveries: int) -> None:
-        super().__init__(topic, source, payload)
-        self._deliveries = deliveries
-
-    @property
-    def deliveries(self) -> int:
-        """How often this message has been delivered, this time included."""
-        return self._deliveries
-
-
 class DurableSubscription:
     """One durable subscription of a node, and its handler.
 
     A message is acknowledged when the handler returns. One whose handler raised is tried again; after the last try it
-    is a dead letter, and so is at once what does not fit the handler's annotation.
+    is a dead letter, and so is at once what does not fit the handler's annotation. Its handler may also say itself what
+    is to become of it: see ``DurableMessage``.
     """
 
     def __init__(self, node: BaseNode, declaration: SubscriptionDeclaration, function: Function) -> None:
         self.node, self.declaration = node, declaration
         self.handler = handler(function)
+        if declaration.timeout is not None and not self.handler.is_async:
+            raise DeclarationError(
+                f"{self.handler.name}: timeout= needs an async def: a thread cannot be ended; give what it calls a "
+                "time-out"
+            )
         self.received = self.failed = self.invalid = self.handled = 0
+        self.counted: Callable[[], Counted] = Counted
         self.error = ""
         self._here: asyncio.Queue[Delivery | None] = asyncio.Queue()
         self._there: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
         self._tasks: list[asyncio.Task[None]] = []
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._settling: Settling | None = None
         self._is_stopping = False
         self._failures = Burst()
 
@@ -80,6 +77,7 @@ class DurableSubscription:
 
     def record(self, member: str = "") -> SubscriptionRecord:
         """What the registry says of it."""
+        counted = self.counted()
         return SubscriptionRecord(
             pattern=self.name,
             handler=self.handler.name,
@@ -91,6 +89,10 @@ class DurableSubscription:
             inbox=self._here.qsize() + self._there.qsize(),
             error=self.error,
             member=member,
+            group=self.group,
+            **asdict(counted.tally),
+            pending=counted.pending,
+            parked=counted.parked,
         )
 
     # -- its life
@@ -98,6 +100,7 @@ class DurableSubscription:
     def start(self) -> None:
         """Begin to handle what is handed over. On the loop."""
         self._loop = asyncio.get_running_loop()
+        self._settling = Settling(self._loop, self._decided)
         for number in range(self.declaration.workers):
             name = f"subscription {self.name} worker {number}"
             if self.handler.is_async:
@@ -148,8 +151,10 @@ class DurableSubscription:
             except RAISED as error:
                 if is_ending():
                     raise
+                self._end(delivery)
                 self._failed(delivery, error)
             else:
+                self._end(delivery)
                 self._handled(delivery)
             if time.perf_counter() > limit:
                 await asyncio.sleep(0)
@@ -163,8 +168,10 @@ class DurableSubscription:
             try:
                 self._call(delivery)
             except RAISED as error:
+                self._end(delivery)
                 tell(self._failed, delivery, error)
             else:
+                self._end(delivery)
                 tell(self._handled, delivery)
 
     def _call(self, delivery: Delivery) -> Any:
@@ -173,7 +180,8 @@ class DurableSubscription:
             payload = self.handler.check(payload)
         named: dict[str, Any] = {}
         if "message" in self.handler.wants:
-            named["message"] = DurableMessage(delivery.topic, source, payload, delivery.number)
+            assert self._settling is not None
+            named["message"] = DurableMessage(source, payload, delivery, self._settling)
         if "node" in self.handler.wants:
             named["node"] = self.node
         return self.handler.function(*(() if self.handler.payload is None else (payload,)), **named)
@@ -186,21 +194,52 @@ class DurableSubscription:
         delivery.owner.begin(delivery)
         return True
 
+    def _end(self, delivery: Delivery) -> None:
+        if self._settling is not None and "message" in self.handler.wants:
+            self._settling.end(delivery)
+
     def _handled(self, delivery: Delivery) -> None:
-        self.handled += 1
+        if delivery.verdict is None or delivery.verdict.said is Said.NOTHING:
+            self.handled += 1
+            if not delivery.owner.is_taken:
+                delivery.owner.handled(delivery)
+        elif delivery.verdict.said is Said.NACK:
+            self._put_back(delivery)
+
+    def _decided(self, delivery: Delivery, verdict: Verdict) -> None:
+        """Its handler, which runs on, has said what is to become of it."""
+        if verdict.said is Said.ACK:
+            self.handled += 1
+            if not delivery.owner.is_taken:
+                delivery.owner.handled(delivery)
+        elif verdict.said is Said.REJECT:
+            self.failed += 1
+            if not delivery.owner.is_taken:
+                delivery.owner.failed(delivery, Death(verdict.reason), is_final=True)
+
+    def _put_back(self, delivery: Delivery) -> None:
+        self.failed += 1
         if not delivery.owner.is_taken:
-            delivery.owner.handled(delivery)
+            delivery.owner.failed(delivery, Death("its handler put it back, with nack()"), delivery.verdict.delay)
 
     def _failed(self, delivery: Delivery, error: BaseException) -> None:
+        said = delivery.verdict.said if delivery.verdict is not None else Said.NOTHING
+        self.error = in_words(error)
+        if (held := self._failures.first()) is not None:
+            more = f" ({held} more like it in the last {self._failures.seconds:g} s or so)" if held else ""
+            after = f", after {said}" if said else ""
+            what = f"{self.handler.name} failed on a message of {delivery.topic}, try {delivery.number}{after}{more}"
+            self.node.logger.error("%s", what, exc_info=error)
+        if said is Said.NACK:
+            self._put_back(delivery)
+        elif said is Said.NOTHING:
+            self._try_again(delivery, error)
+
+    def _try_again(self, delivery: Delivery, error: BaseException) -> None:
         if isinstance(error, InvalidPayload | Malformed):
             self.invalid += 1
         else:
             self.failed += 1
-        self.error = in_words(error)
-        if (held := self._failures.first()) is not None:
-            more = f" ({held} more like it in the last {self._failures.seconds:g} s or so)" if held else ""
-            what = f"{self.handler.name} failed on a message of {delivery.topic}, try {delivery.number}{more}"
-            self.node.logger.error("%s", what, exc_info=error)
         if not delivery.owner.is_taken:
             delay = error.delay if isinstance(error, Retry) else None
             is_final = isinstance(error, InvalidPayload | Malformed | Reject)

@@ -94,6 +94,11 @@ class DurableSending:
         await end(self._tending)
 
 
+def _reads(table: PatternTable[DurableSubscription], subscription: DurableSubscription, topic: str) -> bool:
+    """Whether what comes on a topic is this one's."""
+    return table.of(topic)[0] is subscription
+
+
 class DurableReading:
     """The groups in which a node reads. A component: it begins after ``on_start`` and ends before ``on_shutdown``."""
 
@@ -133,7 +138,10 @@ class DurableReading:
             table.of(delivery.topic)[0].hand(delivery)
 
         wanted = {one.name: one.declaration.since for one in members}
-        return Group(node.bus, name, wanted, retrying, hand, node.settings.constants.LEASE)
+        group = Group(node.bus, name, wanted, retrying, hand, node.settings.constants.LEASE)
+        for one in members:
+            one.counted = partial(group.counted, partial(_reads, table, one))
+        return group
 
     async def stop(self, node: BaseNode) -> None:
         """Let handlers end, tell Redis what was handled, and leave the rest to others."""

@@ -51,6 +51,7 @@ class SharedProcess(BaseNode):
             raise HivemindError(f"none of {', '.join(self._targets)} can be loaded")
         self.bound_services = [each for node in self._members for each in node.bound_services]
         self.bound_subscriptions = [each for node in self._members for each in node.bound_subscriptions]
+        self.bound_durables = [each for node in self._members for each in node.bound_durables]
 
     def metadata(self) -> Mapping[str, str]:
         """What each member adds, under its name."""

@@ -1,0 +1,32 @@
+"""What became of the messages of a group, counted by topic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, field
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many messages Redis knows as ``acknowledged``, how many further tries were begun, how many ended as ``dead``
+    letters, and how many the stream ``lost`` before they were handled.
+    """
+
+    acknowledged: int = 0
+    retried: int = 0
+    dead: int = 0
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A tally, and how many messages are held now, with those of them that wait for their next try."""
+
+    tally: Tally = field(default_factory=Tally)
+    pending: int = 0
+    parked: int = 0
+
+
+def total(tallies: Iterable[Tally]) -> Tally:
+    """All of them together."""
+    return Tally(*map(sum, zip(*map(astuple, tallies), strict=True)))
