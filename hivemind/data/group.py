@@ -19,7 +19,7 @@ from ..bus.tally import Counted, Tally, total
 from ..cancelling import end
 from ..errors import RedisError
 from ..states import DeliveryState
-from .heirs import Heirs
+from .heirs import ENDED, Heirs
 from .kept import KEPT, Kept
 
 log = logging.getLogger("hivemind.durable")
@@ -73,13 +73,15 @@ class Group:
     async def start(self) -> None:
         """Begin to read. Raises RedisError when Redis does not do its part; then call it again."""
         await self._find_topics()
-        self._bus.live.listen(self._bus.names.control(KEPT), self._heard)
+        for kind in (KEPT, ENDED):
+            self._bus.live.listen(self._bus.names.control(kind), self._heard)
         self.deliveries.start()
         self._watching = asyncio.create_task(self._watch(), name=f"group {self.name}")
 
     async def stop_reading(self) -> None:
         """Take nothing more; what is held can still be handled."""
-        self._bus.live.unlisten(self._bus.names.control(KEPT), self._heard)
+        for kind in (KEPT, ENDED):
+            self._bus.live.unlisten(self._bus.names.control(kind), self._heard)
         await end(self._watching)
         await self._reader.aclose()
 
@@ -97,7 +99,7 @@ class Group:
         held = [one.state for one in self.deliveries.held() if wants(one.topic)]
         return Counted(tally, len(held), held.count(DeliveryState.PARKED))
 
-    def _heard(self, body: bytes) -> None:  # noqa: ARG002 - the topics are looked up
+    def _heard(self, body: bytes) -> None:  # noqa: ARG002 - what it tells is looked up
         self._news.ring()
 
     async def _find_topics(self) -> list[str]:

@@ -1,8 +1,8 @@
 """Who of the readers of a group has ended: what the dead held is taken over by the living.
 
-A life has ended when its instance has a newer one, when it said goodbye, or when its lease has not moved for as long as
-a lease lasts, by our own clock and while our own link was up: Redis's clock may be set, and an outage is nobody's
-death.
+A life has ended when its instance has a newer one, when it said goodbye or hived, who saw it die, did that for it, or
+when its lease has not moved for as long as a lease lasts, by our own clock and while our own link was up: Redis's clock
+may be set, and an outage is nobody's death.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from ..bus.commands import Argument, Commands, checked
 from ..bus.streams import Reader
 from ..errors import RedisRefused
 from ..topics import Names
+
+ENDED = "ended"  #: the kind of notice that tells of a life that has ended
 
 
 @dataclass(slots=True)
@@ -35,7 +39,9 @@ class Heirs:
 
     async def leave(self, me: Reader) -> None:
         """Say goodbye: the others need not wait for our lease."""
-        await self._commands.execute("HSET", self._names.readers(), f"{me.group} {me.instance}", me.incarnation)
+        field = f"{me.group} {me.instance}"
+        await self._commands.execute("HSET", self._names.readers(), field, me.incarnation)
+        await _tell(self._commands, self._names, me.instance, me.incarnation)
 
     def start_afresh(self) -> None:
         """Our own link was away: what we saw of others says nothing."""
@@ -47,7 +53,7 @@ class Heirs:
         for one in others:
             name = self._names.node(one.instance)
             asked += [("HGET", name, "incarnation"), ("PEXPIRETIME", name)]
-            asked.append(("HGET", self._names.readers(), f"{one.group} {one.instance}"))
+            asked.append(("HMGET", self._names.readers(), f"{one.group} {one.instance}", one.instance))
         replies = await self._commands.pipeline(asked)
         self._signs = {one: sign for one, sign in self._signs.items() if one in others}
         each = zip(others, replies[::3], replies[1::3], replies[2::3], strict=True)
@@ -55,7 +61,7 @@ class Heirs:
             one
             for one, life, expires, gone in each
             if (one.instance == me.instance and one.incarnation < me.incarnation)
-            or max(_number(life), _number(gone, at_least=True)) > one.incarnation
+            or max([_number(life), *_ended(gone)]) > one.incarnation
             or self._is_silent(one, checked(expires))
         ]
 
@@ -67,9 +73,34 @@ class Heirs:
         return now - sign.seen >= self._lease
 
 
-def _number(raw: Any, *, at_least: bool = False) -> int:
-    """An incarnation as it is stored, or 0; one that ``at_least`` has ended is as good as replaced by the next."""
+async def say_that_it_ended(commands: Commands, names: Names, instance: str, incarnation: int) -> bool:
+    """Say goodbye for a life whose process is gone, to all groups, and tell them to look; False if it had left, or if a
+    newer life is there: then its groups need not be told that.
+
+    Call it only of who surely runs no more: what it held goes to others. Raises RedisError.
+    """
+    known = _number(await commands.execute("HGET", names.node(instance), "incarnation"))
+    if known == incarnation:
+        await commands.execute("HSET", names.readers(), instance, incarnation)
+    if known >= incarnation:
+        await _tell(commands, names, instance, incarnation)
+    return known == incarnation
+
+
+async def _tell(commands: Commands, names: Names, instance: str, incarnation: int) -> None:
+    said = {"instance": instance, "incarnation": incarnation}
+    await commands.execute("PUBLISH", names.control(ENDED), orjson.dumps(said))
+
+
+def _number(raw: Any) -> int:
+    """An incarnation as it is stored, or 0."""
     if isinstance(raw, RedisRefused):  # somebody wrote something else in its place
         return 0
     found = checked(raw) or b""
-    return int(found) + at_least if found.isdigit() and len(found) < 17 else 0
+    return int(found) if found.isdigit() and len(found) < 17 else 0
+
+
+def _ended(raw: Any) -> list[int]:
+    """For lives that said goodbye, or were seen to die: the least incarnation that may still live."""
+    goodbyes = [] if isinstance(raw, RedisRefused) else checked(raw)
+    return [_number(one) + 1 for one in goodbyes if one]

@@ -1,8 +1,8 @@
 """hived's listener: the process under supervisord that watches over the others and is hived on the bus.
 
-``python -m hivemind.supervisor.daemon --hive PATH``. It revives what supervisord gave up, kills what hangs, restarts
-survivors of an older program, tries broken nodes again when their files change, and does what `hm` asks. It may be
-killed at any moment: supervisord starts it again, and everything it needs to know is in files.
+``python -m hivemind.supervisor.daemon --hive PATH``. It revives what supervisord gave up, kills what hangs, tells who
+has died, restarts survivors of an older program, tries broken nodes again when their files change, and does what `hm`
+asks. It may be killed at any moment: supervisord starts it again, and everything it needs to know is in files.
 
 When supervisord itself is killed, its standard input ends: unless a stop was asked for, it starts a new one.
 """
@@ -25,6 +25,7 @@ from ..errors import HivemindError
 from ..identity import PidFile
 from ..log import setup
 from ..settings import load_settings
+from .deaths import Deaths
 from .engine import Engine, engine_for, redis_url
 from .events import Event, events
 from .guard import Guard
@@ -50,6 +51,8 @@ class Daemon:
         registry = Registry(self.bus.commands, self.bus.functions, self.bus.names)
         self.reviver = Reviver(engine)
         self.guard = Guard(engine, registry, self.bus)
+        self.deaths = Deaths(self.bus, registry)
+        self.guard.on_look = self.deaths.watch
         self.servant = Servant(engine, self.bus, self.is_ending.set, lambda: self.guard.instances)
 
     async def run(self) -> None:
@@ -66,6 +69,7 @@ class Daemon:
         for task in (*tasks, listener, ending):
             task.cancel()
         await asyncio.gather(*tasks, listener, ending, return_exceptions=True)
+        self.deaths.close()
         with contextlib.suppress(HivemindError, OSError):
             await self.bus.aclose()
 
@@ -77,6 +81,7 @@ class Daemon:
         if event.name.startswith("PROCESS_STATE_"):
             if event.name == "PROCESS_STATE_EXITED":
                 self.reviver.ended(event.program)
+            self.deaths.look(event.program)
             self.reviver.look()
         elif event.name == "SUPERVISOR_STATE_CHANGE_STOPPING":
             self.engine.paths.stopping.touch()

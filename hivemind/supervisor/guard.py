@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import time
+from collections.abc import Callable, Sequence
 
 from ..bus.bus import Bus
 from ..data.directory import Directory
@@ -34,6 +35,7 @@ class Guard:
         self.engine, self.registry, self.bus = engine, registry, bus
         self.watchdog = Watchdog()
         self.instances: list[Instance] = []  # as last seen
+        self.on_look: Callable[[Sequence[Instance]], None] = lambda _: None
         self._directory, self._mode = Directory(bus.commands, bus.functions, bus.names), ""
         self.pause = engine.settings.constants.LEASE / LOOKS_PER_LEASE
 
@@ -56,6 +58,7 @@ class Guard:
         # Whether Redis takes beats at all: with a full disk it answers questions but refuses PEXPIRE.
         await self.bus.commands.execute("PEXPIRE", self.bus.names.control("watchdog"), 1)
         instances = self.instances = await self.registry.instances()
+        self.on_look(instances)
         await self._forget(instances)
         await self._look_at_patterns()
         for name, process in self.watchdog.observe(time.monotonic(), running, instances):
