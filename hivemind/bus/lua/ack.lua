@@ -5,13 +5,16 @@ local fence = tonumber(redis.call('HGET', keys[2], 'taken:' .. args[1] .. ':' ..
 if fence >= tonumber(args[3]) and fence < 9007199254740992 then
   return redis.error_reply('FENCED ' .. string.format('%.0f', fence))
 end
+local is_parked = redis.call('EXISTS', keys[3]) == 1
 local acknowledged = 0
 for first = 4, #args, 1000 do
   local ids = { unpack(args, first, math.min(first + 999, #args)) }
   acknowledged = acknowledged + redis.call('XACK', keys[1], args[1], unpack(ids))
-  for at, id in ipairs(ids) do
-    ids[at] = args[1] .. ' ' .. id
+  if is_parked then
+    for at, id in ipairs(ids) do
+      ids[at] = args[1] .. ' ' .. id
+    end
+    redis.call('ZREM', keys[3], unpack(ids))
   end
-  redis.call('ZREM', keys[3], unpack(ids))
 end
 return acknowledged

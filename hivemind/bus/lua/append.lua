@@ -23,11 +23,14 @@ local is_there = redis.call('TYPE', keys[1]).ok == 'stream'
 if not is_there then
   redis.call('DEL', keys[1])
 end
-local appended = 0
+local call, stream, verb, channel = redis.call, keys[1], args[1], args[2]
+local appended, hearers = 0, nil
 for at = 8, #args do
   if sequence > last then
-    redis.call('XADD', keys[1], '*', 'b', args[at])
-    redis.call(args[1], args[2], args[at])
+    call('XADD', stream, '*', 'b', args[at])
+    if hearers ~= 0 then -- who does not listen now will not before this function ends
+      hearers = call(verb, channel, args[at])
+    end
     appended = appended + 1
   end
   sequence = sequence + 1
