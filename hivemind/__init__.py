@@ -32,13 +32,16 @@ if TYPE_CHECKING:
         Retry,
         SendError,
         SettingsError,
+        Skip,
         SupervisorError,
         Unconfirmed,
     )
     from .message import Message
     from .node.client import connect
     from .node.declarations import service, subscription
+    from .node.middleware import Handling, Middleware, Sending
     from .node.node import Node
+    from .node.resources import resource
     from .node.service import AsyncService, BoundService, Service
     from .node.subscription import Subscription
     from .root.controller import RootController
@@ -54,6 +57,10 @@ _WHERE = {  # all other names are errors
     "Subscription": "node.subscription",
     "service": "node.declarations",
     "subscription": "node.declarations",
+    "Handling": "node.middleware",
+    "Middleware": "node.middleware",
+    "Sending": "node.middleware",
+    "resource": "node.resources",
     "Message": "message",
     "connect": "node.client",
     "RootController": "root.controller",
@@ -70,11 +77,13 @@ __all__ = [
     "ConfigurationError",
     "DeclarationError",
     "Fenced",
+    "Handling",
     "HiveNotFound",
     "HivemindError",
     "InstanceHeld",
     "InvalidName",
     "Message",
+    "Middleware",
     "Node",
     "NodeLoadError",
     "OutboxFull",
@@ -88,12 +97,15 @@ __all__ = [
     "Retry",
     "RootController",
     "SendError",
+    "Sending",
     "Service",
     "SettingsError",
+    "Skip",
     "Subscription",
     "SupervisorError",
     "Unconfirmed",
     "connect",
+    "resource",
     "service",
     "subscription",
 ]

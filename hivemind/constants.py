@@ -107,6 +107,8 @@ class Constants(BaseModel):
     DEAD_LETTERS: int = Field(
         100_000, ge=1, le=1_000_000_000, description="About how many dead letters of a topic are kept."
     )
+    MIDDLEWARE: list[str] = Field([], description="Classes around all messages of all nodes, package.module:Class.")
+    PROPAGATE: list[str] = Field([], description="Headers that pass from a message to what its handler sends.")
     PRODUCTION: bool = Field(False, description="True: `hm dev` keeps its hands off this hive.")
     NODES: dict[str, NodeTuning] = Field(
         {}, description="Tuning by name: replicas, env, restart, needs, tags, target, process."
@@ -123,6 +125,13 @@ class Constants(BaseModel):
         if target and not _CONTROLLER.fullmatch(target):
             raise ValueError("write package.module:Class, such as root:GothamController, or nothing")
         return target
+
+    @field_validator("MIDDLEWARE")
+    @classmethod
+    def _are_classes(cls, targets: list[str]) -> list[str]:
+        if wrong := [target for target in targets if not _CONTROLLER.fullmatch(target)]:
+            raise ValueError(f"{wrong[0]!r}: write package.module:Class, such as middleware:Tracing")
+        return targets
 
     @field_validator("LOG_LEVEL", mode="before")
     @classmethod

@@ -24,6 +24,7 @@
     ├── Retry                    raised by a handler: try this durable message again
     ├── Reject                   raised by a handler: this durable message is a dead letter
     ├── CannotSettle             ack, nack or reject of a message for which there is nothing to decide any more
+    ├── Skip                     raised by middleware: this message goes no further
     └── SupervisorError          supervisord cannot be reached, or refused
 
 A message says what happened, where, and what to do. What a program may want to read is an attribute.
@@ -204,6 +205,10 @@ class CannotSettle(HivemindError):
     def __init__(self, what: str, message: str, reason: str) -> None:
         self.what, self.message, self.reason = what, message, reason
         super().__init__(f"{what} of {message}: {reason}")
+
+
+class Skip(HivemindError):
+    """Raised by a ``before_`` hook of middleware: the message is not sent, or it counts as handled."""
 
 
 class SupervisorError(HivemindError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging as logging_
 import threading
 import time
@@ -28,6 +27,8 @@ from .declarations import (
 )
 from .durable import DurableSubscription, check_groups
 from .keeping import DurableReading, DurableSending
+from .logs import Logs
+from .outfit import Outfit
 from .overdue import Overdue
 from .service import AsyncService, BoundService, Service
 from .subscription import Subscription
@@ -45,7 +46,7 @@ class Component(Protocol):
         """Services have stopped and inboxes are empty; messages can still be sent."""
 
 
-class BaseNode:
+class BaseNode(Outfit, Logs):
     """All of a node but how a process runs it; users derive from Node."""
 
     def __init__(self, name: str | None = None) -> None:
@@ -60,6 +61,7 @@ class BaseNode:
         self.components: list[Component] = []
         self.logger = logging_.getLogger(self.name)
         self.hand_over: Callable[[str, Any, Mapping[str, str] | None], None] = self._too_early
+        self._put_together()
         self._settings: Settings | None = None
         self._bus: Bus | None = None
         self._registry: Registry | None = None
@@ -165,14 +167,7 @@ class BaseNode:
             self.components.insert(0, DurableReading(self.bound_durables))
 
     def _declared(self) -> list[tuple[Callable[..., Any], Declaration]]:
-        names: dict[str, None] = {}
-        for kind in reversed(type(self).__mro__):
-            names.update(dict.fromkeys(vars(kind)))
-        return [
-            (getattr(self, name), declaration)
-            for name in names
-            for declaration in declarations_of(inspect.getattr_static(self, name, None))
-        ]
+        return [(each, declaration) for each in self._functions().values() for declaration in declarations_of(each)]
 
     # -- while it runs
 
@@ -272,25 +267,3 @@ class BaseNode:
     def _part(self, node: BaseNode) -> str:
         """Whose a service or a subscription of ``node`` is: "" where the process is that node's alone."""
         return "" if node is self else node.name
-
-    # -- logging
-
-    def log_debug(self, text: str) -> None:
-        """Write to the node's log."""
-        self.logger.debug("%s", text)
-
-    def log_info(self, text: str) -> None:
-        """Write to the node's log."""
-        self.logger.info("%s", text)
-
-    def log_warning(self, text: str) -> None:
-        """Write to the node's log."""
-        self.logger.warning("%s", text)
-
-    def log_error(self, text: str) -> None:
-        """Write to the node's log."""
-        self.logger.error("%s", text)
-
-    def log_critical(self, text: str) -> None:
-        """Write to the node's log."""
-        self.logger.critical("%s", text)

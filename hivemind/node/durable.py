@@ -19,6 +19,7 @@ from ..cancelling import RAISED, is_ending
 from ..data.records import SubscriptionRecord
 from ..errors import DeclarationError, Reject, Retry, in_words
 from ..message import Malformed, decode, foreign, is_envelope, payload_of
+from .calling import Caller
 from .declarations import SubscriptionDeclaration
 from .settling import DurableMessage, Said, Settling, Verdict
 from .signature import Function, InvalidPayload, handler
@@ -41,12 +42,13 @@ class DurableSubscription:
 
     def __init__(self, node: BaseNode, declaration: SubscriptionDeclaration, function: Function) -> None:
         self.node, self.declaration = node, declaration
-        self.handler = handler(function)
+        self.handler = handler(function, node.declared_resources)
         if declaration.timeout is not None and not self.handler.is_async:
             raise DeclarationError(
                 f"{self.handler.name}: timeout= needs an async def: a thread cannot be ended; give what it calls a "
                 "time-out"
             )
+        self.caller = Caller(node, self.handler)
         self.received = self.failed = self.invalid = self.handled = 0
         self.counted: Callable[[], Counted] = Counted
         self.error = ""
@@ -99,6 +101,7 @@ class DurableSubscription:
 
     def start(self) -> None:
         """Begin to handle what is handed over. On the loop."""
+        self.caller.prepare()
         self._loop = asyncio.get_running_loop()
         self._settling = Settling(self._loop, self._decided)
         for number in range(self.declaration.workers):
@@ -178,13 +181,8 @@ class DurableSubscription:
         source, payload = _read(delivery)
         if self.handler.check is not None:
             payload = self.handler.check(payload)
-        named: dict[str, Any] = {}
-        if "message" in self.handler.wants:
-            assert self._settling is not None
-            named["message"] = DurableMessage(source, payload, delivery, self._settling)
-        if "node" in self.handler.wants:
-            named["node"] = self.node
-        return self.handler.function(*(() if self.handler.payload is None else (payload,)), **named)
+        assert self._settling is not None
+        return self.caller.call(payload, DurableMessage, source, payload, delivery, self._settling)
 
     # -- what became of it, on the loop
 
@@ -195,7 +193,7 @@ class DurableSubscription:
         return True
 
     def _end(self, delivery: Delivery) -> None:
-        if self._settling is not None and "message" in self.handler.wants:
+        if self._settling is not None and self.caller.shows_message:
             self._settling.end(delivery)
 
     def _handled(self, delivery: Delivery) -> None:

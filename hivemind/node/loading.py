@@ -17,8 +17,9 @@ from ..errors import InvalidName, NodeLoadError
 from ..settings import Settings
 from ..topics import check_name
 from .base import BaseNode
-from .declarations import Declaration, declarations_of
+from .declarations import declarations_of
 from .node import Node
+from .resources import is_resource
 
 OURS = str(Path(__file__).parents[1])  #: where this library is: a fault of the user's is never there
 NODES = "nodes"  #: the folder of a hive in which its nodes are, and the package that they are imported from
@@ -37,8 +38,8 @@ class ModuleNode(Node):
 
     functions: tuple[Callable[..., Any], ...] = ()
 
-    def _declared(self) -> list[tuple[Callable[..., Any], Declaration]]:
-        return [(function, one) for function in self.functions for one in declarations_of(function)]
+    def _functions(self) -> dict[str, Callable[..., Any]]:
+        return {each.__name__: each for each in self.functions}
 
 
 def load_target(target: str, settings: Settings) -> LoadedNode:
@@ -149,7 +150,9 @@ def node_in(module: ModuleType, target: str, name: str = "", class_name: str = "
     if not functions:
         raise NodeLoadError(target, "has neither a Node class nor a function with @service or @subscription", file)
     chosen = name or _checked(target, module.__name__.rpartition(".")[2], file)
-    kind = type("ModuleNode", (ModuleNode,), {"functions": functions, "__module__": module.__name__})
+    middleware = getattr(module, "middleware", ())
+    own = {"functions": functions, "middleware": middleware if isinstance(middleware, list | tuple) else ()}
+    kind = type("ModuleNode", (ModuleNode,), {**own, "__module__": module.__name__})
     return LoadedNode(chosen, lambda: kind(chosen))
 
 
@@ -181,7 +184,9 @@ def _functions(module: ModuleType) -> tuple[Callable[..., Any], ...]:
     return tuple(
         value
         for value in vars(module).values()
-        if inspect.isfunction(value) and value.__module__ == module.__name__ and declarations_of(value)
+        if inspect.isfunction(value)
+        and value.__module__ == module.__name__
+        and (declarations_of(value) or is_resource(value))
     )
 
 

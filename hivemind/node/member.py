@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from ..backoff import Backoff
 from ..bus.bus import Bus
@@ -25,20 +26,20 @@ class Member:
 
     def __init__(self, node: BaseNode, bus: Bus, announce: Callable[[], None]) -> None:
         self.node, self._bus, self._announce = node, bus, announce
-        self._is_hooked = False
+        self._is_dressed = self._is_hooked = False
+        self._hooked = 0  # so many of its middleware have started
         self._started: list[Component] = []
         self._insisting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Call ``on_start``, subscribe, start the components, announce the topics, start the services.
+        """Make the resources, call ``on_start``, subscribe, start the components, announce the topics, start services.
 
         Raises whatever ``on_start`` or a component raises. Called again, it begins with what raised: what has succeeded
         is not done twice.
         """
         node = self.node
         if not self._is_hooked:
-            if node.sending is not None:
-                await node.sending.start(node)
+            await self._prepare()
             await _call(node.on_start)
             self._is_hooked = True
             for subscription in node.bound_subscriptions:
@@ -50,6 +51,19 @@ class Member:
         self._announce()
         for service in node.bound_services:
             service.start()
+
+    async def _prepare(self) -> None:
+        """What ``on_start`` may use: middleware, resources, durable topics."""
+        node = self.node
+        if not self._is_dressed:
+            node.dress()
+            self._is_dressed = True
+        await node.held.make(node)
+        if node.sending is not None:
+            await node.sending.start(node)
+        for middleware in node.chain.all[self._hooked :]:
+            await _call(partial(middleware.on_start, node))
+            self._hooked += 1
 
     async def insist(self) -> None:
         """Start it for certain, so that it harms no other: what raises is tried again in the background.
@@ -93,13 +107,19 @@ class Member:
         await end(self._insisting)
 
     async def stop(self, deadline: float, is_registered: bool) -> None:
-        """Stop components, the last one first, then call ``on_shutdown``; what does not end in time is abandoned."""
+        """Stop components, the last one first, call ``on_shutdown``, free the resources; what does not end in time is
+        abandoned.
+        """
         if self._insisting is not None:
             speaker.set(self.node.name)
         for component in reversed(self._started):
             await self._bounded(f"component {type(component).__name__}", component.stop(self.node), deadline)
         if is_registered:
             await self._bounded("on_shutdown", _call(self.node.on_shutdown), deadline)
+        for middleware in reversed(self.node.chain.all[: self._hooked]):
+            hook = partial(middleware.on_shutdown, self.node)
+            await self._bounded(f"on_shutdown of {type(middleware).__name__}", _call(hook), deadline)
+        await self._bounded("freeing the resources", self.node.held.free(), deadline)
         if self.node.sending is not None:
             await self.node.sending.stop()
 

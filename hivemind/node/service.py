@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..backoff import Backoff
@@ -16,7 +17,7 @@ from ..data.records import ServiceRecord
 from ..errors import DeclarationError, in_words
 from ..states import SERVICE, ServiceState, advance
 from .declarations import ServiceDeclaration
-from .signature import is_async, takes_service
+from .signature import is_async, service_wants
 from .stopping import Stop, where_task, where_thread
 
 if TYPE_CHECKING:
@@ -88,7 +89,9 @@ class BoundService:
         self.state = ServiceState.WAITING
         self.sent = self.restarts = 0
         self.error = ""
-        self._arguments = (self,) if takes_service(function) else ()
+        taking, self._resources = service_wants(function, node.declared_resources)
+        named = {taking: self} if taking and self._resources else {}
+        self._call = partial(function, *((self,) if taking and not named else ()), **named)
         self._stop = Stop()
         self._backoff = Backoff(0.5, 60.0, floor=0.25)
         self._thread: threading.Thread | None = None
@@ -137,6 +140,8 @@ class BoundService:
 
     def start(self) -> None:
         """Begin to call the function. On the loop."""
+        resources = self.node.resources
+        self._call = partial(self._call, **{name: resources[one] for name, one in self._resources.items()})
         self._enter(ServiceState.RUNNING)
         if self.is_async:
             self._task = asyncio.create_task(self._run_task(), name=f"service {self.name}")
@@ -169,7 +174,7 @@ class BoundService:
         while not self._stop.is_set:
             began = time.monotonic()
             try:
-                delay = self._judge(self.function(*self._arguments), began)
+                delay = self._judge(self._call(), began)
             except RAISED as error:  # whatever a service raises, it is called again
                 delay = self._failed(error)
             if delay is None:
@@ -182,7 +187,7 @@ class BoundService:
         while not self._stop.is_set:
             began = time.monotonic()
             try:
-                delay = self._judge(await self.function(*self._arguments), began)
+                delay = self._judge(await self._call(), began)
             except RAISED as error:
                 if is_ending():
                     raise

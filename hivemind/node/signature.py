@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
+from ..constants import did_you_mean
 from ..errors import DeclarationError
+from .resources import Resource, wanted_resource
 
 Function = Callable[..., Any]
 _PLAIN = (str, int, float, bool, list, dict, bytes)  # what needs no validator when the type is exactly this
@@ -30,11 +33,12 @@ class Handler:
     payload: str | None  # the parameter that takes it
     wants: frozenset[str]  # of ``message`` and ``node``
     check: Callable[[Any], Any] | None  # returns the validated payload or raises InvalidPayload
+    resources: Mapping[str, str] = field(default_factory=dict)  # parameters, each with the resource that it gets
 
     @property
     def is_plain(self) -> bool:
         """Whether it wants the payload and nothing else."""
-        return self.payload is not None and not self.wants
+        return self.payload is not None and not self.wants and not self.resources
 
     @property
     def name(self) -> str:
@@ -47,39 +51,65 @@ def is_async(function: Function) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
-def handler(function: Function) -> Handler:
-    """Look at a handler. Raises DeclarationError when it cannot be called with a payload, a message and a node."""
-    parameters = _parameters(function)
-    others = [one for one in parameters if one.name not in _GIVEN and one.kind in _POSITIONAL]
-    needed = [one.name for one in others[1:] if one.default is one.empty]
-    needed += [
-        one.name
-        for one in parameters
-        if one.kind is one.KEYWORD_ONLY and one.default is one.empty and one.name not in _GIVEN
-    ]
+def handler(function: Function, resources: Mapping[str, Resource] | None = None) -> Handler:
+    """Look at a handler. Raises DeclarationError when it cannot be called with a payload, a message, a node and what
+    there is of ``resources``.
+    """
+    parameters, known = _parameters(function), resources or {}
+    given = _resources(function, parameters, known)
+    others = [one for one in parameters if one.name not in _GIVEN and one.name not in given]
+    payloads = [one for one in others if one.kind in _POSITIONAL]
+    needed = [one.name for one in payloads[1:] if one.default is one.empty]
+    needed += [one.name for one in others if one.kind is one.KEYWORD_ONLY and one.default is one.empty]
     if needed:
+        there = ["message", "node", *known]
+        named = f"{', '.join(there[:-1])} and {there[-1]}"
         raise DeclarationError(
-            f"{_where(function)}: a handler takes the payload and, if it names them, message and node; "
-            f"not {', '.join(needed)}"
+            f"{_where(function)}: a handler takes the payload and, if it names them, {named}; "
+            f"not {', '.join(needed)}{did_you_mean(needed[0], there)}"
         )
     wants = frozenset(one.name for one in parameters if one.name in _GIVEN)
-    if not others and not wants:
+    if not payloads and not wants and not given:
         raise DeclarationError(f"{_where(function)}: a handler has to take the payload")
-    payload = others[0].name if others else None
+    payload = payloads[0].name if payloads else None
     check = _check(function, payload) if payload else None
-    return Handler(function, is_async(function), payload, wants, check)
+    return Handler(function, is_async(function), payload, wants, check, given)
 
 
-def takes_service(function: Function) -> bool:
-    """Whether a service function wants the service. Raises DeclarationError when it wants more."""
-    parameters = [one for one in _parameters(function) if one.default is one.empty and one.kind in _POSITIONAL]
-    if len(parameters) > 1:
-        names = ", ".join(one.name for one in parameters)
-        raise DeclarationError(f"{_where(function)}: a service function takes nothing or the service, not {names}")
-    return bool(parameters)
+def _resources(
+    function: Function, parameters: list[inspect.Parameter], known: Mapping[str, Resource]
+) -> dict[str, str]:
+    """Which parameters ask for a resource, and which."""
+    found = {}
+    for one in parameters if known else ():
+        if one.name not in _GIVEN and one.kind in _NAMED:
+            resource = wanted_resource(one.name, partial(_annotation, function, one.name), known)
+            if resource is not None:
+                found[one.name] = resource
+    return found
+
+
+def service_wants(function: Function, resources: Mapping[str, Resource] | None = None) -> tuple[str, dict[str, str]]:
+    """Which parameter of a service function takes the service ("" for none), and which get which resource.
+
+    Raises DeclarationError when it wants more.
+    """
+    parameters, known = _parameters(function), resources or {}
+    given = _resources(function, parameters, known)
+    needed = [one for one in parameters if one.default is one.empty and one.kind in _NEEDED and one.name not in given]
+    if len(needed) > 1 or any(one.kind is one.KEYWORD_ONLY for one in needed):
+        names = [one.name for one in needed]
+        hint = did_you_mean(names[-1], known)
+        more = f", and the resources {', '.join(known)}" if known else ""
+        raise DeclarationError(
+            f"{_where(function)}: a service function takes nothing or the service{more}, not {', '.join(names)}{hint}"
+        )
+    return needed[0].name if needed else "", given
 
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_NEEDED = (*_POSITIONAL, inspect.Parameter.KEYWORD_ONLY)
 
 
 def _parameters(function: Function) -> list[inspect.Parameter]:

@@ -15,6 +15,7 @@ from ..cancelling import RAISED, is_ending
 from ..data.records import SubscriptionRecord
 from ..errors import in_words
 from ..message import Message, envelope_of
+from .calling import Caller
 from .declarations import SubscriptionDeclaration
 from .signature import Function, InvalidPayload, handler
 from .stopping import where_task, where_thread
@@ -34,7 +35,8 @@ class Subscription:
 
     def __init__(self, node: BaseNode, declaration: SubscriptionDeclaration, function: Function) -> None:
         self.node, self.declaration = node, declaration
-        self.handler = handler(function)
+        self.handler = handler(function, node.declared_resources)
+        self.caller = Caller(node, self.handler)
         self.live = LiveSubscription(declaration.pattern, limits=node.inbox_limits, raw=declaration.raw)
         self.failed = self.invalid = self.abandoned = 0
         self._handled = [0] * declaration.workers  # one counter for each worker, so that none needs a lock
@@ -81,6 +83,7 @@ class Subscription:
 
     def start(self) -> None:
         """Begin to handle what comes. On the loop."""
+        self.caller.prepare()
         for number in range(self.declaration.workers):
             name = f"subscription {self.name} worker {number}"
             if self.handler.is_async:
@@ -114,7 +117,7 @@ class Subscription:
 
     async def _work(self, inbox: Inbox, number: int) -> None:
         clock, handled = time.perf_counter, self._handled
-        check, function = self.handler.check, self.handler.function if self.handler.is_plain else None
+        check, function = self.handler.check, self.handler.function if self.caller.is_plain else None
         while await inbox.wait():
             limit = clock() + SLICE
             for entry in inbox.entries():
@@ -152,7 +155,7 @@ class Subscription:
                 self._misfit(entry, error)
             return False
         try:
-            if self.handler.is_plain:
+            if self.caller.is_plain:
                 self.handler.function(payload)
             else:
                 self._call(payload, entry)
@@ -166,13 +169,7 @@ class Subscription:
         return self.handler.check(entry[1]) if self.handler.check is not None else entry[1]
 
     def _call(self, payload: Any, entry: Entry) -> Any:
-        wants = self.handler.wants
-        named: dict[str, Any] = {}
-        if "message" in wants:
-            named["message"] = Message(entry[0], entry[2], payload)
-        if "node" in wants:
-            named["node"] = self.node
-        return self.handler.function(*(() if self.handler.payload is None else (payload,)), **named)
+        return self.caller.call(payload, Message, entry[0], entry[2], payload)
 
     # -- what went wrong
 

@@ -1,0 +1,67 @@
+"""How a bound handler is called: with the payload and what it names, inside of the node's middleware.
+
+Live, durable and responding functions are called in this one way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..message import Message
+from .middleware import Chain
+from .signature import Handler
+
+if TYPE_CHECKING:
+    from .base import BaseNode
+
+MakeMessage = Callable[..., Message]
+
+
+class Caller:
+    """Calls one handler of a node. ``prepare`` is called when the node's middleware and resources are there.
+
+    ``is_plain`` says that it can be called with the payload and nothing else: whoever has many messages may do that
+    without us.
+    """
+
+    def __init__(self, node: BaseNode, handler: Handler) -> None:
+        self.handler = handler
+        self._node = node
+        self._chain: Chain | None = None
+        self._given: dict[str, Any] = {"node": node} if "node" in handler.wants else {}
+        self._wants_message = "message" in handler.wants
+
+    def prepare(self) -> None:
+        """Take the node's middleware and resources: from now on calls use them."""
+        node = self._node
+        self._chain = node.chain if node.chain.is_around_handling else None
+        self._given |= {name: node.resources[resource] for name, resource in self.handler.resources.items()}
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the handler wants the payload only, and nothing is around it."""
+        return self.handler.is_plain and self._chain is None
+
+    @property
+    def shows_message(self) -> bool:
+        """Whether anybody sees the message itself: the handler, or middleware."""
+        return self._wants_message or self._chain is not None
+
+    def call(self, payload: Any, make: MakeMessage, *source: Any) -> Any:
+        """Call it; ``make(*source)`` is the message, should somebody ask. A coroutine if the handler is async.
+
+        Returns None where middleware skipped the message.
+        """
+        if self._chain is None:
+            return self._call(payload, make(*source) if self._wants_message else None)
+        message = make(*source)
+        handle = self._chain.handle if self.handler.is_async else self._chain.handle_on_thread
+        return handle(self.handler.name, message, payload, lambda last: self._call(last, message))
+
+    def _call(self, payload: Any, message: Message | None) -> Any:
+        named = {**self._given, "message": message} if self._wants_message else self._given
+        name = self.handler.payload
+        if name is not None and self.handler.resources:  # it need not be the first
+            return self.handler.function(**{name: payload}, **named)
+        return self.handler.function(*(() if name is None else (payload,)), **named)

@@ -1,0 +1,247 @@
+"""Middleware: what happens around every message that a node sends or handles."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..constants import did_you_mean
+from ..errors import ConfigurationError, DeclarationError, HivemindError, Skip
+from ..message import Message
+from .carrying import carrying, with_carried
+
+if TYPE_CHECKING:
+    from .base import BaseNode
+
+T = TypeVar("T")
+HandOver = Callable[[str, Any, Mapping[str, str] | None], None]
+
+
+class Sending:
+    """A message on its way out. ``payload`` and ``headers`` may be changed; the topic may not."""
+
+    __slots__ = ("_node", "_topic", "headers", "payload")
+
+    def __init__(self, node: BaseNode, topic: str, payload: Any, headers: Mapping[str, str] | None) -> None:
+        self._node, self._topic = node, topic
+        self.payload = payload
+        self.headers = dict(headers or {})
+
+    @property
+    def node(self) -> BaseNode:
+        """Who sends."""
+        return self._node
+
+    @property
+    def topic(self) -> str:
+        """Where it goes."""
+        return self._topic
+
+
+@dataclass(slots=True, eq=False)
+class Handling:
+    """A message that is about to be handled, or was.
+
+    ``payload`` is what the handler gets: it has been validated, and may be replaced. ``headers`` travel with whatever
+    is sent until the handler has ended; they begin with those of the message that ``PROPAGATE`` names. ``handler`` is
+    the name of the function. ``notes`` are for hooks, which may handle many messages at once: what they want to find
+    again.
+    """
+
+    node: BaseNode
+    handler: str
+    message: Message
+    payload: Any
+    headers: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class Middleware:
+    """Derive from it and override what you need: nothing here does anything.
+
+    ``before_`` hooks run in the order in which middleware is declared, the hive's before the node's, ``after_`` hooks
+    in reverse, and only those whose ``before_`` hook has returned. A hook that raises ``Skip`` ends it there, quietly:
+    the message is not sent, or counts as handled. The hooks around sending run where ``send`` was called, on the
+    loop or on a thread, and cannot wait, so they are ``def``. The others may be ``async def``; for a handler that is a
+    ``def`` they are called on its thread, and a coroutine is awaited on the loop meanwhile.
+    """
+
+    def on_start(self, node: BaseNode) -> Awaitable[None] | None:
+        """Called before the node's own ``on_start``; an exception ends the node, as it does there."""
+        return None
+
+    def on_shutdown(self, node: BaseNode) -> Awaitable[None] | None:
+        """Called after the node's own ``on_shutdown``, when its ``on_start`` has succeeded."""
+        return None
+
+    def before_send(self, sending: Sending) -> None:
+        """Called before a message is handed over. An exception is raised at ``send``."""
+
+    def after_send(self, sending: Sending, error: BaseException | None) -> None:
+        """Called when it was handed over, or was not, because of ``error``. An exception is raised at ``send``."""
+
+    def before_handle(self, handling: Handling) -> Awaitable[None] | None:
+        """Called before the handler. An exception counts as the handler's."""
+        return None
+
+    def after_handle(self, handling: Handling, error: BaseException | None) -> Awaitable[None] | None:
+        """Called when the handler has returned, or has raised ``error``. An exception counts as the handler's."""
+        return None
+
+
+class Chain:
+    """The middleware of one node, outermost first, and the headers that it passes on."""
+
+    def __init__(self, node: BaseNode, middleware: Sequence[Middleware] = (), propagate: Sequence[str] = ()) -> None:
+        self.all = tuple(middleware)
+        self._node, self._propagate = node, frozenset(propagate)
+        self._senders = [one for one in self.all if _has(one, "before_send", "after_send")]
+        self._handlers = [one for one in self.all if _has(one, "before_handle", "after_handle")]
+
+    @property
+    def is_around_sending(self) -> bool:
+        """Whether a message that is sent has to pass through it."""
+        return bool(self._senders or self.is_around_handling)
+
+    @property
+    def is_around_handling(self) -> bool:
+        """Whether a message that is handled has to pass through it."""
+        return bool(self._handlers or self._propagate)
+
+    # -- sending
+
+    def sender(self, hand_over: HandOver) -> HandOver:
+        """What hands a message over through this chain."""
+
+        def carry(topic: str, payload: Any, headers: Mapping[str, str] | None) -> None:
+            hand_over(topic, payload, with_carried(headers))
+
+        def send(topic: str, payload: Any, headers: Mapping[str, str] | None) -> None:
+            sending = Sending(self._node, topic, payload, with_carried(headers))
+            with suppress(Skip):
+                _send(self._senders, sending, hand_over)
+
+        return send if self._senders else carry
+
+    # -- handling
+
+    async def handle(self, name: str, message: Message, payload: Any, call: Callable[[Any], Awaitable[T]]) -> T | None:
+        """Await ``call(payload)`` inside of this chain; None if a hook skipped it. Raises what it, or a hook, does."""
+        handling = self._handling(name, message, payload)
+        with carrying(handling.headers), suppress(Skip):
+            return await _handle(self._handlers, handling, call)
+        return None
+
+    def handle_on_thread(self, name: str, message: Message, payload: Any, call: Callable[[Any], T]) -> T | None:
+        """The same on a thread; what is to be awaited is, on the loop."""
+        handling = self._handling(name, message, payload)
+        with carrying(handling.headers), suppress(Skip):
+            return _handle_on_thread(self._handlers, handling, call)
+        return None
+
+    def _handling(self, name: str, message: Message, payload: Any) -> Handling:
+        passed = {key: text for key, text in message.headers.items() if key in self._propagate}
+        return Handling(self._node, name, message, payload, passed)
+
+
+def _send(chain: Sequence[Middleware], sending: Sending, hand_over: HandOver) -> None:
+    if not chain:
+        return hand_over(sending.topic, sending.payload, sending.headers or None)
+    error: BaseException | None = None
+    chain[0].before_send(sending)
+    try:
+        _send(chain[1:], sending, hand_over)
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        chain[0].after_send(sending, error)
+
+
+async def _handle(chain: Sequence[Middleware], handling: Handling, call: Callable[[Any], Awaitable[T]]) -> T:
+    if not chain:
+        with _of_hooks_only():
+            return await call(handling.payload)
+    error: BaseException | None = None
+    await _maybe(chain[0].before_handle(handling))
+    try:
+        return await _handle(chain[1:], handling, call)
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        await _maybe(chain[0].after_handle(handling, error))
+
+
+def _handle_on_thread(chain: Sequence[Middleware], handling: Handling, call: Callable[[Any], T]) -> T:
+    def finish(hooked: Awaitable[None] | None) -> None:
+        if hooked is not None:
+            handling.node.bridge(_maybe(hooked))
+
+    if not chain:
+        with _of_hooks_only():
+            return call(handling.payload)
+    error: BaseException | None = None
+    finish(chain[0].before_handle(handling))
+    try:
+        return _handle_on_thread(chain[1:], handling, call)
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        finish(chain[0].after_handle(handling, error))
+
+
+@contextmanager
+def _of_hooks_only() -> Iterator[None]:
+    """A handler that raises Skip has failed."""
+    try:
+        yield
+    except Skip as skip:
+        raise HivemindError("a handler raised Skip, which is for middleware: return, or raise Reject") from skip
+
+
+async def _maybe(hooked: Awaitable[None] | None) -> None:
+    if hooked is not None:
+        await hooked
+
+
+def _has(one: Middleware, *hooks: str) -> bool:
+    return any(getattr(type(one), hook) is not getattr(Middleware, hook) for hook in hooks)
+
+
+def middleware_of(node: BaseNode, targets: Sequence[str]) -> list[Middleware]:
+    """The hive's middleware, from MIDDLEWARE, then the node's own; classes are built without arguments.
+
+    Raises ConfigurationError where a target cannot be had, DeclarationError where something else was declared.
+    """
+    declared: list[object] = [_load(target) for target in targets]
+    own = node.middleware
+    if not isinstance(own, list | tuple):
+        raise DeclarationError(f"{node.name}: middleware = {own!r:.100}: write a list of Middleware")
+    return [_built(node, one) for one in (*declared, *own)]
+
+
+def _built(node: BaseNode, one: object) -> Middleware:
+    made = one() if inspect.isclass(one) and issubclass(one, Middleware) else one
+    if not isinstance(made, Middleware):
+        raise DeclarationError(f"{node.name}: middleware holds {one!r:.100}, which does not derive from Middleware")
+    return made
+
+
+def _load(target: str) -> type[Middleware]:
+    module_name, _, name = target.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigurationError(f"MIDDLEWARE: {target!r} cannot be imported: {reason}") from error
+    kind = getattr(module, name, None)
+    if not (inspect.isclass(kind) and issubclass(kind, Middleware)):
+        hint = did_you_mean(name, [key for key, value in vars(module).items() if inspect.isclass(value)])
+        raise ConfigurationError(f"MIDDLEWARE: {target!r}: no such class derived from Middleware there{hint}")
+    return kind
