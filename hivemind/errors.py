@@ -36,6 +36,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+UNCONFIRMED = "unconfirmed"  #: the reason that is given where none is known
 LONGEST_DELAY = 30 * 86_400  #: seconds for which a handler may put a message off
 
 
@@ -135,7 +136,9 @@ class Unconfirmed(SendError):
 
     def __init__(self, messages: Sequence[Undelivered], timeout: float) -> None:
         self.messages, self.timeout = tuple(messages), timeout
-        super().__init__(f"no confirmation from Redis for {len(self.messages)} message(s) within {timeout:g} s")
+        reasons = {one.reason for one in self.messages} - {UNCONFIRMED}
+        why = f": {min(reasons)}" if reasons else ""
+        super().__init__(f"no confirmation from Redis for {len(self.messages)} message(s) within {timeout:g} s{why}")
 
 
 class RedisError(HivemindError):

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hivemind.bus.appender import BodySpool, DurableOutbox
+from hivemind.bus.appender import AT_ONCE, BodySpool, DurableOutbox, parts
 from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
@@ -119,3 +121,13 @@ async def test_the_functions_are_loaded_again_where_they_were_flushed(own_server
         send(outbox, 2)
         await outbox.flush(5.0)
     assert await numbers(own_server.url, "n") == [1, 2]
+
+
+@given(st.sets(st.integers(1, 5000), max_size=50))
+def test_no_call_has_messages_with_a_gap_between_them(dropped: set[int]) -> None:
+    pile = [(b"", "n", number, number) for number in range(1, 3500) if number not in dropped]
+    calls = list(parts(pile))
+    assert [entry for call in calls for entry in call] == pile
+    for call in calls:
+        assert 0 < len(call) <= AT_ONCE
+        assert call[-1][2] - call[0][2] == len(call) - 1

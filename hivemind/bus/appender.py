@@ -1,7 +1,8 @@
 """Appends messages to streams, over a link of its own. What leaves at once of one topic is one call of a function.
 
 The function appends only what is not there yet, so that a batch whose answer was lost goes again. One write is under
-way at a time: when Redis takes none of it, nothing that stands behind it can pass it.
+way at a time: when Redis takes none of it, nothing that stands behind it can pass it. What has to be on Redis's disk,
+or on a replica, is done when Redis has said so; until then it counts as under way, while more may be appended.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..burst import Burst
 from ..errors import RedisRefused, RedisUnavailable, Refused, Unconfirmed, Undelivered
 from ..retention import Retention, Tier
 from ..topics import Names
+from .assurance import Asking, Assurance
 from .carrier import WRITE, Carrier, Keeper
 from .endpoint import is_unauthenticated, reply_error
 from .link import bulk
 from .outbox import Outbox
-from .outgoing import Batch, Entry, OutboxOptions, Topic
+from .outgoing import Asked, Batch, Entry, OutboxOptions, Topic
 from .queues import index_of
 from .spool import Spool
 from .streams import Home, limits
@@ -67,7 +69,10 @@ class Appender(Carrier):
         self._call: tuple[str, ...] = ()  # how the function is called, known as soon as it is there
         self._back: list[Entry] = []  # what Redis refused
         self._rest: asyncio.TimerHandle | None = None
+        self._again: asyncio.TimerHandle | None = None
         self._complaints = Burst(COMPLAIN)
+        self.assurance = Assurance()
+        self.on_anew: dict[str, Callable[[str], None]] = {}  # told of a topic whose stream was not there any more
 
     async def aclose(self) -> None:
         """Close the link; what was not answered for stays so. May be called twice."""
@@ -76,26 +81,40 @@ class Appender(Carrier):
 
     def under_way(self) -> Iterator[Entry]:
         """Messages that were written and have no answer, in order."""
-        yield from sorted([*super().under_way(), *self._back], key=index_of)
+        yield from sorted([*super().under_way(), *self._back, *self.assurance], key=index_of)
 
     # -- writing
 
     def flush(self) -> None:
         """Write what is there, unless something is under way."""
         self._is_due = False
-        if len(self._unanswered) > self._pings or not self._spool or self._rest is not None or not self._may_write():
+        is_busy = len(self._unanswered) > self._pings or self.assurance.is_asking
+        if is_busy or self._rest is not None or not self._may_write():
             return
+        calls = self._calls()
+        coming = {tier for batch in self._unanswered if isinstance(batch, Batch) and (tier := self._tier(batch))}
+        for asking, question in self.assurance.ask(self._clock(), coming, is_last=not self._spool):
+            self._unanswered.append(asking)
+            self._pings += 1
+            calls.append(question)
+        if calls:
+            self.link.write(b"".join(calls))
+
+    def _calls(self) -> list[bytes]:
+        """What is there, topic by topic."""
         piles: defaultdict[str, list[Entry]] = defaultdict(list)
-        for entry in self._spool.take(WRITE):
+        for entry in self._spool.take(WRITE) if self._spool else ():
             piles[entry[1]].append(entry)
         calls = []
         for topic, pile in piles.items():
-            for start in range(0, len(pile), AT_ONCE):
-                part = pile[start : start + AT_ONCE]
+            for part in parts(pile):
                 self._unanswered.append(Batch(part))
                 calls.append(self._append(topic, part))
-        if calls:
-            self.link.write(b"".join(calls))
+        return calls
+
+    def _tier(self, batch: Batch) -> Tier | None:
+        """At which tier a batch is to be confirmed, where it is not enough that Redis has taken it."""
+        return self.assurance.tiers.get(batch.entries[0][1])
 
     def _append(self, topic: str, part: list[Entry]) -> bytes:
         names, (instance, incarnation) = self._home.names, self._spool.sender
@@ -131,8 +150,16 @@ class Appender(Carrier):
         self._end_rest()
         super().link_lost(reason)
         self._back.clear()
+        self.assurance.reset()
 
     # -- reading
+
+    def _took(self, number: int) -> None:
+        """A call is done; it says how many messages it appended, and whether the stream was there."""
+        batch = self._unanswered[0]
+        if number < 0 and isinstance(batch, Batch) and (tell := self.on_anew.get(topic := batch.entries[0][1])):
+            tell(topic)
+        self._advance(1)
 
     def _advance(self, replies: int) -> None:
         """So many calls are done."""
@@ -140,7 +167,21 @@ class Appender(Carrier):
             batch = self._unanswered.popleft()
             assert isinstance(batch, Batch)
             self.refusal = ""
-            self._keeper.done(batch.entries)
+            if tier := self._tier(batch):
+                self.assurance.add(tier, batch.entries)
+            else:
+                self._keeper.done(batch.entries)
+        self._go_on()
+
+    def _pong(self, asked: Asked, reply: object) -> None:
+        """A sign of life, or what was appended is confirmed, or is not yet: then it is asked again."""
+        if not isinstance(asked, Asking):
+            super()._pong(asked, reply)
+            return
+        done, late = self.assurance.answered(asked.tier, reply, self._clock())
+        self._keeper.done(done)
+        if late and self._complaints.first() is not None:
+            log.error("messages wait to be confirmed at the tier %r: %s", str(asked.tier), late)
         self._go_on()
 
     def _refuse(self, batch: Batch, reply: object) -> bool:
@@ -167,7 +208,19 @@ class Appender(Carrier):
             self._spool.put_back(back)
             self._rest = asyncio.get_running_loop().call_later(RETRY, self._rested)
         else:
+            self._ask_again()
             self.resume()
+
+    def _ask_again(self) -> None:
+        """When it is time, look whether what Redis did not confirm is confirmed by now."""
+        if self._again is not None:
+            self._again.cancel()
+        self._again = None
+        if (at := self.assurance.again) > self._clock():
+            self._again = asyncio.get_running_loop().call_at(at, self.resume)
+
+    def _clock(self) -> float:
+        return asyncio.get_running_loop().time()
 
     def _rested(self) -> None:
         self._rest = None
@@ -179,6 +232,17 @@ class Appender(Carrier):
             self._rest = None
 
 
+def parts(pile: list[Entry]) -> Iterator[list[Entry]]:
+    """What one call takes at a time: not too much, and no sequence is missing in it."""
+    start = 0
+    while start < len(pile):
+        end = min(start + AT_ONCE, len(pile))
+        if pile[end - 1][2] - pile[start][2] != end - 1 - start:  # some were dropped
+            end = next(at for at in range(start + 1, end + 1) if at == end or pile[at][2] != pile[at - 1][2] + 1)
+        yield pile[start:end]
+        start = end
+
+
 class DurableOutbox(Outbox):
     """What a process sends to durable topics. As ``Outbox``, but Redis's refusals last no longer than their reason."""
 
@@ -188,12 +252,17 @@ class DurableOutbox(Outbox):
     def __init__(self, home: Home, spool: BodySpool) -> None:
         super().__init__(home.endpoint, home.name, spool, Appender(home, spool, self))
 
-    def keep(self, topic: str, retention: Retention, confirm: Tier) -> None:  # noqa: ARG002
-        """Keep what is sent on ``topic`` as ``retention`` says."""
+    def keep(
+        self, topic: str, retention: Retention, confirm: Tier, on_anew: Callable[[str], None] | None = None
+    ) -> None:
+        """Keep what is sent on ``topic`` as ``retention`` says, and have it confirmed at the tier ``confirm``."""
+        if on_anew is not None:
+            self.carrier.on_anew[topic] = on_anew
+        self.carrier.assurance.want(topic, confirm)
         self.carrier.caps[topic] = NO_CAP if retention.durable else limits(retention)
 
     async def flush(self, timeout: float) -> None:
-        """Return when Redis has taken all that was sent before.
+        """Return when Redis has taken all that was sent before, and confirmed it at the tier of its topic.
 
         Raises Refused when it takes nothing: then these messages are certainly not stored, and are not sent any more.
         Raises Unconfirmed when ``timeout`` seconds were not enough to know.
@@ -207,3 +276,6 @@ class DurableOutbox(Outbox):
             gone = self.spool.take_out(target)
             self.done(gone)
             raise Refused([Undelivered(topic, number, self.carrier.refusal) for _, topic, number, _ in gone]) from None
+
+    def _why(self) -> str:
+        return self.carrier.assurance.reason or super()._why()

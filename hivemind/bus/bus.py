@@ -105,10 +105,17 @@ class Bus:
         for begin in spreading:
             begin()
 
-    def keep(self, topic: str, retention: Retention | None = None, confirm: Tier = Tier.SECOND) -> None:
+    def keep(
+        self,
+        topic: str,
+        retention: Retention | None = None,
+        confirm: Tier = Tier.SECOND,
+        on_anew: Callable[[str], None] | None = None,
+    ) -> None:
         """From now on append what is sent on ``topic`` to its stream, where it is kept as ``retention`` says (None:
-        durably). ``flush`` returns when Redis has confirmed it at the tier ``confirm``. Called again, the last word
-        holds. On the loop, after ``identify``.
+        durably). ``flush`` returns when Redis has confirmed it at the tier ``confirm``. ``on_anew`` is called with
+        the topic when its stream was removed, and what is sent goes into a new one. Called again, the last word holds.
+        On the loop, after ``identify``.
         """
         if self.keeping is None:
             home = Home(self.endpoint, f"hm:{self.instance}:keep", self.names, self.functions)
@@ -118,7 +125,7 @@ class Bus:
             self.keeping.guard = self.outbox.guard
             self.keeping.start()
             self.outbox.send = self._send_kept_or_not
-        self.keeping.keep(topic, retention or Retention(), confirm)
+        self.keeping.keep(topic, retention or Retention(), confirm, on_anew)
         self._kept.add(topic)
 
     def _send_kept_or_not(self, topic: str, body: bytes) -> None:

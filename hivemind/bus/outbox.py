@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 
 from ..burst import Burst
-from ..errors import RedisUnavailable, Refused, Unconfirmed, Undelivered
+from ..errors import UNCONFIRMED, RedisUnavailable, Refused, Unconfirmed, Undelivered
 from .carrier import Carrier
 from .endpoint import Endpoint, is_unauthenticated, reply_error
 from .link import pack
@@ -163,7 +163,12 @@ class Outbox:
 
     def _pending(self, target: int, held: dict[str, int]) -> list[Undelivered]:
         found = [(topic, number) for _, topic, number, index in self._here() if index <= target]
-        return [Undelivered(topic, number, "unconfirmed") for topic, number in found + self.spool.held(held)]
+        why = self._why()
+        return [Undelivered(topic, number, why) for topic, number in found + self.spool.held(held)]
+
+    def _why(self) -> str:
+        """Why messages are not confirmed, in words."""
+        return UNCONFIRMED
 
     def _here(self) -> Iterable[Entry]:
         """All messages that have a number and no answer, in order."""

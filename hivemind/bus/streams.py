@@ -20,6 +20,7 @@ from .endpoint import Endpoint
 from .functions import Functions
 
 FENCED = "FENCED "
+NOBODY = "-"  #: a group that is there only until its stream is; no node can be called so
 _CONSUMER = re.compile(r"(.+)\.e(\d{1,16})")
 
 
@@ -108,6 +109,18 @@ class Streams:
             if "BUSYGROUP" not in str(error):
                 raise
             return False
+        return True
+
+    async def ensure(self, topic: str) -> bool:
+        """Let the stream be there, if only empty; False if it was. What lies in its place and is none is removed."""
+        name = self._names.stream(topic)
+        kind = await self._commands.execute("TYPE", name)
+        if kind in (b"stream", "stream"):
+            return False
+        if kind not in (b"none", "none"):
+            await self._commands.execute("DEL", name)
+        await self.join(topic, NOBODY, "$")
+        await self._commands.execute("XGROUP", "DESTROY", name, NOBODY)
         return True
 
     async def start(self, topic: str, since: str) -> str:

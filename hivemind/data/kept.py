@@ -79,12 +79,16 @@ class Kept:
         """Enter a topic that is kept, and make the groups of all who want it; before the first message on it, and again
         from time to time. Return how it is kept: durably, if another sender says so.
 
-        ``is_anew``: its stream was removed, and what is there has been sent since.
+        ``is_anew``: its stream was removed, and what is in it has been sent since, so that all groups begin with that.
         """
         mine = {"durable": durable, "keep": keep}
         now = await self._now()
         found, is_new = await self._enter(self._names.kept(), topic, mine | {"at": now, "seen": now})
         kept = _kept(topic, found)
+        if await self._streams.ensure(topic) and not is_new:
+            is_anew = True
+        if is_anew:
+            log.error("the stream of %s was removed, with all that was in it; it is made anew and goes on", topic)
         is_ruled = kept.durable and not durable and now - kept.seen < SETTLED
         if is_anew or not (is_ruled or (now - kept.seen < FRESH and (kept.durable, kept.keep) == (durable, keep))):
             kept = KeptTopic(topic, now if is_anew else kept.at, durable, keep, now)

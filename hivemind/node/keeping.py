@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..bell import Bell
+from ..bus.assurance import shortfall
 from ..bus.deliveries import Delivery, Retrying
 from ..bus.streams import Streams
 from ..cancelling import end
@@ -15,7 +18,7 @@ from ..data.group import Group
 from ..data.kept import Kept, KeptTopic
 from ..errors import ConfigurationError, RedisError
 from ..patterns import PatternTable
-from ..retention import check_tier
+from ..retention import Tier, check_tier
 from .declarations import ServiceDeclaration
 from .durable import DurableSubscription
 
@@ -25,12 +28,21 @@ if TYPE_CHECKING:
 
 TEND = 15.0  #: seconds, about, between two looks at a kept topic that a node sends
 TRY_AGAIN = 0.5  #: seconds between two tries to begin while Redis is away
+_LACKING = {
+    Tier.SECOND: (logging.WARNING, 'confirm="%s": %s, so that what it has taken is lost when it ends'),
+    Tier.DISK: (logging.ERROR, 'confirm="%s" cannot be kept, and flush() will raise Unconfirmed: %s'),
+    Tier.REPLICA: (logging.ERROR, 'confirm="%s" cannot be kept now, and flush() raises Unconfirmed until it can: %s'),
+}
 HANDLERS = 5.0  #: seconds that running handlers have when the node stops
 
 
 def _check_place(bus: Bus) -> None:
     if bus.shards is not None:
         raise ConfigurationError("durable topics need one Redis, or Sentinel, so far: a Cluster carries live ones only")
+
+
+def _tier(node: BaseNode, service: ServiceDeclaration) -> Tier:
+    return check_tier(service.confirm or node.settings.constants.CONFIRM)
 
 
 async def _insist(node: BaseNode, what: str, begin: Callable[[], Awaitable[object]]) -> None:
@@ -52,6 +64,8 @@ class DurableSending:
     def __init__(self, services: Sequence[ServiceDeclaration]) -> None:
         self._services = {one.topic: one for one in services}
         self._ruled: set[str] = set()
+        self._anew: set[str] = set()
+        self._news = Bell()
         self._tending: asyncio.Task[None] | None = None
 
     async def start(self, node: BaseNode) -> None:
@@ -62,23 +76,42 @@ class DurableSending:
         kept = Kept(bus.commands, streams, bus.names)
         for topic in self._services:
             await _insist(node, f"topic {topic}", partial(self._announce, node, kept, topic))
+        await self._check_tiers(node)
         self._tending = asyncio.create_task(self._tend(node, kept, streams), name="tend kept topics")
 
     async def _announce(self, node: BaseNode, kept: Kept, topic: str) -> KeptTopic:
         """Enter a topic, and send it as it is kept from now on."""
         mine = self._services[topic]
         keep = None if mine.keep is None else str(mine.keep)
-        found = await kept.announce(topic, mine.durable, keep)
+        is_anew = topic in self._anew
+        self._anew.discard(topic)
+        try:
+            found = await kept.announce(topic, mine.durable, keep, is_anew=is_anew)
+        except RedisError:
+            self._anew |= {topic} if is_anew else set()
+            raise
         if found.durable and not mine.durable and topic not in self._ruled:
             self._ruled.add(topic)
             node.logger.warning("%s is kept durably, as another service says, and not by keep=%r", topic, mine.keep)
-        node.bus.keep(topic, found.retention, check_tier(mine.confirm or node.settings.constants.CONFIRM))
+        node.bus.keep(topic, found.retention, _tier(node, mine), self._is_anew)
         return found
+
+    def _is_anew(self, topic: str) -> None:
+        """Something was appended to a stream that had been removed: the groups of all who want it are made anew."""
+        self._anew.add(topic)
+        self._news.ring()
+
+    async def _check_tiers(self, node: BaseNode) -> None:
+        """Say what this Redis cannot confirm."""
+        for tier in sorted({_tier(node, mine) for mine in self._services.values()}):
+            lack = await shortfall(node.bus.commands, tier)
+            if lack:
+                node.logger.log(*_LACKING[tier], tier.value, lack)
 
     async def _tend(self, node: BaseNode, kept: Kept, streams: Streams) -> None:
         """Keep the topics known, whatever Redis loses, and their streams short."""
         while True:
-            await asyncio.sleep(TEND * random.uniform(0.8, 1.2))
+            await self._news.wait(TEND * random.uniform(0.8, 1.2))
             try:
                 for topic in self._services:
                     found = await self._announce(node, kept, topic)
