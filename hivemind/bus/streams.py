@@ -38,6 +38,12 @@ class Reader:
         return f"{self.instance}.e{self.incarnation}"
 
 
+def reader_of(group: str, consumer: bytes) -> Reader | None:
+    """Who a consumer of Redis is; None if it is none of ours."""
+    life = _CONSUMER.fullmatch(consumer.decode(errors="replace"))
+    return Reader(group, life[1], int(life[2])) if life is not None and is_instance(life[1]) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """Where streams are: the connection to make, what it is called, the hive's names, and its functions."""
@@ -168,8 +174,8 @@ class Streams:
         except RedisRefused:  # the stream or the group is gone, or it is no stream: whoever reads it says so
             return []
         names = (one[b"name"] if isinstance(one, dict) else one[one.index(b"name") + 1] for one in found)
-        lives = (_CONSUMER.fullmatch(name.decode(errors="replace")) for name in names)
-        return [Reader(group, life[1], int(life[2])) for life in lives if life is not None and is_instance(life[1])]
+        lives = (reader_of(group, name) for name in names)
+        return [one for one in lives if one is not None]
 
     async def held(self, topic: str, reader: Reader) -> list[Held]:
         """What a reader holds, as Redis sees it; a portion."""

@@ -31,6 +31,7 @@ SECTIONS = {
         "status": "watch:status",
         "nodes": "watch:nodes",
         "topics": "topics:topics",
+        "lag": "lag:lag",
         "why": "why:why",
         "logs": "logs:logs",
     },

@@ -12,8 +12,11 @@ from ..bus.commands import Commands
 from ..bus.embedded import Embedded
 from ..bus.endpoint import Endpoint
 from ..bus.functions import Functions
+from ..bus.streams import Streams
 from ..data.announcer import announce
+from ..data.backlog import TopicBacklog, backlogs
 from ..data.directory import Directory
+from ..data.kept import Kept
 from ..data.records import Instance
 from ..data.registry import Registry
 from ..errors import RedisError, RedisRefused, RedisUnavailable
@@ -23,7 +26,7 @@ from ..settings import Settings
 from ..supervisor.engine import redis_url
 from ..supervisor.leftovers import lost_for
 from ..supervisor.paths import HivePaths
-from ..topics import Names
+from ..topics import Names, matches
 from .context import redis_address
 
 PATIENCE = 4.0  #: seconds; what is typed has its answer within five
@@ -116,6 +119,18 @@ def add_topics(settings: Settings, topics: Sequence[str]) -> tuple[str, list[str
         return await directory.mode(), [topic for topic in topics if topic not in known]
 
     return asyncio.run(_ask(settings, add))
+
+
+def read_backlogs(settings: Settings, pattern: str = "*") -> list[TopicBacklog]:
+    """How far all groups are on the kept topics that match. Raises RedisError, as ``read_instances``."""
+    return work(settings, lambda commands, functions, names: _backlogs(commands, functions, names, pattern))
+
+
+async def _backlogs(commands: Commands, functions: Functions, names: Names, pattern: str) -> list[TopicBacklog]:
+    kept = await Kept(commands, Streams(commands, functions, names), names).topics()
+    alive = [one for one in await Registry(commands, functions, names).instances() if not one.is_lost]
+    lives = {one.instance: one.incarnation for one in alive}
+    return await backlogs(commands, names, [one for one in kept if matches(pattern, one.topic)], lives)
 
 
 def _directory(commands: Commands, settings: Settings) -> Directory:

@@ -165,19 +165,22 @@ class Tail:
     def summary(self) -> str:
         """How much was shown, how fast it came, and what was not."""
         seconds = time.monotonic() - self._began if self._began else 0.0
-        rate = f" in {seconds:.1f} s: {self.shown / seconds:,.1f}/s, {_bytes(self.size / seconds)}/s" if seconds else ""
+        rate = (
+            f" in {seconds:.1f} s: {self.shown / seconds:,.1f}/s, {size_of(self.size / seconds)}/s" if seconds else ""
+        )
         dropped = sum(live.inbox.dropped for live in self._lives)
         malformed = sum(live.malformed for live in self._lives)
         less = ((self.missed, "missed"), (dropped, "dropped here: too slow a reader"), (malformed, "malformed"))
         parts = [f"{count:,} {what}" for count, what in less if count]
-        return "; ".join([f"{amount(self.shown, 'message')}, {_bytes(self.size)}{rate}", *parts])
+        return "; ".join([f"{amount(self.shown, 'message')}, {size_of(self.size)}{rate}", *parts])
 
 
 def _is_shown(patterns: tuple[str, ...], topic: str) -> bool:
     return any(matches(pattern, topic) for pattern in patterns)
 
 
-def _bytes(size: float) -> str:
+def size_of(size: float) -> str:
+    """So many bytes, in the unit that fits."""
     for unit in ("B", "kB", "MB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from . import output
 from .groups import HELP
 
+if TYPE_CHECKING:
+    from ..data.backlog import TopicBacklog
+
 
 @click.group(context_settings=HELP, invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="One object with `topics` and `unfed`.")
+@click.option("--json", "as_json", is_flag=True, help="One object with `topics` and `unfed`; with -v also `kept`.")
+@click.option("-v", "--verbose", is_flag=True, help="Also what is kept of each, and how far its groups are.")
 @click.pass_context
-def topics(ctx: click.Context, *, as_json: bool) -> None:
+def topics(ctx: click.Context, *, as_json: bool, verbose: bool) -> None:
     """List what is sent: who sends it, who listens, and what finds nobody.
 
     Examples:
       hm topics
+      hm topics -v
       hm topics --json
       hm topics add sensors.roof
     """
     if ctx.invoked_subcommand is not None:
         return
     from .context import announce, context_hive, settings_or_last
-    from .reading import read_instances, read_topics
+    from .reading import read_backlogs, read_instances, read_topics
     from .traffic import traffic
     from .watch import nobody
 
@@ -30,8 +37,9 @@ def topics(ctx: click.Context, *, as_json: bool) -> None:
     announce(settings)
     instances = read_instances(settings)
     found = traffic(instances, read_topics(settings))
+    kept = read_backlogs(settings) if verbose else []
     if as_json:
-        output.as_json(found.to_json())
+        output.as_json({**found.to_json(), **({"kept": [one.to_json() for one in kept]} if verbose else {})})
         return
     if not instances:
         output.note(nobody(settings))
@@ -46,6 +54,26 @@ def topics(ctx: click.Context, *, as_json: bool) -> None:
     ]
     rows += [(one.pattern, "", ", ".join(one.subscribers), one.note) for one in found.unfed]
     output.table(("topic", "sent by", "listening", ""), rows, styles=["yellow" if row[-1] else "" for row in rows])
+    if verbose:
+        output.say()
+        _show_kept(kept)
+
+
+def _show_kept(kept: list[TopicBacklog]) -> None:
+    from .lag import age, unread
+    from .tailing import size_of
+
+    rows: list[tuple[object, ...]] = []
+    for one in kept:
+        how = "durable" if one.kept.durable else ""
+        how = " ".join(filter(None, (how, one.kept.keep and f"keep {one.kept.keep}")))
+        mine = (one.kept.topic, how, f"{one.length:,}", size_of(one.size), f"{one.letters:,}")
+        groups = [(each.group, unread(each), f"{each.pending:,}", age(each.held)) for each in one.groups]
+        rows += [
+            (*(mine if at == 0 else [""] * len(mine)), *group) for at, group in enumerate(groups or [("", "", "", "")])
+        ]
+    columns = ("kept topic", "how", "messages", "memory", "dead", "group", "lag", "pending", "oldest pending")
+    output.table(columns, rows)
 
 
 @topics.command()
