@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import orjson
 import pytest
 
 from hivemind.bus.commands import Commands
-from hivemind.bus.deliveries import Death, Deliveries, Delivery, Retrying
+from hivemind.bus.deliveries import Death, Deliveries, Delivery
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.bus.group_reader import GroupReader
-from hivemind.bus.streams import Home, Reader, Streams
+from hivemind.bus.streams import Fresh, Home, Reader, Streams
+from hivemind.bus.trials import Retrying
 from hivemind.topics import Names
 
 from .servers import RedisServer
@@ -38,7 +39,7 @@ class Shop:
         self.deliveries = Deliveries(self.streams, reader, lambda topic: retrying, self.queue.put_nowait)
         home = Home(endpoint, f"hm:{reader.instance}:read", names, functions)
         self.group = GroupReader(home, self.commands, reader, self.deliveries.came)
-        self.group.has_room = lambda: len(self.deliveries) < 1000
+        self.group.spare = lambda: 1000 - len(self.deliveries)
         self.deliveries.on_fewer = self.group.room.ring
         self.handler, self.names = handler, names
         self.worker: asyncio.Task[None] | None = None
@@ -185,7 +186,7 @@ async def test_what_a_dead_reader_held_is_handled_by_another_and_a_poison_messag
     await eventually_async(lambda: shops[-1].deliveries.tally.dead == 1)
     assert [number for payload, number in started if payload == 3] == [1, 1, 2, 3, 4]
     (letter,) = await shops[-1].letters()
-    assert letter["reason"] == "each of its 5 tries ended the process"
+    assert letter["reason"] == "its process ended while it was tried for the last time"
     assert await shops[-1].pending() == 0
     await shops[-1].stop()
 
@@ -231,3 +232,31 @@ async def test_redis_killed_under_way_loses_nothing(own_server: RedisServer, kee
     assert len(got) == 300
     assert await shop.pending() == 0
     await shop.stop()
+
+
+async def test_no_more_is_read_at_once_than_there_is_room_for_however_many_topics_there_are(
+    server: RedisServer, hive_name: str
+) -> None:
+    async def handle(payload: int, number: int) -> None:
+        """It is only counted what comes."""
+
+    shop = Shop(server.url, hive_name, life(), handle)
+    came: dict[str, int] = {}
+    sizes: list[int] = []
+    topics = [f"order-{number}" for number in range(8)]
+
+    def sink(topic: str, fresh: Sequence[Fresh]) -> None:
+        came[topic] = came.get(topic, 0) + len(fresh)
+        sizes.append(len(fresh))
+
+    for number, topic in enumerate(topics):
+        await shop.streams.join(topic, "shop", "0")
+        await append(shop.functions, shop.names, topic, ("a.0", 1), 1, [b"1"] * (300 if number else 3000))
+    reader = GroupReader(shop.group._home, shop.commands, life(), sink)
+    reader.spare = lambda: 80
+    reader.start()
+    await reader.add(topics)
+    await eventually_async(lambda: sum(came.values()) == 3000 + 7 * 300)
+    assert max(sizes) <= 80
+    await reader.aclose()
+    await shop.commands.aclose()

@@ -77,3 +77,32 @@ def test_what_a_killed_node_held_is_handled_by_its_copy(shop: Workshop) -> None:
         return {int(line.split()[1]) for line in text.splitlines() if line.startswith("packed")}
 
     eventually(lambda: packed() == set(range(20)), within=15)
+
+
+POISON = """
+    import os
+    from hivemind import Node, subscription
+
+    class Shop(Node):
+        @subscription("order-*", durable=True, since="all", retries=1, workers=3)
+        def pack(self, payload):
+            if payload == 7:
+                os.kill(os.getpid(), 9)
+            print("packed", payload, flush=True)
+"""
+
+
+def test_a_message_that_kills_its_process_takes_no_other_with_it_whatever_workers_says(shop: Workshop) -> None:
+    shop.write("orders.py", SENDER.replace("COUNT", "30"))
+    shop.write("shop.py", POISON)
+    shop.run("orders.py").says("sold")
+    packed: set[int] = set()
+    for _ in range(3):
+        ended = shop.run("shop.py")
+        assert ended.ends() == -9
+        packed |= {int(line.split()[1]) for line in ended.output.splitlines() if line.startswith("packed")}
+    last = shop.run("shop.py")
+    missing = set(range(30)) - packed - {7}
+    eventually(lambda: all(f"packed {number}\n" in last.output for number in missing), within=10)
+    last.signal(signal.SIGTERM)
+    assert last.ends() == 0

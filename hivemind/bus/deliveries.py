@@ -16,7 +16,6 @@ before the handler is called, so that a message that kills its process is tried 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 import time
 from collections import defaultdict, deque
@@ -35,34 +34,19 @@ from ..errors import RedisError, TakenOver
 from ..states import DELIVERY, DeliveryState, advance
 from .streams import Fresh, Held, Reader, Streams
 from .tally import Tally, total
+from .trials import LONG, Retrying, Trials
 
 log = logging.getLogger("hivemind.durable")
 
 AT_ONCE = 1000  #: messages acknowledged in one call at the most
-LONG = 60.0  #: seconds after which a job looks though nobody rang
 RETRY = 0.25  #: seconds until what Redis would not do is tried again
-
-
-@dataclass(frozen=True, slots=True)
-class Retrying:
-    """How often a message is tried again after its first try, after how many seconds at least and at most, and how
-    many dead letters of a topic are kept.
-    """
-
-    retries: int = 5
-    first: float = 0.5
-    longest: float = 60.0
-    letters: int = 100_000
-
-    def delay(self, tries: int) -> float:
-        """Seconds between a try that failed, the ``tries``-th, and the next."""
-        return min(self.longest, self.first * 2.0 ** min(tries - 1, 60))
 
 
 @dataclass(slots=True, eq=False)
 class Delivery:
     """One message in our hands: its topic and entry, its envelope as it came, who is told what becomes of it, and the
-    how-manieth try this is. ``verdict`` belongs to who handles it, anew for each try.
+    how-manieth try this is. ``again`` is True while it is tried again: then it goes before what is new. ``verdict``
+    belongs to who handles it, anew for each try.
     """
 
     topic: str
@@ -72,6 +56,7 @@ class Delivery:
     number: int = 1
     state: DeliveryState = field(default=DeliveryState.WAITING)
     verdict: Any = None
+    again: bool = False
 
     def enter(self, state: DeliveryState) -> None:
         """Go to another state."""
@@ -112,11 +97,9 @@ class Deliveries:
         self._held: dict[tuple[str, bytes], Delivery] = {}
         self._handled: deque[Delivery] = deque()
         self._failed: deque[tuple[Delivery, Death, float | None]] = deque()
-        self._parked: list[tuple[float, str, bytes]] = []
-        self._inherited: dict[tuple[str, bytes], Held] = {}
-        self._tried = Bell()  # an inherited message is done with
+        self._trials = Trials(retrying, self._retake)
         self._settling = Bell()
-        self._bells = (Bell(), Bell(), Bell(), Bell())
+        self._bells = (Bell(), Bell(), self._trials.bell)
         self._tasks: list[asyncio.Task[None]] = []
         self._complaints = Burst(10.0)
 
@@ -132,18 +115,18 @@ class Deliveries:
     @property
     def inherits(self) -> bool:
         """Whether something that was taken over has yet to be tried."""
-        return bool(self._inherited)
+        return bool(self._trials.inherited)
 
     def has(self, topic: str, entry: bytes) -> bool:
         """Whether we know of this message."""
-        return (topic, entry) in self._held or (topic, entry) in self._inherited
+        return (topic, entry) in self._held or (topic, entry) in self._trials.inherited
 
     def __len__(self) -> int:
-        return len(self._held) + len(self._inherited)
+        return len(self._held.keys() | self._trials.inherited)
 
     def start(self) -> None:
         """Begin to acknowledge, to try again, and to handle what others left."""
-        jobs = (self._acknowledge, self._settle, self._try_again, self._inherit)
+        jobs = (self._acknowledge, self._settle, self._trials.run)
         for job, bell in zip(jobs, self._bells, strict=True):
             self._tasks.append(asyncio.create_task(self._work(job, bell), name=f"{job.__name__} {self.reader.group}"))
 
@@ -175,9 +158,15 @@ class Deliveries:
         self.handled(delivery)
 
     def inherit(self, topic: str, held: Sequence[Held]) -> None:
-        """We took these over. They are tried one after the other: one of them may have ended the life before us."""
-        self._inherited |= {(topic, one.entry): one for one in held}
-        self._bells[3].ring()
+        """We took these over: see ``Trials``."""
+        for one in held:
+            if one.due:
+                self._held[topic, one.entry] = Delivery(
+                    topic, one.entry, b"", self, max(1, one.tries - 1), DeliveryState.PARKED
+                )
+                self._trials.park(topic, one.entry, min(one.due - time.time(), self.retrying(topic).longest))
+            else:
+                self._trials.inherit(topic, one)
 
     def _take(self, delivery: Delivery) -> None:
         self._held[delivery.topic, delivery.entry] = delivery
@@ -192,6 +181,8 @@ class Deliveries:
     def handled(self, delivery: Delivery) -> None:
         """Its handler returned."""
         delivery.enter(DeliveryState.HANDLED)
+        if delivery.again:
+            self._trials.ended(delivery)
         self._handled.append(delivery)
         self._bells[0].ring()
 
@@ -199,6 +190,8 @@ class Deliveries:
         """Its handler failed: it is tried again, after ``delay`` seconds or as is usual, or ends, if that was its last
         try or ``is_final``, as a dead letter.
         """
+        if delivery.again:
+            self._trials.ended(delivery)
         retrying = self.retrying(delivery.topic)
         if is_final or delivery.number > retrying.retries:
             self._failed.append((delivery, death, None))
@@ -211,7 +204,6 @@ class Deliveries:
         delivery.enter(state)
         self._held.pop((delivery.topic, delivery.entry), None)
         self._settling.ring()
-        self._tried.ring()
         self.on_fewer()
 
     # -- telling Redis
@@ -238,7 +230,7 @@ class Deliveries:
 
     def _let_go(self) -> None:
         self.is_taken = True
-        self._inherited.clear()
+        self._trials.clear()
         log.warning("another reader of group %s took over what this process holds", self.reader.group)
         for delivery in list(self._held.values()):
             if delivery.state not in (DeliveryState.ACKNOWLEDGED, DeliveryState.DEAD):
@@ -271,35 +263,9 @@ class Deliveries:
             else:
                 await self._streams.park(delivery.topic, self.reader, delivery.entry, delay)
                 delivery.enter(DeliveryState.PARKED)
-                self._push(delay, delivery.topic, delivery.entry)
-                self._tried.ring()
+                self._trials.park(delivery.topic, delivery.entry, delay)
             self._failed.popleft()
             self._settling.ring()
-        return LONG
-
-    def _push(self, delay: float, topic: str, entry: bytes) -> None:
-        heapq.heappush(self._parked, (_now() + delay, topic, entry))
-        self._bells[2].ring()
-
-    async def _try_again(self) -> float:
-        while self._parked and (due := self._parked[0][0] - _now()) <= 0:
-            _, topic, entry = self._parked[0]
-            await self._retake(topic, entry)
-            heapq.heappop(self._parked)
-        return min(LONG, due) if self._parked else LONG
-
-    async def _inherit(self) -> float:
-        while self._inherited:
-            (topic, _), held = next(iter(self._inherited.items()))
-            wait = min(held.due - time.time(), self.retrying(topic).longest)
-            if wait > 0:
-                parked = Delivery(topic, held.entry, b"", self, max(1, held.tries - 1), DeliveryState.PARKED)
-                self._held[topic, held.entry] = parked
-                self._push(wait, topic, held.entry)
-            elif (delivery := await self._retake(topic, held.entry)) is not None:
-                while delivery.state in (DeliveryState.WAITING, DeliveryState.HANDLING):
-                    await self._tried.wait(LONG)
-            self._inherited.pop((topic, held.entry), None)
         return LONG
 
     async def _retake(self, topic: str, entry: bytes) -> Delivery | None:
@@ -317,19 +283,16 @@ class Deliveries:
             delivery.enter(DeliveryState.WAITING)
             delivery.body, delivery.number, delivery.verdict = found.body, delivery.number + 1, None
             if delivery.number > self.retrying(topic).retries + 1:
-                self.failed(delivery, Death(f"each of its {found.number - 1} tries ended the process"), is_final=True)
-            else:
-                self._hand(delivery)
+                self.failed(delivery, Death("its process ended while it was tried for the last time"), is_final=True)
+                return None
+            delivery.again = True
+            self._hand(delivery)
             return delivery
         if self._held.pop((topic, entry), None) is not None:
             self.tallies[topic].lost += 1
             log.error("group %s: message %s of %s is not there any more", self.reader.group, entry.decode(), topic)
         self.on_fewer()
         return None
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _nobody() -> None:

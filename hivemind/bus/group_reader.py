@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -40,7 +40,8 @@ Sink = Callable[[str, Sequence[Fresh]], None]
 
 
 class GroupReader:
-    """Gives ``sink`` what is new on its topics, in order, while ``has_room()``; ring ``room`` when it has again.
+    """Gives ``sink`` what is new on its topics, in order: no more than ``spare()`` messages at once, or one of each
+    topic; ring ``room`` when there is more.
 
     ``on_gone()`` is awaited when streams or groups have been removed, and has to make them anew.
     """
@@ -48,11 +49,12 @@ class GroupReader:
     def __init__(self, home: Home, commands: Commands, reader: Reader, sink: Sink) -> None:
         self.reader = reader
         self.room = Bell()
-        self.has_room: Callable[[], bool] = lambda: True
+        self.spare: Callable[[], int] = lambda: COUNT
         self.on_gone: Callable[[], Awaitable[None]] | None = None
         self._home, self._commands, self._sink = home, commands, sink
         self._topics: dict[str, bytes] = {}  # with what is the last entry that we were given
         self._keys: dict[bytes, str] = {}
+        self._busy: list[str] = []  # topics, of several, that had more than we asked for
         self._client = 0
         self._is_reading = self._closing = False
         self._is_behind = False  # whether Redis may have given us what never came
@@ -110,12 +112,13 @@ class GroupReader:
         """Read until the connection is lost: what we were given and never got, then what is new."""
         self._client = int(await self._ask(connection, "CLIENT", "ID"))
         while not self._closing:
-            if not self._topics or not self.has_room():
+            if not self._topics or (spare := self.spare()) <= 0:
                 await self.room.wait(IDLE)
                 continue
-            topics = dict(self._topics)
+            asked, self._busy = self._busy or list(self._topics), []
+            is_all, most = len(asked) == len(self._topics), max(1, min(COUNT, spare // len(asked)))
             try:
-                found = await self._read(connection, topics, self._is_behind)
+                found = await self._read(connection, asked, most, may_wait=is_all)
             except RedisRefused as error:
                 await self._refused(error)
                 continue
@@ -123,16 +126,19 @@ class GroupReader:
             self._is_behind = self._is_behind and bool(found)
             for topic, fresh in found:
                 self._topics[topic] = fresh[-1].entry
+                if is_all and len(fresh) == most < COUNT:
+                    self._busy.append(topic)
                 self._sink(topic, fresh)
 
     async def _read(
-        self, connection: Connection, topics: Mapping[str, bytes], is_behind: bool
+        self, connection: Connection, topics: Sequence[str], most: int, *, may_wait: bool
     ) -> list[tuple[str, list[Fresh]]]:
-        who = ("XREADGROUP", "GROUP", self.reader.group, self.reader.consumer, "COUNT", COUNT)
-        wait = () if is_behind else ("BLOCK", int(BLOCK * 1000))
+        is_behind, may_wait = self._is_behind, may_wait and not self._is_behind
+        who = ("XREADGROUP", "GROUP", self.reader.group, self.reader.consumer, "COUNT", most)
+        wait = ("BLOCK", int(BLOCK * 1000)) if may_wait else ()
         keys = [self._home.names.stream(topic) for topic in topics]
-        after = list(topics.values()) if is_behind else [b">"] * len(keys)
-        self._is_reading = not is_behind
+        after = [self._topics[topic] if is_behind else b">" for topic in topics]
+        self._is_reading = may_wait
         try:
             reply = await self._ask(connection, *who, *wait, "STREAMS", *keys, *after)
         finally:

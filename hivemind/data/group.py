@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 
 from ..bell import Bell
 from ..bus.bus import Bus
-from ..bus.deliveries import Deliveries, Delivery, Retrying
+from ..bus.deliveries import Deliveries, Delivery
 from ..bus.group_reader import GroupReader
 from ..bus.streams import Home, Reader, Streams
 from ..bus.tally import Counted, Tally, total
+from ..bus.trials import Retrying
 from ..cancelling import end
 from ..errors import RedisError
 from ..states import DeliveryState
@@ -65,7 +66,7 @@ class Group:
         self.deliveries = Deliveries(self._streams, self._me, self._retrying, self._hand, self.tallies)
         self._reader = GroupReader(self._home, self._bus.commands, self._me, self.deliveries.came)
         deliveries = self.deliveries
-        self._reader.has_room = lambda: len(deliveries) < ROOM
+        self._reader.spare = lambda: ROOM - len(deliveries)
         self._reader.on_gone = self.deliveries.on_gone = self._make_anew
         self.deliveries.on_fewer = self._reader.room.ring
         self._is_reading = self._is_in_doubt = False

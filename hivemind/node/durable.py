@@ -8,13 +8,16 @@ import queue
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..burst import Burst
-from ..bus.deliveries import Death, Delivery, Retrying
+from ..bus.deliveries import Death, Delivery
 from ..bus.tally import Counted
+from ..bus.trials import Retrying
 from ..cancelling import RAISED, is_ending
 from ..data.records import SubscriptionRecord
 from ..errors import DeclarationError, Reject, Retry, in_words
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from .base import BaseNode
 
 SLICE = 0.005  #: seconds after which a worker on the loop gives the loop back, however many messages wait
+LOOK: Any = object()  #: in place of a message: look at what goes first
 LAST_WORDS = 8192  #: characters of a traceback that a dead letter keeps
 
 
@@ -54,6 +58,7 @@ class DurableSubscription:
         self.error = ""
         self._here: asyncio.Queue[Delivery | None] = asyncio.Queue()
         self._there: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        self._first: deque[Delivery] = deque()  # what goes before all that waits
         self._tasks: list[asyncio.Task[None]] = []
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -71,11 +76,11 @@ class DurableSubscription:
         """The group in which it reads: its copies share the work."""
         return self.declaration.group or self.node.name
 
-    @property
+    @cached_property
     def retrying(self) -> Retrying:
         """How its messages are tried again."""
         letters = self.node.settings.constants.DEAD_LETTERS
-        return Retrying(self.declaration.retries, *self.declaration.backoff, letters)
+        return Retrying(self.declaration.retries, *self.declaration.backoff, letters, self.declaration.workers)
 
     def record(self, member: str = "") -> SubscriptionRecord:
         """What the registry says of it."""
@@ -116,11 +121,13 @@ class DurableSubscription:
 
     def hand(self, delivery: Delivery) -> None:
         """Handle this one as soon as a worker is free. On the loop."""
-        self.received += 1
-        if self.handler.is_async:
-            self._here.put_nowait(delivery)
+        put = self._here.put_nowait if self.handler.is_async else self._there.put
+        if delivery.again:
+            self._first.append(delivery)
+            put(LOOK)
         else:
-            self._there.put(delivery)
+            self.received += 1
+            put(delivery)
 
     async def stopped(self, timeout: float) -> str:
         """Begin no other message, and wait for the handlers that run; after ``timeout`` seconds return where one hangs.
@@ -145,8 +152,8 @@ class DurableSubscription:
 
     async def _work(self) -> None:
         limit = time.perf_counter() + SLICE
-        while (delivery := await self._here.get()) is not None and not self._is_stopping:
-            if not self._begin(delivery):
+        while (delivery := self._next_first() or await self._here.get()) is not None and not self._is_stopping:
+            if delivery is LOOK or not self._begin(delivery):
                 continue
             try:
                 async with asyncio.timeout(self.declaration.timeout):
@@ -166,7 +173,9 @@ class DurableSubscription:
     def _work_on_thread(self) -> None:
         assert self._loop is not None
         tell = self._loop.call_soon_threadsafe
-        while (delivery := self._there.get()) is not None and not self._is_stopping:
+        while (delivery := self._next_first() or self._there.get()) is not None and not self._is_stopping:
+            if delivery is LOOK:
+                continue
             tell(self._begin, delivery)
             try:
                 self._call(delivery)
@@ -176,6 +185,9 @@ class DurableSubscription:
             else:
                 self._end(delivery)
                 tell(self._handled, delivery)
+
+    def _next_first(self) -> Delivery | None:
+        return self._first.popleft() if self._first else None
 
     def _call(self, delivery: Delivery) -> Any:
         source, payload = _read(delivery)

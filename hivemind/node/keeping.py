@@ -6,19 +6,20 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from ..bell import Bell
 from ..bus.assurance import shortfall
-from ..bus.deliveries import Delivery, Retrying
+from ..bus.deliveries import Delivery
 from ..bus.streams import Streams
+from ..bus.trials import Retrying
 from ..cancelling import end
 from ..data.group import Group
 from ..data.kept import Kept, KeptTopic
 from ..errors import ConfigurationError, RedisError
-from ..patterns import PatternTable
 from ..retention import Tier, check_tier
+from ..topics import matches
 from .declarations import ServiceDeclaration
 from .durable import DurableSubscription
 
@@ -127,11 +128,6 @@ class DurableSending:
         await end(self._tending)
 
 
-def _reads(table: PatternTable[DurableSubscription], subscription: DurableSubscription, topic: str) -> bool:
-    """Whether what comes on a topic is this one's."""
-    return table.of(topic)[0] is subscription
-
-
 class DurableReading:
     """The groups in which a node reads. A component: it begins after ``on_start`` and ends before ``on_shutdown``."""
 
@@ -160,20 +156,23 @@ class DurableReading:
             self._groups.append(group)
 
     def _group(self, node: BaseNode, name: str, members: list[DurableSubscription]) -> Group:
-        table: PatternTable[DurableSubscription] = PatternTable()
-        for one in members:
-            table.add(one.name, one)
+        @cache
+        def reads(topic: str) -> DurableSubscription:
+            return next(one for one in members if matches(one.name, topic))
 
         def retrying(topic: str) -> Retrying:
-            return table.of(topic)[0].retrying
+            return reads(topic).retrying
 
         def hand(delivery: Delivery) -> None:
-            table.of(delivery.topic)[0].hand(delivery)
+            reads(delivery.topic).hand(delivery)
+
+        def is_for(one: DurableSubscription, topic: str) -> bool:
+            return reads(topic) is one
 
         wanted = {one.name: one.declaration.since for one in members}
         group = Group(node.bus, name, wanted, retrying, hand, node.settings.constants.LEASE)
         for one in members:
-            one.counted = partial(group.counted, partial(_reads, table, one))
+            one.counted = partial(group.counted, partial(is_for, one))
         return group
 
     async def stop(self, node: BaseNode) -> None:
