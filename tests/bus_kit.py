@@ -63,8 +63,9 @@ class Collector:
         limits: InboxLimits | None = None,
         raw: bool = False,
         each: Callable[[], Awaitable[object]] | None = None,
+        since: str | int = "new",
     ) -> None:
-        self.subscription = LiveSubscription(pattern, limits=limits, raw=raw)
+        self.subscription = LiveSubscription(pattern, limits=limits, raw=raw, since=since)
         self.handled: list[tuple[str, str, int, Any]] = []
         self.each = each
         self._task: asyncio.Task[None] | None = None
@@ -107,6 +108,10 @@ class Collector:
         """Return the payloads when there are ``count``."""
         await eventually_async(lambda: len(self.handled) >= count, within)
         return self.payloads
+
+    async def hears(self, sequence: int, within: float = 5.0) -> None:
+        """Return when the message handled last has this number."""
+        await eventually_async(lambda: self.sequences[-1:] == [sequence], within)
 
 
 @contextlib.asynccontextmanager

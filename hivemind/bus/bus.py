@@ -11,12 +11,14 @@ from typing import Any, Protocol, Self
 
 import orjson
 
+from ..errors import RedisDenied
 from ..message import encode_headers, encode_payload, is_count
 from ..retention import Retention, Tier
 from ..topics import Names, is_pattern
 from .appender import BodySpool, DurableOutbox
 from .commands import Commands
 from .endpoint import Endpoint
+from .filling import Filler
 from .functions import Functions
 from .inbox import InboxLimits
 from .lanes import LanedSpool
@@ -83,6 +85,7 @@ class Bus:
         self.commands.epoch = lambda: self.outbox.link.gaps + self.live.link.gaps  # those of the home
         self.functions = Functions(self.commands)
         self.resolver: Resolves | None = None  # without one Redis matches patterns
+        self.filler: Filler | None = None  # without one nothing that is kept is read
         self.keeping: DurableOutbox | None = None  # what goes to topics that are kept
         self._kept: set[str] = set()
         self.groups: set[str] = set()  # in which this process reads durably
@@ -143,6 +146,8 @@ class Bus:
         """Close all connections. What was not flushed is lost. May be called twice."""
         if self._watch is not None:
             self._watch.cancel()
+        if self.filler is not None:
+            await self.filler.aclose()
         if self.shards is not None:
             await self.shards.aclose()
         await self.live.aclose()
@@ -219,13 +224,21 @@ class Bus:
         and RedisUnavailable when the bus is closed meanwhile.
         """
         subscription.ledger.on_sender = self.watch_sender
-        if self.resolver is not None and is_pattern(subscription.pattern):
-            await self.resolver.resolve(subscription)
-        else:
-            self.live.add(subscription)
-        await self.live.confirmed(subscription)
+        try:
+            if self.resolver is not None and is_pattern(subscription.pattern):
+                await self.resolver.resolve(subscription)
+            else:
+                self.live.add(subscription)
+            await self.live.confirmed(subscription)
+        except RedisDenied:
+            subscription.begin_without()  # it will come by itself when it is allowed, and must not wait for us then
+            raise
         now = await self.now()
         subscription.ledger.ready, subscription.ledger.latest = now, now + AHEAD
+        if self.filler is not None:
+            await self.filler.begin(subscription, now)
+        else:
+            subscription.begin_without()
 
     async def now(self) -> float:
         """Redis's time in unix milliseconds."""

@@ -19,6 +19,7 @@ import hiredis
 from ..topics import Names, is_pattern
 from .channel_topics import ChannelTopics
 from .endpoint import Endpoint, is_unauthenticated, reply_error
+from .fences import Fences
 from .link import DENIED_DELAY, PING, Link, pack
 from .receiving import LiveSubscription
 
@@ -27,6 +28,7 @@ log = logging.getLogger("hivemind.live")
 FULL_READ = 16 * 1024  #: bytes read at once from which on the link pauses to let the workers have their turn
 ASK = 0.1  #: seconds between two looks at how far behind the reading is
 LATE = 0.5  #: seconds that an echo may be late before the link reads on without pausing
+FENCE = "FENCE"
 READ_ON = 8  #: buffers that a late link reads in a row; more would keep the workers from ever having a turn
 _MESSAGES = frozenset({b"message", b"pmessage", b"smessage"})
 Listener = Callable[[bytes], None]
@@ -63,6 +65,7 @@ class Channels:
         self._reader = hiredis.Reader()
         self._unpaused = 0
         self._asked_at = 0.0
+        self._fences = Fences(self._ask_for_fence)
 
     def start(self) -> None:
         """Begin to connect."""
@@ -138,6 +141,17 @@ class Channels:
             if self.link.is_up:
                 self._ask("UNSUBSCRIBE", channel)
 
+    def fence(self, passed: Callable[[], None]) -> None:
+        """Call ``passed`` when all that Redis has sent over this connection by now is read, or lost with it."""
+        if self.link.is_up:
+            self._fences.add(passed)
+        else:
+            passed()
+
+    def _ask_for_fence(self) -> None:
+        self._asked.append((FENCE, b""))
+        self.link.write(PING)
+
     # -- asking Redis
 
     def _ask(self, verb: str, channel: bytes) -> None:
@@ -153,6 +167,8 @@ class Channels:
         verb, channel = self._asked.popleft()
         if isinstance(reply, Exception) and is_unauthenticated(error := reply_error(reply)):
             self.link.drop(str(error))
+        elif verb == FENCE:
+            self._fences.answered()
         elif verb == "PING":  # an error, too, is a sign of life
             self.link.ponged()
         elif verb == "SUBSCRIBE" and self.wants(channel):  # if not it was left before the answer came
@@ -211,7 +227,10 @@ class Channels:
         is_gap = bool(self._confirmed)
         self._asked.clear()
         self._confirmed.clear()
+        fences = self._fences.end()
         self._told.lost(self, reason, is_gap)
+        for passed in fences:
+            passed()
 
     def link_writable(self) -> None:
         """Nothing waits to be written here."""
@@ -242,6 +261,11 @@ class Channels:
             self._deliver(messages)
         if len(data) >= FULL_READ:
             self._give_way()
+        self._after_messages()
+
+    def _after_messages(self) -> None:
+        """What has to come behind the messages of the same buffer."""
+        self._fences.let_pass()
 
     def _give_way(self) -> None:
         if (now := time.monotonic()) > self._asked_at + ASK:

@@ -2,16 +2,18 @@
 
 Pure bookkeeping over (sender, incarnation, topic, sequence): no clock, no I/O. For each sender and topic the next
 sequence is known; what is skipped is missed, what comes again is a duplicate, what an older life of the sender says
-is stale.
+is stale. What is skipped on a topic that is kept is a hole, which somebody may fill, before it is missed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from ..message import OTHER, Envelope
+from .holes import Hole, Place
 
+MOST_PLACES = 100_000  #: senders, on kept topics, of which one ledger remembers no more than how far they were
 MOST_SENDERS = 20_000  #: senders that one ledger remembers: names are free, and may be invented
 LARGEST = 2**53 - 1  #: where a count of losses stops: invented sequences must not make a number that no JSON holds
 MEMBERS = len("vnestd")  #: of an envelope without headers
@@ -58,7 +60,7 @@ class _Sender:
 
 
 class Ledger:
-    """Counts for one subscription: ``received``, ``missed``, ``duplicate``, ``stale``.
+    """Counts for one subscription: ``received``, of these ``filled`` afterwards, ``missed``, ``duplicate``, ``stale``.
 
     ``ready`` is when the subscription was ready, in unix milliseconds by Redis's clock: a sender whose incarnation
     is later began afterwards, so that its first message on a topic has to be number 1, and so has everybody's on
@@ -66,18 +68,24 @@ class Ledger:
     incarnation after ``latest`` cannot be: it is a forgery, and stale, or else it would silence the real sender.
     ``on_gap(topic, sender, first, last)`` is told of every gap, ``on_sender(name)`` of every sender that is heard for
     the first time. ``latest_lines`` has, by topic, the line that was heard last: the next message is most likely of
-    the same.
+    the same. On topics that are in ``kept`` what was skipped is not missed yet: ``on_hole(hole)`` is told, and whoever
+    is gives it to ``settle``.
     """
 
     def __init__(self) -> None:
         self.ready = self.latest = float("inf")
         self.on_gap: OnGap | None = None
         self.on_sender: Callable[[str], None] | None = None
-        self.received = self.missed = self.duplicate = self.stale = 0
+        self.kept: Container[str] = frozenset()
+        self.on_hole: Callable[[Hole], None] = self.settle
+        self.received = self.filled = self.missed = self.duplicate = self.stale = 0
         self.latest_lines: dict[str, Line] = {}
         self.new_topics: set[str] = set()
         self._senders: dict[str, _Sender] = {}
         self._forgotten: dict[str, int] = {}  # the newest lives of senders that were forgotten
+        self._began = 0.0  # when holes began to be filled
+        self._places: dict[tuple[str, str], Place] = {}  # by sender and kept topic, what comes next, where no line says
+        self._has_all_places = True
 
     def admit(self, topic: str, envelope: Envelope) -> bool:
         """Enter one message; False if no handler may see it. The envelope's fields have been checked."""
@@ -88,11 +96,11 @@ class Ledger:
             return False
         line = sender.lines.get(topic)
         expected = line.next if line is not None else self._first(sender, topic, sequence)
-        if sequence < expected:
-            self.duplicate += 1
-            return False
-        if sequence > expected:
-            self._miss(topic, name, expected, sequence - 1)
+        if sequence != expected or line is None:
+            if sequence < expected:
+                self.duplicate += 1
+                return False
+            self._skip(sender, name, topic, expected, sequence - 1)
         self.latest_lines[topic] = self._expect(sender, name, topic, sequence + 1)
         self.received += 1
         return True
@@ -105,8 +113,8 @@ class Ledger:
         for topic, sequence in last.items():
             line = sender.lines.get(topic)
             expected = line.next if line is not None else self._first(sender, topic, sequence + 1)
-            if sequence >= expected:
-                self._miss(topic, name, expected, sequence)
+            if sequence >= expected or line is None:
+                self._skip(sender, name, topic, expected, sequence)
             self._expect(sender, name, topic, max(expected, sequence + 1))
 
     def forget(self, name: str) -> None:
@@ -119,6 +127,77 @@ class Ledger:
             self._forgotten[name] = sender.incarnation
             if len(self._forgotten) > MOST_SENDERS:  # then all who began before one of them
                 self.ready = max(self.ready, self._forgotten.pop(next(iter(self._forgotten))))
+
+    # -- topics that are kept
+
+    def keep(self, kept: Container[str], now: float) -> None:
+        """From now on, unix milliseconds by Redis's clock, holes on topics in ``kept`` may be filled."""
+        self.kept, self._began = kept, now
+
+    def recall(self, topic: str, envelope: Envelope) -> bool:
+        """Enter a message from before the subscription: nothing between it and the one before is missed. False if no
+        handler may see it.
+        """
+        name, sequence = envelope["n"], envelope["s"]
+        sender = self._life(name, envelope["e"])
+        line = sender.lines.get(topic) if sender is not None else None
+        if sender is None or (line is not None and sequence < line.next):
+            return False
+        self._expect(sender, name, topic, sequence + 1)
+        self.received += 1
+        return True
+
+    def begin_after(self, topic: str, name: str, place: Place) -> None:
+        """Enter what a sender had sent last on a kept topic when we began."""
+        sender = self._senders.get(name)
+        if sender is not None and topic in sender.lines:
+            self.tail(name, place[0], {topic: place[1]})
+        else:
+            self._remember(name, topic, (place[0], place[1] + 1))
+
+    def catch_up(self, topic: str, name: str, place: Place) -> None:
+        """Enter what a sender has sent last on a kept topic by now, whether or not we ever heard of it."""
+        if self._places.get((name, topic)) != (place[0], place[1] + 1):
+            self.tail(name, place[0], {topic: place[1]})
+
+    def settle(self, hole: Hole) -> None:
+        """Count what was found of a hole, and what was not."""
+        hole.is_settled = True
+        self.filled += len(hole.found)
+        self.received += len(hole.found)
+        for first, last in hole.missing():
+            self._miss(hole.topic, hole.sender, first, last)
+
+    def _skip(self, sender: _Sender, name: str, topic: str, expected: int, last: int) -> None:
+        """What has to come next is what stands behind number ``last``."""
+        if topic in self.kept:
+            if (hole := self._hole(sender, name, topic, expected, last)) is not None:
+                self.on_hole(hole)
+        elif last >= expected:
+            self._miss(topic, name, expected, last)
+
+    def _hole(self, sender: _Sender, name: str, topic: str, expected: int, last: int) -> Hole | None:
+        end, is_sure = (sender.incarnation, last), True
+        if topic in sender.lines:
+            first = (sender.incarnation, expected)
+        elif (place := self._places.pop((name, topic), None)) is not None:
+            first = place
+        else:
+            first = (sender.incarnation, 1)
+            is_sure = last >= expected  # else it may have begun long before us
+            if not self._has_all_places:  # then what came already would come again
+                if is_sure:
+                    self._miss(topic, name, expected, last)
+                return None
+        if first > end:
+            return None
+        return Hole(topic, name, first, end, is_sure=is_sure, after=self._began)
+
+    def _remember(self, name: str, topic: str, place: Place) -> None:
+        if len(self._places) >= MOST_PLACES:
+            self._places.clear()
+            self._has_all_places = False
+        self._places[name, topic] = place
 
     def _life(self, name: str, incarnation: int) -> _Sender | None:
         """The sender in this life; None when a newer life of it is known."""
@@ -150,6 +229,8 @@ class Ledger:
     def _silence(self, sender: _Sender) -> None:
         """What this life of the sender still says is looked at, and found stale."""
         for topic, line in sender.lines.items():
+            if topic in self.kept:
+                self._remember(line.name, topic, (line.incarnation, line.next))
             if self.latest_lines.get(topic) is line:
                 del self.latest_lines[topic]
 

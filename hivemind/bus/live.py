@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Protocol
 
 from ..errors import RedisDenied, RedisUnavailable
 from ..patterns import PatternTable
@@ -20,11 +21,22 @@ from .receiving import LiveSubscription
 Tails = Mapping[LiveSubscription, dict[str, int]]  #: what a sender says it sent last, of each subscription's topics
 
 
+class Mender(Protocol):
+    """Who finds what passed by. All calls come on the event loop."""
+
+    def lost(self) -> None:
+        """Messages pass by from now on."""
+
+    def back(self) -> None:
+        """Messages come again."""
+
+
 class Live:
     """The receiving half of a process on the bus.
 
     ``on_gap(reason)`` is called when a connection over which messages came got lost: live messages may pass by until
-    the next is made; ``on_back()`` when all such connections are made again; ``on_up()`` whenever the home's is.
+    the next is made; ``on_back()`` when all such connections are made again; ``on_up()`` whenever the home's is. The
+    ``mender`` is told of both first.
     """
 
     def __init__(self, endpoint: Endpoint, name: str, names: Names) -> None:
@@ -33,6 +45,7 @@ class Live:
         self.on_gap: Callable[[str], None] | None = None
         self.on_back: Callable[[], None] | None = None
         self.on_up: Callable[[], None] | None = None
+        self.mender: Mender | None = None
         self._names = names
         self._table: PatternTable[LiveSubscription] = PatternTable()
         self._channels: dict[LiveSubscription, set[bytes]] = {}  # of every subscription, what it has asked for
@@ -51,12 +64,16 @@ class Live:
         await self.home.aclose()
         self.answered()
         for subscription in self.subscriptions:
-            subscription.inbox.close()
+            subscription.close()
 
     @property
     def subscriptions(self) -> list[LiveSubscription]:
         """All of this process's live subscriptions."""
         return list(self._channels)
+
+    def of(self, topic: str) -> list[LiveSubscription]:
+        """The subscriptions that want ``topic``."""
+        return list(self._table.of(topic))
 
     @property
     def gaps(self) -> int:
@@ -90,7 +107,7 @@ class Live:
             self._detach(channel, subscription)
         self._table.remove(subscription.pattern, subscription)
         self._resolved.discard(subscription)
-        subscription.inbox.close()
+        subscription.close()
 
     def widen(self, topics: Iterable[str], first_used: float = 0.0) -> set[bytes]:
         """Let resolved subscriptions have those of ``topics`` that they match; return the channels that it takes.
@@ -177,6 +194,13 @@ class Live:
         while not self.link.is_up or any(self._is_open(channel) for channel in channels):
             await self._change()
 
+    async def fence(self) -> bool:
+        """Return when all that Redis has sent us by now is read; False if the connection got lost meanwhile."""
+        gaps, passed = self.gaps, asyncio.Event()
+        self.home.fence(passed.set)
+        await passed.wait()
+        return self.link.is_up and self.gaps == gaps
+
     async def _change(self) -> None:
         """Wait for an answer of Redis, or whatever else may matter to who waits."""
         if self._closed:
@@ -222,13 +246,19 @@ class Live:
         """A connection is gone, or cannot be made."""
         if is_gap:
             self._away.add(channels)
+            if self.mender is not None:
+                self.mender.lost()
             if self.on_gap is not None:
                 self.on_gap(reason)
 
     def _came_back(self, channels: Channels) -> None:
         if channels in self._away:
             self._away.discard(channels)
-            if not self._away and self.on_back is not None:
+            if self._away:
+                return
+            if self.mender is not None:
+                self.mender.back()
+            if self.on_back is not None:
                 self.on_back()
 
 

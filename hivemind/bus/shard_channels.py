@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Protocol
 
 from ..errors import RedisUnavailable
@@ -11,9 +10,8 @@ from ..topics import ShardedNames
 from .channels import Channels, Told
 from .cluster import Address, redirection
 from .endpoint import reply_error
-from .link import PING, Link
+from .link import Link
 
-FENCE = "FENCE"
 AWAY = 0.5  #: seconds without a connection after which nobody waits for a shard any more
 
 
@@ -28,7 +26,7 @@ class ToldOfShards(Told, Protocol):
 
 
 class ShardChannels(Channels):
-    """Channels of one shard, and fences: signs that all that was sent before them has been read.
+    """Channels of one shard.
 
     ``is_away`` when there has been no connection for a moment, though one was tried.
     """
@@ -39,9 +37,6 @@ class ShardChannels(Channels):
         self.is_away = False
         self._leaving: asyncio.TimerHandle | None = None
         self._told_of_shards = told
-        self._fences: list[Callable[[], None]] = []  # those that the PING under way is for
-        self._next_fences: list[Callable[[], None]] = []
-        self._is_passed = False
         self._lost: list[bytes] = []  # channels that this shard has stopped serving
 
     async def aclose(self) -> None:
@@ -60,34 +55,13 @@ class ShardChannels(Channels):
         self._confirmed.discard(channel)
         self._denied.pop(channel, None)
 
-    def fence(self, passed: Callable[[], None]) -> None:
-        """Call ``passed`` when all that the shard has sent by now is read, or lost with its connection."""
-        if not self.link.is_up:
-            passed()
-            return
-        self._next_fences.append(passed)
-        if not self._fences:
-            self._send_fence()
-
-    def _send_fence(self) -> None:
-        self._fences, self._next_fences = self._next_fences, []
-        self._asked.append((FENCE, b""))
-        self.link.write(PING)
-
     # -- as the owner of its link
 
-    def link_received(self, data: bytes) -> None:
-        """As always, then what has to come behind the messages in the same buffer."""
-        super().link_received(data)
+    def _after_messages(self) -> None:
         lost, self._lost = self._lost, []
         for channel in lost:
             self._told_of_shards.disowned(self, channel)
-        if self._is_passed:
-            self._is_passed = False
-            fences, self._fences = self._fences, []
-            if self._next_fences:
-                self._send_fence()
-            _pass(fences)
+        super()._after_messages()
 
     def link_ready(self) -> None:
         """The shard is there: who waits for its answers does so again."""
@@ -108,10 +82,7 @@ class ShardChannels(Channels):
         """What was under way is gone: nothing is waited for any more."""
         if self._leaving is None:
             self._leaving = asyncio.get_running_loop().call_later(AWAY, self._left)
-        fences = [*self._fences, *self._next_fences]
-        self._fences, self._next_fences, self._is_passed = [], [], False
         super().link_lost(reason)
-        _pass(fences)
 
     def _kind(self, channel: bytes) -> str:  # noqa: ARG002 - all are of one kind here
         return "S"
@@ -123,11 +94,7 @@ class ShardChannels(Channels):
                 self._lost.append(channel)
                 return
         verb, channel = self._asked[0]
-        if verb == FENCE:
-            self._asked.popleft()
-            self._is_passed = True
-            self._notify()
-        elif verb == "SUBSCRIBE" and isinstance(reply, Exception) and self._is_elsewhere(channel, reply):
+        if verb == "SUBSCRIBE" and isinstance(reply, Exception) and self._is_elsewhere(channel, reply):
             self._asked.popleft()
             self._notify()
         else:
@@ -142,8 +109,3 @@ class ShardChannels(Channels):
             self.link.drop(str(reply))
             return True
         return False
-
-
-def _pass(fences: list[Callable[[], None]]) -> None:
-    for passed in fences:
-        passed()

@@ -29,7 +29,8 @@ class SubscriptionRecord:
     """One subscription of an instance and its ledger.
 
     ``received`` reached the process; of these ``handled`` returned, ``failed`` raised, ``invalid`` did not fit
-    the annotation, ``dropped`` found the inbox full. ``missed`` never came, ``duplicate`` came twice and
+    the annotation, ``dropped`` found the inbox full. ``missed`` never came, ``filled`` came afterwards
+    from what is kept (and counts as received), ``duplicate`` came twice and
     ``stale`` came from an older incarnation: neither of the last two reaches a handler. ``member`` says whose it is
     where several nodes share a process.
 
@@ -47,6 +48,7 @@ class SubscriptionRecord:
     invalid: int = 0
     dropped: int = 0
     missed: int = 0
+    filled: int = 0
     duplicate: int = 0
     stale: int = 0
     malformed: int = 0

@@ -26,6 +26,7 @@ from .declarations import (
     declared,
 )
 from .durable import DurableSubscription, check_groups
+from .gaps import Gaps
 from .keeping import DurableReading, DurableSending
 from .logs import Logs
 from .outfit import Outfit
@@ -59,6 +60,7 @@ class BaseNode(Outfit, Logs):
         self.bound_durables: list[DurableSubscription] = []
         self.sending: DurableSending | None = None
         self.components: list[Component] = []
+        self.gaps = Gaps(self, type(self).on_gap is not BaseNode.on_gap)
         self.logger = logging_.getLogger(self.name)
         self.hand_over: Callable[[str, Any, Mapping[str, str] | None], None] = self._too_early
         self._put_together()
@@ -87,6 +89,12 @@ class BaseNode(Outfit, Logs):
 
     def on_shutdown(self) -> Awaitable[None] | None:
         """Called when services have stopped and inboxes are empty; messages can still be sent."""
+        return None
+
+    def on_gap(self, topic: str, sender: str, first: int, last: int) -> Awaitable[None] | None:  # noqa: ARG002
+        """Called when messages ``first`` to ``last`` of ``sender`` on ``topic`` never came to a live subscription, and
+        could not be filled in either: one gap after the other, beside the handlers. A ``def`` runs on a thread.
+        """
         return None
 
     # -- declaring

@@ -15,6 +15,7 @@ from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..bus.inbox import InboxLimits
 from ..bus.receiving import LiveSubscription
+from ..data.kept_watch import KeptWatch
 from ..data.onlooker import Onlooker
 from ..errors import HivemindError, RedisDenied, RedisUnavailable
 from ..message import Message
@@ -54,6 +55,7 @@ class Client:
         self._resolve, self._timeout = resolve, timeout
         self._bus: Bus | None = None
         self._onlooker: Onlooker | None = None
+        self._kept_watch: KeptWatch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
         self._thread: threading.Thread | None = None
@@ -77,9 +79,21 @@ class Client:
         """Return when Redis has confirmed what was sent; awaited under ``async with``. Raises Refused, Unconfirmed."""
         return self._bridge(self.bus.flush(timeout))
 
-    def subscribe(self, pattern: str, *, raw: bool = False, limits: InboxLimits | None = None) -> Messages:
-        """What is sent from now on and matches ``pattern``: use it in ``with`` (or ``async with``) and iterate."""
-        return Messages(self, LiveSubscription(pattern, limits=limits, raw=raw))
+    def subscribe(
+        self, pattern: str, *, raw: bool = False, since: str | int = "new", limits: InboxLimits | None = None
+    ) -> Messages:
+        """What is sent from now on and matches ``pattern``: use it in ``with`` (or ``async with``) and iterate.
+
+        Before that comes what is kept ``since``: "all", a span such as "10m", or so many messages of each topic.
+        """
+        return Messages(self, LiveSubscription(pattern, limits=limits, raw=raw, since=since))
+
+    async def listen(self, live: LiveSubscription) -> None:
+        """Subscribe; what passes by on topics that are kept is filled in. Raises RedisDenied, RedisUnavailable."""
+        if self._kept_watch is None:
+            self._kept_watch = KeptWatch(self.bus)
+            self._kept_watch.start()
+        await self.bus.subscribe(live)
 
     # -- opening and closing
 
@@ -110,6 +124,9 @@ class Client:
             bus, self._bus = self._bus, None
             if self._onlooker is not None:
                 await self._onlooker.stop()
+            if self._kept_watch is not None:
+                await self._kept_watch.stop()
+                self._kept_watch = None
             await bus.aclose()
 
     async def __aenter__(self) -> Self:
@@ -175,7 +192,7 @@ class Messages:
 
     async def open(self) -> None:
         """Subscribe; returns when Redis has confirmed. Raises RedisDenied."""
-        await self.client.bus.subscribe(self.live)
+        await self.client.listen(self.live)
 
     async def next(self, timeout: float | None = None) -> Message | None:
         """The next message; None after ``timeout`` seconds, or when the subscription is closed."""

@@ -17,6 +17,7 @@ from ..burst import Burst
 from ..bus.bus import Bus
 from ..cancelling import end
 from ..data.heartbeat import Heart
+from ..data.kept_watch import KeptWatch
 from ..data.records import About
 from ..data.registry import Registry
 from ..data.resolution import Resolution
@@ -59,6 +60,7 @@ class Life:
         self._entering: tuple[str, asyncio.Task[int]] | None = None
         self._patience = Burst(60.0)
         self._resolution: Resolution | None = None
+        self._kept_watch = KeptWatch(bus)
         self._wanted: PatternTable[Subscription] = PatternTable()
 
     # -- start
@@ -83,6 +85,7 @@ class Life:
         for subscription in node.bound_subscriptions:
             self._wanted.add(subscription.name, subscription)
         if node.bound_subscriptions:
+            self._kept_watch.start()
             self.bus.live.listen(self.bus.names.control("node"), self._heard_notice)
         if node.hosted() == [node]:
             await self._members[0].start()
@@ -198,6 +201,7 @@ class Life:
         await self.heart.stop()
         if self._resolution is not None:
             await self._resolution.stop()
+        await self._kept_watch.stop()
         await self.bus.aclose()
         self.node.enter(NodeState.STOPPED)
 

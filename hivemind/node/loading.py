@@ -10,8 +10,8 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import FunctionType, ModuleType
+from typing import Any, TypeGuard
 
 from ..errors import InvalidName, NodeLoadError
 from ..settings import Settings
@@ -151,7 +151,12 @@ def node_in(module: ModuleType, target: str, name: str = "", class_name: str = "
         raise NodeLoadError(target, "has neither a Node class nor a function with @service or @subscription", file)
     chosen = name or _checked(target, module.__name__.rpartition(".")[2], file)
     middleware = getattr(module, "middleware", ())
-    own = {"functions": functions, "middleware": middleware if isinstance(middleware, list | tuple) else ()}
+    own: dict[str, Any] = {
+        "functions": functions,
+        "middleware": middleware if isinstance(middleware, list | tuple) else (),
+    }
+    if _is_ours(hook := vars(module).get("on_gap"), module):
+        own["on_gap"] = staticmethod(hook)
     kind = type("ModuleNode", (ModuleNode,), {**own, "__module__": module.__name__})
     return LoadedNode(chosen, lambda: kind(chosen))
 
@@ -184,10 +189,13 @@ def _functions(module: ModuleType) -> tuple[Callable[..., Any], ...]:
     return tuple(
         value
         for value in vars(module).values()
-        if inspect.isfunction(value)
-        and value.__module__ == module.__name__
-        and (declarations_of(value) or is_resource(value))
+        if _is_ours(value, module) and (declarations_of(value) or is_resource(value))
     )
+
+
+def _is_ours(value: object, module: ModuleType) -> TypeGuard[FunctionType]:
+    """Whether it is a function that was written in this module."""
+    return inspect.isfunction(value) and value.__module__ == module.__name__
 
 
 def _offer(module: ModuleType) -> str:
