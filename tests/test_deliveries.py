@@ -14,7 +14,7 @@ from hivemind.bus.deliveries import Death, Deliveries, Delivery
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.bus.group_reader import GroupReader
-from hivemind.bus.streams import Fresh, Home, Reader, Streams
+from hivemind.bus.streams import Given, Home, Reader, Streams
 from hivemind.bus.trials import Retrying
 from hivemind.topics import Names
 
@@ -245,9 +245,9 @@ async def test_no_more_is_read_at_once_than_there_is_room_for_however_many_topic
     sizes: list[int] = []
     topics = [f"order-{number}" for number in range(8)]
 
-    def sink(topic: str, fresh: Sequence[Fresh]) -> None:
-        came[topic] = came.get(topic, 0) + len(fresh)
-        sizes.append(len(fresh))
+    def sink(topic: str, given: Sequence[Given]) -> None:
+        came[topic] = came.get(topic, 0) + len(given)
+        sizes.append(len(given))
 
     for number, topic in enumerate(topics):
         await shop.streams.join(topic, "shop", "0")

@@ -11,7 +11,7 @@ from ..topics import Names, is_instance
 from .commands import Argument, Commands, checked
 from .holes import Place
 from .inbox import InboxLimits
-from .streams import Fresh
+from .streams import body_of
 
 FIRST, COUNT = 100, 500  #: entries in the first portion, and in each of the others
 MOST_READ = 250_000  #: entries that are read back for one purpose
@@ -34,11 +34,10 @@ class Backlog:
         while most > 0:
             count = min(count, most)
             found = await self._commands.execute("XREVRANGE", stream, newest, oldest, "COUNT", count)
-            fresh = [Fresh(*one) for one in found]
-            yield [one.body for one in fresh if one.body is not None]
-            if len(fresh) < count:
+            yield [body for _, fields in found if (body := body_of(fields))]
+            if len(found) < count:
                 return
-            newest = f"({fresh[-1].entry.decode()}"
+            newest = f"({found[-1][0].decode()}"
             most -= count
             count = COUNT
 

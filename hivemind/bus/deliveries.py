@@ -19,7 +19,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
@@ -32,13 +32,14 @@ from ..burst import Burst
 from ..cancelling import end
 from ..errors import RedisError, TakenOver
 from ..states import DELIVERY, DeliveryState, advance
-from .streams import Fresh, Held, Reader, Streams
+from .streams import Given, Held, Reader, Streams, body_of, group_of
 from .tally import Tally, total
 from .trials import LONG, Retrying, Trials
 
 log = logging.getLogger("hivemind.durable")
 
 AT_ONCE = 1000  #: messages acknowledged in one call at the most
+GATHER = 0.002  #: seconds in which more may be handled before so few are acknowledged, while others wait for that
 RETRY = 0.25  #: seconds until what Redis would not do is tried again
 
 
@@ -60,7 +61,7 @@ class Delivery:
 
     def enter(self, state: DeliveryState) -> None:
         """Go to another state."""
-        self.state = advance(DELIVERY, self.state, state)
+        self.state = state if state in DELIVERY[self.state] else advance(DELIVERY, self.state, state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class Deliveries:
         return (topic, entry) in self._held or (topic, entry) in self._trials.inherited
 
     def __len__(self) -> int:
-        return len(self._held.keys() | self._trials.inherited)
+        return len(self._held) + sum(key not in self._held for key in self._trials.inherited)
 
     def start(self) -> None:
         """Begin to acknowledge, to try again, and to handle what others left."""
@@ -142,20 +143,19 @@ class Deliveries:
 
     # -- what comes
 
-    def came(self, topic: str, fresh: Sequence[Fresh]) -> None:
+    def came(self, topic: str, given: Sequence[Given]) -> None:
         """Redis has given these to us; those that we have already are the same."""
-        for one in fresh:
-            if self.has(topic, one.entry):
+        held, inherited, hand, group = self._held, self._trials.inherited, self._hand, self.reader.group
+        for entry, fields in given:
+            key = topic, entry
+            if key in held or key in inherited:
                 continue
-            if one.group in ("", self.reader.group):
-                self._take(Delivery(topic, one.entry, one.body or b"", self))
-            else:
-                self._pass_over(Delivery(topic, one.entry, b"", self, state=DeliveryState.HANDLING))
-
-    def _pass_over(self, delivery: Delivery) -> None:
-        """It is for another group: nobody here handles it."""
-        self._held[delivery.topic, delivery.entry] = delivery
-        self.handled(delivery)
+            held[key] = delivery = Delivery(topic, entry, body_of(fields), self)
+            if group_of(fields) in ("", group):
+                hand(delivery)
+            else:  # nobody here handles it
+                self.begin(delivery)
+                self.handled(delivery)
 
     def inherit(self, topic: str, held: Sequence[Held]) -> None:
         """We took these over: see ``Trials``."""
@@ -168,10 +168,6 @@ class Deliveries:
             else:
                 self._trials.inherit(topic, one)
 
-    def _take(self, delivery: Delivery) -> None:
-        self._held[delivery.topic, delivery.entry] = delivery
-        self._hand(delivery)
-
     # -- what becomes of it
 
     def begin(self, delivery: Delivery) -> None:
@@ -183,8 +179,9 @@ class Deliveries:
         delivery.enter(DeliveryState.HANDLED)
         if delivery.again:
             self._trials.ended(delivery)
+        if not self._handled:
+            self._bells[0].ring()
         self._handled.append(delivery)
-        self._bells[0].ring()
 
     def failed(self, delivery: Delivery, death: Death, delay: float | None = None, *, is_final: bool = False) -> None:
         """Its handler failed: it is tried again, after ``delay`` seconds or as is usual, or ends, if that was its last
@@ -200,9 +197,10 @@ class Deliveries:
             self._failed.append((delivery, death, usual if delay is None else delay))
         self._bells[1].ring()
 
-    def _finish(self, delivery: Delivery, state: DeliveryState) -> None:
-        delivery.enter(state)
-        self._held.pop((delivery.topic, delivery.entry), None)
+    def _finish(self, state: DeliveryState, deliveries: Iterable[Delivery]) -> None:
+        for delivery in deliveries:
+            delivery.enter(state)
+            self._held.pop((delivery.topic, delivery.entry), None)
         self._settling.ring()
         self.on_fewer()
 
@@ -232,17 +230,18 @@ class Deliveries:
         self.is_taken = True
         self._trials.clear()
         log.warning("another reader of group %s took over what this process holds", self.reader.group)
-        for delivery in list(self._held.values()):
-            if delivery.state not in (DeliveryState.ACKNOWLEDGED, DeliveryState.DEAD):
-                self._finish(delivery, DeliveryState.TAKEN)
+        ended = (DeliveryState.ACKNOWLEDGED, DeliveryState.DEAD)
+        self._finish(DeliveryState.TAKEN, [one for one in self._held.values() if one.state not in ended])
 
     async def _acknowledge(self) -> float:
         while self._handled:
+            if len(self._handled) < min(AT_ONCE, len(self._held)):
+                await asyncio.sleep(GATHER)
             batch = self._next_handled()
             await self._streams.acknowledge(batch[0].topic, self.reader, [one.entry for one in batch])
-            for delivery in batch:
+            for _ in batch:
                 self._handled.popleft()
-                self._finish(delivery, DeliveryState.ACKNOWLEDGED)
+            self._finish(DeliveryState.ACKNOWLEDGED, batch)
             self.tallies[batch[0].topic].acknowledged += len(batch)
         return LONG
 
@@ -259,7 +258,7 @@ class Deliveries:
                 most = self.retrying(delivery.topic).letters
                 await self._streams.bury(delivery.topic, self.reader, delivery.entry, letter, most)
                 self.tallies[delivery.topic].dead += 1
-                self._finish(delivery, DeliveryState.DEAD)
+                self._finish(DeliveryState.DEAD, [delivery])
             else:
                 await self._streams.park(delivery.topic, self.reader, delivery.entry, delay)
                 delivery.enter(DeliveryState.PARKED)

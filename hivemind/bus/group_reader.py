@@ -23,7 +23,7 @@ from ..errors import RedisError, RedisRefused
 from .commands import Argument, Commands
 from .endpoint import translated
 from .link import BACKOFF_CAP, pack
-from .streams import Fresh, Home, Reader
+from .streams import Given, Home, Reader
 
 log = logging.getLogger("hivemind.durable")
 
@@ -36,7 +36,7 @@ REFUSED = 1.0  #: seconds until what Redis refused is tried again
 _GONE = "NOGROUP"  # the stream, or its group, was removed
 
 #: topic, what came
-Sink = Callable[[str, Sequence[Fresh]], None]
+Sink = Callable[[str, Sequence[Given]], None]
 
 
 class GroupReader:
@@ -124,15 +124,15 @@ class GroupReader:
                 continue
             backoff.reset()
             self._is_behind = self._is_behind and bool(found)
-            for topic, fresh in found:
-                self._topics[topic] = fresh[-1].entry
-                if is_all and len(fresh) == most < COUNT:
+            for topic, given in found:
+                self._topics[topic] = given[-1][0]
+                if is_all and len(given) == most < COUNT:
                     self._busy.append(topic)
-                self._sink(topic, fresh)
+                self._sink(topic, given)
 
     async def _read(
         self, connection: Connection, topics: Sequence[str], most: int, *, may_wait: bool
-    ) -> list[tuple[str, list[Fresh]]]:
+    ) -> list[tuple[str, Sequence[Given]]]:
         is_behind, may_wait = self._is_behind, may_wait and not self._is_behind
         who = ("XREADGROUP", "GROUP", self.reader.group, self.reader.consumer, "COUNT", most)
         wait = ("BLOCK", int(BLOCK * 1000)) if may_wait else ()
@@ -143,8 +143,7 @@ class GroupReader:
             reply = await self._ask(connection, *who, *wait, "STREAMS", *keys, *after)
         finally:
             self._is_reading = False
-        found = [(self._keys[key], [Fresh(*one) for one in entries]) for key, entries in reply or ()]
-        return [(topic, fresh) for topic, fresh in found if fresh]
+        return [(self._keys[key], given) for key, given in reply or () if given]
 
     async def _ask(self, connection: Connection, *command: Argument) -> Any:
         """Send one command and return its reply. It is not cancelled when we are: see above."""

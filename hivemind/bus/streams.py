@@ -21,6 +21,8 @@ from .functions import Functions
 
 FENCED = "FENCED "
 NOBODY = "-"  #: a group that is there only until its stream is; no node can be called so
+#: a message as a group was given it: its entry's id, and the entry's fields, or None where the stream has lost it
+Given = Sequence[Any]
 _CONSUMER = re.compile(r"(.+)\.e(\d{1,16})")
 
 
@@ -55,26 +57,6 @@ class Home:
 
 
 @dataclass(frozen=True, slots=True)
-class Fresh:
-    """A message as a group was given it: its entry's id, and the fields of the entry."""
-
-    entry: bytes
-    fields: Sequence[bytes] | None
-
-    @property
-    def body(self) -> bytes | None:
-        """Its envelope; None where the stream has lost it, or somebody wrote something else."""
-        fields = self.fields or ()
-        return fields[1] if len(fields) in (2, 4) and fields[0] == b"b" else None
-
-    @property
-    def group(self) -> str:
-        """The only group that is meant, of a dead letter that was replayed; "" for all others: it is for everybody."""
-        fields = self.fields or ()
-        return fields[3].decode(errors="replace") if len(fields) == 4 and fields[2] == b"g" else ""
-
-
-@dataclass(frozen=True, slots=True)
 class Held:
     """A message that a life held when it ended: its entry's id, how many tries it had, and when the next is due in unix
     seconds by Redis's clock (0.0: at once).
@@ -94,6 +76,16 @@ class Try:
     entry: bytes
     number: int
     body: bytes | None
+
+
+def body_of(fields: Sequence[bytes] | None) -> bytes:
+    """The envelope in an entry; b"" where the stream has lost it, or somebody wrote something else."""
+    return fields[1] if fields and len(fields) in (2, 4) and fields[0] == b"b" else b""
+
+
+def group_of(fields: Sequence[bytes] | None) -> str:
+    """The only group that is meant, of a dead letter that was replayed; "" for all others: it is for everybody."""
+    return fields[3].decode(errors="replace") if fields and len(fields) == 4 and fields[2] == b"g" else ""
 
 
 class Streams:

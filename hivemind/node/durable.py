@@ -24,6 +24,7 @@ from ..errors import DeclarationError, Reject, Retry, in_words
 from ..message import Malformed, decode, foreign, is_envelope, payload_of
 from .calling import Caller
 from .declarations import SubscriptionDeclaration
+from .handover import Handover
 from .settling import DurableMessage, Said, Settling, Verdict
 from .signature import Function, InvalidPayload, handler
 from .stopping import where_task, where_thread
@@ -56,13 +57,14 @@ class DurableSubscription:
         self.received = self.failed = self.invalid = self.handled = 0
         self.counted: Callable[[], Counted] = Counted
         self.error = ""
-        self._here: asyncio.Queue[Delivery | None] = asyncio.Queue()
+        self._here: Handover[Delivery | None] = Handover()
         self._there: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
         self._first: deque[Delivery] = deque()  # what goes before all that waits
         self._tasks: list[asyncio.Task[None]] = []
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._settling: Settling | None = None
+        self._plain: Function | None = None  # the handler, if it wants the payload and nothing is around it
         self._is_stopping = False
         self._failures = Burst()
 
@@ -93,7 +95,7 @@ class DurableSubscription:
             handled=self.handled,
             failed=self.failed,
             invalid=self.invalid,
-            inbox=self._here.qsize() + self._there.qsize(),
+            inbox=len(self._here.waiting) + self._there.qsize(),
             error=self.error,
             member=member,
             group=self.group,
@@ -109,6 +111,7 @@ class DurableSubscription:
         self.caller.prepare()
         self._loop = asyncio.get_running_loop()
         self._settling = Settling(self._loop, self._decided)
+        self._plain = self.handler.function if self.caller.is_plain else None
         for number in range(self.declaration.workers):
             name = f"subscription {self.name} worker {number}"
             if self.handler.is_async:
@@ -121,7 +124,7 @@ class DurableSubscription:
 
     def hand(self, delivery: Delivery) -> None:
         """Handle this one as soon as a worker is free. On the loop."""
-        put = self._here.put_nowait if self.handler.is_async else self._there.put
+        put = self._here.put if self.handler.is_async else self._there.put
         if delivery.again:
             self._first.append(delivery)
             put(LOOK)
@@ -136,7 +139,7 @@ class DurableSubscription:
         """
         self._is_stopping = True
         for _ in range(self.declaration.workers):
-            self._here.put_nowait(None)
+            self._here.put(None)
             self._there.put(None)
         if self._tasks:
             _, pending = await asyncio.wait(self._tasks, timeout=timeout)
@@ -151,13 +154,20 @@ class DurableSubscription:
     # -- workers
 
     async def _work(self) -> None:
-        limit = time.perf_counter() + SLICE
-        while (delivery := self._next_first() or await self._here.get()) is not None and not self._is_stopping:
+        first, waiting, timeout, clock = self._first, self._here.waiting, self.declaration.timeout, time.perf_counter
+        limit = clock() + SLICE
+        while True:
+            delivery = first.popleft() if first else waiting.popleft() if waiting else await self._here.next()
+            if delivery is None or self._is_stopping:
+                return
             if delivery is LOOK or not self._begin(delivery):
                 continue
             try:
-                async with asyncio.timeout(self.declaration.timeout):
+                if timeout is None:
                     await self._call(delivery)
+                else:
+                    async with asyncio.timeout(timeout):
+                        await self._call(delivery)
             except RAISED as error:
                 if is_ending():
                     raise
@@ -166,9 +176,9 @@ class DurableSubscription:
             else:
                 self._end(delivery)
                 self._handled(delivery)
-            if time.perf_counter() > limit:
+            if clock() > limit:
                 await asyncio.sleep(0)
-                limit = time.perf_counter() + SLICE
+                limit = clock() + SLICE
 
     def _work_on_thread(self) -> None:
         assert self._loop is not None
@@ -193,6 +203,8 @@ class DurableSubscription:
         source, payload = _read(delivery)
         if self.handler.check is not None:
             payload = self.handler.check(payload)
+        if self._plain is not None:
+            return self._plain(payload)
         assert self._settling is not None
         return self.caller.call(payload, DurableMessage, source, payload, delivery, self._settling)
 

@@ -29,9 +29,12 @@ class Outfit:
         hand_over: HandOver
 
         @property
-        def bus(self) -> Bus: ...
+        def bus(self) -> Bus:
+            """Its connections."""
+
         @property
-        def settings(self) -> Settings: ...
+        def settings(self) -> Settings:
+            """What its hive says."""
 
     def _put_together(self) -> None:
         """Look at what is declared. Raises DeclarationError."""
