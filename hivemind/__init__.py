@@ -20,7 +20,9 @@ if TYPE_CHECKING:
         HiveNotFound,
         InstanceHeld,
         InvalidName,
+        InvalidRequest,
         NodeLoadError,
+        NoResponders,
         OutboxFull,
         PayloadError,
         RedisDenied,
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
         RedisUnavailable,
         Refused,
         Reject,
+        RemoteError,
+        RequestError,
+        RequestLost,
+        RequestTimeout,
         Retry,
         SendError,
         SettingsError,
@@ -38,7 +44,7 @@ if TYPE_CHECKING:
     )
     from .message import Message
     from .node.client import connect
-    from .node.declarations import service, subscription
+    from .node.declarations import responder, service, subscription
     from .node.middleware import Handling, Middleware, Sending
     from .node.node import Node
     from .node.resources import resource
@@ -55,6 +61,7 @@ _WHERE = {  # all other names are errors
     "Service": "node.service",
     "AsyncService": "node.service",
     "Subscription": "node.subscription",
+    "responder": "node.declarations",
     "service": "node.declarations",
     "subscription": "node.declarations",
     "Handling": "node.middleware",
@@ -82,8 +89,10 @@ __all__ = [
     "HivemindError",
     "InstanceHeld",
     "InvalidName",
+    "InvalidRequest",
     "Message",
     "Middleware",
+    "NoResponders",
     "Node",
     "NodeLoadError",
     "OutboxFull",
@@ -94,6 +103,10 @@ __all__ = [
     "RedisUnavailable",
     "Refused",
     "Reject",
+    "RemoteError",
+    "RequestError",
+    "RequestLost",
+    "RequestTimeout",
     "Retry",
     "RootController",
     "SendError",
@@ -106,6 +119,7 @@ __all__ = [
     "Unconfirmed",
     "connect",
     "resource",
+    "responder",
     "service",
     "subscription",
 ]

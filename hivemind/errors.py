@@ -18,6 +18,12 @@
     │   ├── RedisUnavailable     cannot be reached, or does not answer
     │   ├── RedisDenied          wrong password, or an ACL that forbids
     │   └── RedisRefused         answered with an error: out of memory, disk full, read only
+    ├── RequestError             a request has no answer
+    │   ├── NoResponders         nobody answers to that name
+    │   ├── RequestTimeout       no answer in time; also a TimeoutError
+    │   ├── RequestLost          who had it died, or a part of the answer got lost, and it cannot be asked again
+    │   └── RemoteError          the responder raised
+    │       └── InvalidRequest   the payload does not fit what the responder takes
     ├── InstanceHeld             another living process has this instance
     ├── Fenced                   a newer incarnation of this instance exists
     ├── TakenOver                the lease had ended, and others took over what this life held
@@ -155,6 +161,43 @@ class RedisDenied(RedisError):
 
 class RedisRefused(RedisError):
     """Redis answered with an error, for example because its memory or its disk is full."""
+
+
+class RequestError(HivemindError):
+    """A request that was not answered. ``request`` is the name that was asked for."""
+
+    def __init__(self, request: str, reason: str) -> None:
+        self.request, self.reason = request, reason
+        super().__init__(f"request {request!r}: {reason}")
+
+
+class NoResponders(RequestError):
+    """Nobody answers to that name: no node that declares it runs, or none can be reached."""
+
+    def __init__(self, request: str) -> None:
+        super().__init__(request, "nobody answers to it: start a node with @responder of that name")
+
+
+class RequestTimeout(RequestError, TimeoutError):
+    """The deadline passed. Whether the responder did its work is not known; an ``async def`` one was cancelled."""
+
+
+class RequestLost(RequestError):
+    """Who had the request died and nobody else is there, or a part of a stream was lost with a connection."""
+
+
+class RemoteError(RequestError):
+    """The responder raised: ``kind`` is the name of the exception's class, ``text`` what it said, ``responder`` the
+    instance, ``remote_traceback`` its traceback as text.
+    """
+
+    def __init__(self, request: str, kind: str, text: str, responder: str = "", remote_traceback: str = "") -> None:
+        self.kind, self.text, self.responder, self.remote_traceback = kind, text, responder, remote_traceback
+        super().__init__(request, f"{responder or 'the responder'} raised {kind}: {text}")
+
+
+class InvalidRequest(RemoteError):
+    """The payload does not fit what the responder takes, or it answers in another way than was asked for."""
 
 
 class InstanceHeld(HivemindError):

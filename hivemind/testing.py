@@ -31,6 +31,7 @@ from .node.base import BaseNode
 from .node.client import Client, Messages
 from .node.life import Life, Place
 from .node.loading import node_in
+from .node.requesting import RequestStream
 from .settings import Settings
 from .topics import matches
 
@@ -133,6 +134,14 @@ class HiveTest:
         """Send a message as somebody who is no node, and wait until Redis has it."""
         self._client.send(topic, payload, headers=headers)
         self._client.flush()
+
+    def request(self, name: str, payload: Any = None, *, timeout: float = 5.0) -> Any:
+        """Ask a responder as somebody who is no node, and return its reply; see ``Node.request``."""
+        return self._client.request(name, payload, timeout=timeout)
+
+    def request_stream(self, name: str, payload: Any = None, *, timeout: float = 5.0) -> RequestStream:
+        """Ask a responder with ``stream=True``, and iterate over its replies; see ``Node.request_stream``."""
+        return self._client.request_stream(name, payload, timeout=timeout)
 
     def expect(self, pattern: str, timeout: float = 2.0) -> Message:
         """Return the first message matching ``pattern`` that no ``expect`` has returned yet.

@@ -178,6 +178,18 @@ class Names:
         """The stream of a topic's dead letters."""
         return f"hm:{self.hive}:d:{{{topic}}}"
 
+    def responders(self, name: str) -> str:
+        """The sorted set of who answers requests of that name, by how many each has in hand."""
+        return f"hm:{self.hive}:q:{{{name}}}:who"
+
+    def request(self, name: str, member: str) -> str:
+        """The channel on which one responder gets its requests; without a member, how all of them begin."""
+        return f"hm:{self.hive}:q:{{{name}}}:{member}"
+
+    def replies(self, inbox: str) -> str:
+        """The channel on which one process gets its replies; without an inbox, how all of them begin."""
+        return f"hm:{self.hive}:i:{inbox}"
+
     def beat(self, instance: str) -> str:
         """The channel on which ``instance`` says every beat that it lives, and what it sent last."""
         return f"hm:{self.hive}:b:{instance}"

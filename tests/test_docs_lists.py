@@ -16,7 +16,7 @@ from hivemind.bus.functions import NAMES
 from hivemind.cli.groups import SectionGroup
 from hivemind.cli.hived import hived
 from hivemind.cli.hm import hm
-from hivemind.data.records import About, ServiceRecord, Stats, SubscriptionRecord
+from hivemind.data.records import About, ResponderRecord, ServiceRecord, Stats, SubscriptionRecord
 from hivemind.message import MAX_DEPTH, MAX_HEADERS, MAX_PAYLOAD
 from hivemind.topics import Names, ShardedNames
 
@@ -105,7 +105,7 @@ def test_the_first_node_of_the_readme_is_the_example() -> None:
 WIRE = source(DOCS / "wire.md")
 
 
-@pytest.mark.parametrize("record", [About, Stats, ServiceRecord, SubscriptionRecord])
+@pytest.mark.parametrize("record", [About, Stats, ServiceRecord, SubscriptionRecord, ResponderRecord])
 def test_every_field_of_the_registry_is_described(record: type[About]) -> None:
     missing = [field.name for field in fields(record) if f"`{field.name}`" not in WIRE]
     assert not missing
@@ -121,8 +121,10 @@ def test_every_name_in_redis_is_the_one_that_is_used() -> None:
     used |= {names.patterns(), names.topics(), names.resolvers(), names.resolved(), ShardedNames("gotham").live("T")}
     used |= {names.stream("T"), names.producers("T"), names.retries("T"), names.letters("T")}
     used |= {names.kept(), names.readings(), names.readers()}
+    used |= {names.responders("N"), names.request("N", "I.eL"), names.replies("I.<128 random bits>")}
     rows = re.findall(r"^\| [^|]+ \| `(hm:[^`]+)` \|", WIRE, re.MULTILINE)
-    filled = [("<hive>", "gotham"), ("<topic>", "T"), ("<instance>", "I"), ("<kind>", "K")]
+    filled = [("<hive>", "gotham"), ("<topic>", "T"), ("<instance>", "I"), ("<kind>", "K"), ("<name>", "N")]
+    filled += [("<incarnation>", "L")]
     assert {reduce(lambda text, pair: text.replace(*pair), filled, row) for row in rows} == used
 
 

@@ -27,6 +27,7 @@ from .live import Live
 from .outbox import Outbox
 from .outgoing import OutboxOptions
 from .receiving import LiveSubscription
+from .requests import Requests
 from .sharded_live import ShardedLive
 from .sharded_outbox import ShardedOutbox
 from .shards import Shards
@@ -89,6 +90,7 @@ class Bus:
         self.keeping: DurableOutbox | None = None  # what goes to topics that are kept
         self._kept: set[str] = set()
         self.groups: set[str] = set()  # in which this process reads durably
+        self.requests = Requests(self)
         self._senders: dict[str, float] = {}
         self._gaps = 0
         self._watch: asyncio.TimerHandle | None = None
@@ -148,6 +150,7 @@ class Bus:
             self._watch.cancel()
         if self.filler is not None:
             await self.filler.aclose()
+        await self.requests.aclose()
         if self.shards is not None:
             await self.shards.aclose()
         await self.live.aclose()

@@ -65,6 +65,25 @@ class SubscriptionRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponderRecord:
+    """One responder of an instance: of the requests that it got, ``handled`` were answered, ``failed`` raised,
+    ``invalid`` did not fit it, ``cancelled`` were not wanted any more, or too late; ``in_hand`` are the others.
+    """
+
+    name: str
+    handler: str = ""
+    workers: int = 1
+    received: int = 0
+    handled: int = 0
+    failed: int = 0
+    invalid: int = 0
+    cancelled: int = 0
+    in_hand: int = 0
+    error: str = ""
+    member: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MemberRecord:
     """One of several nodes that share a process: a NodeState, or ``broken`` when it could not be loaded.
 
@@ -114,6 +133,7 @@ class Stats:
     gaps: int = 0
     members: tuple[MemberRecord, ...] = ()
     overdue: int = 0
+    responders: tuple[ResponderRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +218,7 @@ def stats_from(raw: Mapping[str, Any]) -> Stats:
         gaps=_whole(raw.get("gaps")),
         members=tuple(_record(MemberRecord, entry) for entry in _objects(raw.get("members"))),
         overdue=_whole(raw.get("overdue")),
+        responders=tuple(_record(ResponderRecord, entry) for entry in _objects(raw.get("responders"))),
     )
 
 
@@ -234,5 +255,5 @@ _READERS = {
         (one.name, _whole if one.type == "int" else _text, "" if one.default is MISSING else one.default)
         for one in fields(kind)
     ]
-    for kind in (ServiceRecord, SubscriptionRecord, MemberRecord)
+    for kind in (ServiceRecord, SubscriptionRecord, ResponderRecord, MemberRecord)
 }

@@ -17,8 +17,10 @@ from ..errors import DeclarationError, HivemindError
 from ..settings import Settings
 from ..states import NODE, NodeState, advance
 from ..topics import check_name
+from .answering import Answering
 from .declarations import (
     Declaration,
+    ResponderDeclaration,
     ServiceDeclaration,
     SubscriptionDeclaration,
     SubscriptionWords,
@@ -31,6 +33,8 @@ from .keeping import DurableReading, DurableSending
 from .logs import Logs
 from .outfit import Outfit
 from .overdue import Overdue
+from .requesting import Requesting
+from .responder import Responder, check_names
 from .service import AsyncService, BoundService, Service
 from .subscription import Subscription
 
@@ -47,7 +51,7 @@ class Component(Protocol):
         """Services have stopped and inboxes are empty; messages can still be sent."""
 
 
-class BaseNode(Outfit, Logs):
+class BaseNode(Outfit, Requesting, Logs):
     """All of a node but how a process runs it; users derive from Node."""
 
     def __init__(self, name: str | None = None) -> None:
@@ -58,6 +62,7 @@ class BaseNode(Outfit, Logs):
         self.bound_services: list[BoundService] = []
         self.bound_subscriptions: list[Subscription] = []
         self.bound_durables: list[DurableSubscription] = []
+        self.bound_responders: list[Responder] = []
         self.sending: DurableSending | None = None
         self.components: list[Component] = []
         self.gaps = Gaps(self, type(self).on_gap is not BaseNode.on_gap)
@@ -148,6 +153,17 @@ class BaseNode(Outfit, Logs):
         self.bound_subscriptions.append(live := Subscription(self, declaration, function))
         return live
 
+    def add_responder(
+        self, name: str, function: Callable[..., Any], *, workers: int = 1, stream: bool = False
+    ) -> Responder:
+        """Declare that ``function`` answers requests called ``name``; see ``@responder``. Called in ``services`` or
+        ``subscriptions``.
+        """
+        self._check_declaring(f"responder {name!r}")
+        bound = Responder(self, ResponderDeclaration(name, workers, stream), function)
+        self.bound_responders.append(bound)
+        return bound
+
     def attach(self, component: Component) -> None:
         """Let ``component`` live and die with this node."""
         self._check_declaring(repr(component))
@@ -164,6 +180,8 @@ class BaseNode(Outfit, Logs):
         for function, declaration in self._declared():
             if isinstance(declaration, ServiceDeclaration):
                 self.bound_services.append(BoundService(self, declaration, function))
+            elif isinstance(declaration, ResponderDeclaration):
+                self.bound_responders.append(Responder(self, declaration, function))
             else:
                 self._bind_subscription(declaration, function)
 
@@ -173,6 +191,9 @@ class BaseNode(Outfit, Logs):
         if self.bound_durables:
             check_groups(self.name, self.bound_durables)
             self.components.insert(0, DurableReading(self.bound_durables))
+        if self.bound_responders:
+            check_names(self.name, self.bound_responders)
+            self.components.append(Answering(self.bound_responders))
 
     def _declared(self) -> list[tuple[Callable[..., Any], Declaration]]:
         return [(each, declaration) for each in self._functions().values() for declaration in declarations_of(each)]
@@ -233,8 +254,10 @@ class BaseNode(Outfit, Logs):
 
     def bridge(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Return ``coroutine`` to be awaited on the loop; on a thread run it there and return its result."""
-        if self.is_on_loop:
-            return coroutine
+        return coroutine if self.is_on_loop else self.call(coroutine)
+
+    def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run ``coroutine`` on the node's loop and return its result; not from the loop."""
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
@@ -267,6 +290,7 @@ class BaseNode(Outfit, Logs):
                 *(one.record(self._part(one.node)) for one in self.bound_subscriptions),
                 *(one.record(self._part(one.node)) for one in self.bound_durables),
             ),
+            responders=tuple(one.record(self._part(one.node)) for one in self.bound_responders),
             outbox=(waiting := self._bus.waiting if self._bus else 0),
             gaps=self._bus.live.gaps if self._bus else 0,
             overdue=self._overdue.of(waiting, self._bus.outbox.sent, time.monotonic()) if self._bus else 0,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..message import Message
 from .middleware import Chain
-from .signature import Handler
+from .signature import Handler, is_async
 
 if TYPE_CHECKING:
     from .base import BaseNode
@@ -58,6 +58,16 @@ class Caller:
         message = make(*source)
         handle = self._chain.handle if self.handler.is_async else self._chain.handle_on_thread
         return handle(self.handler.name, message, payload, lambda last: self._call(last, message))
+
+    def send(self, payload: Any, consume: Callable[[Any], Any], make: MakeMessage, *source: Any) -> Any:
+        """As ``call``, for a handler that yields: ``consume`` gets what it returns, inside of the middleware. A
+        coroutine if ``consume`` gives one.
+        """
+        message = make(*source)
+        if self._chain is None:
+            return consume(self._call(payload, message))
+        handle = self._chain.handle if is_async(consume) else self._chain.handle_on_thread
+        return handle(self.handler.name, message, payload, lambda last: consume(self._call(last, message)))
 
     def _call(self, payload: Any, message: Message | None) -> Any:
         named = {**self._given, "message": message} if self._wants_message else self._given

@@ -17,10 +17,12 @@ from ..bus.inbox import InboxLimits
 from ..bus.receiving import LiveSubscription
 from ..data.kept_watch import KeptWatch
 from ..data.onlooker import Onlooker
+from ..data.responders import Responders
 from ..errors import HivemindError, RedisDenied, RedisUnavailable
 from ..message import Message
 from ..settings import find_hive, load_settings
 from ..states import LinkState
+from .requesting import Requesting
 from .runner import ensure_redis, new_loop
 
 PATIENCE = 10.0  #: seconds that a client waits for Redis when it is opened; a node would wait for ever
@@ -48,8 +50,8 @@ def _resolve(where: str | Path | None) -> tuple[Endpoint, str]:
     return Endpoint.parse(ensure_redis(settings)), settings.name
 
 
-class Client:
-    """Sends to a hive and subscribes to it. Built by ``connect``."""
+class Client(Requesting):
+    """Sends to a hive, asks it, and subscribes to it. Built by ``connect``."""
 
     def __init__(self, resolve: Callable[[], tuple[Endpoint, str]], timeout: float = PATIENCE) -> None:
         self._resolve, self._timeout = resolve, timeout
@@ -73,11 +75,11 @@ class Client:
 
     def drain(self) -> Any:
         """Wait until there is room for more; awaited under ``async with``."""
-        return self._bridge(self.bus.drain())
+        return self.bridge(self.bus.drain())
 
     def flush(self, timeout: float = 10.0) -> Any:
         """Return when Redis has confirmed what was sent; awaited under ``async with``. Raises Refused, Unconfirmed."""
-        return self._bridge(self.bus.flush(timeout))
+        return self.bridge(self.bus.flush(timeout))
 
     def subscribe(
         self, pattern: str, *, raw: bool = False, since: str | int = "new", limits: InboxLimits | None = None
@@ -102,6 +104,7 @@ class Client:
         endpoint, hive = await asyncio.to_thread(self._resolve)
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
         self._bus = bus = Bus(endpoint, hive, f"client-{secrets.token_hex(4)}.0")
+        bus.requests.lives = Responders(bus.commands, bus.names)
         bus.start()
         try:
             async with asyncio.timeout(self._timeout):
@@ -167,7 +170,8 @@ class Client:
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    def _bridge(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    def bridge(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Return ``coroutine`` to be awaited under ``async with``; under ``with`` run it and return its result."""
         return coroutine if threading.get_ident() == self._loop_thread else self.call(coroutine)
 
     def _run_loop(self, ready: threading.Event) -> None:

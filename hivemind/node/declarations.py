@@ -124,7 +124,25 @@ def declared(pattern: str, words: SubscriptionWords) -> SubscriptionDeclaration:
     return SubscriptionDeclaration(pattern, **(words | {"since": since}))  # type: ignore[arg-type]
 
 
-Declaration = ServiceDeclaration | SubscriptionDeclaration
+@dataclass(frozen=True, slots=True)
+class ResponderDeclaration:
+    """A function that answers requests called ``name``.
+
+    ``workers`` is how many it handles at once; more wait, in order. A ``stream`` one is a generator, sync or async,
+    and yields many replies.
+    """
+
+    name: str
+    workers: int = 1
+    stream: bool = False
+
+    def __post_init__(self) -> None:
+        check_topic(self.name)
+        if not isinstance(self.workers, int) or not 1 <= self.workers <= 1000:
+            raise DeclarationError(f"responder {self.name!r}: workers={self.workers!r}: use 1 to 1000")
+
+
+Declaration = ServiceDeclaration | SubscriptionDeclaration | ResponderDeclaration
 
 
 def service(
@@ -188,6 +206,19 @@ def subscription(  # noqa: PLR0913 - what a durable one can be told
         group=group,
     )
     return _mark(declared(name, words))
+
+
+def responder(name: str, *, workers: int = 1, stream: bool = False) -> Callable[[F], F]:
+    """Declare that the function answers requests called ``name``; see ``docs/requests.md``.
+
+    It takes the payload and, if it names them, ``message`` and ``node``; what it returns is the reply. With ``stream``
+    it is a generator, ``def`` or ``async def``, and yields many. What is annotated is validated. ::
+
+        @responder("sum")
+        async def add(self, numbers: list[float]) -> float:
+            return sum(numbers)
+    """
+    return _mark(ResponderDeclaration(name, workers, stream))
 
 
 def declarations_of(function: object) -> tuple[Declaration, ...]:

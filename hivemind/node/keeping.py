@@ -46,7 +46,7 @@ def _tier(node: BaseNode, service: ServiceDeclaration) -> Tier:
     return check_tier(service.confirm or node.settings.constants.CONFIRM)
 
 
-async def _insist(node: BaseNode, what: str, begin: Callable[[], Awaitable[object]]) -> None:
+async def insist(node: BaseNode, what: str, begin: Callable[[], Awaitable[object]]) -> None:
     """Begin something, as soon as Redis lets us."""
     while True:
         try:
@@ -76,7 +76,7 @@ class DurableSending:
         streams = Streams(bus.commands, bus.functions, bus.names)
         kept = Kept(bus.commands, streams, bus.names)
         for topic in self._services:
-            await _insist(node, f"topic {topic}", partial(self._announce, node, kept, topic))
+            await insist(node, f"topic {topic}", partial(self._announce, node, kept, topic))
         await self._check_tiers(node)
         self._tending = asyncio.create_task(self._tend(node, kept, streams), name="tend kept topics")
 
@@ -152,7 +152,7 @@ class DurableReading:
             one.start()
         for name in names:
             group = self._group(node, name, [one for one in self._subscriptions if one.group == name])
-            await _insist(node, f"group {name}", group.start)
+            await insist(node, f"group {name}", group.start)
             self._groups.append(group)
 
     def _group(self, node: BaseNode, name: str, members: list[DurableSubscription]) -> Group:

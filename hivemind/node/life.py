@@ -21,6 +21,7 @@ from ..data.kept_watch import KeptWatch
 from ..data.records import About
 from ..data.registry import Registry
 from ..data.resolution import Resolution
+from ..data.responders import Responders
 from ..errors import Fenced, InstanceHeld, RedisDenied, RedisError, SendError
 from ..identity import ProcessIdentity
 from ..patterns import RESOLVED, PatternTable
@@ -74,6 +75,7 @@ class Life:
         node = self.node
         node.connected(self.bus, self.registry, self.settings)
         node.enter(NodeState.STARTING)
+        self.bus.requests.lives = Responders(self.bus.commands, self.bus.names)
         self.bus.start()
         self.bus.live.on_gap = self._on_gap
         instance, incarnation = await self._register()
@@ -149,6 +151,7 @@ class Life:
                 self.registry.patterns,
             )
         self._joined()
+        self.bus.requests.answering.again()
         if self._resolution is not None:
             self._resolution.again()
 

@@ -139,7 +139,9 @@ def summary(node: BaseNode) -> str:
     services = ", ".join(service.name for service in node.bound_services)
     received = [*(one.name for one in node.bound_subscriptions), *(one.name for one in node.bound_durables)]
     patterns = ", ".join(received)
+    answers = ", ".join(one.name for one in node.bound_responders)
     parts = [f"sends {services}" if services else "", f"receives {patterns}" if patterns else ""]
+    parts.append(f"answers {answers}" if answers else "")
     return "; ".join(filter(None, parts)) or "no services, no subscriptions"
 
 

@@ -52,6 +52,7 @@ class SharedProcess(BaseNode):
         self.bound_services = [each for node in self._members for each in node.bound_services]
         self.bound_subscriptions = [each for node in self._members for each in node.bound_subscriptions]
         self.bound_durables = [each for node in self._members for each in node.bound_durables]
+        self.bound_responders = [each for node in self._members for each in node.bound_responders]
 
     def metadata(self) -> Mapping[str, str]:
         """What each member adds, under its name."""

@@ -127,14 +127,25 @@ def _where(function: Function) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}: {name}" if code else name
 
 
+def result_check(function: Function, *, is_stream: bool = False) -> Callable[[Any], Any] | None:
+    """What validates the function's result, or what it yields, by its annotation; None where there is nothing to do."""
+    annotation = _annotation(function, "return")
+    if is_stream:
+        annotation = next(iter(typing.get_args(annotation)), Any)
+    return _checker(annotation, f"{_where(function)}: what it returns")
+
+
 def _check(function: Function, parameter: str) -> Callable[[Any], Any] | None:
-    annotation = _annotation(function, parameter)
+    return _checker(_annotation(function, parameter), f"{_where(function)}: {parameter}")
+
+
+def _checker(annotation: Any, where: str) -> Callable[[Any], Any] | None:
     if annotation in (Any, object, inspect.Parameter.empty):
         return None
     try:
         validate = TypeAdapter(annotation).validate_python
     except PydanticSchemaGenerationError as error:
-        raise DeclarationError(f"{_where(function)}: {parameter}: {error}") from error
+        raise DeclarationError(f"{where}: {error}") from error
     plain = annotation if annotation in _PLAIN else None
 
     def check(payload: Any) -> Any:

@@ -1,0 +1,231 @@
+"""One request, as who asked sees it: given to somebody, asked again when that one died or never got it, answered."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from ..errors import HivemindError, NoResponders, RedisError, RequestLost, RequestTimeout
+from ..message import Malformed, payload_of
+from .requests_wire import remote_error
+
+if TYPE_CHECKING:
+    from .requests import Requests
+
+AWAY = 1.0  #: seconds in which a responder whose connection was cut has to be back; then nobody is there
+AGAIN = 0.05  #: seconds between two tries meanwhile
+
+
+class Asked(ABC):
+    """A command of the link that carries requests. ``deadline`` and ``since``, when it was given to ``member`` (""
+    while that is not known), are times of the loop; ``tries`` counts how often it was asked.
+    """
+
+    def __init__(self, requests: Requests, name: str, deadline: float) -> None:
+        self.name, self.deadline = name, deadline
+        self.number = self.tries = 0
+        self.body = b""
+        self.member = ""
+        self.since = 0.0
+        self.is_over = self.is_in_doubt = self._is_given_up = False
+        self._requests = requests
+        self._loop = asyncio.get_running_loop()
+        self._denied: set[str] = set()
+        self._away_until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    # -- to override
+
+    @abstractmethod
+    def heard(self, kind: Any, said: dict[str, Any]) -> None:
+        """A reply has come."""
+
+    @abstractmethod
+    def fail(self, error: HivemindError) -> None:
+        """There will be no reply, for this reason."""
+
+    @property
+    @abstractmethod
+    def may_be_asked_again(self) -> bool:
+        """Whether another responder could still do it all."""
+
+    # -- asking
+
+    def begin(self) -> None:
+        """Ask for the first time."""
+        self._timer = self._loop.call_at(self.deadline, self._expired)
+        self._ask()
+
+    def end(self) -> None:
+        """Nobody waits any more."""
+        self.is_over = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _ask(self) -> None:
+        self.tries += 1
+        self.member, self.is_in_doubt = "", False
+        self._denied.clear()
+        self._requests.calls.put(self)
+
+    def _ask_again(self, why: str) -> None:
+        if self.is_over:
+            return
+        if self.may_be_asked_again:
+            self._ask()
+        else:
+            self.fail(RequestLost(self.name, f"{why}, and a part of the answer had come already"))
+
+    def _expired(self) -> None:
+        who = f"{self.member} did not answer" if self.member else "it reached nobody"
+        self.fail(self.too_late(who))
+
+    def too_late(self, who: str) -> RequestTimeout:
+        """The error that says so."""
+        return RequestTimeout(self.name, f"{who} in time")
+
+    def cancel(self) -> None:
+        """Tell who has it, as soon as that is known, that nobody waits any more."""
+        self._is_given_up = True
+        if self.member:
+            requests = self._requests
+            requests.calls.say(
+                requests.channel(self.name, self.member), requests.forms.note("cancel", q=[[self.number, self.tries]])
+            )
+
+    # -- as a command
+
+    def packed(self) -> bytes:
+        """The call that gives it to somebody, with the time that is left."""
+        if self.is_over:
+            return b""
+        requests, self.since = self._requests, self._loop.time()
+        said = b'"budget":%d,"try":%d' % (max(0, int((self.deadline - self.since) * 1000)), self.tries)
+        key, before = requests.responders(self.name), (requests.registry, requests.channel(self.name))
+        return requests.calls.call("ask", key, *before, said, self.body)
+
+    def replied(self, reply: Any) -> None:
+        """To whom it was given, or that there is nobody."""
+        if reply.__class__ is bytes:
+            self.member = reply.decode()
+            if self._is_given_up:
+                self.cancel()
+        elif self.is_over:
+            pass
+        elif isinstance(reply, RedisError):
+            self.fail(reply)
+        elif reply and self._may_wait():
+            self._loop.call_later(AGAIN, self._put_again)
+        elif self.tries > 1:
+            self.fail(RequestLost(self.name, "who had it is gone, and nobody else answers"))
+        else:
+            self.fail(NoResponders(self.name))
+
+    def _put_again(self) -> None:
+        if not self.is_over:
+            self._requests.calls.put(self)
+
+    def _may_wait(self) -> bool:
+        """Whether responders that live and cannot be reached have a moment left to come back."""
+        now = self._loop.time()
+        if not self._away_until:
+            self._away_until = now + AWAY
+        return now < self._away_until
+
+    def lost(self) -> None:
+        """Nobody knows whether it was given to somebody."""
+        self.is_in_doubt = True
+
+    # -- what others know of it
+
+    def inquire(self) -> None:
+        """Ask all who could have it."""
+        self._requests.calls.put(_Inquiry(self, self._requests))
+
+    def living(self, members: set[str]) -> None:
+        """These are all who could have it: when all deny it, nobody has."""
+        if self.is_in_doubt and members <= self._denied:
+            self._ask_again("nobody has it")
+
+    def denied_by(self, member: str) -> None:
+        """A responder does not have it and never had."""
+        if self.member == member:
+            self._ask_again(f"{member} never got it")
+        else:
+            self._denied.add(member)
+
+    def held_by(self, member: str, sent: Any) -> None:  # noqa: ARG002 - streams look at what was sent
+        """A responder has it."""
+        if self.is_in_doubt:
+            self.member, self.is_in_doubt = member, False
+
+    def orphaned(self) -> None:
+        """Who had it is dead."""
+        self._ask_again(f"{self.member} died")
+
+
+class AskedOne(Asked):
+    """A request with one reply."""
+
+    def __init__(self, requests: Requests, name: str, deadline: float) -> None:
+        super().__init__(requests, name, deadline)
+        self._reply: asyncio.Future[Any] = self._loop.create_future()
+
+    @property
+    def may_be_asked_again(self) -> bool:
+        """Always: there is no part of a reply."""
+        return True
+
+    async def result(self) -> Any:
+        """The reply."""
+        try:
+            return await self._reply
+        except (asyncio.CancelledError, RequestTimeout):
+            self.cancel()
+            raise
+
+    def fail(self, error: HivemindError) -> None:
+        """Raise it where somebody waits."""
+        if not self._reply.done():
+            self._reply.set_exception(error)
+
+    def heard(self, kind: Any, said: dict[str, Any]) -> None:
+        """The reply, or that it has to be asked again."""
+        if self._reply.done():
+            return
+        if kind == "reply":
+            try:
+                self._reply.set_result(payload_of(said))
+            except (Malformed, LookupError) as error:
+                self.fail(RequestLost(self.name, f"the reply cannot be read: {error}"))
+        elif kind == "error":
+            self.fail(remote_error(self.name, said))
+        elif kind == "again" and said.get("try") == self.tries:
+            self._ask_again("it was handed back")
+        elif kind == "lost":
+            self.fail(RequestLost(self.name, "it was answered, but the reply was lost with a connection"))
+
+
+class _Inquiry:
+    """A question to all responders of a name: who has this?"""
+
+    __slots__ = ("_asked", "_requests")
+
+    def __init__(self, asked: Asked, requests: Requests) -> None:
+        self._asked, self._requests = asked, requests
+
+    def packed(self) -> bytes:
+        asked, requests = self._asked, self._requests
+        if asked.is_over or not asked.is_in_doubt:
+            return b""
+        note = requests.forms.note("whose", q=[[asked.number, asked.tries]])
+        before = (requests.registry, requests.channel(asked.name))
+        return requests.calls.call("inquire", requests.responders(asked.name), *before, note)
+
+    def replied(self, reply: Any) -> None:
+        if isinstance(reply, list) and not self._asked.is_over:
+            self._asked.living({member.decode() for member in reply})
+
+    def lost(self) -> None:
+        """It is asked again at the next look."""

@@ -1,0 +1,14 @@
+-- keys: responders of a name, hash of the instance   args: responder, incarnation, requests in hand
+-- enters a responder whose instance is registered, or puts its count right; returns 0 if it is not registered
+if redis.pcall('HGET', keys[2], 'incarnation') ~= args[2] then
+  return 0
+end
+if redis.call('TYPE', keys[1]).ok ~= 'zset' then
+  redis.call('DEL', keys[1])
+end
+local HAND = 68719476736
+local score = tonumber(redis.call('ZSCORE', keys[1], args[1]) or '0')
+score = score % HAND + tonumber(args[3]) * HAND
+redis.call('ZADD', keys[1], string.format('%.0f', score), args[1])
+redis.call('PEXPIRE', keys[1], 86400000) -- names that nobody answers to any more leave nothing behind
+return 1

@@ -1,0 +1,236 @@
+"""Requests: what one process asks of others, and its one inbox for all replies.
+
+A function in Redis gives a request to one responder, and says to whom. Whoever waits looks now and then whether that
+one still has it: what was lost with a connection, or with the responder's life, is asked again under the same number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import ConfigurationError, HivemindError, RedisError
+from ..message import Malformed, decode, encode_payload
+from ..topics import check_topic
+from .asked import Asked, AskedOne
+from .replies import Replies
+from .requests_link import Calls
+from .requests_wire import ANY, MANY, ONE, Forms, pairs
+from .responding import Responding
+from .streams import Home
+
+if TYPE_CHECKING:
+    from .bus import Bus
+
+log = logging.getLogger("hivemind.requests")
+
+LOOK = 0.5  #: seconds between two looks at what has no reply yet
+LONGEST = 86_400.0  #: seconds that a caller may be willing to wait
+TIMEOUT = 10.0  #: seconds that it does if it says nothing
+
+
+class Lives(Protocol):
+    """Who knows which processes have ended."""
+
+    async def ended(self, members: Sequence[str]) -> set[str]:
+        """Those of ``members`` (``<instance>.e<incarnation>``) that live no more, for certain. Raises RedisError."""
+
+
+class Requests:
+    """All that a process asks, and answers (``answering``). Begins to connect when it is first used.
+
+    ``lives`` says who has died; without it what a dead responder had is not asked again before its time is over.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self.calls = Calls(Home(bus.endpoint, f"hm:{bus.instance}:req", bus.names, bus.functions))
+        self.lives: Lives | None = None
+        self.forms = Forms("", 0, "")
+        self.answering = Responding(bus, self.calls)
+        self._bus = bus
+        self._asked: dict[int, Asked] = {}
+        self._number = 0
+        self._is_started = self._is_closed = False
+        self._opening: asyncio.Future[None] | None = None
+        self._looking: asyncio.TimerHandle | None = None
+        self._judging: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Connect, in the background. May be called twice. Raises ConfigurationError on a Cluster."""
+        if self._bus.shards is not None:
+            raise ConfigurationError("requests need one Redis, or Sentinel, so far: a Cluster carries live topics only")
+        if not self._is_started:
+            self._is_started = True
+            instance, incarnation = self._bus.instance, self._bus.incarnation
+            inbox = self._bus.names.replies(f"{instance}.{secrets.token_hex(16)}")
+            self.forms = self.answering.forms = Forms(instance, incarnation, inbox)
+            self.calls.start()
+
+    async def aclose(self) -> None:
+        """Answer and ask nothing any more: what has no reply yet fails. May be called twice."""
+        self._is_closed = True
+        for asked in list(self._asked.values()):
+            asked.fail(HivemindError(f"request {asked.name!r}: the connection was closed"))
+        if self._looking is not None:
+            self._looking.cancel()
+        if self._judging is not None:
+            self._judging.cancel()
+            await asyncio.gather(self._judging, return_exceptions=True)
+        await self.answering.aclose()
+        if self._is_started:
+            await self.calls.aclose()
+
+    # -- asking
+
+    async def request(self, name: str, payload: Any, timeout: float, headers: Mapping[str, str] | None = None) -> Any:
+        """What the responder returns.
+
+        Raises PayloadError; NoResponders; RequestTimeout after ``timeout`` seconds; RemoteError when the responder
+        raised, InvalidRequest when the payload does not fit it; RequestLost when it died and nobody else is there; and
+        RedisError when Redis refuses us. Cancelled, it cancels the responder.
+        """
+        body = self.checked(name, payload, timeout)
+        one = AskedOne(self, name, asyncio.get_running_loop().time() + timeout)
+        if not self._hears():
+            await self._open(one)
+        self._ask(one, body, ONE, headers)
+        try:
+            return await one.result()
+        finally:
+            self._over(one)
+
+    async def begin(self, replies: Replies, asked: tuple[bytes, str, Mapping[str, str] | None]) -> None:
+        """Ask for the first of ``replies``."""
+        if not self._hears():
+            await self._open(replies)
+        self._ask(replies, *asked)
+
+    def mode(self, *, strict: bool) -> str:
+        """That many replies are wanted, or, unless ``strict``, as many as there are."""
+        return MANY if strict else ANY
+
+    def checked(self, name: str, payload: Any, timeout: float) -> bytes:
+        """An encoded payload. Raises PayloadError, InvalidName and ValueError. From any thread."""
+        check_topic(name)
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= LONGEST:
+            raise ValueError(f"request {name!r}: timeout={timeout!r}: use seconds, above 0 and at most {LONGEST:,.0f}")
+        return encode_payload(payload)
+
+    def _hears(self) -> bool:
+        return self._opening is not None and self._opening.done()
+
+    async def _open(self, asked: Asked) -> None:
+        """Connect and listen to the inbox, once. Raises RequestTimeout when that takes too long."""
+        if self._is_closed:
+            raise HivemindError(f"request {asked.name!r}: the connection was closed")
+        self.start()
+        if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
+            inbox = self.forms.inbox
+            self._bus.live.listen(inbox, self._heard)
+            self._opening = asyncio.ensure_future(self._bus.live.answered_for([inbox.encode()]))
+        try:
+            async with asyncio.timeout_at(asked.deadline):
+                await asyncio.shield(self._opening)
+        except TimeoutError:
+            raise asked.too_late("Redis does not answer") from None
+
+    def _ask(self, asked: Asked, payload: bytes, mode: str, headers: Mapping[str, str] | None) -> None:
+        self._number = number = self._number + 1
+        asked.number = number
+        asked.body = self.forms.request(number, payload, mode, dict(headers) if headers else None)
+        self._asked[number] = asked
+        asked.begin()
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(LOOK, self._look)
+
+    def _over(self, asked: Asked) -> None:
+        """Whoever waited does no more."""
+        self._asked.pop(asked.number, None)
+        asked.end()
+
+    def over(self, asked: Asked) -> None:
+        """The same, said by itself."""
+        self._over(asked)
+
+    # -- hearing
+
+    def _heard(self, body: bytes) -> None:
+        """A reply, or what a responder knows of requests."""
+        try:
+            said = decode(body)
+            kind, number = said["k"], said["q"]
+            asked = self._asked.get(number) if number.__class__ is int else None
+        except (Malformed, LookupError, TypeError, AttributeError):
+            return  # anybody may publish there
+        if asked is not None:
+            asked.heard(kind, said)
+        elif number.__class__ is list:
+            self._told(kind, said)
+
+    def _told(self, kind: Any, said: dict[str, Any]) -> None:
+        member = str(said.get("member", ""))
+        sent = said.get("sent")
+        sent = sent if isinstance(sent, dict) else {}
+        for number, tried in pairs(said.get("q")):
+            asked = self._asked.get(number)
+            if asked is None or asked.tries != tried:
+                continue
+            if kind == "unknown":
+                asked.denied_by(member)
+            elif kind == "have":
+                asked.held_by(member, sent.get(str(number), 0))
+
+    # -- looking after what has no reply
+
+    def _look(self) -> None:
+        self._looking = None
+        if not self._asked or self._is_closed:
+            return
+        loop = asyncio.get_running_loop()
+        self._looking = loop.call_later(LOOK, self._look)
+        before = loop.time() - LOOK
+        held: defaultdict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+        for asked in list(self._asked.values()):
+            if asked.since > before:
+                continue
+            if asked.member:
+                held[asked.name, asked.member].append((asked.number, asked.tries))
+            elif asked.is_in_doubt:
+                asked.inquire()
+        for (name, member), numbers in held.items():
+            self.calls.say(self._bus.names.request(name, member), self.forms.note("whose", q=numbers))
+        if held and self.lives is not None and self._judging is None:
+            members = sorted({member for _, member in held})
+            self._judging = asyncio.create_task(self._judge(self.lives, members), name="judge responders")
+
+    async def _judge(self, lives: Lives, members: list[str]) -> None:
+        """Ask others for what the dead had."""
+        try:
+            ended = await lives.ended(members)
+        except RedisError as error:
+            log.debug("who answers requests may have died: %s", error)
+        else:
+            for asked in list(self._asked.values()):
+                if asked.member in ended:
+                    asked.orphaned()
+        finally:
+            self._judging = None
+
+    # -- for what is asked
+
+    @property
+    def registry(self) -> str:
+        """What stands before the registry key of an instance."""
+        return self._bus.names.node("")
+
+    def channel(self, name: str, member: str = "") -> str:
+        """On which a responder listens; without one, what stands before."""
+        return self._bus.names.request(name, member)
+
+    def responders(self, name: str) -> str:
+        """The key of those who answer to a name."""
+        return self._bus.names.responders(name)

@@ -1,0 +1,60 @@
+"""Who of the responders that have requests in hand is dead, for certain: only then may another have them.
+
+A responder whose connection was cut lives, and comes back to what it had. It is dead when its instance has a newer
+life, when its process ran on this machine and has ended, or when its lease is gone for some seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from ..bus.commands import Commands, checked
+from ..errors import RedisRefused
+from ..topics import Names
+from .records import about_from
+
+GONE = 3.0  #: seconds that a lease has to be gone: after Redis lost its data all who live register again in fewer
+
+
+class Responders:
+    """What the registry says of responders; see ``bus.requests.Lives``."""
+
+    def __init__(self, commands: Commands, names: Names) -> None:
+        self._commands, self._names = commands, names
+        self._gone: dict[str, float] = {}  # since when the lease is
+
+    async def ended(self, members: Sequence[str]) -> set[str]:
+        """Those of ``members`` that live no more."""
+        lives = [one.rpartition(".e") for one in members]
+        asked = [("HMGET", self._names.node(instance), "incarnation", "about") for instance, _, _ in lives]
+        replies = await self._commands.pipeline(asked)
+        self._gone = {one: since for one, since in self._gone.items() if one in members}
+        each = zip(members, lives, replies, strict=True)
+        return {one for one, (instance, _, life), reply in each if self._has_ended(one, instance, int(life), reply)}
+
+    def _has_ended(self, member: str, instance: str, life: int, reply: Any) -> bool:
+        if isinstance(reply, RedisRefused):  # somebody wrote something else in its place
+            return False
+        incarnation, about = checked(reply)
+        if incarnation is None:
+            now = asyncio.get_running_loop().time()
+            return now - self._gone.setdefault(member, now) >= GONE
+        self._gone.pop(member, None)
+        if not incarnation.isdigit() or len(incarnation) > 16:
+            return False
+        if int(incarnation) != life:
+            return int(incarnation) > life
+        process = about_from(_object(about), instance).process
+        return process is not None and process.has_ended()
+
+
+def _object(raw: bytes | None) -> dict[str, Any]:
+    try:
+        value = orjson.loads(raw or b"{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

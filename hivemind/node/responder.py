@@ -1,0 +1,276 @@
+"""Responders of a running node: handlers that answer, on the loop or on threads, so many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import queue
+import threading
+import traceback
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..burst import Burst
+from ..bus.call import Call
+from ..cancelling import RAISED
+from ..data.records import ResponderRecord
+from ..errors import DeclarationError, PayloadError, in_words
+from ..message import Malformed, Message, encode_payload, payload_of
+from .calling import Caller
+from .declarations import ResponderDeclaration
+from .signature import Function, InvalidPayload, handler, result_check
+from .stopping import where_task, where_thread
+
+if TYPE_CHECKING:
+    from .base import BaseNode
+
+Outcome = tuple[bytes, BaseException | None]  #: an encoded payload, or why there is none
+
+
+class Responder:
+    """One responder of a node. ``cancelled`` counts requests that nobody waited for any more, or that were too late."""
+
+    def __init__(self, node: BaseNode, declaration: ResponderDeclaration, function: Function) -> None:
+        self.node, self.declaration = node, declaration
+        self.handler = handler(function, node.declared_resources)
+        self.caller = Caller(node, self.handler)
+        self._is_async = _check_kind(declaration, function, is_async=self.handler.is_async)
+        self._check = result_check(function, is_stream=declaration.stream)
+        self.received = self.handled = self.failed = self.invalid = self.cancelled = 0
+        self.error = ""
+        self._waiting: deque[tuple[Call, Any]] = deque()
+        self._running: set[Call] = set()
+        self._jobs: queue.SimpleQueue[tuple[Call, Any] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._context = contextvars.copy_context()
+        self._is_stopping = False
+        self._idle = asyncio.Event()
+        self._failures = Burst()
+
+    @property
+    def name(self) -> str:
+        """What its requests are called."""
+        return self.declaration.name
+
+    @property
+    def in_hand(self) -> int:
+        """How many requests it has, handling or waiting."""
+        return len(self._running) + len(self._waiting)
+
+    def record(self, member: str = "") -> ResponderRecord:
+        """What the registry says of it; ``member`` is whose it is, where several nodes share a process."""
+        return ResponderRecord(
+            name=self.name,
+            handler=self.handler.name,
+            workers=self.declaration.workers,
+            received=self.received,
+            handled=self.handled,
+            failed=self.failed,
+            invalid=self.invalid,
+            cancelled=self.cancelled,
+            in_hand=self.in_hand,
+            error=self.error,
+            member=member,
+        )
+
+    # -- its life
+
+    def start(self) -> None:
+        """Be ready for requests. On the loop."""
+        self.caller.prepare()
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()  # who speaks is known wherever it runs
+        for number in range(0 if self._is_async else self.declaration.workers):
+            name = f"responder {self.name} worker {number}"
+            target = self._context.copy().run
+            thread = threading.Thread(target=target, args=(self._work_on_thread,), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    async def stopped(self, timeout: float) -> str:
+        """Hand back what was not begun, and wait for the handlers that run; return where one hangs after ``timeout``
+        seconds: then it is cancelled, if it is an ``async def``, and who asked is told.
+        """
+        self._is_stopping = True
+        while self._waiting:
+            self._waiting.popleft()[0].hand_back()
+        hangs = []
+        try:
+            async with asyncio.timeout(timeout):
+                while self._running:
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            hangs += [where_task(call.work) for call in self._running if isinstance(call.work, asyncio.Task)]
+            hangs += [where_thread(thread) for thread in self._threads if thread.is_alive()]
+            for call in list(self._running):
+                call.fail("NodeStopped", f"{self.node.name} stopped before it was done")
+                self.withdraw(call)
+        for _ in self._threads:
+            self._jobs.put(None)
+        return "\n".join(hangs)
+
+    # -- as who answers
+
+    def take(self, call: Call) -> None:
+        """Begin a request as soon as a worker is free. What does not fit is refused at once."""
+        self.received += 1
+        stream = self.declaration.stream
+        try:
+            if not call.wants(stream=stream):
+                how = "many replies: use request_stream" if stream else "one reply: use request"
+                raise InvalidPayload(f"{self.name!r} gives {how}")
+            payload = payload_of(call.envelope)
+            if self.handler.check is not None:
+                payload = self.handler.check(payload)
+        except (InvalidPayload, Malformed) as error:
+            self.invalid += 1
+            self.error = in_words(error)
+            call.fail(type(error).__name__, str(error), is_invalid=True)
+            return
+        if self._is_stopping:
+            self.received -= 1
+            call.hand_back()
+        elif len(self._running) < self.declaration.workers:
+            self._begin(call, payload)
+        else:
+            self._waiting.append((call, payload))
+
+    def withdraw(self, call: Call) -> None:
+        """Nobody waits any more."""
+        if call in self._running:
+            if isinstance(call.work, asyncio.Task):
+                call.work.cancel()
+        else:
+            self._waiting = deque(one for one in self._waiting if one[0] is not call)
+            self.cancelled += 1
+
+    def _begin(self, call: Call, payload: Any) -> None:
+        self._running.add(call)
+        if self.declaration.stream:
+            call.stream()
+        if self._is_async:
+            call.work = self._loop.create_task(self._run(call, payload), context=self._context.copy())
+        else:
+            self._jobs.put((call, payload))
+
+    def _next(self) -> None:
+        """A worker is free."""
+        now = self._loop.time()
+        while self._waiting and len(self._running) < self.declaration.workers:
+            call, payload = self._waiting.popleft()
+            if call.deadline > now:
+                self._begin(call, payload)
+            elif not call.is_over:
+                call.drop()
+        if not self._running:
+            self._idle.set()
+
+    # -- on the loop
+
+    async def _run(self, call: Call, payload: Any) -> None:
+        timer = None if call.is_stream else self._loop.call_at(call.deadline, call.drop)
+        try:
+            if call.is_stream:
+                consume = partial(self._send_all, call)
+                await self.caller.send(payload, consume, Message, self.name, call.envelope, payload)
+                outcome: Outcome = b"", None
+            else:
+                result = await self.caller.call(payload, Message, self.name, call.envelope, payload)
+                outcome = self._encoded(result), None
+        except RAISED as error:  # a cancelled one ends here, too: this task is the request's alone
+            outcome = b"", error
+        if timer is not None:
+            timer.cancel()
+        self._done(call, *outcome)
+
+    async def _send_all(self, call: Call, replies: Any) -> None:
+        try:
+            async for one in replies:
+                await call.part(self._checked(one))
+        finally:
+            await replies.aclose()
+
+    # -- on threads
+
+    def _work_on_thread(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            call, payload = job
+            try:
+                if call.is_stream:
+                    consume = partial(self._send_all_from_thread, call)
+                    self.caller.send(payload, consume, Message, self.name, call.envelope, payload)
+                    outcome: Outcome = b"", None
+                else:
+                    result = self.caller.call(payload, Message, self.name, call.envelope, payload)
+                    outcome = self._encoded(result), None
+            except RAISED as error:
+                outcome = b"", error
+            try:
+                self._loop.call_soon_threadsafe(self._done, call, *outcome)
+            except RuntimeError:  # the loop is closed: we were abandoned
+                return
+
+    def _send_all_from_thread(self, call: Call, replies: Any) -> None:
+        try:
+            for one in replies:
+                asyncio.run_coroutine_threadsafe(call.part(self._checked(one)), self._loop).result()
+                if call.is_over:
+                    break
+        finally:
+            replies.close()
+
+    # -- what comes of it
+
+    def _checked(self, result: Any) -> Any:
+        return result if self._check is None else self._check(result)
+
+    def _encoded(self, result: Any) -> bytes:
+        return encode_payload(self._checked(result))
+
+    def _done(self, call: Call, payload: bytes, error: BaseException | None) -> None:
+        self._running.discard(call)
+        call.work = None
+        if call.is_over:
+            self.cancelled += 1
+        elif error is not None:
+            self._failed(call, error)
+        else:
+            self.handled += 1
+            call.end() if call.is_stream else call.reply(payload)
+        self._next()
+
+    def _failed(self, call: Call, error: BaseException) -> None:
+        self.failed += 1
+        self.error = in_words(error)
+        if (held := self._failures.first()) is not None:
+            more = f" ({held} more like it in the last {self._failures.seconds:g} s or so)" if held else ""
+            self.node.logger.error("responder %s failed%s", self.name, more, exc_info=error)
+        text = "".join(traceback.format_exception(error))
+        call.fail(type(error).__name__, _said(error), text)
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, PayloadError | InvalidPayload):
+        return f"the reply: {error}"
+    return str(error)[:4096]
+
+
+def _check_kind(declaration: ResponderDeclaration, function: Function, *, is_async: bool) -> bool:
+    """Whether it runs on the loop. Raises DeclarationError where ``stream`` and the kind of function do not agree."""
+    call = function if inspect.isroutine(function) else type(function).__call__
+    yields = inspect.isasyncgenfunction(call) or inspect.isgeneratorfunction(call)
+    if yields and not declaration.stream:
+        raise DeclarationError(f"responder {declaration.name!r} yields its replies: write stream=True")
+    if declaration.stream and not yields:
+        raise DeclarationError(f"responder {declaration.name!r}: stream=True is for a function that yields its replies")
+    return is_async or inspect.isasyncgenfunction(call)
+
+
+def check_names(node: str, responders: list[Responder]) -> None:
+    """Raise DeclarationError where two of a node have one name."""
+    names = [one.name for one in responders]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DeclarationError(f"{node}: two responders are called {twice[0]!r}")
