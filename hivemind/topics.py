@@ -230,6 +230,10 @@ class Names:
         """The hash of the lives that read in groups, by group and instance."""
         return f"hm:{{{self.hive}}}:readers"
 
+    def caretaker(self) -> str:
+        """Who looks after what retires; it expires when that one is gone."""
+        return f"hm:{{{self.hive}}}:caretaker"
+
     def resolvers(self) -> str:
         """The hash of what each instance resolves: its patterns."""
         return f"hm:{{{self.hive}}}:resolvers"

@@ -14,7 +14,8 @@ from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.bus.streams import Streams
-from hivemind.data.kept import SETTLED, Kept, KeptTopic
+from hivemind.data.entries import KeptTopic
+from hivemind.data.kept import SETTLED, Kept
 from hivemind.errors import DeclarationError
 from hivemind.retention import MILLION, WEEK, Retention
 from hivemind.testing import HiveTest

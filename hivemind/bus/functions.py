@@ -21,6 +21,7 @@ NAMES = (
     *("register", "renew", "deregister", "forget", "announce", "resolve"),
     *("append", "ack", "park", "retake", "bury", "take_over", "trim", "replay"),
     *("ask", "inquire", "enlist", "settle"),
+    *("change", "disband", "abandon"),
 )
 
 

@@ -7,7 +7,7 @@ one's acknowledgement cannot pass for its successor's; the functions refuse a li
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,6 +188,32 @@ class Streams:
         most_ms, most = limits(retention)
         arguments: tuple[Argument, ...] = (most_ms, most, "durable" if retention.durable else "", *retired)
         return int(await self._functions.call("trim", (self._names.stream(topic),), arguments))
+
+    async def change(self, key: str, fields: Mapping[str, tuple[bytes, bytes]]) -> int:
+        """Change the fields of a hash that are what they were before, to what comes after (b"": they go); how many."""
+        flat = [part for name, (before, after) in fields.items() for part in (name, before, after)]
+        return int(await self._functions.call("change", (key,), flat)) if flat else 0
+
+    async def idle(self, topic: str, group: str) -> float | None:
+        """For how many seconds no consumer of a group has done anything; None where it has none."""
+        try:
+            found = await self._commands.execute("XINFO", "CONSUMERS", self._names.stream(topic), group)
+        except RedisRefused:  # there is no such group
+            return None
+        times = [one[b"idle"] if isinstance(one, dict) else one[one.index(b"idle") + 1] for one in found]
+        return min(times) / 1000 if times else None
+
+    async def disband(self, topic: str, group: str) -> bool:
+        """Remove a group from a topic, with all that is remembered of it; False if there was none."""
+        return bool(await self._functions.call("disband", self._keys(topic), (group,)))
+
+    async def abandon(self, topic: str, seconds: float) -> bool:
+        """Remove a topic that no group reads, and whose last message is ``seconds`` old; False if it is not so, or has
+        dead letters.
+        """
+        stream, *others = self._keys(topic)
+        keys = (stream, self._names.letters(topic), *others)
+        return bool(await self._functions.call("abandon", keys, (int(seconds * 1000),)))
 
     async def _act(self, function: str, topic: str, reader: Reader, *arguments: Argument) -> Any:
         return await self._call(function, self._keys(topic), reader, *arguments)

@@ -10,7 +10,7 @@ from ..bus.commands import Argument, Commands
 from ..bus.streams import reader_of
 from ..errors import RedisError
 from ..topics import Names
-from .kept import KeptTopic
+from .entries import KeptTopic
 
 AT_ONCE = 20  #: topics that are asked about in one round trip
 COUNTED = 1000  #: unread messages that are counted one by one, where Redis does not know their number

@@ -15,8 +15,10 @@ from ..bus.deliveries import Delivery
 from ..bus.streams import Streams
 from ..bus.trials import Retrying
 from ..cancelling import end
+from ..data.caretaker import Caretaker, Terms
+from ..data.entries import KeptTopic, idle_groups
 from ..data.group import Group
-from ..data.kept import Kept, KeptTopic
+from ..data.kept import Kept
 from ..errors import ConfigurationError, RedisError
 from ..retention import Tier, check_tier
 from ..topics import matches
@@ -67,7 +69,7 @@ class DurableSending:
         self._ruled: set[str] = set()
         self._anew: set[str] = set()
         self._news = Bell()
-        self._tending: asyncio.Task[None] | None = None
+        self._tending: list[asyncio.Task[None]] = []
 
     async def start(self, node: BaseNode) -> None:
         """Announce the topics; wait for Redis as long as it takes. Raises ConfigurationError on a Cluster."""
@@ -78,7 +80,12 @@ class DurableSending:
         for topic in self._services:
             await insist(node, f"topic {topic}", partial(self._announce, node, kept, topic))
         await self._check_tiers(node)
-        self._tending = asyncio.create_task(self._tend(node, kept, streams), name="tend kept topics")
+        terms = Terms(node.settings.constants.GROUP_RETIRE)
+        caretaker = Caretaker(bus.commands, streams, bus.names, terms, asyncio.get_running_loop().time)
+        self._tending = [
+            asyncio.create_task(self._tend(node, kept, streams), name="tend kept topics"),
+            asyncio.create_task(caretaker.run(), name="caretaker"),
+        ]
 
     async def _announce(self, node: BaseNode, kept: Kept, topic: str) -> KeptTopic:
         """Enter a topic, and send it as it is kept from now on."""
@@ -114,9 +121,10 @@ class DurableSending:
         while True:
             await self._news.wait(TEND * random.uniform(0.8, 1.2))
             try:
+                readings = await kept.readings()
                 for topic in self._services:
                     found = await self._announce(node, kept, topic)
-                    while await streams.trim(topic, found.retention):
+                    while await streams.trim(topic, found.retention, idle_groups(topic, readings)):
                         pass
             except RedisError as error:
                 node.logger.debug("kept topics: %s", error)
@@ -125,7 +133,8 @@ class DurableSending:
 
     async def stop(self) -> None:
         """Tend the topics no more. What was sent is flushed when the node says goodbye."""
-        await end(self._tending)
+        for task in self._tending:
+            await end(task)
 
 
 class DurableReading:

@@ -36,6 +36,7 @@ from .plan import load
 from .processes import REDIS
 from .reviver import Reviver
 from .servant import Servant
+from .steward import Steward
 
 log = logging.getLogger("hived")
 
@@ -53,6 +54,7 @@ class Daemon:
         self.guard = Guard(engine, registry, self.bus)
         self.deaths = Deaths(self.bus, registry)
         self.guard.on_look = self.deaths.watch
+        self.steward = Steward(engine, self.bus)
         self.servant = Servant(engine, self.bus, self.is_ending.set, lambda: self.guard.instances)
 
     async def run(self) -> None:
@@ -61,7 +63,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.is_ending.set)
         self.bus.start()
-        jobs = [self.reviver.run, self.guard.run, self.servant.run]
+        jobs = [self.reviver.run, self.guard.run, self.servant.run, self.steward.run, self.steward.caretaker.run]
         tasks = [asyncio.create_task(_for_ever(job)) for job in jobs]
         listener = asyncio.create_task(self._listen())
         ending = asyncio.create_task(self.is_ending.wait())

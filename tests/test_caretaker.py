@@ -1,0 +1,245 @@
+"""What retires: groups, topics, senders and readers of durable delivery that are gone for good. With short times."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import orjson
+import pytest
+
+from hivemind.bus.streams import Reader
+from hivemind.data.caretaker import Caretaker, Terms
+from hivemind.data.entries import UNSEEN, Reading, idle_groups, retired
+from hivemind.data.heirs import Heirs
+from hivemind.retention import Retention
+from hivemind.supervisor.plan import Plan
+from hivemind.supervisor.steward import declared
+from hivemind.supervisor.topology import Problem, Program
+
+from .bus_kit import until
+from .servers import RedisServer
+from .streams_kit import append
+from .test_kept import Shelf
+
+RETIRE = 0.05
+NOTHING = Retention(True, 0.0, 0)
+SIZES = {b"hash": "HLEN", b"zset": "ZCARD"}
+
+
+@dataclass
+class Garden:
+    """A hive in which things come and go, and a caretaker whose clock the test turns."""
+
+    shelf: Shelf
+    now: float = 0.0
+    caretaker: Caretaker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.caretaker = self.another(Terms(RETIRE))
+
+    def another(self, terms: Terms) -> Caretaker:
+        shelf = self.shelf
+        return Caretaker(shelf.commands, shelf.streams, shelf.names, terms, lambda: self.now)
+
+    async def later(self) -> bool:
+        """Look twice, and let the time pass between in which nothing may change."""
+        await self.caretaker.look()
+        self.now += 1000.0
+        return await self.caretaker.look()
+
+    async def readings(self) -> dict[str, Reading]:
+        return {f"{one.group} {one.pattern}": one for one in await self.shelf.kept.readings()}
+
+    async def groups(self, topic: str) -> int:
+        return len(await self.shelf.commands.execute("XINFO", "GROUPS", self.shelf.names.stream(topic)))
+
+    async def send(self, topic: str, sender: str = "a.0", count: int = 3) -> None:
+        bodies = [b"%d" % number for number in range(count)]
+        await append(self.shelf.functions, self.shelf.names, topic, (sender, 1), 1, bodies)
+
+    async def keys(self) -> dict[str, int]:
+        """All keys of the hive but the caretaker's, and how many fields, members or groups each has."""
+        ask = self.shelf.commands.execute
+        found = {}
+        for key in await ask("KEYS", f"hm:*{self.shelf.names.hive}*"):
+            if key.decode() != self.shelf.names.caretaker():
+                kind = await ask("TYPE", key)
+                size = len(await ask("XINFO", "GROUPS", key)) if kind == b"stream" else await ask(SIZES[kind], key)
+                found[key.decode()] = size
+        return found
+
+
+@pytest.fixture
+async def garden(server: RedisServer, hive_name: str) -> AsyncIterator[Garden]:
+    shelf = Shelf(server.url, hive_name)
+    yield Garden(shelf)
+    await shelf.commands.aclose()
+
+
+async def becomes(garden: Garden, check: Callable[[dict[str, Reading]], bool]) -> None:
+    """Look until what the hive remembers of readers is so."""
+
+    async def seen() -> bool:
+        await garden.later()
+        return check(await garden.readings())
+
+    await until(seen)
+
+
+async def test_a_group_that_nobody_sees_retires_holds_nothing_back_and_is_removed(
+    garden: Garden, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf = garden.shelf
+    await shelf.kept.announce("n")
+    await shelf.kept.read("shop", "n", "all")
+    await garden.send("n", count=1000)
+    with caplog.at_level(logging.WARNING, "hivemind.durable"):
+        await becomes(garden, lambda found: found["shop n"].retired > 0)
+        assert idle_groups("n", await shelf.kept.readings()) == {"shop"}
+        assert await shelf.streams.trim("n", NOTHING) == 0
+        assert await shelf.streams.trim("n", NOTHING, {"shop"}) > 0
+        await garden.send("n", "b.0")
+        await becomes(garden, lambda found: not found)
+    assert await garden.groups("n") == 0
+    told = [one.message.partition(" was ")[0] for one in caplog.records]
+    assert told == ["group shop, which read n,"] * 2
+
+
+async def test_who_comes_back_before_it_is_removed_goes_on_where_it_was(garden: Garden) -> None:
+    await garden.shelf.kept.announce("n")
+    await garden.shelf.kept.read("shop", "n", "all")
+    await garden.send("n")
+    await becomes(garden, lambda found: found["shop n"].retired > 0)
+    await garden.shelf.kept.read("shop", "n", "new")
+    assert (await garden.readings())["shop n"].retired == 0
+    words = ("XREADGROUP", "GROUP", "shop", "shop.0.e1", "STREAMS", garden.shelf.names.stream("n"), ">")
+    assert len((await garden.shelf.commands.execute(*words))[0][1]) == 3
+
+
+async def test_nothing_retires_that_was_not_watched_for_a_while(garden: Garden) -> None:
+    await garden.shelf.commands.execute(
+        "HSET", garden.shelf.names.readings(), "shop n", Reading("shop", "n", "all", 1, "shop", 1).entry()
+    )
+    for _ in range(5):
+        await garden.caretaker.look()
+    assert (await garden.readings())["shop n"].retired == 0  # it was not there for years, or Redis's clock was set
+    garden.now += 1000.0
+    await garden.caretaker.look()
+    assert (await garden.readings())["shop n"].retired > 0
+
+
+async def test_a_reader_of_an_older_version_does_not_retire_while_it_reads(garden: Garden) -> None:
+    slow = Garden(garden.shelf)
+    slow.caretaker = slow.another(Terms(30.0))
+    await garden.shelf.kept.announce("n")
+    old = orjson.dumps({"since": "all", "at": 5})
+    await garden.shelf.commands.execute("HSET", garden.shelf.names.readings(), "shop n", old)
+    await slow.caretaker.look()
+    (found,) = (await slow.readings()).values()
+    assert found.seen > found.at  # its time begins now
+    await garden.shelf.streams.join("n", "shop", "0")
+    long_ago = found.entry(seen=1)
+    await garden.shelf.commands.execute("HSET", garden.shelf.names.readings(), "shop n", long_ago)
+    words = ("XREADGROUP", "GROUP", "shop", "shop.0.e1", "STREAMS", garden.shelf.names.stream("n"), ">")
+    await garden.shelf.commands.execute(*words)
+    await slow.later()
+    assert (await slow.readings())["shop n"].retired == 0
+
+
+async def test_a_group_stays_where_another_of_its_patterns_is_read(garden: Garden) -> None:
+    await garden.shelf.kept.announce("order.new")
+    await garden.shelf.kept.read("shop", "order.new", "all")
+    await garden.shelf.kept.read("shop", "order.*", "all")
+
+    async def only_the_other_is_left() -> bool:
+        await garden.shelf.kept.see({"nobody"})
+        key, name = garden.shelf.names.readings(), "shop order.*"
+        living = (await garden.readings())[name].entry(seen=await garden.shelf.kept.now(), retired=0)
+        await garden.shelf.commands.execute("HSET", key, name, living)
+        await garden.later()
+        return list(await garden.readings()) == [name]
+
+    await until(only_the_other_is_left)
+    assert await garden.groups("order.new") == 1
+
+
+async def test_of_several_caretakers_one_looks(garden: Garden) -> None:
+    other = garden.another(Terms(RETIRE, look=0.05))
+    first = garden.another(Terms(RETIRE, look=0.05))
+    assert await first.look()
+    assert not await other.look()
+    assert await first.look()
+    await until(other.look)  # the first looks no more
+
+
+async def test_what_the_configuration_declares_does_not_retire(garden: Garden) -> None:
+    kept, names = garden.shelf.kept, garden.shelf.names
+    for node in ("shop", "books"):
+        entry = Reading(node, "n", "all", 1, node, 1).entry(retired=5)
+        await garden.shelf.commands.execute("HSET", names.readings(), f"{node} n", entry)
+    await kept.see({"shop"})
+    found, now = await garden.readings(), await kept.now()
+    assert [one.group for one in retired(list(found.values()), now)] == ["books"]
+    assert retired([found["shop n"]], now + UNSEEN + 10_000) == [found["shop n"]]
+
+
+def test_declared_are_nodes_that_run_that_were_stopped_and_that_are_broken() -> None:
+    def program(node: str, **members: str) -> Program:
+        return Program(f"{node}.0", "node", node, (), 1, members=members)
+
+    plan = Plan((program("pool", shop="x.py"),), (program("books"),), (Problem("broken", "why"),))
+    assert declared(plan) == {"pool", "shop", "books", "broken"}
+
+
+async def test_an_empty_topic_that_nobody_sends_or_reads_is_removed_and_one_with_messages_is_not(
+    garden: Garden,
+) -> None:
+    for topic, keep in (("empty", "0.01s"), ("full", "1h"), ("last", "2")):
+        await garden.shelf.kept.announce(topic, durable=False, keep=keep)
+        await garden.send(topic)
+    await garden.shelf.commands.execute("XADD", garden.shelf.names.letters("dead"), "*", "b", "x")
+    await garden.shelf.kept.announce("dead", durable=False, keep="0.01s")
+
+    async def are_gone() -> bool:
+        await garden.later()
+        return [one.topic for one in await garden.shelf.kept.topics()] == ["dead", "full"]
+
+    await until(are_gone)
+    assert await garden.shelf.length("full") == 3
+    assert not await garden.shelf.commands.execute("EXISTS", garden.shelf.names.producers("empty"))
+
+
+async def test_a_simulated_year_of_churn_ends_with_as_many_keys_as_it_began(garden: Garden) -> None:
+    shelf = garden.shelf
+    await shelf.commands.execute("HSET", shelf.names.node("a.0"), "incarnation", 1)  # it lives
+    await shelf.kept.announce("stays", durable=False, keep="1h")
+    await garden.send("stays")
+    before = await garden.keys()
+    for week in range(52):
+        await _a_node_lives_and_dies(garden, week)
+
+    async def is_as_before() -> bool:
+        await garden.later()
+        assert await garden.keys() == before
+        return True
+
+    await until(is_as_before, within=20)
+
+
+async def _a_node_lives_and_dies(garden: Garden, week: int) -> None:
+    """With a topic of its own, a reader that leaves something parked, a successor that takes over, and a sender."""
+    shelf, topic, node = garden.shelf, f"topic-{week}", f"node-{week}"
+    await shelf.kept.announce(topic, durable=True, keep="0.01s")
+    for read in (topic, "stays"):
+        await shelf.kept.read(node, read, "all")
+    await garden.send(topic, f"{node}.0")
+    await append(shelf.functions, shelf.names, "stays", (f"{node}.1", 1), 1, [b"1"])
+    lives = [Reader(node, f"{node}.{number}", 1) for number in range(3)]
+    words = ("XREADGROUP", "GROUP", node, lives[0].consumer, "STREAMS", shelf.names.stream(topic), ">")
+    ((_, entries),) = await shelf.commands.execute(*words)
+    await shelf.streams.park(topic, lives[0], entries[0][0], 60.0)
+    await shelf.streams.take_over(topic, lives[1], lives[0])
+    await Heirs(shelf.commands, shelf.names, 1.0).leave(lives[2])
+    await garden.later()
