@@ -120,7 +120,7 @@ def test_every_name_in_redis_is_the_one_that_is_used() -> None:
     used = {names.live("T"), names.beat("I"), names.control("K"), names.node("I"), names.nodes(), names.epoch("I")}
     used |= {names.patterns(), names.topics(), names.resolvers(), names.resolved(), ShardedNames("gotham").live("T")}
     used |= {names.stream("T"), names.producers("T"), names.retries("T"), names.letters("T")}
-    used |= {names.kept(), names.readings(), names.readers()}
+    used |= {names.kept(), names.readings(), names.readers(), names.caretaker()}
     used |= {names.responders("N"), names.request("N", "I.eL"), names.replies("I.<128 random bits>")}
     rows = re.findall(r"^\| [^|]+ \| `(hm:[^`]+)` \|", WIRE, re.MULTILINE)
     filled = [("<hive>", "gotham"), ("<topic>", "T"), ("<instance>", "I"), ("<kind>", "K"), ("<name>", "N")]
