@@ -39,7 +39,7 @@ _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 _PLAIN: tuple[type[Any], ...] = (str, int, float, dict, list, tuple)  # whose subclasses are written as they are
 _BYTES = (bytes, bytearray, memoryview)
-_CONTAINERS = (dict, list)
+_CONTAINERS, _NUMBERS = (dict, list), (float, int)
 _HARMLESS = frozenset({str, bool, type(None)})  # what orjson has written once cannot be to blame
 
 
@@ -236,7 +236,7 @@ def is_envelope(value: Any) -> bool:
             and value["s"].__class__ is int
             and 0 <= value["e"] <= MAX_COUNT
             and 0 <= value["s"] <= MAX_COUNT
-            and isinstance(value.get("t", 0.0), float | int)
+            and isinstance(value.get("t", 0.0), _NUMBERS)
             and ("d" in value or value["b"].__class__ is str)
             and ("h" not in value or value["h"].__class__ is dict)
         )

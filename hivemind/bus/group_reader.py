@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
-
-from redis.asyncio.connection import AbstractConnection as Connection
 
 from ..backoff import Backoff
 from ..bell import Bell
 from ..burst import Burst
 from ..cancelling import end
 from ..errors import RedisError, RedisRefused
-from .commands import Argument, Commands
-from .endpoint import translated
-from .link import BACKOFF_CAP, pack
+from .commands import Commands
+from .conversation import Conversation
+from .link import BACKOFF_CAP
 from .streams import Given, Home, Reader
 
 log = logging.getLogger("hivemind.durable")
@@ -94,23 +90,23 @@ class GroupReader:
         backoff = Backoff(0.05, BACKOFF_CAP)
         while not self._closing:
             try:
-                connection = await self._home.endpoint.open(self._home.name)
+                conversation = await Conversation.open(self._home.endpoint, self._home.name)
             except RedisError as error:
                 self._complain(error)
                 await asyncio.sleep(backoff.next())
                 continue
             try:
-                await self._read_on(connection, backoff)
+                await self._read_on(conversation, backoff)
             except RedisError as error:
                 self._is_behind = True
                 self._complain(error)
                 await asyncio.sleep(backoff.next())
             finally:
-                await connection.disconnect(nowait=True)
+                await conversation.aclose()
 
-    async def _read_on(self, connection: Connection, backoff: Backoff) -> None:
+    async def _read_on(self, conversation: Conversation, backoff: Backoff) -> None:
         """Read until the connection is lost: what we were given and never got, then what is new."""
-        self._client = int(await self._ask(connection, "CLIENT", "ID"))
+        self._client = int(await conversation.ask("CLIENT", "ID", timeout=LATE))
         while not self._closing:
             if not self._topics or (spare := self.spare()) <= 0:
                 await self.room.wait(IDLE)
@@ -118,7 +114,7 @@ class GroupReader:
             asked, self._busy = self._busy or list(self._topics), []
             is_all, most = len(asked) == len(self._topics), max(1, min(COUNT, spare // len(asked)))
             try:
-                found = await self._read(connection, asked, most, may_wait=is_all)
+                found = await self._read(conversation, asked, most, may_wait=is_all)
             except RedisRefused as error:
                 await self._refused(error)
                 continue
@@ -131,7 +127,7 @@ class GroupReader:
                 self._sink(topic, given)
 
     async def _read(
-        self, connection: Connection, topics: Sequence[str], most: int, *, may_wait: bool
+        self, conversation: Conversation, topics: Sequence[str], most: int, *, may_wait: bool
     ) -> list[tuple[str, Sequence[Given]]]:
         is_behind, may_wait = self._is_behind, may_wait and not self._is_behind
         who = ("XREADGROUP", "GROUP", self.reader.group, self.reader.consumer, "COUNT", most)
@@ -140,19 +136,11 @@ class GroupReader:
         after = [self._topics[topic] if is_behind else b">" for topic in topics]
         self._is_reading = may_wait
         try:
-            reply = await self._ask(connection, *who, *wait, "STREAMS", *keys, *after)
+            reply = await conversation.ask(*who, *wait, "STREAMS", *keys, *after, timeout=BLOCK + LATE)
         finally:
             self._is_reading = False
-        return [(self._keys[key], given) for key, given in reply or () if given]
-
-    async def _ask(self, connection: Connection, *command: Argument) -> Any:
-        """Send one command and return its reply. It is not cancelled when we are: see above."""
-        try:
-            async with asyncio.timeout(BLOCK + LATE):
-                await connection.send_packed_command(pack(*command), check_health=False)
-                return await connection.read_response(timeout=math.inf)
-        except Exception as error:
-            raise translated(error, self._home.endpoint.redacted) from error
+        pairs = reply.items() if isinstance(reply, dict) else reply or ()
+        return [(self._keys[key], given) for key, given in pairs if given]
 
     async def _refused(self, error: RedisRefused) -> None:
         if str(error).startswith(_GONE) and self.on_gone is not None:

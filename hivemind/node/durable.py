@@ -217,7 +217,7 @@ class DurableSubscription:
         return True
 
     def _end(self, delivery: Delivery) -> None:
-        if self._settling is not None and self.caller.shows_message:
+        if self._settling is not None and self._plain is None:
             self._settling.end(delivery)
 
     def _handled(self, delivery: Delivery) -> None:
