@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import hiredis
 import orjson
 import pytest
 
-from benchmarks.nobody import BATCH, answer, feed, linked_bus, pushes
+from benchmarks.nobody import BATCH, Acknowledging, answer, appended, entries, feed, keeping_bus, linked_bus, pushes
 from hivemind import Node, subscription
+from hivemind.bus.deliveries import Deliveries
 from hivemind.bus.link import pack
+from hivemind.bus.streams import Reader
 
 from .waiting import eventually_async
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(60)]
 
 MESSAGES, ROUNDS = 4_000, 40
-SEND, RECEIVE = 1.35, 2.45  #: how many times the least; a quarter more than what was measured
+#: how many times the least; a quarter more than what was measured
+SEND, RECEIVE = 1.35, 2.45
+APPEND, HANDLE = 1.5, 5.6
 Way = Callable[[], Awaitable[None]]
 
 
@@ -32,6 +36,14 @@ class Sink(Node):
     """Handles everything."""
 
     @subscription("x-*")
+    async def take(self, payload: Any) -> None:
+        """As little as can be done."""
+
+
+class DurableSink(Node):
+    """Handles everything, durably."""
+
+    @subscription("x-*", durable=True)
     async def take(self, payload: Any) -> None:
         """As little as can be done."""
 
@@ -108,4 +120,61 @@ async def test_receiving_costs_little_more_than_decoding() -> None:
     found = await ratio(ours, least)
     assert sink.handled == MESSAGES * ROUNDS
     assert found < RECEIVE, f"{found:.2f}"
+    await sink.stopped(0.0)
+
+
+async def test_durable_sending_costs_little_more_than_encoding() -> None:
+    bus = keeping_bus("a.0", "x-1")
+
+    async def ours() -> None:
+        for start in range(0, MESSAGES, BATCH):
+            for number in range(start, start + BATCH):
+                bus.send("x-1", {"i": number, "unit": "C"})
+            await asyncio.sleep(0)
+            appended(bus)
+
+    async def least() -> None:
+        for start in range(0, MESSAGES, BATCH):
+            numbers = range(start, start + BATCH)
+            b"".join([pack("XADD", "hm:t:s:x-1", "*", "b", orjson.dumps(envelope(number))) for number in numbers])
+
+    found = await ratio(ours, least)
+    assert bus.waiting == 0
+    assert found < APPEND, f"{found:.2f}"
+
+
+async def test_durable_handling_costs_little_more_than_decoding() -> None:
+    node = DurableSink()
+    node.bind()
+    (sink,) = node.bound_durables
+    sink.start()
+    streams, reader = Acknowledging(), Reader("g", "b.0", 1)
+    deliveries = Deliveries(streams, reader, lambda topic: sink.retrying, sink.hand)
+    deliveries.start()
+    numbers = range(MESSAGES)
+    ready = [entries(at, [orjson.dumps(envelope(one)) for one in numbers]) for at in range(1, ROUNDS + 1)]
+    again = iter(ready)
+
+    def given(replies: list[bytes]) -> Iterator[list[Any]]:
+        parser = hiredis.Reader()
+        for reply in replies:
+            parser.feed(reply)
+            yield parser.gets()[0][1]
+
+    async def ours() -> None:
+        for one in given(next(again)):
+            deliveries.came("x-1", one)
+            await asyncio.sleep(0)
+        await eventually_async(lambda: not len(deliveries))
+
+    async def least() -> None:
+        for one in given(ready[0]):
+            for _, fields in one:
+                orjson.loads(fields[1])["d"]
+            pack("XACK", "hm:t:s:x-1", "g", *[entry for entry, _ in one])
+
+    found = await ratio(ours, least)
+    assert streams.acknowledged == sink.handled == MESSAGES * ROUNDS
+    assert found < HANDLE, f"{found:.2f}"
+    await deliveries.aclose()
     await sink.stopped(0.0)

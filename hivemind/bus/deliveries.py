@@ -32,7 +32,7 @@ from ..burst import Burst
 from ..cancelling import end
 from ..errors import RedisError, TakenOver
 from ..states import DELIVERY, DeliveryState, advance
-from .streams import Given, Held, Reader, Streams, body_of, group_of
+from .streams import Given, Held, Reader, Streams, body_of, is_for
 from .tally import Tally, total
 from .trials import LONG, Retrying, Trials
 
@@ -151,7 +151,7 @@ class Deliveries:
             if key in held or key in inherited:
                 continue
             held[key] = delivery = Delivery(topic, entry, body_of(fields), self)
-            if group_of(fields) in ("", group):
+            if len(fields or ()) == 2 or is_for(group, fields):
                 hand(delivery)
             else:  # nobody here handles it
                 self.begin(delivery)

@@ -83,9 +83,9 @@ def body_of(fields: Sequence[bytes] | None) -> bytes:
     return fields[1] if fields and len(fields) in (2, 4) and fields[0] == b"b" else b""
 
 
-def group_of(fields: Sequence[bytes] | None) -> str:
-    """The only group that is meant, of a dead letter that was replayed; "" for all others: it is for everybody."""
-    return fields[3].decode(errors="replace") if fields and len(fields) == 4 and fields[2] == b"g" else ""
+def is_for(group: str, fields: Sequence[bytes] | None) -> bool:
+    """Whether a group is meant: a dead letter that was replayed is for the one that gave up only."""
+    return not fields or len(fields) != 4 or fields[2] != b"g" or fields[3] == group.encode()
 
 
 class Streams:

@@ -160,8 +160,9 @@ class DurableSubscription:
             delivery = first.popleft() if first else waiting.popleft() if waiting else await self._here.next()
             if delivery is None or self._is_stopping:
                 return
-            if delivery is LOOK or not self._begin(delivery):
+            if delivery is LOOK or delivery.owner.is_taken:
                 continue
+            delivery.owner.begin(delivery)
             try:
                 if timeout is None:
                     await self._call(delivery)
@@ -287,7 +288,7 @@ def _read(delivery: Delivery) -> tuple[bytes | dict[str, Any], Any]:
         return foreign(value), value
     if not is_envelope(value):
         raise Malformed("it is no envelope")
-    return delivery.body, payload_of(value)
+    return delivery.body, value["d"] if "d" in value else payload_of(value)
 
 
 def _death(error: BaseException) -> Death:
