@@ -45,7 +45,7 @@ _FENCE = re.compile(
 )
 _PIECE = re.compile(rf"<!-- test: (?P<order>[^\n]*?) -->|{_FENCE.pattern}", re.DOTALL | re.MULTILINE)
 _BACKGROUND = re.compile(r'background until "(?P<until>.*)"(?P<checkout> in the checkout)?')
-_NODE = re.compile(r"^@(service|subscription)\(|^class \w+\(_?Node\)", re.MULTILINE)
+_NODE = re.compile(r"^@(service|subscription|responder)\(|^class \w+\(_?Node\)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

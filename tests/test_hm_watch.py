@@ -98,7 +98,7 @@ def test_nodes_as_a_table_shows_what_each_sends_receives_and_suffers(here: Place
     eventually(lambda: nodes(here)[0]["subscriptions"][0]["invalid"] > 0, 20)
     done = here.run("nodes")
     head, bad, sender = done.stdout.splitlines()
-    assert head.split() == ["INSTANCE", "STATE", "HOST", "PID", "UPTIME", "SENDS", "RECEIVES", "PROBLEMS"]
+    assert head.split() == ["INSTANCE", "STATE", "HOST", "PID", "UPTIME", "SENDS", "RECEIVES", "ANSWERS", "PROBLEMS"]
     assert bad.split()[:2] == ["bad.0", "running"]
     assert bad.endswith(" invalid")
     assert "numbers " in sender

@@ -85,6 +85,7 @@ def holder(running: dict[str, NodeProcess], what: str) -> str:
     return eventually(found, within=10)[0]
 
 
+@pytest.mark.every_server
 def test_what_a_killed_responder_had_another_does(shop: Workshop, client: Client) -> None:
     running = workers(shop, 2)
     reply = ask(client, "work", 1.5)
@@ -183,6 +184,7 @@ def cut(server: RedisServer, name: str) -> None:
             server.command("CLIENT", "KILL", "ID", one["id"])
 
 
+@pytest.mark.every_server
 @pytest.mark.parametrize("link", [":live", ":req", ":out", ""])
 def test_cut_connections_lose_no_request_and_run_none_twice(
     own_hive: HiveTest, own_server: RedisServer, link: str
@@ -207,6 +209,7 @@ def test_requests_while_connections_are_cut_again_and_again_all_come_back(
     assert [one.result(30) for one in asked] == [1] * 60
 
 
+@pytest.mark.every_server
 @pytest.mark.parametrize("keep_data", [True, False])
 def test_redis_restarted_under_way_hangs_nobody_and_all_goes_on(
     own_hive: HiveTest, own_server: RedisServer, keep_data: bool
@@ -228,6 +231,7 @@ def test_redis_restarted_under_way_hangs_nobody_and_all_goes_on(
     eventually(answers, within=15)
 
 
+@pytest.mark.every_server
 def test_redis_forgetting_everything_loses_no_request_under_way(own_hive: HiveTest, own_server: RedisServer) -> None:
     started(own_hive, 2)
     asked = [ask(own_hive._client, "once", [0.5, number]) for number in range(10)]

@@ -185,6 +185,8 @@ def _notes(alive: Sequence[Instance], should: Declared) -> list[str]:
     ]:
         found.append(f"on the way: {listed(odd)}")
     found += [f"{amount(total, 'message')} {what}" for what, count in _COUNTS if (total := _sum(alive, count))]
+    if failed := sum(one.failed for each in alive for one in each.stats.responders):
+        found.append(f"{amount(failed, 'request')} made a responder fail")
     waiting = [one for one in alive if one.stats.overdue]
     if waiting:
         total = sum(one.stats.outbox for one in waiting)

@@ -26,6 +26,7 @@ SECTIONS = {
     "Talk": {
         "tail": "talk:tail",
         "pub": "talk:pub",
+        "request": "talk:request",
     },
     "Watch": {
         "status": "watch:status",

@@ -25,13 +25,14 @@ def members_of(process: str, settings: Settings, instances: Sequence[Instance] =
 
 
 def part_of(instance: Instance, member: MemberRecord) -> Instance:
-    """What of ``instance`` is one member's own: its state, services and subscriptions."""
+    """What of ``instance`` is one member's own: its state, services, subscriptions and responders."""
     stats = instance.stats
     mine = replace(
         stats,
         state=member.state,
         services=tuple(one for one in stats.services if one.member == member.name),
         subscriptions=tuple(one for one in stats.subscriptions if one.member == member.name),
+        responders=tuple(one for one in stats.responders if one.member == member.name),
         members=(member,),
     )
     return replace(instance, stats=mine)
@@ -46,6 +47,7 @@ def common_of(instance: Instance) -> Instance:
         stats,
         services=tuple(one for one in stats.services if not one.member),
         subscriptions=tuple(one for one in stats.subscriptions if not one.member),
+        responders=tuple(one for one in stats.responders if not one.member),
         members=(),
     )
     return replace(instance, stats=ours)

@@ -103,13 +103,13 @@ async def _send_all(client: Client, what: Sending) -> None:
 
 async def _payloads(what: Sending) -> AsyncIterator[Any]:
     if what.lines is None:
-        yield _parsed(what.payload, is_text=what.is_text)
+        yield parsed(what.payload, is_text=what.is_text)
         return
     number = 0
     async for line in lines_of(what.lines):
         number += 1
         try:
-            yield _parsed(line.decode(), is_text=what.is_text)
+            yield parsed(line.decode(), is_text=what.is_text)
         except UnicodeDecodeError as error:
             raise HivemindError(f"line {number} of standard input is no UTF-8: {error.reason}") from None
 
@@ -121,7 +121,8 @@ def _refuse(constant: str) -> NoReturn:
 _decode = json.JSONDecoder(parse_constant=_refuse).decode
 
 
-def _parsed(text: str, *, is_text: bool) -> Any:
+def parsed(text: str, *, is_text: bool) -> Any:
+    """What somebody wrote as a payload: JSON if it is JSON, else text. Raises PayloadError."""
     if is_text:
         return text
     try:

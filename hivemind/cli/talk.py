@@ -1,4 +1,4 @@
-"""Commands that listen and speak: tail, pub."""
+"""Commands that listen and speak: tail, pub, request."""
 
 from __future__ import annotations
 
@@ -71,6 +71,37 @@ def pub(ctx: click.Context, topic: str, payload: str, rate: float | None, count:
     announce(settings)
     lines = sys.stdin.fileno() if payload == "-" else None
     output.note(send(settings, Sending(topic, payload, lines, rate or 0.0, count, is_text=text)))
+
+
+@click.command()
+@click.option("--text", is_flag=True, help="PAYLOAD is text, even if it could be JSON.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True, max=86400),
+    metavar="SECONDS",
+    default=10.0,
+    help="How long to wait for a reply, and for each further one. 10.",
+)
+@click.argument("name")
+@click.argument("payload", default="null")
+@click.pass_context
+def request(ctx: click.Context, name: str, payload: str, timeout: float, *, text: bool) -> None:
+    """Ask a responder, and print its reply, as JSON; of many replies one a line.
+
+    PAYLOAD is sent as JSON if it is JSON, else as text. Exit code 1: nobody answers, too late, or the responder raised.
+
+    Examples:
+      hm request sum '[1, 2, 3]'
+      hm request report '"today"' --timeout 60 | jq .total
+    """
+    from ..topics import check_topic
+    from .asking import ask
+    from .context import announce, context_settings
+
+    check_topic(name)
+    settings = context_settings(ctx)
+    announce(settings)
+    ask(settings, name, payload, timeout, is_text=text)
 
 
 def _refuse_file(pattern: str) -> None:

@@ -88,7 +88,7 @@ def nodes(ctx: click.Context, *, as_json: bool) -> None:
         return
     if not instances:
         output.note(nobody(settings))
-    columns = ("instance", "state", "host", "pid", "uptime", "sends", "receives", "problems")
+    columns = ("instance", "state", "host", "pid", "uptime", "sends", "receives", "answers", "problems")
     rows = [row for one, state in zip(instances, states, strict=True) for row in _rows(one, state, time.time())]
     output.table(columns, rows, styles=[_STYLES.get(str(row[1]), "yellow") for row in rows])
 
@@ -128,9 +128,10 @@ def _row(one: Instance, state: str, now: float) -> tuple[object, ...]:
     about = one.about
     sends = ", ".join(f"{service.name} {service.sent:,}" for service in one.stats.services)
     receives = ", ".join(f"{each.pattern} {each.received:,}" for each in one.stats.subscriptions)
+    answers = ", ".join(f"{each.name} {each.received:,}" for each in one.stats.responders)
     uptime = duration(now - about.started) if about.started else ""
     where = (about.host, about.pid or "", uptime)
-    return (one.instance, state, *where, sends, receives, "; ".join(problems(one)))
+    return (one.instance, state, *where, sends, receives, answers, "; ".join(problems(one)))
 
 
 def nobody(settings: Settings) -> str:

@@ -210,7 +210,7 @@ def _instance(one: Instance) -> list[tuple[str, str]]:
     watched = [] if about.watched else [("  it is not watched: a debugger may hold it", "")]
     waiting = f"  {one.stats.outbox:,} of its messages wait in its outbox: Redis, or a part of it, does not take them"
     outbox = [(waiting, "yellow")] if one.stats.overdue else []
-    return [head, *watched, *outbox, *_services(one), *_subscriptions(one)]
+    return [head, *watched, *outbox, *_services(one), *_subscriptions(one), *_responders(one)]
 
 
 def _services(one: Instance) -> list[tuple[str, str]]:
@@ -232,4 +232,17 @@ def _subscriptions(one: Instance) -> list[tuple[str, str]]:
         error = f"; last error: {each.error}" if each.error else ""
         counts = f"{each.received:,} received, {each.handled:,} handled{odd}{waiting}"
         found.append((f"  subscription {each.pattern}: {counts}{error}", "yellow" if odd or error else ""))
+    return found
+
+
+def _responders(one: Instance) -> list[tuple[str, str]]:
+    found = []
+    for each in one.stats.responders:
+        odd = "".join(
+            f", {count:,} {name}" for name in ("failed", "invalid", "cancelled") if (count := getattr(each, name))
+        )
+        hand = f", {each.in_hand:,} in hand" if each.in_hand else ""
+        error = f"; last error: {each.error}" if each.error else ""
+        counts = f"{each.received:,} received, {each.handled:,} answered{odd}{hand}"
+        found.append((f"  responder {each.name}: {counts}{error}", "yellow" if odd or error else ""))
     return found

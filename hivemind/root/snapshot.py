@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
-from ..data.records import Instance, ServiceRecord, SubscriptionRecord
+from ..data.records import Instance, ResponderRecord, ServiceRecord, SubscriptionRecord
 from ..english import amount, are, listed
 from ..states import NodeState, ServiceState
 
@@ -55,6 +55,14 @@ class SubscriptionView:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponderView:
+    """A responder and how many requests a second reach it; ``rate`` is None until two beats are known."""
+
+    record: ResponderRecord
+    rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceView:
     """An instance as it is shown. ``seen`` is its last beat in unix seconds, None when it was never seen alive."""
 
@@ -62,14 +70,16 @@ class InstanceView:
     seen: float | None
     services: tuple[ServiceView, ...]
     subscriptions: tuple[SubscriptionView, ...]
+    responders: tuple[ResponderView, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The registry's own fields, with ``seen``, and a ``rate`` for each service and subscription."""
+        """The registry's own fields, with ``seen``, and a ``rate`` for each service, subscription and responder."""
         return {
             **self.record.to_json(),
             "seen": self.seen,
             "services": [{**asdict(view.record), "rate": view.rate} for view in self.services],
             "subscriptions": [{**asdict(view.record), "rate": view.rate} for view in self.subscriptions],
+            "responders": [{**asdict(view.record), "rate": view.rate} for view in self.responders],
         }
 
 
@@ -140,10 +150,13 @@ def health_of(snapshot: Snapshot) -> Health:
 
 
 def counts_of(instance: Instance) -> dict[str, int]:
-    """The totals from which rates are made: what each service sent and what reached each subscription."""
+    """The totals from which rates are made: what each service sent and what reached each subscription and
+    responder.
+    """
     sent = {f"service/{at}/{one.name}": one.sent for at, one in enumerate(instance.stats.services)}
     got = {f"subscription/{at}/{one.pattern}": one.received for at, one in enumerate(instance.stats.subscriptions)}
-    return {**sent, **got}
+    asked = {f"responder/{at}/{one.name}": one.received for at, one in enumerate(instance.stats.responders)}
+    return {**sent, **got, **asked}
 
 
 def view_of(instance: Instance, seen: float | None, rates: Mapping[str, float]) -> InstanceView:
@@ -157,6 +170,10 @@ def view_of(instance: Instance, seen: float | None, rates: Mapping[str, float]) 
         subscriptions=tuple(
             SubscriptionView(one, rates.get(f"subscription/{at}/{one.pattern}"))
             for at, one in enumerate(instance.stats.subscriptions)
+        ),
+        responders=tuple(
+            ResponderView(one, rates.get(f"responder/{at}/{one.name}"))
+            for at, one in enumerate(instance.stats.responders)
         ),
     )
 
@@ -201,6 +218,8 @@ def _notes(views: Iterable[InstanceView]) -> list[str]:
         out.append(f"{amount(lost, 'message')} {'was' if lost == 1 else 'were'} missed or dropped so far")
     if failed := sum(one.record.failed for view in views for one in view.subscriptions):
         out.append(f"{amount(failed, 'message')} made a handler fail")
+    if failed := sum(one.record.failed for view in views for one in view.responders):
+        out.append(f"{amount(failed, 'request')} made a responder fail")
     return out
 
 

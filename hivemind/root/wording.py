@@ -12,7 +12,7 @@ from typing import Any
 
 from ..english import duration
 from ..states import NodeState
-from .snapshot import InstanceView, Level, NodeView, ServiceView, Snapshot, SubscriptionView
+from .snapshot import InstanceView, Level, NodeView, ResponderView, ServiceView, Snapshot, SubscriptionView
 
 Item = dict[str, Any]
 
@@ -94,6 +94,7 @@ def _instance(view: InstanceView, now: float) -> Item:
         {
             "services": [_service(one, at, record.is_lost) for at, one in enumerate(view.services)],
             "subscriptions": [_subscription(one, at) for at, one in enumerate(view.subscriptions)],
+            "responders": [_responder(one, at) for at, one in enumerate(view.responders)],
         },
     )
 
@@ -122,6 +123,22 @@ def _subscription(view: SubscriptionView, at: int) -> Item:
         "",
         {
             "pattern": record.pattern,
+            "handler": record.handler,
+            "rate": rate(view.rate),
+            **{name: count(getattr(record, name)) for name in totals},
+            "error": record.error,
+        },
+    )
+
+
+def _responder(view: ResponderView, at: int) -> Item:
+    record = view.record
+    totals = ("received", "handled", "failed", "invalid", "cancelled", "in_hand")
+    return _item(
+        f"{at}/{record.name}",
+        "",
+        {
+            "name": record.name,
             "handler": record.handler,
             "rate": rate(view.rate),
             **{name: count(getattr(record, name)) for name in totals},

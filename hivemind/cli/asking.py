@@ -1,0 +1,78 @@
+"""`hm request`: asks a responder by hand, and prints what it replies."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from contextlib import suppress
+from typing import Any
+
+import orjson
+
+from ..bus.endpoint import Endpoint
+from ..constants import did_you_mean
+from ..data.registry import Registry
+from ..errors import HivemindError, NoResponders, RedisError, RedisUnavailable
+from ..node.client import Client
+from ..node.requesting import RequestStream
+from ..node.runner import new_loop
+from ..settings import Settings
+from ..supervisor.engine import redis_url
+from .reading import PATIENCE, away, read_instances
+from .sending import parsed
+from .streams import Writer, stop_on_signals
+
+
+def ask(settings: Settings, name: str, payload: str, timeout: float, *, is_text: bool) -> None:
+    """Print each reply on a line. Nothing is started for it. Raises what ``Client.request`` raises, and RedisError."""
+    read_instances(settings)  # at once, and in words, if Redis is away
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_ask(settings, (name, parsed(payload, is_text=is_text), timeout, None)))
+
+
+async def _ask(settings: Settings, asked: tuple[str, Any, float, None]) -> None:
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    client = Client(lambda: (Endpoint.parse(redis_url(settings)), settings.name), PATIENCE)
+    try:
+        await client.open()
+    except RedisUnavailable:
+        raise away(settings, f"no answer within {PATIENCE:g} s") from None
+    try:
+        await _until(stop, _print(RequestStream(client, asked, strict=False)))
+    except NoResponders as error:
+        raise await _with_hint(client, error) from None
+    finally:
+        await client.aclose()
+
+
+async def _until(stop: asyncio.Event, work: Any) -> None:
+    """Do it, or as much of it as there is until ``stop``: then who answers is told."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait((working, stopping), return_when="FIRST_COMPLETED")
+    stopping.cancel()
+    if not working.done():
+        working.cancel()
+    with suppress(asyncio.CancelledError):
+        await working
+
+
+async def _print(replies: RequestStream) -> None:
+    writer = Writer()
+    async with replies:
+        async for reply in replies:
+            await writer.write(_text(reply) + b"\n")
+
+
+def _text(reply: Any) -> bytes:
+    return base64.b64encode(reply) if isinstance(reply, bytes) else orjson.dumps(reply)
+
+
+async def _with_hint(client: Client, error: NoResponders) -> HivemindError:
+    bus = client.bus
+    try:
+        instances = await Registry(bus.commands, bus.functions, bus.names).instances()
+    except RedisError:
+        return error
+    known = {one.name for each in instances for one in each.stats.responders}
+    return HivemindError(f"{error}{did_you_mean(error.request, known)}") if known else error
