@@ -133,6 +133,10 @@ class Bus:
         self.keeping.keep(topic, retention or Retention(), confirm, on_anew)
         self._kept.add(topic)
 
+    def keeps(self, topic: str) -> bool:
+        """Whether what is sent on ``topic`` is appended to its stream."""
+        return topic in self._kept
+
     def _send_kept_or_not(self, topic: str, body: bytes) -> None:
         spool = self.keeping.spool if self.keeping is not None and topic in self._kept else self.outbox.spool
         spool.add(topic, body)

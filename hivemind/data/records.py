@@ -14,7 +14,10 @@ MOST_ENTRIES = 1000  #: services, subscriptions, and members, of one instance th
 
 @dataclass(frozen=True, slots=True)
 class ServiceRecord:
-    """One service of an instance and what it did since the instance began; whose, if several nodes share it."""
+    """One service of an instance and what it did since the instance began; whose, if several nodes share it.
+
+    ``kept`` says whether what it sends is: "kept", "live" (it is not), or "" (an older version, that does not say).
+    """
 
     name: str
     state: str = "waiting"
@@ -22,6 +25,7 @@ class ServiceRecord:
     restarts: int = 0
     error: str = ""
     member: str = ""
+    kept: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from ..errors import DeclarationError, HivemindError
 from ..settings import Settings
 from ..states import NODE, NodeState, advance
 from ..topics import check_name
+from .agreement import Agreement
 from .answering import Answering
 from .declarations import (
     Declaration,
@@ -185,6 +186,8 @@ class BaseNode(Outfit, Requesting, Logs):
             else:
                 self._bind_subscription(declaration, function)
 
+        if self.bound_services:
+            self.components.append(Agreement([service.name for service in self.bound_services]))
         kept = [service.declaration for service in self.bound_services if service.declaration.is_kept]
         if kept:
             self.sending = DurableSending(kept)

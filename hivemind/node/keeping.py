@@ -22,6 +22,7 @@ from ..data.kept import Kept
 from ..errors import ConfigurationError, RedisError
 from ..retention import Tier, check_tier
 from ..topics import matches
+from .agreement import Objecting
 from .declarations import ServiceDeclaration
 from .durable import DurableSubscription
 
@@ -143,6 +144,7 @@ class DurableReading:
     def __init__(self, subscriptions: list[DurableSubscription]) -> None:
         self._subscriptions = subscriptions
         self._groups: list[Group] = []
+        self._objecting: Objecting | None = None
 
     async def start(self, node: BaseNode) -> None:
         """Begin to read; wait for Redis as long as it takes.
@@ -157,6 +159,7 @@ class DurableReading:
                 "or another group="
             )
         node.bus.groups.update(names)
+        self._objecting = Objecting(node, {one.name: one.group for one in self._subscriptions})
         for one in self._subscriptions:
             one.start()
         for name in names:
@@ -186,6 +189,8 @@ class DurableReading:
 
     async def stop(self, node: BaseNode) -> None:
         """Let handlers end, tell Redis what was handled, and leave the rest to others."""
+        if self._objecting is not None:
+            self._objecting.close()
         for group in self._groups:
             await group.stop_reading()
         hangs = await asyncio.gather(*(one.stopped(HANDLERS) for one in self._subscriptions))

@@ -112,7 +112,8 @@ class BoundService:
 
     def record(self, member: str = "") -> ServiceRecord:
         """What the registry says of it; ``member`` is whose it is, where several nodes share a process."""
-        return ServiceRecord(self.name, self.state.value, self.sent, self.restarts, self.error, member)
+        kept = "kept" if self.declaration.is_kept else "live"
+        return ServiceRecord(self.name, self.state.value, self.sent, self.restarts, self.error, member, kept)
 
     # -- for the function
 
