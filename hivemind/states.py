@@ -44,7 +44,7 @@ class DeliveryState(StrEnum):
     WAITING = "waiting"  # it came, or its next try has begun; its handler has yet to be called
     HANDLING = "handling"  # its handler runs
     PARKED = "parked"  # its handler failed; it waits for its next try
-    HANDLED = "handled"  # its handler returned; Redis has yet to be told
+    HANDLED = "handled"  # its handler returned, or had before; Redis has yet to be told
     ACKNOWLEDGED = "acknowledged"  # Redis knows
     DEAD = "dead"  # it lies among the dead letters
     TAKEN = "taken"  # another reader took over: whatever becomes of it is not ours to say
@@ -79,7 +79,9 @@ LINK: Mapping[LinkState, frozenset[LinkState]] = {
 
 
 DELIVERY: Mapping[DeliveryState, frozenset[DeliveryState]] = {
-    DeliveryState.WAITING: frozenset({DeliveryState.HANDLING, DeliveryState.DEAD, DeliveryState.TAKEN}),
+    DeliveryState.WAITING: frozenset(
+        {DeliveryState.HANDLING, DeliveryState.HANDLED, DeliveryState.DEAD, DeliveryState.TAKEN}
+    ),
     DeliveryState.HANDLING: frozenset(
         {DeliveryState.HANDLED, DeliveryState.PARKED, DeliveryState.DEAD, DeliveryState.TAKEN}
     ),

@@ -178,6 +178,14 @@ class Names:
         """The stream of a topic's dead letters."""
         return f"hm:{self.hive}:d:{{{topic}}}"
 
+    def order(self, topic: str) -> str:
+        """The hash of which keys of a topic are in whose hands, where readers ask for order by a key."""
+        return f"hm:{self.hive}:k:{{{topic}}}"
+
+    def memory(self, topic: str) -> str:
+        """The hash of what was handled lately, where readers ask that nothing is handled twice."""
+        return f"hm:{self.hive}:h:{{{topic}}}"
+
     def responders(self, name: str) -> str:
         """The sorted set of who answers requests of that name, by how many each has in hand."""
         return f"hm:{self.hive}:q:{{{name}}}:who"

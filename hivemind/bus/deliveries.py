@@ -20,7 +20,6 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
 from typing import Any
@@ -28,26 +27,24 @@ from typing import Any
 import orjson
 
 from ..bell import Bell
-from ..burst import Burst
-from ..cancelling import end
-from ..errors import RedisError, TakenOver
 from ..states import DELIVERY, DeliveryState, advance
-from .streams import Given, Held, Reader, Streams, body_of, is_for
+from .gate import Gate
+from .jobs import LONG, RETRY, Jobs
+from .streams import Given, Held, Mark, Reader, Streams, body_of, is_for
 from .tally import Tally, total
-from .trials import LONG, Retrying, Trials
+from .trials import Retrying, Trials
 
 log = logging.getLogger("hivemind.durable")
 
 AT_ONCE = 1000  #: messages acknowledged in one call at the most
 GATHER = 0.002  #: seconds in which more may be handled before so few are acknowledged, while others wait for that
-RETRY = 0.25  #: seconds until what Redis would not do is tried again
 
 
 @dataclass(slots=True, eq=False)
 class Delivery:
     """One message in our hands: its topic and entry, its envelope as it came, who is told what becomes of it, and the
     how-manieth try this is. ``again`` is True while it is tried again: then it goes before what is new. ``verdict``
-    belongs to who handles it, anew for each try.
+    belongs to who handles it, anew for each try. ``key`` orders it, ``mark`` tells whether it was handled before.
     """
 
     topic: str
@@ -58,6 +55,8 @@ class Delivery:
     state: DeliveryState = field(default=DeliveryState.WAITING)
     verdict: Any = None
     again: bool = False
+    key: bytes = b""
+    mark: Mark | None = None
 
     def enter(self, state: DeliveryState) -> None:
         """Go to another state."""
@@ -99,10 +98,10 @@ class Deliveries:
         self._handled: deque[Delivery] = deque()
         self._failed: deque[tuple[Delivery, Death, float | None]] = deque()
         self._trials = Trials(retrying, self._retake)
+        self._gate: Gate[Delivery] = Gate(self._seen, hand, self._skip, self._trials.inherit)
         self._settling = Bell()
-        self._bells = (Bell(), Bell(), self._trials.bell)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._complaints = Burst(10.0)
+        self._bells = (Bell(), Bell(), self._trials.bell, self._gate.once.bell)
+        self._jobs = Jobs(reader.group, self.let_go, self._gone)
 
     @property
     def tally(self) -> Tally:
@@ -116,25 +115,27 @@ class Deliveries:
     @property
     def inherits(self) -> bool:
         """Whether something that was taken over has yet to be tried."""
-        return bool(self._trials.inherited)
+        return bool(self._trials.inherited or self._gate.queued)
 
     def has(self, topic: str, entry: bytes) -> bool:
         """Whether we know of this message."""
-        return (topic, entry) in self._held or (topic, entry) in self._trials.inherited
+        key = (topic, entry)
+        return key in self._held or key in self._trials.inherited or key in self._gate.queued
 
     def __len__(self) -> int:
-        return len(self._held) + sum(key not in self._held for key in self._trials.inherited)
+        queued = self._gate.queued
+        others = sum(key not in self._held and key not in queued for key in self._trials.inherited)
+        return len(self._held) + len(queued) + others
 
     def start(self) -> None:
         """Begin to acknowledge, to try again, and to handle what others left."""
-        jobs = (self._acknowledge, self._settle, self._trials.run)
+        jobs = (self._acknowledge, self._settle, self._trials.run, self._gate.once.run)
         for job, bell in zip(jobs, self._bells, strict=True):
-            self._tasks.append(asyncio.create_task(self._work(job, bell), name=f"{job.__name__} {self.reader.group}"))
+            self._jobs.start(job, bell)
 
     async def aclose(self) -> None:
         """End. What is handled should have been acknowledged before: wait for ``settled``."""
-        for task in self._tasks:
-            await end(task)
+        await self._jobs.aclose()
 
     async def settled(self) -> None:
         """Return when Redis knows what became of every message whose handler has ended."""
@@ -145,6 +146,8 @@ class Deliveries:
 
     def came(self, topic: str, given: Sequence[Given]) -> None:
         """Redis has given these to us; those that we have already are the same."""
+        if not (retrying := self.retrying(topic)).is_plain:
+            return self._came_to_gate(topic, given, retrying)
         held, inherited, hand, group = self._held, self._trials.inherited, self._hand, self.reader.group
         for entry, fields in given:
             key = topic, entry
@@ -156,17 +159,38 @@ class Deliveries:
             else:  # nobody here handles it
                 self.begin(delivery)
                 self.handled(delivery)
+        return None
+
+    def _came_to_gate(self, topic: str, given: Sequence[Given], retrying: Retrying) -> None:
+        """As ``came``, for what has a key behind its fields, or may have been handled before."""
+        for entry, fields, *key in given:
+            if self.has(topic, entry):
+                continue
+            self._held[topic, entry] = delivery = Delivery(topic, entry, body_of(fields), self)
+            if is_for(self.reader.group, fields):
+                self._gate.enter(delivery, key[0] if key else b"", retrying)
+            else:
+                self.begin(delivery)
+                self.handled(delivery)
 
     def inherit(self, topic: str, held: Sequence[Held]) -> None:
         """We took these over: see ``Trials``."""
         for one in held:
             if one.due:
-                self._held[topic, one.entry] = Delivery(
-                    topic, one.entry, b"", self, max(1, one.tries - 1), DeliveryState.PARKED
-                )
+                parked = Delivery(topic, one.entry, b"", self, max(1, one.tries - 1), DeliveryState.PARKED)
+                self._held[topic, one.entry] = parked
+                self._gate.parked(parked, one.key)
                 self._trials.park(topic, one.entry, min(one.due - time.time(), self.retrying(topic).longest))
             else:
-                self._trials.inherit(topic, one)
+                self._gate.inherit(topic, one)
+
+    async def _seen(self, topic: str, marks: Sequence[Mark]) -> list[bool]:
+        return await self._streams.seen(topic, self.reader.group, marks)
+
+    def _skip(self, delivery: Delivery) -> None:
+        """It was handled before."""
+        self.tallies[delivery.topic].duplicate += 1
+        self.handled(delivery)
 
     # -- what becomes of it
 
@@ -201,44 +225,40 @@ class Deliveries:
         for delivery in deliveries:
             delivery.enter(state)
             self._held.pop((delivery.topic, delivery.entry), None)
+            if delivery.key or delivery.mark is not None:
+                self._gate.left(delivery.topic, delivery.entry, delivery, self.retrying(delivery.topic))
         self._settling.ring()
         self.on_fewer()
 
     # -- telling Redis
 
-    async def _work(self, job: Callable[[], Awaitable[float]], bell: Bell) -> None:
-        """Do a job whenever its bell rings, or after as many seconds as it says."""
-        wait = LONG
-        while not self.is_taken:
-            await bell.wait(wait)
-            try:
-                wait = await job()
-            except TakenOver:
-                self._let_go()
-            except RedisError as error:
-                if "NOGROUP" in str(error) and self.on_gone is not None:
-                    with suppress(RedisError):
-                        await self.on_gone()
-                if self._complaints.first() is not None:
-                    log.warning("group %s: %s; trying again", self.reader.group, error)
-                wait = RETRY
-            except Exception:
-                log.exception("group %s", self.reader.group)
-                wait = RETRY
+    async def _gone(self) -> None:
+        if self.on_gone is not None:
+            await self.on_gone()
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
+        """Others took over what we hold."""
+        if self.is_taken:
+            return
         self.is_taken = True
         self._trials.clear()
+        self._gate.clear()
         log.warning("another reader of group %s took over what this process holds", self.reader.group)
         ended = (DeliveryState.ACKNOWLEDGED, DeliveryState.DEAD)
         self._finish(DeliveryState.TAKEN, [one for one in self._held.values() if one.state not in ended])
 
     async def _acknowledge(self) -> float:
         while self._handled:
-            if len(self._handled) < min(AT_ONCE, len(self._held)):
+            retrying = self.retrying(self._handled[0].topic)
+            if len(self._handled) < min(AT_ONCE, len(self._held)) and not retrying.order_by:
                 await asyncio.sleep(GATHER)
             batch = self._next_handled()
-            await self._streams.acknowledge(batch[0].topic, self.reader, [one.entry for one in batch])
+            if retrying.is_plain:
+                await self._streams.acknowledge(batch[0].topic, self.reader, [one.entry for one in batch])
+            else:
+                entries = [(one.entry, one.key) for one in batch]
+                marks = [one.mark for one in batch if one.mark is not None]
+                await self._streams.conclude(batch[0].topic, self.reader, entries, retrying.window, marks)
             for _ in batch:
                 self._handled.popleft()
             self._finish(DeliveryState.ACKNOWLEDGED, batch)
@@ -256,7 +276,7 @@ class Deliveries:
             if delay is None:
                 letter = _letter(delivery, self.reader, death)
                 most = self.retrying(delivery.topic).letters
-                await self._streams.bury(delivery.topic, self.reader, delivery.entry, letter, most)
+                await self._streams.bury(delivery.topic, self.reader, delivery.entry, letter, most, delivery.key)
                 self.tallies[delivery.topic].dead += 1
                 self._finish(DeliveryState.DEAD, [delivery])
             else:
@@ -278,6 +298,8 @@ class Deliveries:
             self.tallies[topic].retried += 1
             # Redis counts one when it gives a message out, though that may never have been begun: it is not counted.
             delivery = known or Delivery(topic, entry, found.body, self, found.number - 2)
+            if (queued := self._gate.queued.pop((topic, entry), None)) is not None:
+                delivery.key = queued.key
             self._held[topic, entry] = delivery
             delivery.enter(DeliveryState.WAITING)
             delivery.body, delivery.number, delivery.verdict = found.body, delivery.number + 1, None
@@ -285,9 +307,11 @@ class Deliveries:
                 self.failed(delivery, Death("its process ended while it was tried for the last time"), is_final=True)
                 return None
             delivery.again = True
-            self._hand(delivery)
+            self._gate.give(delivery, self.retrying(topic))
             return delivery
-        if self._held.pop((topic, entry), None) is not None:
+        gone = self._gate.queued.pop((topic, entry), None) or self._held.pop((topic, entry), None)
+        if gone is not None:
+            self._gate.left(topic, entry, gone, self.retrying(topic))
             self.tallies[topic].lost += 1
             log.error("group %s: message %s of %s is not there any more", self.reader.group, entry.decode(), topic)
         self.on_fewer()

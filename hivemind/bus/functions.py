@@ -22,6 +22,7 @@ NAMES = (
     *("append", "ack", "park", "retake", "bury", "take_over", "trim", "replay"),
     *("ask", "inquire", "enlist", "settle"),
     *("change", "disband", "abandon"),
+    *("draw", "take_over_keys", "conclude", "seen"),
 )
 
 
@@ -34,13 +35,14 @@ def body(name: str) -> str:
     return (files("hivemind.bus") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
 
 
+SHARED = body("shared")  #: what stands before the functions
 #: The name of the library. It changes with every function, so that two versions of Hivemind can share a Redis.
-LIBRARY = f"hm_{hashlib.sha256(''.join(map(body, NAMES)).encode()).hexdigest()[:8]}"
+LIBRARY = f"hm_{hashlib.sha256(''.join((SHARED, *map(body, NAMES))).encode()).hexdigest()[:8]}"
 
 
 def _text(name: str) -> str:
     """One function for EVAL."""
-    return "local keys, args = KEYS, ARGV\n" + body(name)
+    return f"local keys, args = KEYS, ARGV\n{SHARED}\n{body(name)}"
 
 
 def library() -> str:
@@ -51,7 +53,7 @@ def library() -> str:
         f"callback=function(keys, args)\n{body(name)}\nend}}"
         for name in NAMES
     ]
-    return "\n".join((f"#!lua name={LIBRARY}", *functions))
+    return "\n".join((f"#!lua name={LIBRARY}", SHARED, *functions))
 
 
 class Functions:

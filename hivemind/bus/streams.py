@@ -7,7 +7,8 @@ one's acknowledgement cannot pass for its successor's; the functions refuse a li
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,12 +60,39 @@ class Home:
 @dataclass(frozen=True, slots=True)
 class Held:
     """A message that a life held when it ended: its entry's id, how many tries it had, and when the next is due in unix
-    seconds by Redis's clock (0.0: at once).
+    seconds by Redis's clock (0.0: at once), with the key by which it is ordered.
     """
 
     entry: bytes
     tries: int
     due: float
+    key: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What tells a message from all others of its topic: who sent it, in which life, and its number."""
+
+    sender: str
+    incarnation: int
+    sequence: int
+
+    @property
+    def who(self) -> str:
+        """Its sender, as ``conclude`` and ``seen`` are told."""
+        return f"{self.incarnation} {self.sender}"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What ``draw`` gave: the messages, behind which entry there may be more, whether nobody may read on until another
+    reader has taken what waits for it, and how many messages the stream had lost.
+    """
+
+    given: list[Given]
+    last: bytes
+    is_held_up: bool
+    lost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +179,45 @@ class Streams:
         found = await self._act("retake", topic, reader, reader.consumer, *entries)
         return [Try(entry, tries, fields[1] if fields else None) for entry, tries, fields in found]
 
-    async def bury(self, topic: str, reader: Reader, entry: bytes, letter: bytes, most: int) -> bytes | None:
+    async def bury(
+        self, topic: str, reader: Reader, entry: bytes, letter: bytes, most: int, key: bytes = b""
+    ) -> bytes | None:
         """Write a dead letter and acknowledge its message; return the letter's id, None when it is not the reader's
         any more. About ``most`` letters of a topic are kept.
         """
-        keys = (*self._keys(topic), self._names.letters(topic))
-        said = await self._call("bury", keys, reader, entry, letter, most)
+        keys = (*self._keys(topic), self._names.letters(topic), self._names.order(topic))
+        said = await self._call("bury", keys, reader, entry, letter, most, key, reader.consumer)
         return said if isinstance(said, bytes) else None
+
+    async def conclude(
+        self, topic: str, reader: Reader, entries: Sequence[tuple[bytes, bytes]], window: float, marks: Sequence[Mark]
+    ) -> int:
+        """Acknowledge messages, each with its key, and remember for ``window`` seconds what was handled."""
+        keys = (*self._keys(topic), self._names.order(topic), self._names.memory(topic))
+        each = [part for entry in entries for part in entry]
+        asked: tuple[Argument, ...] = (reader.consumer, int(window * 1000), len(entries), *each, *_intervals(marks))
+        return int(await self._call("conclude", keys, reader, *asked))
+
+    async def seen(self, topic: str, group: str, marks: Sequence[Mark]) -> list[bool]:
+        """Whether messages with these marks were handled by a group, and that is remembered."""
+        asked = [part for mark in marks for part in (mark.who, mark.sequence)]
+        return [bool(one) for one in await self._functions.call("seen", (self._names.memory(topic),), (group, *asked))]
+
+    async def draw(self, topic: str, reader: Reader, most: int, path: str) -> Drawn:
+        """Read up to ``most`` messages in the order of a key: what others gave to the reader, then what is new."""
+        keys = (self._names.stream(topic), self._names.producers(topic), self._names.order(topic))
+        last, is_held_up, lost, found = await self._call("draw", keys, reader, reader.consumer, most, path)
+        return Drawn(found, last, bool(is_held_up), lost)
+
+    async def take_over_keys(self, topic: str, reader: Reader, ended: Reader, path: str) -> list[Held]:
+        """As ``take_over``, of what is ordered by the key at ``path``; ``ended`` may be the reader itself, to learn
+        what it holds.
+        """
+        whose: tuple[Argument, ...] = ("" if ended == reader else ended.instance, ended.incarnation, ended.consumer)
+        keys = (*self._keys(topic), self._names.order(topic))
+        arguments = (reader.group, reader.consumer, *whose, path)
+        found = await self._functions.call("take_over_keys", keys, arguments)
+        return [Held(entry, tries, int(due) / 1000, key) for entry, tries, due, key in found]
 
     async def readers(self, topic: str, group: str) -> list[Reader]:
         """Who has read a topic in a group and may hold some of it, living and dead."""
@@ -236,3 +296,19 @@ def limits(retention: Retention) -> tuple[str, str]:
     """The most milliseconds and the most entries that are kept, as the functions take them: "" for any number."""
     seconds, entries = retention.seconds, retention.entries
     return "" if seconds is None else str(int(seconds * 1000)), "" if entries is None else str(entries)
+
+
+def _intervals(marks: Sequence[Mark]) -> Iterator[str]:
+    """Each sender among ``marks``, and its sequences as intervals."""
+    by_sender: defaultdict[str, list[int]] = defaultdict(list)
+    for mark in marks:
+        by_sender[mark.who].append(mark.sequence)
+    for who, sequences in by_sender.items():
+        runs: list[list[int]] = []
+        for one in sorted(sequences):
+            if runs and one <= runs[-1][1] + 1:
+                runs[-1][1] = one
+            else:
+                runs.append([one, one])
+        yield who
+        yield " ".join(f"{first}-{last}" for first, last in runs)

@@ -9,13 +9,15 @@ from dataclasses import astuple, dataclass, field
 @dataclass(slots=True)
 class Tally:
     """How many messages Redis knows as ``acknowledged``, how many further tries were begun, how many ended as ``dead``
-    letters, and how many the stream ``lost`` before they were handled.
+    letters, how many the stream ``lost`` before they were handled, and how many were acknowledged as a ``duplicate`` of
+    one that was handled before.
     """
 
     acknowledged: int = 0
     retried: int = 0
     dead: int = 0
     lost: int = 0
+    duplicate: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..bell import Bell
+from .jobs import LONG
 from .streams import Held
-
-LONG = 60.0  #: seconds after which a job looks though nobody rang
 
 Key = tuple[str, bytes]
 
@@ -26,7 +25,8 @@ Key = tuple[str, bytes]
 @dataclass(frozen=True, slots=True)
 class Retrying:
     """How often a message is tried again after its first try, after how many seconds at least and at most, how many
-    dead letters of a topic are kept, and how many messages are tried again ``at_once``.
+    dead letters of a topic are kept, and how many messages are tried again ``at_once``. For ``window`` seconds nothing
+    is handled twice; what has the same key, ``order_by``, is handled in order.
     """
 
     retries: int = 5
@@ -34,6 +34,13 @@ class Retrying:
     longest: float = 60.0
     letters: int = 100_000
     at_once: int = 1
+    window: float = 0.0
+    order_by: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether messages need no more than to be acknowledged."""
+        return not self.window and not self.order_by
 
     def delay(self, tries: int) -> float:
         """Seconds between a try that failed, the ``tries``-th, and the next."""

@@ -8,11 +8,12 @@ from typing import Any, TypedDict, TypeVar
 
 from ..errors import ConfigurationError, DeclarationError
 from ..retention import Retention, check_keep, check_tier
-from ..since import check_since
+from ..since import check_since, span
 from ..topics import check_name, check_pattern, check_topic
 
 F = TypeVar("F", bound=Callable[..., Any])
 MARK = "__hivemind_declared__"
+LONGEST_WINDOW = 30 * 86_400.0  #: seconds for which messages that were handled can be remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ class SubscriptionDeclaration:
     ``workers`` is how many messages it may handle at once; more than one gives up their order. ``raw`` delivers
     bytes that are no JSON, too. A ``durable`` one handles every message at least once, also those sent while it was
     down: it begins with what is there ``since``, in its ``group`` (None: the node's name), tries a message again
-    ``retries`` times, after ``backoff`` seconds at least and at most, and gives a handler ``timeout`` seconds.
+    ``retries`` times, after ``backoff`` seconds at least and at most, and gives a handler ``timeout`` seconds. For as
+    long as ``dedupe`` says, such as "10m", it handles nothing twice.
     """
 
     pattern: str
@@ -78,6 +80,7 @@ class SubscriptionDeclaration:
     backoff: tuple[float, float] = (0.5, 60.0)
     timeout: float | None = None
     group: str | None = None
+    dedupe: str | None = None
 
     def __post_init__(self) -> None:
         check_pattern(self.pattern)
@@ -93,6 +96,10 @@ class SubscriptionDeclaration:
             raise DeclarationError(f"subscription {self.pattern!r}: {meant[0]}= needs durable=True")
         if self.timeout is not None and not self.timeout > 0:
             raise DeclarationError(f"subscription {self.pattern!r}: timeout={self.timeout!r}: use more than 0 seconds")
+        if self.dedupe is not None and not 1 <= self.window <= LONGEST_WINDOW:
+            raise DeclarationError(
+                f'subscription {self.pattern!r}: dedupe={self.dedupe!r}: write a span such as "10m", from "1s" to "30d"'
+            )
         first, longest = self.backoff
         if self.retries < 0 or not 0 < first <= longest:
             raise DeclarationError(
@@ -100,9 +107,20 @@ class SubscriptionDeclaration:
                 "retries, after seconds such as (0.5, 60)"
             )
 
+    @property
+    def window(self) -> float:
+        """Seconds for which nothing is handled twice."""
+        return (span(self.dedupe) or 0.0) if isinstance(self.dedupe, str) else 0.0
+
 
 #: what only a durable subscription can be told, and what it is where nothing is said
-_OF_DURABLE: Mapping[str, object] = {"retries": 5, "backoff": (0.5, 60.0), "timeout": None, "group": None}
+_OF_DURABLE: Mapping[str, object] = {
+    "retries": 5,
+    "backoff": (0.5, 60.0),
+    "timeout": None,
+    "group": None,
+    "dedupe": None,
+}
 
 
 class SubscriptionWords(TypedDict, total=False):
@@ -116,6 +134,7 @@ class SubscriptionWords(TypedDict, total=False):
     backoff: tuple[float, float]
     timeout: float | None
     group: str | None
+    dedupe: str | None
 
 
 def declared(pattern: str, words: SubscriptionWords) -> SubscriptionDeclaration:
@@ -182,6 +201,7 @@ def subscription(  # noqa: PLR0913 - what a durable one can be told
     backoff: tuple[float, float] = (0.5, 60.0),
     timeout: float | None = None,
     group: str | None = None,
+    dedupe: str | None = None,
 ) -> Callable[[F], F]:
     """Declare that the function handles what is sent on topics that match the pattern ``name``.
 
@@ -204,6 +224,7 @@ def subscription(  # noqa: PLR0913 - what a durable one can be told
         backoff=backoff,
         timeout=timeout,
         group=group,
+        dedupe=dedupe,
     )
     return _mark(declared(name, words))
 

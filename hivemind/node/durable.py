@@ -82,7 +82,8 @@ class DurableSubscription:
     def retrying(self) -> Retrying:
         """How its messages are tried again."""
         letters = self.node.settings.constants.DEAD_LETTERS
-        return Retrying(self.declaration.retries, *self.declaration.backoff, letters, self.declaration.workers)
+        said = self.declaration
+        return Retrying(said.retries, *said.backoff, letters, said.workers, said.window)
 
     def record(self, member: str = "") -> SubscriptionRecord:
         """What the registry says of it."""

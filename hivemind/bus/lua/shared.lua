@@ -1,0 +1,68 @@
+-- what several functions use
+local GREATEST = 9007199254740992 -- what no incarnation can be is garbage
+-- an error if somebody took over from this life, else nil
+local function fenced(producers, group, instance, incarnation)
+  local fence = tonumber(redis.call('HGET', producers, 'taken:' .. group .. ':' .. instance) or '0') or 0
+  if fence >= tonumber(incarnation) and fence < GREATEST then
+    return redis.error_reply('FENCED ' .. string.format('%.0f', fence))
+  end
+end
+-- whether a consumer is of a life that was taken over from
+local function is_fenced(producers, group, consumer)
+  local instance, incarnation = string.match(consumer, '^(.+)%.e(%d+)$')
+  return not instance or fenced(producers, group, instance, incarnation) ~= nil
+end
+-- removes what somebody else wrote in the place of a hash
+local function as_hash(key)
+  local kind = redis.call('TYPE', key).ok
+  if kind ~= 'hash' and kind ~= 'none' then
+    redis.call('DEL', key)
+  end
+end
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+-- the value in a message by which it is ordered, as text; nil if it has none
+local function key_of(fields, path)
+  if fields[1] ~= 'b' then
+    return nil
+  end
+  local ok, value = pcall(cjson.decode, fields[2])
+  if not ok or type(value) ~= 'table' then
+    return nil
+  end
+  if value.v ~= nil then
+    value = value.d
+  end
+  for part in string.gmatch(path, '[^.]+') do
+    if type(value) ~= 'table' then
+      return nil
+    end
+    value = value[part]
+  end
+  local kind = type(value)
+  local text = kind == 'string' and value or kind == 'number' and string.format('%.17g', value)
+    or kind == 'boolean' and tostring(value) or ''
+  if text == '' then
+    return nil
+  end
+  return #text > 200 and redis.sha1hex(text) or text
+end
+-- how many messages of a key are in whose hands; 0 where none are
+local function in_hands(order, group, key)
+  local count, consumer = string.match(redis.call('HGET', order, 'k' .. group .. ' ' .. key) or '', '^(%d+) (.+)$')
+  return tonumber(count or '0'), consumer
+end
+-- a message of a key is in the hands of a consumer no more
+local function lower(order, group, key, consumer)
+  local count, owner = in_hands(order, group, key)
+  if owner ~= consumer then
+    return
+  end
+  if count > 1 then
+    redis.call('HSET', order, 'k' .. group .. ' ' .. key, string.format('%.0f', count - 1) .. ' ' .. owner)
+  else
+    redis.call('HDEL', order, 'k' .. group .. ' ' .. key)
+  end
+end
