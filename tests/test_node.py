@@ -366,5 +366,6 @@ def test_a_busy_async_handler_gives_the_loop_back(hive: HiveTest) -> None:
             worst = max(worst, loop.time() - began)
         return worst
 
+    assert node._loop is not None
     longest = asyncio.run_coroutine_threadsafe(measure(), node._loop).result(30)
     assert longest < 0.25

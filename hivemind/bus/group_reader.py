@@ -29,7 +29,7 @@ AGAIN = 0.05  #: seconds between two tries to wake a read
 COUNT = 500  #: messages of one topic in one answer at the most
 IDLE = 60.0  #: seconds between two looks of a reader that has nothing to read
 REFUSED = 1.0  #: seconds until what Redis refused is tried again
-_GONE = "NOGROUP"  # the stream, or its group, was removed
+_GONE = ("NOGROUP", "ERR The XGROUP subcommand requires the key")  # the stream, or its group, was removed: so fakeredis
 
 #: topic, what came
 Sink = Callable[[str, Sequence[Given]], None]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable
 
 from ..bell import Bell
@@ -28,7 +27,7 @@ log = logging.getLogger("hivemind.heartbeat")
 class Heart:
     """Keeps one registered instance alive in the registry until ``stop``.
 
-    ``confirmed`` is when Redis last agreed that we live, on the monotonic clock; when that is longer ago than a
+    ``confirmed`` is when Redis last agreed that we live, by the loop's clock; when that is longer ago than a
     lease, messages wait in the outbox until the registry has been asked whose turn it is. ``on_fenced`` is called
     once, when somebody newer has it; ``on_again`` whenever Redis had lost us and we are registered anew.
     """
@@ -42,7 +41,8 @@ class Heart:
         on_fenced: Callable[[Fenced], None],
         on_again: Callable[[], None],
     ) -> None:
-        self.confirmed = time.monotonic()
+        self._time = asyncio.get_running_loop().time  # so that it stands still, or runs, where the loop does
+        self.confirmed = self._time()
         self.period = about.lease / 3
         self._bus, self._registry, self._about, self._stats = bus, registry, about, stats
         self._on_fenced, self._on_again = on_fenced, on_again
@@ -66,7 +66,7 @@ class Heart:
 
     def may_speak(self) -> bool:
         """Whether the lease is surely still ours."""
-        return time.monotonic() - self.confirmed < self._about.lease
+        return self._time() - self.confirmed < self._about.lease
 
     def beat_now(self) -> None:
         """Do not wait for the next beat: something changed that others should see."""
@@ -96,7 +96,7 @@ class Heart:
 
     async def beat(self) -> None:
         """One beat. Raises Fenced when a newer life is registered, RedisError when Redis did not answer."""
-        asked = time.monotonic()
+        asked = self._time()
         is_late = not self.may_speak()
         if not await self._renew():
             why = "the lease ended meanwhile, or Redis lost its data" if is_late else "Redis lost its data"

@@ -133,15 +133,19 @@ class DurableSubscription:
             self.received += 1
             put(delivery)
 
+    def begin_to_stop(self) -> None:
+        """Begin no other message. On the loop, or when that is gone."""
+        self._is_stopping = True
+        for _ in range(self.declaration.workers):
+            self._here.put(None)
+            self._there.put(None)
+
     async def stopped(self, timeout: float) -> str:
         """Begin no other message, and wait for the handlers that run; after ``timeout`` seconds return where one hangs.
 
         What was not begun stays with Redis, for other readers.
         """
-        self._is_stopping = True
-        for _ in range(self.declaration.workers):
-            self._here.put(None)
-            self._there.put(None)
+        self.begin_to_stop()
         if self._tasks:
             _, pending = await asyncio.wait(self._tasks, timeout=timeout)
             for task in pending:

@@ -108,9 +108,13 @@ class Responder:
             for call in list(self._running):
                 call.fail("NodeStopped", f"{self.node.name} stopped before it was done")
                 self.withdraw(call)
+        self.end_threads()
+        return "\n".join(hangs)
+
+    def end_threads(self) -> None:
+        """Let each thread end when it has done what it does. From anywhere."""
         for _ in self._threads:
             self._jobs.put(None)
-        return "\n".join(hangs)
 
     # -- as who answers
 

@@ -6,13 +6,13 @@ import asyncio
 import contextvars
 import logging
 import threading
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..backoff import Backoff
 from ..cancelling import RAISED, is_ending
+from ..clock import clock_of
 from ..data.records import ServiceRecord
 from ..errors import DeclarationError, in_words
 from ..states import SERVICE, ServiceState, advance
@@ -141,6 +141,7 @@ class BoundService:
 
     def start(self) -> None:
         """Begin to call the function. On the loop."""
+        self._stop.clock = clock_of(asyncio.get_running_loop())
         resources = self.node.resources
         self._call = partial(self._call, **{name: resources[one] for name, one in self._resources.items()})
         self._enter(ServiceState.RUNNING)
@@ -173,7 +174,7 @@ class BoundService:
 
     def _run_thread(self) -> None:
         while not self._stop.is_set:
-            began = time.monotonic()
+            began = self._stop.clock.now()
             try:
                 delay = self._judge(self._call(), began)
             except RAISED as error:  # whatever a service raises, it is called again
@@ -186,7 +187,7 @@ class BoundService:
 
     async def _run_task(self) -> None:
         while not self._stop.is_set:
-            began = time.monotonic()
+            began = self._stop.clock.now()
             try:
                 delay = self._judge(await self._call(), began)
             except RAISED as error:
@@ -209,17 +210,17 @@ class BoundService:
             self.log.info("service %s is finished: it returned %d", self.name, result)
             return None
         if self.declaration.every is not None:
-            return max(0.0, began + self.declaration.every - time.monotonic())
+            return max(0.0, began + self.declaration.every - self._stop.clock.now())
         return self._pause_if_busy(began)
 
     def _failed(self, error: BaseException) -> float:
         self._enter(ServiceState.BACKOFF)
         self.restarts += 1
         self.error = in_words(error)
-        if time.monotonic() > self._healthy_at:
+        if self._stop.clock.now() > self._healthy_at:
             self._backoff.reset()
         delay = self._backoff.next()
-        self._healthy_at = time.monotonic() + delay + HEALTHY
+        self._healthy_at = self._stop.clock.now() + delay + HEALTHY
         self.log.error("service %s failed; it is called again in %.1f s", self.name, delay, exc_info=error)
         return delay
 

@@ -9,11 +9,14 @@ import threading
 import traceback
 from types import FrameType
 
+from ..clock import REAL
+
 
 class Stop:
-    """Set once, on the loop; seen at once by whoever sleeps on a thread or on the loop."""
+    """Set once, on the loop; seen at once by whoever sleeps on a thread or on the loop. ``clock`` says how long."""
 
     def __init__(self) -> None:
+        self.clock = REAL
         self._thread = threading.Event()
         self._loop = asyncio.Event()
 
@@ -29,7 +32,7 @@ class Stop:
 
     def sleep(self, seconds: float) -> bool:
         """Sleep on a thread; False as soon as it is time to stop, also if it was before."""
-        return not self._thread.wait(max(0.0, seconds))
+        return not self.clock.wait(self._thread, max(0.0, seconds))
 
     async def sleep_async(self, seconds: float) -> bool:
         """The same on the loop; gives the loop a turn in any case."""

@@ -1,0 +1,80 @@
+"""What a test does to Redis: it loses all, it says of a process that it ended, it delivers again."""
+
+from __future__ import annotations
+
+import itertools
+
+import orjson
+
+from ..bus.bus import Bus
+from ..bus.streams import Reader
+from ..data.heirs import Heirs
+from ..errors import HivemindError
+from ..message import Message
+
+PORTION = 1000  #: entries of a stream that are looked at together
+NOBODY = "crashed.0"  #: who held what is delivered again
+
+_lives = itertools.count(1)
+
+_FORGET = """
+for _, pattern in ipairs(ARGV) do
+  for _, key in ipairs(redis.call('KEYS', pattern)) do
+    redis.call('DEL', key)
+  end
+end
+return 1
+"""
+
+
+class Harm:
+    """Does harm to one hive on a Redis that others may use as well. On the loop of ``bus``."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus, self._commands, self._names = bus, bus.commands, bus.names
+
+    async def forget(self) -> None:
+        """Remove everything of the hive, in one step."""
+        hive = self._names.hive
+        await self._commands.execute("EVAL", _FORGET, 0, f"hm:{hive}:*", f"hm:{{{hive}}}:*")
+
+    async def bury(self, instance: str) -> None:
+        """Let the registry's entry name a process that is gone: as the system would say of who was killed."""
+        key = self._names.node(instance)
+        about = orjson.loads(await self._commands.execute("HGET", key, "about") or b"{}")
+        if isinstance(about.get("process"), dict):
+            about["process"]["started"] = -1.0
+            await self._commands.execute("HSET", key, "about", orjson.dumps(about))
+
+    async def redeliver(self, message: Message) -> None:
+        """Give a message to a reader of each group who has ended, and let the living know."""
+        stream = self._names.stream(message.topic)
+        entry, groups = await self._entry(message), await self._groups(stream)
+        dead = [Reader(group, NOBODY, next(_lives)) for group in groups]
+        handled = [one for one in dead if not await self._is_held(stream, one.group, entry)]
+        if not handled:
+            raise HivemindError(f"{message.id}: nobody has acknowledged it yet")
+        for one in handled:
+            claim = ("XCLAIM", stream, one.group, one.consumer, 0, entry, "RETRYCOUNT", 1, "FORCE", "JUSTID")
+            await self._commands.execute(*claim)
+            await Heirs(self._commands, self._names, 0.0).leave(one)
+
+    async def _entry(self, message: Message) -> bytes:
+        """Where in the stream it is."""
+        wanted, last = (message.sender, message.incarnation, message.sequence), "+"
+        stream = self._names.stream(message.topic)
+        while found := await self._commands.execute("XREVRANGE", stream, last, "-", "COUNT", PORTION):
+            for entry, fields in found:
+                said = orjson.loads(fields[1])
+                if (said.get("n"), said.get("e"), said.get("s")) == wanted:
+                    return bytes(entry)
+            last = f"({found[-1][0].decode()}"
+        raise HivemindError(f"{message.id} is in no stream: only durable messages are delivered again")
+
+    async def _groups(self, stream: str) -> list[str]:
+        found = await self._commands.execute("XINFO", "GROUPS", stream)
+        names = (one[b"name"] if isinstance(one, dict) else one[one.index(b"name") + 1] for one in found)
+        return [name.decode() for name in names]
+
+    async def _is_held(self, stream: str, group: str, entry: bytes) -> bool:
+        return bool(await self._commands.execute("XPENDING", stream, group, entry, entry, 1))
