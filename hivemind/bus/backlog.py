@@ -11,7 +11,7 @@ from ..topics import Names, is_instance
 from .commands import Argument, Commands, checked
 from .holes import Place
 from .inbox import InboxLimits
-from .streams import body_of
+from .streams import body_of, is_for
 
 FIRST, COUNT = 100, 500  #: entries in the first portion, and in each of the others
 MOST_READ = 250_000  #: entries that are read back for one purpose
@@ -27,14 +27,14 @@ class Backlog:
 
     async def back(self, topic: str, after: int = 0, most: int = MOST_READ) -> AsyncIterator[list[bytes]]:
         """The bodies of a stream, from the newest to the oldest, in portions: ``most`` at the most, and none that came
-        in or before the millisecond ``after``.
+        in or before the millisecond ``after``. Dead letters that were replayed for one group are not for others.
         """
         stream, newest, oldest = self._names.stream(topic), "+", f"{after + 1}-0" if after > 0 else "-"
         count = FIRST
         while most > 0:
             count = min(count, most)
             found = await self._commands.execute("XREVRANGE", stream, newest, oldest, "COUNT", count)
-            yield [body for _, fields in found if (body := body_of(fields))]
+            yield [body for _, fields in found if (body := body_of(fields)) and is_for("", fields)]
             if len(found) < count:
                 return
             newest = f"({found[-1][0].decode()}"

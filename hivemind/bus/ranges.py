@@ -14,8 +14,13 @@ FIRST, MOST = 10, 2000  #: entries in the first answer, and in any
 RawEntry = tuple[bytes, list[bytes]]
 
 
-async def portions(commands: Commands, stream: str, first: str = "-", last: str = "+") -> AsyncIterator[list[RawEntry]]:
-    """The entries of ``stream`` between two ids, both included, in portions. Raises RedisError."""
+async def portions(
+    commands: Commands, stream: str, first: str = "-", last: str = "+", goal: int = GOAL
+) -> AsyncIterator[list[RawEntry]]:
+    """The entries of ``stream`` between two ids, both included, in portions of about ``goal`` bytes. Raises RedisError.
+
+    With "+" it ends with what was the last entry when that was read.
+    """
     count = FIRST
     start: str | bytes = first
     while True:
@@ -26,4 +31,4 @@ async def portions(commands: Commands, stream: str, first: str = "-", last: str 
             return
         start = b"(" + found[-1][0]
         size = sum(len(field) for _, fields in found for field in fields)
-        count = max(1, min(MOST, count * GOAL // max(1, size)))
+        count = max(1, min(MOST, count * goal // max(1, size)))

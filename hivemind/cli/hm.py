@@ -27,6 +27,8 @@ SECTIONS = {
         "tail": "talk:tail",
         "pub": "talk:pub",
         "request": "talk:request",
+        "record": "record:record",
+        "play": "record:play",
     },
     "Watch": {
         "status": "watch:status",

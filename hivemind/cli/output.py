@@ -32,6 +32,18 @@ def note(text: str) -> None:
     _write(sys.stderr, text, "dim")
 
 
+def progress(text: str) -> None:
+    """How far something is, for a person who waits: on one line, again and again; through a pipe nothing."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{printable(text)}", end="", file=sys.stderr, flush=True)
+
+
+def end_progress() -> None:
+    """Wipe that line."""
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
 def warn(text: str) -> None:
     """Something is not as it should be, but the command goes on."""
     _write(sys.stderr, f"warning: {text}", "yellow")

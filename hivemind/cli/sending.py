@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from ..bus.endpoint import Endpoint
 from ..constants import did_you_mean
+from ..data.as_kept import AsKept
 from ..data.records import Instance
 from ..data.registry import Registry
 from ..english import amount
@@ -66,13 +67,14 @@ async def _send(settings: Settings, what: Sending) -> str:
         raise away(settings, f"no answer within {PATIENCE:g} s") from None
     try:
         began = time.monotonic()
+        is_kept = await AsKept(client.bus).prepare(what.topic)
         sent = await _send_until(client, what, stop)
         seconds = max(time.monotonic() - began, 1e-6)
         await _tell_if_nobody_subscribes(client, what.topic)
     finally:
         await client.aclose()
     pace = f" in {seconds:.1f} s ({sent / seconds:,.0f}/s)" if sent > 1 else ""
-    return f"sent {amount(sent, 'message')} on {what.topic}{pace}, confirmed by Redis"
+    return f"sent {amount(sent, 'message')} on {what.topic}{pace}, {'kept and ' if is_kept else ''}confirmed by Redis"
 
 
 async def _send_until(client: Client, what: Sending, stop: asyncio.Event) -> int:
@@ -86,7 +88,7 @@ async def _send_until(client: Client, what: Sending, stop: asyncio.Event) -> int
     await client.flush(CONFIRM)
     if isinstance(error, Exception):
         raise error
-    return client.bus.outbox.sent
+    return client.bus.outbox.sent + (client.bus.keeping.sent if client.bus.keeping is not None else 0)
 
 
 async def _send_all(client: Client, what: Sending) -> None:

@@ -19,14 +19,14 @@ CHUNK = 65536  #: bytes read at once
 
 
 class Writer:
-    """Writes bytes to standard output, in order."""
+    """Writes bytes to a file descriptor, by default standard output, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: int | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]]] = queue.SimpleQueue()
         sys.stdout.flush()
-        self._file = sys.stdout.fileno()
-        threading.Thread(target=self._run, name="standard output", daemon=True).start()
+        self._file = sys.stdout.fileno() if file is None else file
+        threading.Thread(target=self._run, name="output", daemon=True).start()
 
     async def write(self, data: bytes) -> None:
         """Return when ``data`` is written. Raises OSError, such as BrokenPipeError when nobody reads any more."""

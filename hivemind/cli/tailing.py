@@ -2,10 +2,11 @@
 
 ::
 
-    live link ─► an inbox a pattern ─► lines of many messages ─► Writer ─► standard output
-                 bounded, counts                                 a thread
+    live link ─► an inbox a pattern ─► lines of many messages ─► Writer ─► standard output, or a file
+    streams   ─► (first)                                         a thread
 
 A slow reader of standard output only fills the inboxes: Redis never cuts us off for it, and what is dropped is told.
+`hm record` is the same with another form of lines.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from ..burst import Burst
 from ..bus.bus import Bus
@@ -26,13 +28,14 @@ from ..bus.receiving import LiveSubscription
 from ..data.onlooker import Onlooker
 from ..english import amount
 from ..errors import RedisDenied
-from ..message import envelope_of
+from ..message import Envelope, envelope_of
 from ..node.runner import ensure_redis, new_loop
 from ..settings import Settings
 from ..states import LinkState
 from ..topics import matches
 from . import output
 from .forms import Form, shower, text_of
+from .past import Past
 from .reading import quiet
 from .streams import Writer, stop_on_signals
 
@@ -41,46 +44,65 @@ PATIENCE = 1.0  #: seconds without Redis after which we say that we wait for it
 GOODBYE = 2.0  #: seconds after Ctrl-C in which what was received is still shown
 
 
+#: when it came in unix seconds (None: now), topic, envelope, payload -> one line with its end
+Line = Callable[[float | None, str, Envelope, Any], bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to show: messages that match a pattern and have ``grep`` in topic or payload, ``count`` of them (0: all)."""
+    """What to show: messages that match a pattern and have ``grep`` in topic or payload, ``count`` of them (0: all),
+    for so many ``seconds`` (0: until it is stopped); first what is kept ``since``.
+    """
 
     patterns: tuple[str, ...]
-    form: Form = Form.TEXT
     grep: str = ""
     count: int = 0
+    since: str = "new"
+    seconds: float = 0.0
 
 
-def tail(settings: Settings, wanted: Wanted) -> None:
+def tail(settings: Settings, wanted: Wanted, form: Form) -> None:
     """Show messages until Ctrl-C, SIGTERM, or enough of them; then the summary. Raises RedisDenied."""
+    show = shower(form)
+    output.note(follow(settings, wanted, lambda _, *message: show(*message)))
+
+
+def follow(settings: Settings, wanted: Wanted, line: Line, file: int | None = None) -> str:
+    """Write messages to a file descriptor, or to standard output, as ``tail``; return the summary.
+
+    Raises RedisDenied, and OSError when nobody reads us any more, or the disk is full.
+    """
     quiet()
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(_tail(settings, wanted))
+        return runner.run(_follow(settings, wanted, line, file))
 
 
-async def _tail(settings: Settings, wanted: Wanted) -> None:
+async def _follow(settings: Settings, wanted: Wanted, line: Line, file: int | None) -> str:
     stop = asyncio.Event()
     stop_on_signals(stop)
     endpoint = Endpoint.parse(await asyncio.to_thread(ensure_redis, settings))
     async with Bus(endpoint, settings.name, f"hm-tail-{secrets.token_hex(4)}.0") as bus:
-        await Tail(bus, wanted, stop).run()
+        following = Tail(bus, wanted, stop, line, Writer(file))
+        await following.run()
+        return following.summary()
 
 
 class Tail:
     """One `hm tail` on a started bus; ``stop`` ends it."""
 
-    def __init__(self, bus: Bus, wanted: Wanted, stop: asyncio.Event) -> None:
+    def __init__(self, bus: Bus, wanted: Wanted, stop: asyncio.Event, line: Line, writer: Writer) -> None:
         self.bus, self.wanted, self.stop = bus, wanted, stop
         self.shown = self.size = self.missed = 0
         patterns = list(dict.fromkeys(wanted.patterns))
         self._lives = {LiveSubscription(one): tuple(patterns[:at]) for at, one in enumerate(patterns)}
-        self._show, self._writer = shower(wanted.form), Writer()
+        self._line, self._writer = line, writer
+        self._past = Past(bus, patterns, wanted.since)
         self._gaps = Burst(1.0)
         self._began = 0.0
         self._onlooker = Onlooker(bus) if bus.shards is not None else None
 
     async def run(self) -> None:
-        """Subscribe, show, and sum up. Raises RedisDenied, and OSError when nobody reads us any more."""
+        """Subscribe, and show. Raises RedisError, and OSError when nobody reads us any more."""
         work = asyncio.create_task(self._work())
         stopping = asyncio.create_task(self.stop.wait())
         await asyncio.wait((work, stopping), return_when="FIRST_COMPLETED")
@@ -94,7 +116,6 @@ class Tail:
             await work
         if self._onlooker is not None:
             await self._onlooker.stop()
-        output.note(self.summary())
 
     async def _work(self) -> None:
         await self._connected()
@@ -106,6 +127,10 @@ class Tail:
         self._began = time.monotonic()
         self.bus.live.on_gap, self.bus.live.on_back = self._lost, self._back
         output.note(f"listening to {', '.join(live.pattern for live in self._lives)}; Ctrl-C ends")
+        if self.wanted.seconds:
+            asyncio.get_running_loop().call_later(self.wanted.seconds, self.stop.set)
+        if self.wanted.since != "new":
+            await self._read_past()
         await asyncio.gather(*(self._read(live.inbox, earlier) for live, earlier in self._lives.items()))
 
     async def _connected(self) -> None:
@@ -119,6 +144,20 @@ class Tail:
         if state is LinkState.DENIED:
             raise RedisDenied(link.last_error)
 
+    async def _read_past(self) -> None:
+        """Show what is kept: what passes by meanwhile waits in the inboxes."""
+        async for messages in self._past.read():
+            lines = [
+                self._made(one.at, one.topic, envelope_of(one.source), one.payload, one.size)
+                for one in messages
+                if self._is_wanted(one.topic, one.payload)
+            ]
+            if lines:
+                await self._writer.write(b"".join(lines))
+            if self._is_enough:
+                self.stop.set()
+                return
+
     async def _read(self, inbox: Inbox, earlier: tuple[str, ...]) -> None:
         while await inbox.wait():
             lines = b"".join(self._lines(inbox, earlier))
@@ -129,18 +168,24 @@ class Tail:
 
     def _lines(self, inbox: Inbox, earlier: tuple[str, ...]) -> Iterator[bytes]:
         """Up to BATCH messages that shall be shown and that no ``earlier`` pattern has shown."""
-        grep, show = self.wanted.grep, self._show
         for _ in range(BATCH):
             if self._is_enough or (entry := inbox.take()) is None:
                 return
             topic, payload, source, size = entry
-            if earlier and _is_shown(earlier, topic):
+            if (earlier and _is_shown(earlier, topic)) or not self._is_wanted(topic, payload):
                 continue
-            if grep and grep not in topic and grep not in text_of(payload):
-                continue
-            self.shown += 1
-            self.size += size
-            yield show(topic, envelope_of(source), payload)
+            envelope = envelope_of(source)
+            if not self._past.had(topic, envelope):
+                yield self._made(None, topic, envelope, payload, size)
+
+    def _is_wanted(self, topic: str, payload: Any) -> bool:
+        grep = self.wanted.grep
+        return not self._is_enough and (not grep or grep in topic or grep in text_of(payload))
+
+    def _made(self, at: float | None, topic: str, envelope: Envelope, payload: Any, size: int) -> bytes:
+        self.shown += 1
+        self.size += size
+        return self._line(at, topic, envelope, payload)
 
     @property
     def _is_enough(self) -> bool:
@@ -169,7 +214,7 @@ class Tail:
             f" in {seconds:.1f} s: {self.shown / seconds:,.1f}/s, {size_of(self.size / seconds)}/s" if seconds else ""
         )
         dropped = sum(live.inbox.dropped for live in self._lives)
-        malformed = sum(live.malformed for live in self._lives)
+        malformed = sum(live.malformed for live in self._lives) + self._past.malformed
         less = ((self.missed, "missed"), (dropped, "dropped here: too slow a reader"), (malformed, "malformed"))
         parts = [f"{count:,} {what}" for count, what in less if count]
         return "; ".join([f"{amount(self.shown, 'message')}, {size_of(self.size)}{rate}", *parts])

@@ -10,22 +10,45 @@ import click
 from . import output
 
 
+class Since(click.ParamType[str]):
+    """Where to begin with what is kept: ``10m``, a number of messages of each topic, ``all`` or ``new``."""
+
+    name = "since"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The same word, if it is one."""
+        from ..errors import ConfigurationError
+        from ..since import check_since
+
+        try:
+            return check_since(value)
+        except ConfigurationError:
+            self.fail(f"{value!r}: write a span such as 10m, a number of messages, all, or new", param, ctx)
+
+
+SINCE = click.option(
+    "--since", type=Since(), default="new", metavar="WHEN", help="First what is kept: 10m, 5 (of each topic), all."
+)
+
+
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One object a line, and nothing else on standard output.")
 @click.option("--raw", is_flag=True, help="Only the payloads.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N messages.")
 @click.option("--grep", metavar="TEXT", default="", help="Only messages with TEXT in topic or payload.")
+@SINCE
 @click.argument("patterns", metavar="PATTERN...", nargs=-1, required=True)
 @click.pass_context
 def tail(
-    ctx: click.Context, patterns: tuple[str, ...], count: int | None, grep: str, *, as_json: bool, raw: bool
+    ctx: click.Context, patterns: tuple[str, ...], count: int | None, grep: str, since: str, *, as_json: bool, raw: bool
 ) -> None:
-    """Show messages as they pass by.
+    """Show messages as they pass by; with --since, of topics that are kept, first those that did.
 
     PATTERN is a topic or a glob; put globs in quotes. No node notices, and Ctrl-C ends with a summary.
 
     Examples:
       hm tail 'bat-signal-*'
+      hm tail 'orders.*' --since 10m
       hm tail --json --count 100 'host.*' 'alert.*' > messages.jsonl
     """
     from ..topics import check_pattern
@@ -37,12 +60,12 @@ def tail(
     if as_json and raw:
         raise click.UsageError("--json or --raw, not both")
     for pattern in patterns:
-        _refuse_file(pattern)
+        refuse_file(pattern)
         check_pattern(pattern)
     settings = context_settings(ctx)
     announce(settings)
     form = Form.JSON if as_json else Form.RAW if raw else Form.TEXT
-    show(settings, Wanted(patterns, form, grep, count or 0))
+    show(settings, Wanted(patterns, grep, count or 0, since), form)
 
 
 @click.command()
@@ -104,7 +127,7 @@ def request(ctx: click.Context, name: str, payload: str, timeout: float, *, text
     ask(settings, name, payload, timeout, is_text=text)
 
 
-def _refuse_file(pattern: str) -> None:
+def refuse_file(pattern: str) -> None:
     """A shell turns a glob that is not quoted into the names of files: those are not what was meant."""
     if Path(pattern).exists():
         raise click.UsageError(

@@ -1,0 +1,181 @@
+"""`hm play`: sends what `hm record` wrote, with the pauses that were between, or faster."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from ..bus.endpoint import Endpoint
+from ..data.as_kept import AsKept
+from ..english import amount, duration
+from ..errors import HivemindError, RedisUnavailable
+from ..message import Malformed, is_envelope, payload_of
+from ..node.client import Client
+from ..node.runner import new_loop
+from ..settings import Settings
+from ..supervisor.engine import redis_url
+from ..topics import is_topic
+from . import output
+from .reading import PATIENCE, away, read_instances
+from .streams import lines_of, stop_on_signals
+
+CONFIRM = 30.0  #: seconds in which Redis has to confirm what was sent last
+TOLD = 0.5  #: seconds between two words on how far it is
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One line of a recording."""
+
+    at: float
+    topic: str
+    payload: Any
+    headers: dict[str, str]
+
+
+@dataclass(slots=True)
+class Played:
+    """How far it is: messages sent, of these to topics that are kept, and whether it was cut short."""
+
+    sent: int = 0
+    kept: int = 0
+    is_cut: bool = False
+
+
+def play(settings: Settings, path: Path, into: str, rate: float) -> tuple[str, bool]:
+    """Send a recording ``rate`` times as fast as it was recorded (0: without pauses), on its topics or ``into`` one.
+
+    Return a summary, and whether all was sent. Raises HivemindError with the number of a line that is broken, and what
+    sending raises; what was before is sent then.
+    """
+    read_instances(settings)  # at once, and in words, if Redis is away
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(_play(settings, path, lines_of(file), into, rate))
+    except IsADirectoryError:
+        raise click.ClickException(f"{path} is a folder: give it a file that `hm record` wrote") from None
+    finally:
+        os.close(file)
+
+
+async def _play(
+    settings: Settings, path: Path, lines: AsyncIterator[bytes], into: str, rate: float
+) -> tuple[str, bool]:
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    client = Client(lambda: (Endpoint.parse(redis_url(settings)), settings.name), PATIENCE)
+    try:
+        await client.open()
+    except RedisUnavailable:
+        raise away(settings, f"no answer within {PATIENCE:g} s") from None
+    began, played = time.monotonic(), Played()
+    try:
+        try:
+            await Player(client, into, rate, stop, played).play(_recorded(lines, path, played))
+        finally:
+            output.end_progress()
+            await client.flush(CONFIRM)
+    finally:
+        await client.aclose()
+    seconds = max(time.monotonic() - began, 1e-6)
+    kept = f", {played.kept:,} of them kept" if played.kept else ""
+    cut = "; cut short" if played.is_cut else ""
+    pace = f"in {seconds:.1f} s ({played.sent / seconds:,.0f}/s)"
+    return f"played {amount(played.sent, 'message')}{kept} {pace}, confirmed by Redis{cut}", not played.is_cut
+
+
+class Player:
+    """Keeps the pauses of a recording, divided by ``rate`` (0: none); ``stop`` cuts it short."""
+
+    def __init__(self, client: Client, into: str, rate: float, stop: asyncio.Event, played: Played) -> None:
+        self._client, self._into, self._rate = client, into, rate
+        self._stop, self._played = stop, played
+        self._as_kept = AsKept(client.bus)
+        self._told = time.monotonic()
+
+    async def play(self, messages: AsyncIterator[Recorded]) -> None:
+        """Send them all. Raises PayloadError, RedisError."""
+        first, began = 0.0, 0.0
+        async for one in messages:
+            if not began:
+                first, began = one.at, time.monotonic()
+            if self._rate:
+                await self._wait_until(began + (one.at - first) / self._rate)
+            if self._stop.is_set():
+                self._played.is_cut = True
+                return
+            topic = self._into or one.topic
+            self._played.kept += await self._as_kept.prepare(topic)
+            if self._played.sent % 100 == 0:
+                await self._client.drain()
+            self._client.send(topic, one.payload, headers=one.headers or None)
+            self._played.sent += 1
+            self._tell(one.at - first)
+
+    async def _wait_until(self, due: float) -> None:
+        while (left := due - time.monotonic()) > 0 and not self._stop.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, TOLD)):
+                    await self._stop.wait()
+            self._tell(None)
+
+    def _tell(self, at: float | None) -> None:
+        """How far it is, for a person who waits."""
+        if time.monotonic() - self._told < TOLD:
+            return
+        self._told = time.monotonic()
+        output.progress(f"{amount(self._played.sent, 'message')} sent" + (f", {duration(at)} into it" if at else ""))
+
+
+async def _recorded(lines: AsyncIterator[bytes], path: Path, played: Played) -> AsyncIterator[Recorded]:
+    number = 0
+    async for line in lines:
+        number += 1
+        if not line.strip():
+            continue
+        try:
+            one = _read(line)
+        except (ValueError, KeyError, TypeError) as error:
+            count = played.sent
+            many = "the message before it was sent" if count == 1 else f"the {count:,} messages before it were sent"
+            before = many if count else "nothing was sent"
+            raise HivemindError(f"{path}, line {number} is no line of a recording: {_why(error)}; {before}") from None
+        yield one
+
+
+def _read(line: bytes) -> Recorded:
+    said = orjson.loads(line)
+    at, topic, envelope = said["time"], said["topic"], said["envelope"]
+    if not isinstance(at, int | float) or isinstance(at, bool):
+        raise ValueError("its time is no number")
+    if not is_topic(topic):
+        raise ValueError(f"{topic!r} is no topic")
+    if not isinstance(envelope, dict) or not ("d" in envelope or "b" in envelope):
+        raise ValueError("its envelope has no payload")
+    if "v" in envelope and not is_envelope(envelope):
+        raise Malformed("its envelope is none")
+    headers = envelope.get("h", {})
+    if not isinstance(headers, dict):
+        raise ValueError("its headers are no object")
+    return Recorded(float(at), topic, payload_of(envelope), {str(name): str(text) for name, text in headers.items()})
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, orjson.JSONDecodeError):
+        return f"not JSON, {error}"
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]!r}"
+    return str(error) if isinstance(error, ValueError) else "it is no object with time, topic and envelope"
