@@ -11,10 +11,12 @@ from ..topics import Names, is_instance
 from .commands import Argument, Commands, checked
 from .holes import Place
 from .inbox import InboxLimits
-from .streams import body_of, is_for
+from .ranges import GOAL
+from .streams import body_of
 
-FIRST, COUNT = 100, 500  #: entries in the first portion, and in each of the others
+FIRST, COUNT = 20, 500  #: entries in the first portion, and in each of the others at the most
 MOST_READ = 250_000  #: entries that are read back for one purpose
+ORIGINAL = 2  #: words in an entry; one that was a dead letter and was replayed has more, and stands behind later ones
 CHUNK = 100  #: topics that are asked about at once
 _PLACE = re.compile(rb"(\d{1,16}):(\d{1,16})")
 
@@ -27,19 +29,19 @@ class Backlog:
 
     async def back(self, topic: str, after: int = 0, most: int = MOST_READ) -> AsyncIterator[list[bytes]]:
         """The bodies of a stream, from the newest to the oldest, in portions: ``most`` at the most, and none that came
-        in or before the millisecond ``after``. Dead letters that were replayed for one group are not for others.
+        in or before the millisecond ``after``. Dead letters that were replayed are left out.
         """
         stream, newest, oldest = self._names.stream(topic), "+", f"{after + 1}-0" if after > 0 else "-"
-        count = FIRST
-        while most > 0:
-            count = min(count, most)
+        count = min(FIRST, most)
+        while count > 0:
             found = await self._commands.execute("XREVRANGE", stream, newest, oldest, "COUNT", count)
-            yield [body for _, fields in found if (body := body_of(fields)) and is_for("", fields)]
+            bodies = [body for _, fields in found if len(fields) == ORIGINAL and (body := body_of(fields))]
+            yield bodies
             if len(found) < count:
                 return
             newest = f"({found[-1][0].decode()}"
             most -= count
-            count = COUNT
+            count = min(most, COUNT, max(1, count * GOAL // max(1, sum(map(len, bodies)))))
 
     async def since(self, topic: str, since: str, limits: InboxLimits) -> list[bytes]:
         """What is there since "all", a span such as "10m", or so many messages: bodies, the oldest first. Where it is

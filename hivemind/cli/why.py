@@ -230,7 +230,8 @@ def _subscriptions(one: Instance) -> list[tuple[str, str]]:
         waiting = f", {each.inbox:,} waiting" if each.inbox else ""
         waiting += f", {each.parked:,} parked for another try" if each.parked else ""
         error = f"; last error: {each.error}" if each.error else ""
-        counts = f"{each.received:,} received, {each.handled:,} handled{odd}{waiting}"
+        filled = f" ({each.filled:,} filled in)" if each.filled else ""
+        counts = f"{each.received:,} received{filled}, {each.handled:,} handled{odd}{waiting}"
         found.append((f"  subscription {each.pattern}: {counts}{error}", "yellow" if odd or error else ""))
     return found
 

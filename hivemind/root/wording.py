@@ -117,7 +117,7 @@ def _service(view: ServiceView, at: int, lost: bool) -> Item:
 
 def _subscription(view: SubscriptionView, at: int) -> Item:
     record = view.record
-    totals = ("received", "handled", "missed", "dropped", "failed", "invalid", "inbox")
+    totals = ("received", "handled", "missed", "filled", "dropped", "failed", "invalid", "inbox")
     return _item(
         f"{at}/{record.pattern}",
         "",

@@ -20,11 +20,7 @@ for at = 1, #args, 3 do
   elseif not reads[group] then
     done[#done + 1] = -1
   else
-    if group == '' then
-      done[#done + 1] = redis.call('XADD', keys[1], '*', 'b', args[at + 2])
-    else
-      done[#done + 1] = redis.call('XADD', keys[1], '*', 'b', args[at + 2], 'g', group)
-    end
+    done[#done + 1] = redis.call('XADD', keys[1], '*', 'b', args[at + 2], 'g', group)
     redis.call('XDEL', keys[2], id)
   end
 end
