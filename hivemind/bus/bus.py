@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -131,11 +131,19 @@ class Bus:
             self.keeping.start()
             self.outbox.send = self._send_kept_or_not
         self.keeping.keep(topic, retention or Retention(), confirm, on_anew)
+        if self.outbox.spool.holds([topic]):  # until those who match it have subscribed
+            self.keeping.spool.hold([topic])
         self._kept.add(topic)
 
     def keeps(self, topic: str) -> bool:
         """Whether what is sent on ``topic`` is appended to its stream."""
         return topic in self._kept
+
+    def release(self, topics: Collection[str]) -> None:
+        """Hold the messages of these topics no longer. On the loop only."""
+        self.outbox.release(topics)
+        if self.keeping is not None:
+            self.keeping.release(topics)
 
     def _send_kept_or_not(self, topic: str, body: bytes) -> None:
         spool = self.keeping.spool if self.keeping is not None and topic in self._kept else self.outbox.spool

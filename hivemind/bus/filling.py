@@ -133,6 +133,7 @@ class Filler:
         history: list[tuple[str, bytes]] = []
         places: list[tuple[str, str, Place]] = []
         while asyncio.get_running_loop().time() < deadline:
+            gaps = self._live.gaps
             topics = sorted(topic for topic in await self.kept.known() if matches(subscription.pattern, topic))
             try:
                 history = [one for topic in topics for one in await self._since(topic, subscription)]
@@ -144,9 +145,8 @@ class Filler:
             except RedisError as error:
                 log.error("%s begins without what is kept: %s", subscription.pattern, error)
                 break
-            if not topics or await self._live.fence():
+            if not topics or (await self._live.fence() and self._live.gaps == gaps):
                 break
-            subscription.begin_again()
         subscription.begin(history, places, self.fill, self.kept, now)
 
     async def _since(self, topic: str, subscription: LiveSubscription) -> list[tuple[str, bytes]]:
@@ -154,6 +154,14 @@ class Filler:
             return []
         bodies = await self._backlog.since(topic, subscription.since, subscription.limits)
         return [(topic, body) for body in bodies]
+
+    def lost(self) -> None:
+        """A connection was lost: any topic may be kept by the time that it is made again, and who has yet to begin has
+        heard nothing.
+        """
+        self.kept.sure.clear()
+        for subscription in self._live.subscriptions:
+            subscription.begin_again()
 
     def catch_up(self) -> None:
         """A connection was made anew: find what was sent meanwhile, also by those who will send nothing more."""
@@ -215,6 +223,8 @@ class _Wanted:
 
     def offer(self, body: bytes) -> None:
         """The next older message of the topic."""
+        if not self:
+            return
         try:
             value = decode(body)
         except Malformed:

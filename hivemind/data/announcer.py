@@ -172,7 +172,7 @@ class Announcer:
         """Announce no more; what is held is released. May be called twice."""
         self._bus.outbox.spool.on_new = None
         await end(self._task)
-        self._bus.outbox.release([*self._fresh, *self._waiting.take_back()])
+        self._bus.release([*self._fresh, *self._waiting.take_back()])
         self._fresh = []
 
     def look(self) -> None:
@@ -233,7 +233,7 @@ class Announcer:
     def _release(self, topics: list[str]) -> None:
         self._known |= dict.fromkeys(topics, True)
         self._hinted.difference_update(topics)
-        self._bus.outbox.release(topics)
+        self._bus.release(topics)
 
     def _failed(self, error: Exception) -> None:
         """While messages can be sent at all, no failure to announce may hold them for longer than HOLD."""

@@ -61,9 +61,9 @@ class KeptWatch:
             self._bell.ring()
 
     def lost(self) -> None:
-        """Notices pass by, and messages: any topic may be kept by the time that they come again."""
+        """Notices pass by, and messages."""
         self._losses += 1
-        self._filler.kept.sure.clear()
+        self._filler.lost()
 
     def back(self) -> None:
         """Look again, and find what passed by."""
@@ -91,7 +91,7 @@ class KeptWatch:
         """Read which topics are kept; False if notices were lost meanwhile."""
         losses, self._new = self._losses, set()
         found = await self._kept.topics()
-        if losses != self._losses:
+        if losses != self._losses or not self._bus.live.link.is_up:
             return False
         self._filler.kept.set([*(one.topic for one in found), *self._new])
         return True
