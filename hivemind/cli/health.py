@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..data.durability import Durability
 from ..data.records import Instance, SubscriptionRecord
 from ..english import MOST, amount, are, duration, listed
 from ..patterns import RESOLVED
@@ -24,7 +25,7 @@ _COUNTS: tuple[tuple[str, Count], ...] = (
     ("invalid", lambda one: one.invalid),
     ("malformed", lambda one: one.malformed),
     ("parked for another try", lambda one: one.parked),
-    ("dead letters", lambda one: one.dead),
+    ("given up", lambda one: one.dead),
     ("lost by a stream", lambda one: one.lost),
 )
 
@@ -43,6 +44,11 @@ class Health:
     def is_well(self) -> bool:
         """Whether all that should run does."""
         return not self.troubles
+
+    def and_of(self, durability: Durability) -> Health:
+        """With what is to be said of durable delivery."""
+        troubles, notes = durability.troubles(), durability.notes()
+        return replace(self, troubles=(*self.troubles, *troubles), notes=(*self.notes, *notes))
 
     @property
     def sentence(self) -> str:

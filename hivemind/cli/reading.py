@@ -16,6 +16,7 @@ from ..bus.streams import Streams
 from ..data.announcer import announce
 from ..data.backlog import TopicBacklog, backlogs
 from ..data.directory import Directory
+from ..data.durability import Durability, durability
 from ..data.kept import Kept
 from ..data.records import Instance
 from ..data.registry import Registry
@@ -131,6 +132,15 @@ async def _backlogs(commands: Commands, functions: Functions, names: Names, patt
     alive = [one for one in await Registry(commands, functions, names).instances() if not one.is_lost]
     lives = {one.instance: one.incarnation for one in alive}
     return await backlogs(commands, names, [one for one in kept if matches(pattern, one.topic)], lives)
+
+
+def read_durability(settings: Settings, instances: Sequence[Instance]) -> Durability:
+    """What there is to say of durable delivery; nothing where Redis does not tell."""
+    names = Names(settings.name)
+    try:
+        return asyncio.run(_ask(settings, lambda commands: durability(commands, Functions(commands), names, instances)))
+    except RedisError:
+        return Durability()
 
 
 def _directory(commands: Commands, settings: Settings) -> Directory:

@@ -23,7 +23,8 @@ _STYLES = {"running": "green", "lost": "red", "fenced": "red", "broken": "red"}
 def status(ctx: click.Context, *, as_json: bool) -> int:
     """Is the hive well? One sentence, and exit code 0 or 1.
 
-    Well is a hive whose Redis answers, whose enabled nodes all run, where no instance is lost and no service fails.
+    Well is a hive whose Redis answers, whose enabled nodes all run, where no instance is lost, no service fails, and
+    nobody asks durably for what is sent live only.
 
     Examples:
       hm status
@@ -34,7 +35,7 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     from .context import announce, context_hive, redis_address, settings_or_last
     from .declared import declared
     from .health import judge
-    from .reading import dead_primaries, read_ages, read_instances, refusal
+    from .reading import dead_primaries, read_ages, read_durability, read_instances, refusal
 
     settings = settings_or_last(context_hive(ctx))
     announce(settings)
@@ -51,7 +52,8 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     is_any_lost = any(one.is_lost for one in instances)
     refused, ages = (refusal(settings), read_ages(settings, instances)) if is_any_lost else ("", {})
     mode, dead = _mode(settings), dead_primaries(settings)
-    health = judge(settings.name, instances, declared(settings), refused, ages, mode, dead)
+    durable = read_durability(settings, instances)
+    health = judge(settings.name, instances, declared(settings), refused, ages, mode, dead).and_of(durable)
     if not as_json and mode and (mode != SERVER or mode != settings.constants.PATTERNS):
         output.note(f'it runs with PATTERNS = "{mode}"{_other_than(settings, mode)}')
     if as_json:
