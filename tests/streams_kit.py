@@ -17,11 +17,14 @@ async def append(
     first: int,
     bodies: Sequence[bytes],
     cap: tuple[str, str] = ("", ""),
+    after: tuple[int, str] = (0, ""),
 ) -> int:
     """Append messages of one life of a sender, the first of which has number ``first``; how many were not there yet.
 
-    ``cap`` is how many entries, and milliseconds, are kept.
+    ``cap`` is how many entries, and milliseconds, are kept; ``after`` which one has to be there, and whether nothing
+    may be appended if it is not.
     """
-    arguments: tuple[Argument, ...] = ("PUBLISH", names.live(topic), *sender, first, *cap, *bodies)
+    arguments: tuple[Argument, ...] = ("PUBLISH", names.live(topic), *sender, first, *after, *cap, *bodies)
     said = int(await functions.call("append", (names.stream(topic), names.producers(topic)), arguments))
-    return said if said >= 0 else -1 - said  # the stream was not there
+    last = -(said + 1) // 2  # where the stream was not there
+    return said if said >= 0 else len(bodies) - max(0, last - first + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -15,6 +16,7 @@ from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.bus.streams import Home
+from hivemind.cancelling import end
 from hivemind.errors import Refused, Unconfirmed
 from hivemind.message import encode_payload
 from hivemind.states import LinkState
@@ -121,6 +123,41 @@ async def test_the_functions_are_loaded_again_where_they_were_flushed(own_server
         send(outbox, 2)
         await outbox.flush(5.0)
     assert await numbers(own_server.url, "n") == [1, 2]
+
+
+async def test_while_memory_comes_and_goes_nothing_passes_what_was_refused(own_server: RedisServer) -> None:
+    async with sending(own_server.url) as outbox, Commands(Endpoint.parse(own_server.url)) as commands:
+
+        async def come_and_go() -> None:
+            while True:
+                for most in (1, 0):
+                    await commands.execute("CONFIG", "SET", "maxmemory", most)
+
+        weather = asyncio.create_task(come_and_go())
+        for first in range(0, 40_000, 4000):
+            send(outbox, *range(first, first + 4000))
+            await asyncio.sleep(0)
+        await eventually_async(lambda: outbox.waiting < 20_000, 20.0)
+        await end(weather)
+        await commands.execute("CONFIG", "SET", "maxmemory", 0)
+        await outbox.flush(10.0)
+    assert await numbers(own_server.url, "n") == list(range(40_000))
+
+
+async def test_a_redis_that_comes_back_with_less_than_it_had_taken_is_found_out(
+    own_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with sending(own_server.url) as outbox, Commands(Endpoint.parse(own_server.url)) as commands:
+        send(outbox, 1, 2, 3, 4)
+        await outbox.flush(5.0)
+        names = Names("t")
+        await commands.execute("HSET", names.producers("n"), "a.0", "1:2")  # as its file had it
+        entries = await commands.execute("XRANGE", names.stream("n"), "-", "+")
+        await commands.execute("XDEL", names.stream("n"), entries[2][0], entries[3][0])
+        send(outbox, 5)
+        await outbox.flush(5.0)
+    assert await numbers(own_server.url, "n") == [1, 2, 5]
+    assert "2 message(s) of n that it had taken are lost" in caplog.text
 
 
 @given(st.sets(st.integers(1, 5000), max_size=50))

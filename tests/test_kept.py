@@ -145,6 +145,20 @@ async def test_a_reader_is_entered_with_its_node_and_seen_again(shelf: Shelf) ->
     assert (again.at, again.retired) == (first.at, 0)
 
 
+async def test_who_read_before_redis_lost_everything_misses_nothing_that_is_sent_afterwards(shelf: Shelf) -> None:
+    others = Kept(shelf.commands, shelf.streams, shelf.names)
+    await others.announce("n")
+    assert await shelf.kept.read("shop", "n", "new") == ["n"]
+    for key in (shelf.names.kept(), shelf.names.readings(), shelf.names.stream("n")):
+        await shelf.commands.execute("DEL", key)
+    await others.announce("n")
+    await shelf.append("n", 3, 1, ("", ""))
+    await shelf.kept.read("shop", "n", "new", ["n"])  # it is entered again, a moment later
+    await others.announce("n")
+    words = ("XREADGROUP", "GROUP", "shop", "shop.0.e1", "STREAMS", shelf.names.stream("n"), ">")
+    assert len((await shelf.commands.execute(*words))[0][1]) == 3
+
+
 def test_a_service_keeps_the_last_messages_and_everybody_gets_them_live(hive: HiveTest) -> None:
     class Thermometer(Node):
         def services(self) -> None:

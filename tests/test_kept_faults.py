@@ -153,6 +153,7 @@ def test_a_redis_without_memory_loses_nothing_and_kills_nobody(shop: Workshop, o
     shop.write("shop.py", SHOP)
     reader, sender = shop.run("shop.py"), shop.run("orders.py")
     sender.says("stored 5")
+    reader.says("packed 5")
     used = int(own_server.command("INFO", "memory").partition("used_memory:")[2].split()[0])
     own_server.command("CONFIG", "SET", "maxmemory", used + 256 * 1024, "maxmemory-policy", "noeviction")
     lives = [registered(own_server, "full", instance) for instance in ("orders.0", "shop.0")]

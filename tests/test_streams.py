@@ -83,6 +83,17 @@ async def test_what_is_appended_twice_is_there_once_and_in_order(table: Table) -
     assert [body for _, body in await table.read("n", reader())] == [b"1", b"2", b"3", b"4"]
 
 
+async def test_what_stands_behind_what_was_refused_is_refused_too(table: Table) -> None:
+    await table.append("n", 1, 1, [b"1"])
+    arguments = (table.functions, table.names, "n", ("a.0", 1))
+    with pytest.raises(RedisRefused, match="BEHIND 1"):
+        await append(*arguments, 4, [b"4"], after=(3, "1"))
+    assert await append(*arguments, 2, [b"2", b"3"], after=(1, "1")) == 2
+    assert await append(*arguments, 4, [b"4"], after=(3, "1")) == 1
+    await table.streams.join("n", GROUP, "0")
+    assert [body for _, body in await table.read("n", reader())] == [b"1", b"2", b"3", b"4"]
+
+
 async def test_an_older_life_of_a_sender_appends_nothing(table: Table) -> None:
     await table.append("n", 5, 1, [b"1"])
     with pytest.raises(RedisRefused, match="FENCED 5"):

@@ -67,6 +67,8 @@ class Appender(Carrier):
         self.caps: dict[str, tuple[str, str]] = {}  # of topics that are capped, whatever groups have read
         self._home, self._spool = home, spool
         self._call: tuple[str, ...] = ()  # how the function is called, known as soon as it is there
+        self._confirmed: dict[str, int] = {}  # the last sequence on each topic that Redis has answered for
+        self._sender = spool.sender
         self._back: list[Entry] = []  # what Redis refused
         self._rest: asyncio.TimerHandle | None = None
         self._again: asyncio.TimerHandle | None = None
@@ -102,21 +104,25 @@ class Appender(Carrier):
 
     def _calls(self) -> list[bytes]:
         """What is there, topic by topic."""
+        if self._sender != self._spool.sender:
+            self._sender, self._confirmed = self._spool.sender, {}
         piles: defaultdict[str, list[Entry]] = defaultdict(list)
         for entry in self._spool.take(WRITE) if self._spool else ():
             piles[entry[1]].append(entry)
         calls = []
         for topic, pile in piles.items():
+            before, only_then = self._confirmed.get(topic, 0), ""
             for part in parts(pile):
                 self._unanswered.append(Batch(part))
-                calls.append(self._append(topic, part))
+                calls.append(self._append(topic, part, before, only_then))
+                before, only_then = part[-1][2], "1"  # what stands behind cannot pass what Redis refuses
         return calls
 
     def _tier(self, batch: Batch) -> Tier | None:
         """At which tier a batch is to be confirmed, where it is not enough that Redis has taken it."""
         return self.assurance.tiers.get(batch.entries[0][1])
 
-    def _append(self, topic: str, part: list[Entry]) -> bytes:
+    def _append(self, topic: str, part: list[Entry], before: int, only_then: str) -> bytes:
         names, (instance, incarnation) = self._home.names, self._spool.sender
         most_ms, most = self.caps.get(topic, NO_CAP)
         keys = (2, names.stream(topic), names.producers(topic))
@@ -128,6 +134,8 @@ class Appender(Carrier):
             instance,
             incarnation,
             part[0][2],
+            before,
+            only_then,
             most,
             most_ms,
         )
@@ -155,11 +163,21 @@ class Appender(Carrier):
     # -- reading
 
     def _took(self, number: int) -> None:
-        """A call is done; it says how many messages it appended, and whether the stream was there."""
+        """A call is done; it says how many messages it appended, or that something was not there any more."""
         batch = self._unanswered[0]
-        if number < 0 and isinstance(batch, Batch) and (tell := self.on_anew.get(topic := batch.entries[0][1])):
-            tell(topic)
+        if number < 0 and isinstance(batch, Batch):
+            last, is_there = divmod(-(number + 1), 2)
+            self._miss(batch.entries[0][1], last, is_there=not is_there)
         self._advance(1)
+
+    def _miss(self, topic: str, last: int, *, is_there: bool) -> None:
+        """The stream was not there any more, or it has of ours only what is up to ``last``."""
+        lost = self._confirmed.get(topic, 0) - last
+        if not is_there and topic in self.on_anew:
+            self.on_anew[topic](topic)
+        if is_there and lost > 0:
+            text = "Redis came back with what it had before: %d message(s) of %s that it had taken are lost"
+            log.error(text, lost, topic)
 
     def _advance(self, replies: int) -> None:
         """So many calls are done."""
@@ -167,6 +185,8 @@ class Appender(Carrier):
             batch = self._unanswered.popleft()
             assert isinstance(batch, Batch)
             self.refusal = ""
+            _, topic, sequence, _ = batch.entries[-1]
+            self._confirmed[topic] = max(sequence, self._confirmed.get(topic, 0))
             if tier := self._tier(batch):
                 self.assurance.add(tier, batch.entries)
             else:

@@ -34,6 +34,7 @@ class Kept:
 
     def __init__(self, commands: Commands, streams: Streams, names: Names) -> None:
         self._commands, self._streams, self._names = commands, streams, names
+        self._entered: dict[str, int] = {}  # when we entered readings: also if Redis loses them we were there before
 
     async def announce(
         self, topic: str, durable: bool = True, keep: str | None = None, *, is_anew: bool = False
@@ -66,7 +67,7 @@ class Kept:
         for those that are ``known`` to have it; return those on which it was made.
         """
         key, now, name = self._names.readings(), await self.now(), f"{group} {pattern}"
-        mine = Reading(group, pattern, since, now, node or group, now)
+        mine = Reading(group, pattern, since, self._entered.get(name, now), node or group, now)
         raw, is_new = await self._enter(key, name, mine.entry())
         before = reading_from(name, raw)
         if before is None or (not is_new and (now - before.seen >= FRESH or before.retired)):
@@ -74,6 +75,7 @@ class Kept:
             await self._commands.execute("HSET", key, name, mine.entry())
         elif not is_new:
             mine = before
+        self._entered[name] = mine.at
         topics = [one for one in await self.topics() if one.topic not in known and matches(pattern, one.topic)]
         await self.join(topics, [mine])
         return [one.topic for one in topics]

@@ -1,7 +1,9 @@
--- keys: stream, producers   args: PUBLISH or SPUBLISH, channel, instance, incarnation, first sequence, most entries or
--- '', most milliseconds or '', bodies...
--- appends the bodies that are not there yet, and publishes them; returns how many it appended, as a negative number
--- less one where the stream was not there, or was something else; then caps it, if it is to be capped
+-- keys: stream, producers   args: PUBLISH or SPUBLISH, channel, instance, incarnation, first sequence, the one that was
+-- last and has to be there, whether else nothing may be appended ('' or 1), most entries or '', most milliseconds or '',
+-- bodies...
+-- appends the bodies that are not there yet, publishes them, and caps the stream, if it is to be capped; returns how
+-- many it appended. Where the stream was not there, or was something else, it returns -2 - 2 * the sequence that was
+-- last; where only that is less than it has to be, because Redis came back with what it had before, one more than that
 -- Messages of one sender come in the order of their sequences: what is not above the last one was appended before.
 local producer, incarnation, sequence = args[3], tonumber(args[4]), tonumber(args[5])
 local last = 0
@@ -19,13 +21,17 @@ if stored then
     last = tonumber(sent)
   end
 end
+local is_behind = last < tonumber(args[6])
+if is_behind and args[7] ~= '' then
+  return redis.error_reply('BEHIND ' .. string.format('%.0f', last))
+end
 local is_there = redis.call('TYPE', keys[1]).ok == 'stream'
 if not is_there then
   redis.call('DEL', keys[1])
 end
 local call, stream, verb, channel = redis.call, keys[1], args[1], args[2]
 local appended, hearers = 0, nil
-for at = 8, #args do
+for at = 10, #args do
   if sequence > last then
     call('XADD', stream, '*', 'b', args[at])
     if hearers ~= 0 then -- who does not listen now will not before this function ends
@@ -37,15 +43,15 @@ for at = 8, #args do
 end
 -- Also where nothing is new: then this connection has written something for whose confirmation it can wait.
 redis.call('HSET', keys[2], producer, args[4] .. ':' .. string.format('%.0f', math.max(last, sequence - 1)))
-if appended > 0 and args[6] ~= '' then
-  redis.call('XTRIM', keys[1], 'MAXLEN', '~', args[6])
+if appended > 0 and args[8] ~= '' then
+  redis.call('XTRIM', keys[1], 'MAXLEN', '~', args[8])
 end
-if appended > 0 and args[7] ~= '' then
+if appended > 0 and args[9] ~= '' then
   local time = redis.call('TIME')
-  local oldest = math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(args[7]))
+  local oldest = math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(args[9]))
   redis.call('XTRIM', keys[1], 'MINID', '~', string.format('%.0f-0', oldest))
 end
-if appended > 0 and not is_there then
-  return -1 - appended
+if is_there and not is_behind then
+  return appended
 end
-return appended
+return (is_there and -1 or -2) - 2 * last
