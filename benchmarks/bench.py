@@ -118,8 +118,15 @@ def measure(bench: Bench, setup: Setup) -> Measured:
     """Run ``setup`` on a fresh server for warm-up and measurement. Raises Lost, Crashed or TimeoutError."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hm-bench-")))
-        url, server = stack.enter_context(at_server(setup.server, folder))
-        processes = stack.enter_context(Processes(folder))
+        return measure_at(bench, setup, stack.enter_context(at_server(setup.server, folder)), folder)
+
+
+def measure_at(
+    bench: Bench, setup: Setup, at: tuple[str, int], folder: Path, begin: Callable[[], None] = lambda: None
+) -> Measured:
+    """The same on a server that is there, whose URL and pid are ``at``; ``begin`` is called after the warm-up."""
+    url, server = at
+    with Processes(folder) as processes:
         for number, part in enumerate(setup.beside):
             hold(processes, part, Task(url, str(folder / f"beside-{number}"), slot=number, patterns=setup.patterns))
         window = Window.create(folder / "window", sum(part.slots for part in setup.subscribers), setup.limit)
@@ -128,6 +135,7 @@ def measure(bench: Bench, setup: Setup) -> Measured:
         processes.start(setup.publisher, task)
         processes.wait_until("every subscriber has heard a hello", lambda: window.has_begun, READY)
         time.sleep(bench.warmup)
+        begin()
         measured = observe(window, bench.seconds, first, server)
         processes.check()
         finish(window)

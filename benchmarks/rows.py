@@ -23,6 +23,7 @@ from .names import (
     ZMQ,
 )
 from .scenarios import (
+    backlog,
     durable,
     fanout,
     idle,
@@ -85,6 +86,21 @@ ALWAYS = Row(
     "messages/s",
     durable.ALWAYS,
     (at_least(OURS, 0.8, of=BARE),),
+)
+BACKLOG = Row(
+    "backlog",
+    "durable: a stream with 10,000,000 entries and three groups, beside one with none",
+    "",
+    backlog.CASES,
+    (
+        at_least(backlog.rate(backlog.FULL), 0.8, of=backlog.rate(backlog.EMPTY)),
+        at_most(backlog.cost(backlog.FULL), 1.2, of=backlog.cost(backlog.EMPTY)),
+        at_least(backlog.JOINED, 0.8, of=backlog.rate(backlog.EMPTY)),
+        at_least(backlog.TRIMMED, 0.5, of=backlog.rate(backlog.EMPTY)),
+        at_most(backlog.NODE, 64),
+        at_most(backlog.SPACE, 160),
+    ),
+    rounds=2,
 )
 LATENCY = Row(
     "latency",
@@ -181,8 +197,8 @@ OUTAGE = Row(
     quick=tuple(outage.CASES),
 )
 
-ROWS: Mapping[str, Row] = {
-    row.key: row
-    for row in (RATE, DURABLE, ALWAYS, LATENCY, PAYLOAD, FANOUT, PATTERNS, SUBSCRIPTIONS, REGISTRY, START, IDLE, OUTAGE)
-}
+_LIVE = (RATE, LATENCY, PAYLOAD, FANOUT, PATTERNS, SUBSCRIPTIONS)
+_DURABLE = (DURABLE, ALWAYS, BACKLOG)
+_HIVE = (REGISTRY, START, IDLE, OUTAGE)
+ROWS: Mapping[str, Row] = {row.key: row for row in (*_LIVE, *_DURABLE, *_HIVE)}
 QUICK = tuple(key for key, row in ROWS.items() if row.quick)
