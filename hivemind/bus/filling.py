@@ -105,7 +105,7 @@ class Filler:
         while True:
             try:
                 async with self._room:
-                    await self._read(topic, _Wanted(holes))
+                    await self._read(topic, Wanted(holes))
                 return
             except RedisError as error:
                 if not isinstance(error, RedisUnavailable) or asyncio.get_running_loop().time() > deadline:
@@ -113,7 +113,7 @@ class Filler:
                     return
             await asyncio.sleep(RETRY)
 
-    async def _read(self, topic: str, wanted: _Wanted) -> None:
+    async def _read(self, topic: str, wanted: Wanted) -> None:
         wanted.limit(await self._backlog.places_of(topic, wanted.senders))
         if not wanted:
             return
@@ -190,7 +190,7 @@ class Filler:
                     subscription.ledger.catch_up(topic, sender, place)
 
 
-class _Wanted:
+class Wanted:
     """Holes of one topic, while its stream is read back."""
 
     def __init__(self, holes: Sequence[tuple[LiveSubscription, Hole]]) -> None:

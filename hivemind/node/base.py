@@ -66,7 +66,7 @@ class BaseNode(Outfit, Requesting, Logs):
         self.bound_responders: list[Responder] = []
         self.sending: DurableSending | None = None
         self.components: list[Component] = []
-        self.gaps = Gaps(self, type(self).on_gap is not BaseNode.on_gap)
+        self.gap_hook = Gaps(self, type(self).on_gap is not BaseNode.on_gap)
         self.logger = logging_.getLogger(self.name)
         self.hand_over: Callable[[str, Any, Mapping[str, str] | None], None] = self._too_early
         self._put_together()

@@ -114,7 +114,7 @@ class Member:
             speaker.set(self.node.name)
         for component in reversed(self._started):
             await self._bounded(f"component {type(component).__name__}", component.stop(self.node), deadline)
-        await self.node.gaps.stopped(left(deadline))
+        await self.node.gap_hook.stopped(left(deadline))
         if is_registered:
             await self._bounded("on_shutdown", _call(self.node.on_shutdown), deadline)
         for middleware in reversed(self.node.chain.all[: self._hooked]):

@@ -193,7 +193,7 @@ class Subscription:
         if (held := self._losses.first()) is not None:
             count = last - first + 1
             self._say(f"missed {count} message(s) of {sender} on {topic}, numbers {first} to {last}", held)
-        self.node.gaps.tell(topic, sender, first, last)
+        self.node.gap_hook.tell(topic, sender, first, last)
 
     def _say(self, text: str, held: int, error: BaseException | None = None) -> None:
         more = f" ({held} more like it in the last {self._failures.seconds:g} s or so)" if held else ""
