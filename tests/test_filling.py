@@ -18,7 +18,7 @@ from .patterns_kit import Resident, resident
 from .servers import RedisServer
 from .waiting import eventually_async
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.every_server, pytest.mark.timeout(60)]
 
 Gap = tuple[str, str, int, int]
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from hivemind.bus.bus import Bus
 
 from .bus_kit import Collector, are_up
 from .kept_kit import Listener, counts, keeper, last_of, listener, send, sending
 from .servers import RedisServer
 from .waiting import eventually_async
+
+pytestmark = [pytest.mark.every_server, pytest.mark.timeout(60)]
 
 
 async def lose(bruce: Listener, alfred: Bus, payloads: Sequence[object], topic: str = "x") -> None:

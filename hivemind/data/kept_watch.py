@@ -52,10 +52,11 @@ class KeptWatch:
     def _heard(self, body: bytes) -> None:
         """A notice of a new topic: its first message may come right behind it."""
         try:
-            topic = orjson.loads(body)["topic"]
+            said = orjson.loads(body)
+            topic = said["topic"]
         except (ValueError, TypeError, KeyError):
             return  # anybody may publish there
-        if is_topic(topic):
+        if is_topic(topic) and "live" not in said:  # which tells of one that is not kept
             self._new.add(topic)
             self._filler.kept.add(topic)
             self._bell.ring()

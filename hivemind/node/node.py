@@ -18,7 +18,7 @@ class Node(BaseNode):
     Declare with ``@service`` and ``@subscription`` on methods, or override ``services()`` and ``subscriptions()`` and
     call ``add_service`` and ``add_subscription``. ``name`` is what the hive calls it (default: the class's name in
     lower case). Hooks, in the order in which they run: ``services``, ``subscriptions``, ``metadata``, ``on_start``,
-    ``on_shutdown``; the last two may be ``async def``.
+    ``on_shutdown``; the last two may be ``async def``, and so may ``on_gap``, which is called when messages are lost.
     """
 
     def run(self, *, logging: str | None = None) -> None:
