@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         Unconfirmed,
     )
     from .message import Message
-    from .node.client import connect
+    from .node.client import Client, connect
     from .node.declarations import responder, service, subscription
     from .node.middleware import Handling, Middleware, Sending
     from .node.node import Node
@@ -69,6 +69,7 @@ _WHERE = {  # all other names are errors
     "Sending": "node.middleware",
     "resource": "node.resources",
     "Message": "message",
+    "Client": "node.client",
     "connect": "node.client",
     "RootController": "root.controller",
 }
@@ -81,6 +82,7 @@ _SEEDS = {  # the names of the original documentation, whose programs run unchan
 __all__ = [
     "AsyncService",
     "CannotSettle",
+    "Client",
     "ConfigurationError",
     "DeclarationError",
     "Fenced",

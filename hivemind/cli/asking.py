@@ -13,7 +13,7 @@ from ..bus.endpoint import Endpoint
 from ..constants import did_you_mean
 from ..data.registry import Registry
 from ..errors import HivemindError, NoResponders, RedisError, RedisUnavailable
-from ..node.client import Client
+from ..node.client import Client, Where
 from ..node.requesting import RequestStream
 from ..node.runner import new_loop
 from ..settings import Settings
@@ -33,7 +33,7 @@ def ask(settings: Settings, name: str, payload: str, timeout: float, *, is_text:
 async def _ask(settings: Settings, asked: tuple[str, Any, float, None]) -> None:
     stop = asyncio.Event()
     stop_on_signals(stop)
-    client = Client(lambda: (Endpoint.parse(redis_url(settings)), settings.name), PATIENCE)
+    client = Client(lambda: Where(Endpoint.parse(redis_url(settings)), settings.name), PATIENCE)
     try:
         await client.open()
     except RedisUnavailable:

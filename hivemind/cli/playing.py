@@ -19,7 +19,7 @@ from ..data.as_kept import AsKept
 from ..english import amount, duration
 from ..errors import HivemindError, RedisUnavailable
 from ..message import Malformed, is_envelope, payload_of
-from ..node.client import Client
+from ..node.client import Client, Where
 from ..node.runner import new_loop
 from ..settings import Settings
 from ..supervisor.engine import redis_url
@@ -76,7 +76,7 @@ async def _play(
 ) -> tuple[str, bool]:
     stop = asyncio.Event()
     stop_on_signals(stop)
-    client = Client(lambda: (Endpoint.parse(redis_url(settings)), settings.name), PATIENCE)
+    client = Client(lambda: Where(Endpoint.parse(redis_url(settings)), settings.name), PATIENCE)
     try:
         await client.open()
     except RedisUnavailable:

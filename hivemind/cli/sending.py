@@ -16,7 +16,7 @@ from ..data.records import Instance
 from ..data.registry import Registry
 from ..english import amount
 from ..errors import HivemindError, PayloadError, RedisError, RedisUnavailable
-from ..node.client import Client
+from ..node.client import Client, Where
 from ..node.runner import new_loop
 from ..settings import Settings
 from ..supervisor.engine import redis_url
@@ -60,7 +60,7 @@ def send(settings: Settings, what: Sending) -> str:
 async def _send(settings: Settings, what: Sending) -> str:
     stop = asyncio.Event()
     stop_on_signals(stop)
-    client = Client(lambda: (Endpoint.parse(redis_url(settings)), settings.name), PATIENCE)
+    client = Client(lambda: Where(Endpoint.parse(redis_url(settings)), settings.name), PATIENCE)
     try:
         await client.open()
     except RedisUnavailable:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+import weakref
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,59 +24,109 @@ from ..data.kept_watch import KeptWatch
 from ..data.onlooker import Onlooker
 from ..data.responders import Responders
 from ..errors import HivemindError, RedisDenied, RedisUnavailable
-from ..message import Message
+from ..retention import Tier, check_tier
 from ..settings import find_hive, load_settings
 from ..states import LinkState
+from .carrying import carried, carrying, with_carried
+from .messages import Messages
+from .posting import Posting
 from .requesting import Requesting
 from .runner import ensure_redis, new_loop
+
+log = logging.getLogger("hivemind.client")
 
 PATIENCE = 10.0  #: seconds that a client waits for Redis when it is opened; a node would wait for ever
 
 
-def connect(where: str | Path | None = None, *, timeout: float = PATIENCE) -> Client:
+def connect(where: str | Path | None = None, *, timeout: float = PATIENCE, confirm: str | None = None) -> Client:
     """Return a client of the hive at ``where``: a Redis URL (``redis://host?hive=gotham``; without ``hive`` it is the
     hive ``default``), a hive's folder, or None for the hive around the current folder.
 
-    ``with connect() as hive:`` gives blocking methods, ``async with`` awaitable ones. Opening it raises
-    RedisUnavailable after ``timeout`` seconds without Redis, and RedisDenied when the password is wrong. ::
+    ``with connect() as hive:`` gives blocking methods, ``async with`` awaitable ones. Without either it opens when it
+    is first used, in each process that uses it, for blocking methods from any thread, and is flushed and closed when
+    the process exits. Opening it raises RedisUnavailable after ``timeout`` seconds without Redis, and RedisDenied when
+    the password is wrong. ``confirm`` says what Redis has done with a kept message when ``flush`` returns; without it
+    that is the hive's CONFIRM. ::
 
         with hivemind.connect() as hive:
             hive.send("bat-signal-main", "Batman! We need help!")
             hive.flush()
     """
-    return Client(lambda: _resolve(where), timeout)
+    tier = None if confirm is None else check_tier(confirm)
+    return Client(lambda: _resolve(where, tier), timeout)
 
 
-def _resolve(where: str | Path | None) -> tuple[Endpoint, str]:
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a client goes: the Redis, the hive on it, and when a message counts as safe there."""
+
+    endpoint: Endpoint
+    hive: str
+    tier: Tier = Tier.SECOND
+
+
+def _resolve(where: str | Path | None, tier: Tier | None) -> Where:
     if isinstance(where, str) and "://" in where:
         endpoint = Endpoint.parse(where)
-        return endpoint, endpoint.hive
+        return Where(endpoint, endpoint.hive, tier or Tier.SECOND)
     settings = load_settings(find_hive(Path.cwd(), None if where is None else str(where), os.environ))
-    return Endpoint.parse(ensure_redis(settings)), settings.name
+    return Where(Endpoint.parse(ensure_redis(settings)), settings.name, tier or check_tier(settings.constants.CONFIRM))
 
 
 class Client(Requesting):
-    """Sends to a hive, asks it, and subscribes to it. Built by ``connect``."""
+    """Sends to a hive, asks it, and subscribes to it. Built by ``connect``. Used from any thread."""
 
-    def __init__(self, resolve: Callable[[], tuple[Endpoint, str]], timeout: float = PATIENCE) -> None:
+    def __init__(self, resolve: Callable[[], Where], timeout: float = PATIENCE) -> None:
         self._resolve, self._timeout = resolve, timeout
+        self._inherited: list[object] = []
+        self._start_anew()
+        _clients.add(self)
+
+    def _start_anew(self) -> None:
+        """Nothing is open in this process. What the process had that we were forked from is kept, and left alone: the
+        connections are that one's.
+        """
+        self._inherited.append(vars(self).copy())
         self._bus: Bus | None = None
+        self._posting: Posting | None = None
         self._onlooker: Onlooker | None = None
         self._kept_watch: KeptWatch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
         self._thread: threading.Thread | None = None
+        self._opening = threading.Lock()
+        self._is_open = self._is_over = False
 
     @property
     def bus(self) -> Bus:
-        """The connection; raises HivemindError outside of ``with``."""
-        if self._bus is None:
-            raise HivemindError("the client is not open: use it in `with connect() as hive:`")
+        """The connection. Raises HivemindError when it was closed, and on a loop outside of ``async with``."""
+        if not self._is_open:
+            self._open_by_itself()
+        assert self._bus is not None
         return self._bus
 
-    def send(self, topic: str, payload: Any, *, headers: Mapping[str, str] | None = None) -> None:
-        """Hand a message over. Raises PayloadError and InvalidName; on the loop OutboxFull: await ``drain()``."""
-        self.bus.send(topic, payload, headers)
+    def send(
+        self, topic: str, payload: Any, *, durable: bool = False, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Hand a message over. What is sent on a topic that the hive keeps is kept, as its services do; with
+        ``durable`` it is in any case, until every group that reads it has handled it.
+
+        Raises PayloadError and InvalidName; on the loop OutboxFull: await ``drain()``.
+        """
+        self._post.send(topic, payload, with_carried(headers), durable=durable)
+
+    @property
+    def _post(self) -> Posting:
+        if not self._is_open:
+            self._open_by_itself()
+        assert self._posting is not None
+        return self._posting
+
+    @contextmanager
+    def carrying(self, headers: Mapping[str, str] | None = None, /, **more: str) -> Iterator[None]:
+        """Let all that is sent, or asked, inside carry these headers, too."""
+        with carrying({**carried(), **(headers or {}), **more}):
+            yield
 
     def drain(self) -> Any:
         """Wait until there is room for more; awaited under ``async with``."""
@@ -79,7 +134,7 @@ class Client(Requesting):
 
     def flush(self, timeout: float = 10.0) -> Any:
         """Return when Redis has confirmed what was sent; awaited under ``async with``. Raises Refused, Unconfirmed."""
-        return self.bridge(self.bus.flush(timeout))
+        return self.bridge(self._post.flush(timeout))
 
     def subscribe(
         self, pattern: str, *, raw: bool = False, since: str | int = "new", limits: InboxLimits | None = None
@@ -101,9 +156,10 @@ class Client(Requesting):
 
     async def open(self) -> None:
         """Connect, on the running loop."""
-        endpoint, hive = await asyncio.to_thread(self._resolve)
+        where = await asyncio.to_thread(self._resolve)
+        endpoint = where.endpoint
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
-        self._bus = bus = Bus(endpoint, hive, f"client-{secrets.token_hex(4)}.0")
+        self._bus = bus = Bus(endpoint, where.hive, f"client-{secrets.token_hex(4)}.0")
         bus.requests.lives = Responders(bus.commands, bus.names)
         bus.start()
         try:
@@ -114,6 +170,9 @@ class Client(Requesting):
                 bus.identify(bus.instance, int(await bus.now()))  # by Redis's clock, as a node's incarnation
                 self._onlooker = Onlooker(bus)
                 await self._onlooker.start()
+                self._posting = Posting(bus, where.tier)
+                await self._posting.start()
+                self._is_open = True
         except TimeoutError:
             await self.aclose()
             raise RedisUnavailable(f"{endpoint.redacted}: no answer within {self._timeout:g} s") from None
@@ -123,8 +182,11 @@ class Client(Requesting):
 
     async def aclose(self) -> None:
         """Disconnect. What was not flushed may be lost. May be called twice."""
+        self._is_open, self._is_over = False, True
         if self._bus is not None:
             bus, self._bus = self._bus, None
+            if self._posting is not None:
+                await self._posting.stop()
             if self._onlooker is not None:
                 await self._onlooker.stop()
             if self._kept_watch is not None:
@@ -141,11 +203,37 @@ class Client(Requesting):
     ) -> None:
         try:
             if error is None:
-                await self.bus.flush(self._timeout)
+                await self._post.flush(self._timeout)
         finally:
             await self.aclose()
 
     def __enter__(self) -> Self:
+        with self._opening:
+            self._open_on_thread()
+        return self
+
+    def _open_by_itself(self) -> None:
+        if self._is_over:
+            raise HivemindError("the client is closed: use it inside of `with connect() as hive:`")
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            raise HivemindError("the client is not open: on an event loop write `async with connect() as hive:`")
+        with self._opening:
+            if not self._is_open:
+                self._open_on_thread()
+                atexit.register(self.close)
+
+    def close(self) -> None:
+        """Flush and disconnect, if it opened by itself; what cannot be confirmed is logged. May be called twice."""
+        if self._thread is not None and self._is_open:
+            try:
+                self.call(self._post.flush(self._timeout))
+            except HivemindError as error:
+                log.error("not everything that was sent has arrived: %s", error)
+            self.call(self.aclose())
+            self._end_loop()
+
+    def _open_on_thread(self) -> None:
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run_loop, args=(ready,), name="hivemind client", daemon=True)
         self._thread.start()
@@ -154,8 +242,8 @@ class Client(Requesting):
             self.call(self.open())
         except BaseException:
             self._end_loop()
+            self._is_over = False  # the next who uses it tries again
             raise
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -188,69 +276,13 @@ class Client(Requesting):
             self._thread = None
 
 
-class Messages:
-    """A client's subscription: an iterator, blocking or asynchronous, of messages."""
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
-    def __init__(self, client: Client, live: LiveSubscription) -> None:
-        self.client, self.live = client, live
 
-    async def open(self) -> None:
-        """Subscribe; returns when Redis has confirmed. Raises RedisDenied."""
-        await self.client.listen(self.live)
+def _forked() -> None:
+    for client in list(_clients):
+        client._start_anew()
 
-    async def next(self, timeout: float | None = None) -> Message | None:
-        """The next message; None after ``timeout`` seconds, or when the subscription is closed."""
-        try:
-            async with asyncio.timeout(timeout):
-                if not await self.live.inbox.wait():
-                    return None
-        except TimeoutError:
-            return None
-        entry = self.live.inbox.take()
-        assert entry is not None
-        return Message(entry[0], entry[2], entry[1])
 
-    def receive(self, timeout: float | None = None) -> Message | None:
-        """The same for blocking clients."""
-        message: Message | None = self.client.call(self.next(timeout))
-        return message
-
-    async def aclose(self) -> None:
-        """Unsubscribe. May be called twice."""
-        self.client.bus.live.remove(self.live)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Message:
-        message = await self.next()
-        if message is None:
-            raise StopAsyncIteration
-        return message
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Message:
-        message = self.receive()
-        if message is None:
-            raise StopIteration
-        return message
-
-    async def __aenter__(self) -> Self:
-        await self.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    def __enter__(self) -> Self:
-        self.client.call(self.open())
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.client.call(self.aclose())
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -14,9 +14,10 @@ from ..constants import Constants
 from ..errors import HivemindError
 from ..message import Message
 from ..node.base import BaseNode
-from ..node.client import Client, Messages
+from ..node.client import Client, Where
 from ..node.life import Life, Place
 from ..node.loading import node_in
+from ..node.messages import Messages
 from ..node.requesting import RequestStream
 from ..settings import Settings
 from ..topics import matches
@@ -45,7 +46,7 @@ class HiveTest:
         self.clock = TurnedClock()
         self.seen: list[Message] = []
         self._endpoint = Endpoint.parse(url)
-        self._client = Client(lambda: (self._endpoint, name))
+        self._client = Client(lambda: Where(self._endpoint, name))
         self._redis = address_of(url)
         self._is_away = False
         self._messages: Messages | None = None
@@ -141,9 +142,11 @@ class HiveTest:
 
     # -- messages
 
-    def send(self, topic: str, payload: Any, *, headers: Mapping[str, str] | None = None) -> None:
-        """Send a message as somebody who is no node, and wait until Redis has it."""
-        self._client.send(topic, payload, headers=headers)
+    def send(
+        self, topic: str, payload: Any, *, durable: bool = False, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send a message as somebody who is no node, and wait until Redis has it; see ``Client.send``."""
+        self._client.send(topic, payload, durable=durable, headers=headers)
         self._client.flush()
 
     def request(self, name: str, payload: Any = None, *, timeout: float = 5.0) -> Any:

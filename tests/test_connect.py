@@ -1,0 +1,162 @@
+"""``connect()``: what scripts and web applications send, from threads, processes and loops."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import orjson
+import pytest
+
+import hivemind
+from hivemind import HivemindError, Node, RedisUnavailable, Service, service, subscription
+from hivemind.node.client import Client
+from hivemind.testing import HiveTest
+
+from .servers import RedisServer
+from .waiting import eventually
+
+
+@pytest.fixture
+def url(server: RedisServer, hive_name: str) -> str:
+    return f"{server.url}{'&' if '?' in server.url else '?'}hive={hive_name}"
+
+
+def stored(server: RedisServer, hive_name: str, topic: str = "order") -> list[object]:
+    """The payloads in a topic's stream."""
+    entries = server.command("XRANGE", f"hm:{hive_name}:s:{{{topic}}}", "-", "+")
+    return [orjson.loads(fields[1])["d"] for _, fields in entries]
+
+
+def test_what_a_script_sends_durably_is_kept_in_order(url: str, server: RedisServer, hive_name: str) -> None:
+    with hivemind.connect(url) as hive:
+        for number in range(500):
+            hive.send("order", number, durable=True)
+        hive.flush()
+        assert stored(server, hive_name) == [*range(500)]
+
+
+def test_flush_waits_for_the_first_message_on_a_topic(url: str, server: RedisServer, hive_name: str) -> None:
+    with hivemind.connect(url) as hive:
+        for number in range(5):
+            hive.send("order", number, durable=True)
+            hive.flush()
+            assert stored(server, hive_name) == [*range(number + 1)]
+
+
+def test_what_a_client_sends_reaches_a_node_that_reads_later(hive: HiveTest) -> None:
+    class Shop(Node):
+        @subscription("order", durable=True, since="all")
+        async def pack(self, payload: str) -> None:
+            self.send("packed", payload)
+
+    hive.send("order", "tea", durable=True)
+    hive.start(Shop)
+    assert hive.expect("packed", timeout=10).payload == "tea"
+
+
+def test_on_a_topic_that_the_hive_keeps_a_client_needs_no_word(hive: HiveTest) -> None:
+    class Till(Node):
+        @service("order", durable=True, every=3600)
+        def sell(self, service: Service) -> None: ...
+
+    class Shop(Node):
+        @subscription("order", durable=True)
+        async def pack(self, payload: str, message: hivemind.Message) -> None:
+            self.send("packed", [payload, message.sender.startswith("client-")])
+
+    hive.start(Till)
+    hive.start(Shop)
+    eventually(lambda: "order" in hive._client._post._known)
+    hive.send("order", "tea")
+    assert hive.expect("packed", timeout=10).payload == ["tea", True]
+
+
+async def test_on_the_loop_a_client_sends_durably_too(url: str, server: RedisServer, hive_name: str) -> None:
+    async with hivemind.connect(url) as hive:
+        hive.send("order", "tea", durable=True)
+        await hive.flush()
+        assert stored(server, hive_name) == ["tea"]
+
+
+def test_a_client_opens_when_it_is_first_used_by_any_thread(url: str, server: RedisServer, hive_name: str) -> None:
+    hive = hivemind.connect(url)
+
+    def sell(number: int) -> None:
+        hive.send("order", number, durable=True)
+        hive.flush()
+
+    threads = [threading.Thread(target=sell, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(str, stored(server, hive_name))) == [str(number) for number in range(8)]
+    assert len([one for one in threading.enumerate() if one.name == "hivemind client"]) == 1
+    hive.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_each_forked_process_opens_its_own(url: str, server: RedisServer, hive_name: str) -> None:
+    hive = hivemind.connect(url)
+    send(hive, "parent")
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            send(hive, "child")
+            hive.close()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    send(hive, "parent again")
+    assert stored(server, hive_name) == ["parent", "child", "parent again"]
+    hive.close()
+
+
+def send(hive: Client, payload: str) -> None:
+    hive.send("order", payload, durable=True)
+    hive.flush()
+
+
+def test_what_was_sent_is_flushed_when_the_process_exits(url: str, server: RedisServer, hive_name: str) -> None:
+    code = f"import hivemind; hivemind.connect({url!r}).send('order', 'tea', durable=True)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+    assert stored(server, hive_name) == ["tea"]
+
+
+async def test_on_a_loop_a_client_does_not_open_by_itself(url: str) -> None:
+    with pytest.raises(HivemindError, match="write `async with connect"):
+        hivemind.connect(url).send("order", "tea")
+
+
+def test_a_client_that_was_closed_says_so(url: str) -> None:
+    with hivemind.connect(url) as hive:
+        pass
+    with pytest.raises(HivemindError, match="the client is closed"):
+        hive.send("order", "tea")
+
+
+def test_a_client_that_could_not_open_tries_again_when_it_is_used_again() -> None:
+    hive = hivemind.connect("redis://127.0.0.1:1", timeout=0.3)
+    for _ in range(2):
+        with pytest.raises(RedisUnavailable):
+            hive.send("order", "tea")
+
+
+def test_a_client_carries_headers(hive: HiveTest) -> None:
+    with hive._client.carrying(correlation="7"):
+        hive.send("order", "tea")
+    assert hive.expect("order").headers == {"correlation": "7"}
+
+
+def test_durable_topics_are_announced_again_when_redis_has_lost_them(own_server: RedisServer) -> None:
+    with hivemind.connect(own_server.url) as hive:
+        send(hive, "tea")
+        own_server.command("FLUSHALL")
+        send(hive, "milk")
+        eventually(lambda: own_server.command("HGET", "hm:{default}:kept", "order"), within=10)
+        assert stored(own_server, "default") == ["milk"]
