@@ -6,7 +6,7 @@ import asyncio
 import http.client
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +16,7 @@ import orjson
 from hivemind.data.records import About, Instance, ServiceRecord, Stats, SubscriptionRecord
 from hivemind.root.address import listen
 from hivemind.root.app import Site, make_app
+from hivemind.root.durable import DurableView
 from hivemind.root.monitor import Monitor
 from hivemind.root.server import WebServer
 
@@ -52,12 +53,16 @@ class FakeSource:
     listed: list[Instance] = field(default_factory=list)
     error: Exception | None = None
     reads: int = 0
+    view: DurableView = field(default_factory=DurableView)
 
     async def instances(self) -> list[Instance]:
         self.reads += 1
         if self.error is not None:
             raise self.error
         return list(self.listed)
+
+    async def durable(self, instances: Sequence[Instance]) -> DurableView:
+        return self.view
 
 
 @dataclass

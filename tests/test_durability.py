@@ -19,11 +19,17 @@ from hivemind.data.backlog import GroupBacklog, TopicBacklog
 from hivemind.data.durability import BEHIND, Durability, durability
 from hivemind.data.entries import KeptTopic, Reading
 from hivemind.data.mismatch import Unkept
+from hivemind.data.registry import Registry
+from hivemind.root.durable import DurableView, Growth, HiveSource
+from hivemind.root.snapshot import Level, Snapshot
 from hivemind.topics import Names
 
+from .bus_kit import on_bus
 from .cli_kit import Place, place
+from .root_kit import FakeSource, instance, running
 from .servers import RedisServer
 from .test_hm_lag import Store
+from .waiting import eventually
 
 NOW = 1_000_000_000
 LIVE = """
@@ -141,3 +147,77 @@ async def test_a_group_whose_node_left_is_retired_and_not_behind(store: Store) -
     assert found.notes()[0].startswith("group shop has retired from orders.*: shop was not seen for ")
     assert found.behind == []
     json.dumps(found.to_json())
+
+
+# -- on the page
+
+
+def test_the_page_and_its_json_show_kept_topics_and_what_there_is_to_say() -> None:
+    state = Durability((topic(lag=1200, unread=90.0, letters=2),), waiting=(reading("bills.*"),))
+    source = FakeSource([instance("shop.0")], view=DurableView(state, {("orders.new", "shop"): 3.0}))
+    with running(source) as page:
+        eventually(lambda: page.monitor.snapshot.instances)
+        html, said = page.get("/")[2], json.loads(page.get("/api/durable")[2])
+        with page.events() as stream:
+            (shown,) = stream.next()["lists"]["topics"]
+    for text in ("orders.new", "1,200", "+3.0/s", "waits for a kept topic that matches bills.*", "2 dead letters"):
+        assert text in html
+    assert shown["lists"]["groups"][0]["fields"]["readers"] == "shop.0"
+    assert said["topics"][0]["groups"][0]["growth"] == 3.0
+    assert said["waiting"][0]["pattern"] == "bills.*"
+    assert said["dead_letters"] == {"orders.new": 2}
+
+
+def test_a_topic_that_is_not_kept_and_read_durably_is_trouble_on_the_page() -> None:
+    state = Durability(unkept=(Unkept("orders.lamp", "lamp.0", reading()),))
+    found = Snapshot("gotham", "redis://x", 100.0, durable=DurableView(state))
+    assert found.health.level is Level.TROUBLE
+    assert found.health.sentence.startswith("orders.lamp is not kept, but group shop")
+
+
+def test_names_among_what_is_kept_are_escaped() -> None:
+    evil = "<svg onload=alert(1)>"
+    group = GroupBacklog("orders.new", evil, 1, 0, None, None)
+    state = Durability((TopicBacklog(KeptTopic("orders.new", 1), 1, 1, 0, (group,)),))
+    with running(FakeSource([instance("shop.0")], view=DurableView(state))) as page:
+        eventually(lambda: page.monitor.snapshot.instances)
+        html = page.get("/")[2]
+    assert "<svg" not in html
+    assert "&lt;svg" in html
+
+
+def lags(*lag: int, every: float = 4.0) -> float | None:
+    """By how much a group falls behind that had these lags, look by look."""
+    growth, found = Growth(), {}
+    for at, one in enumerate(lag):
+        group = GroupBacklog("orders.new", "shop", one, 0, 1.0, None)
+        found = growth.follow(at * every, [group])
+    return found.get(("orders.new", "shop"))
+
+
+def test_a_lag_grows_if_it_does_so_all_the_time() -> None:
+    assert lags(0, 100) is None  # too early to tell
+    assert lags(*range(0, 1000, 40)) == 10.0
+    assert lags(*[500] * 30) == 0.0
+    assert lags(*[0, 900] * 10) == 0.0
+    assert lags(*range(1000, 0, -40)) == 0.0
+
+
+def test_that_a_lag_grows_is_a_remark_where_it_is_large() -> None:
+    def notes(lag: int) -> list[str]:
+        return DurableView(Durability((topic(lag=lag, unread=1.0),)), {("orders.new", "shop"): 2.5}).notes()
+
+    assert notes(7) == []
+    assert notes(700) == ["shop on orders.new (700 messages, +2.5/s) falls behind further and further"]
+
+
+async def test_a_real_hive_is_on_the_page_with_what_it_keeps(store: Store, server: RedisServer, hive_name: str) -> None:
+    await store.fill("orders.new", 3)
+    await store.streams.join("orders.new", "shop", "0")
+    async with on_bus(server.url, "root.0", hive_name) as bus:
+        source = HiveSource(bus, Registry(bus.commands, bus.functions, bus.names))
+        view = await source.durable(await source.instances())
+        (kept,) = view.state.topics
+        assert (kept.kept.topic, kept.length, kept.groups[0].lag) == ("orders.new", 3, 3)
+        await store.fill("orders.old", 1)
+        assert await source.durable([]) is view  # it does not ask for all streams at every beat

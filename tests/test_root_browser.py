@@ -4,6 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from hivemind.data.backlog import GroupBacklog, TopicBacklog
+from hivemind.data.durability import Durability
+from hivemind.data.entries import KeptTopic
+from hivemind.root.durable import DurableView
+
 from .browser import Browser, find_browser
 from .root_kit import FakeSource, instance, running
 from .waiting import eventually
@@ -88,3 +93,22 @@ def show(browser: Browser, *, hidden: bool) -> None:
     value = "true" if hidden else "false"
     browser.evaluate(f"Object.defineProperty(document, 'hidden', {{value: {value}, configurable: true}})")
     browser.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def test_kept_topics_appear_with_their_groups_and_go_with_the_last(browser: Browser) -> None:
+    def group(lag: int) -> DurableView:
+        state = GroupBacklog("orders.new", "shop", lag, 2, 3.0, 4.0, ("shop.0",))
+        return DurableView(Durability((TopicBacklog(KeptTopic("orders.new", 1), 9, 900, 1, (state,)),)))
+
+    source = FakeSource([instance("shop.0")])
+    with running(source) as page:
+        browser.open(f"http://127.0.0.1:{page.port}/")
+        eventually(lambda: connection(browser).startswith("live"), WIDE)
+        assert browser.evaluate("getComputedStyle(document.querySelector('.kept')).display") == "none"
+        source.view = group(5)
+        page.refresh()
+        eventually(lambda: browser.text('.kept [data-key="shop"] [data-field="lag"]') == "5", WIDE)
+        assert browser.evaluate("getComputedStyle(document.querySelector('.kept')).display") == "block"
+        source.view = DurableView()
+        page.refresh()
+        eventually(lambda: browser.evaluate("document.querySelectorAll('.kept .instance').length") == 0, WIDE)

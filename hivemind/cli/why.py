@@ -12,7 +12,7 @@ from . import output
 from .groups import FAILED, WELL
 
 if TYPE_CHECKING:
-    from ..data.records import Instance
+    from ..data.records import Instance, SubscriptionRecord
     from ..settings import Settings
     from .declared import Declared
 
@@ -234,6 +234,12 @@ def _subscriptions(one: Instance) -> list[tuple[str, str]]:
         counts = f"{each.received:,} received{filled}, {each.handled:,} handled{odd}{waiting}"
         found.append((f"  subscription {each.pattern}: {counts}{error}", "yellow" if odd or error else ""))
     return found
+
+
+def _settled(one: SubscriptionRecord) -> str:
+    """What a durable subscription has settled with Redis."""
+    again = f", {one.retried:,} tried again" if one.retried else ""
+    return f", {one.acknowledged:,} acknowledged in group {one.group}{again}" if one.group else ""
 
 
 def _responders(one: Instance) -> list[tuple[str, str]]:

@@ -74,6 +74,7 @@ def make_app(monitor: Monitor, site: Site) -> Starlette:
         Route("/", pages.index),
         Route("/events", pages.events),
         Route("/api/nodes", pages.nodes),
+        Route("/api/durable", pages.durable),
         Route("/healthz", pages.healthz),
         Mount("/static", app=_static(site.static), name="static"),
     ]
@@ -99,6 +100,10 @@ class Pages:
     async def nodes(self, _: Request) -> Response:
         """The snapshot as JSON."""
         return _json(self._monitor.snapshot.to_json())
+
+    async def durable(self, _: Request) -> Response:
+        """Kept topics with their groups, and what there is to say of them, as JSON."""
+        return _json(self._monitor.snapshot.durable.to_json())
 
     async def healthz(self, _: Request) -> Response:
         """200 while the root sees the hive, 503 while Redis does not answer it. Says nothing about the nodes."""

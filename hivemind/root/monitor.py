@@ -7,13 +7,14 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..cancelling import end
 from ..data.records import Instance
 from ..errors import HivemindError
+from .durable import DurableView
 from .snapshot import Counts, InstanceView, Snapshot, counts_of, nodes_of, view_of
 
 log = logging.getLogger(__name__)
@@ -25,10 +26,13 @@ GATHER = 0.05
 
 
 class Source(Protocol):
-    """Where instances come from: the registry, or a list in a test."""
+    """Where it looks: the registry and the streams, or a list in a test. Raises RedisError when Redis is away."""
 
     async def instances(self) -> list[Instance]:
-        """Everybody registered, lost ones included; raises RedisError when Redis does not do it."""
+        """Everybody registered, lost ones included."""
+
+    async def durable(self, instances: Sequence[Instance]) -> DurableView:
+        """Kept topics, their groups, and what there is to say of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +165,12 @@ class Monitor:
 
     async def _read(self) -> None:
         asked = self._clock()
-        reading = asyncio.ensure_future(self._source.instances())
+        reading = asyncio.ensure_future(self._look())
         try:
             done, _ = await asyncio.wait({reading}, timeout=self._every)
             if not done:
                 self._silent(asked)
-            instances = await reading
+            instances, durable = await reading
         except HivemindError as error:
             log.debug("the registry could not be read: %s", error)
             self._silent(asked)
@@ -175,15 +179,20 @@ class Monitor:
                 log.exception("the registry could not be read")
             self._silent(asked)
         else:
-            self._answered(instances)
+            self._answered(instances, durable)
         finally:
             await end(reading)
 
-    def _answered(self, instances: list[Instance]) -> None:
+    async def _look(self) -> tuple[list[Instance], DurableView]:
+        instances = await self._source.instances()
+        return instances, await self._source.durable(instances)
+
+    def _answered(self, instances: list[Instance], durable: DurableView) -> None:
         if self.snapshot.silent_since is not None:
             log.info("Redis answers again")
         nodes = nodes_of(self._history.follow(instances))
-        self._publish(replace(self.snapshot, read_at=self._clock(), silent_since=None, nodes=nodes))
+        before = replace(self.snapshot, read_at=self._clock(), silent_since=None)
+        self._publish(replace(before, nodes=nodes, durable=durable))
 
     def _silent(self, asked: float) -> None:
         if self.snapshot.silent_since is None:

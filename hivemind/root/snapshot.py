@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from itertools import groupby
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from ..data.records import Instance, ResponderRecord, ServiceRecord, SubscriptionRecord
 from ..english import amount, are, listed
 from ..states import NodeState, ServiceState
+from .durable import DurableView
 
 Counts = Mapping[str, int]
 """What one instance counted up to one beat: a total for each key of ``counts_of``."""
@@ -105,6 +106,7 @@ class Snapshot:
     read_at: float | None = None
     silent_since: float | None = None
     nodes: tuple[NodeView, ...] = ()
+    durable: DurableView = field(default_factory=DurableView)
 
     @property
     def instances(self) -> tuple[InstanceView, ...]:
@@ -137,14 +139,14 @@ def health_of(snapshot: Snapshot) -> Health:
     if snapshot.read_at is None:
         return Health(Level.UNKNOWN, "Waiting for the first answer of Redis.")
     views = snapshot.instances
-    if trouble := _troubles(views):
+    if trouble := [*_troubles(views), *snapshot.durable.state.troubles()]:
         return Health(Level.TROUBLE, _sentence(trouble))
     running = [view.record for view in views if view.record.node != "root"]
     if not running:
         return Health(Level.NOTE, "No node has joined yet.")
     nodes = {name for one in running for name in one.nodes}
     well = f"All is well: {amount(len(running), 'instance')} of {amount(len(nodes), 'node')} running."
-    if notes := _notes(views):
+    if notes := [*_notes(views), *snapshot.durable.notes()]:
         return Health(Level.NOTE, f"{well} {_sentence(notes)}")
     return Health(Level.WELL, well)
 
@@ -224,4 +226,5 @@ def _notes(views: Iterable[InstanceView]) -> list[str]:
 
 
 def _sentence(parts: list[str]) -> str:
-    return f"{'; '.join(parts)}."
+    text = f"{'; '.join(parts)}."
+    return f"G{text[1:]}" if text.startswith("group ") else text  # an instance's name begins as it does

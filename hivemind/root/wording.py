@@ -10,8 +10,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..data.backlog import GroupBacklog, TopicBacklog
+from ..data.records import SubscriptionRecord
 from ..english import duration
 from ..states import NodeState
+from .durable import DurableView
 from .snapshot import InstanceView, Level, NodeView, ResponderView, ServiceView, Snapshot, SubscriptionView
 
 Item = dict[str, Any]
@@ -31,7 +34,10 @@ def page_of(snapshot: Snapshot, now: float) -> Item:
             "health": _health(snapshot, now),
             "read": clock(snapshot.read_at) if snapshot.read_at is not None else "not yet",
         },
-        {"nodes": [_node(node, now) for node in snapshot.nodes]},
+        {
+            "nodes": [_node(node, now) for node in snapshot.nodes],
+            "topics": [_topic(one, snapshot.durable) for one in snapshot.durable.state.topics],
+        },
     )
 
 
@@ -126,7 +132,47 @@ def _subscription(view: SubscriptionView, at: int) -> Item:
             "handler": record.handler,
             "rate": rate(view.rate),
             **{name: count(getattr(record, name)) for name in totals},
+            "durable": _durable(record) if record.group else "",
             "error": record.error,
+        },
+    )
+
+
+def _durable(record: SubscriptionRecord) -> str:
+    """What became of the messages of a durable subscription."""
+    odd = (("tried again", record.retried), ("parked", record.parked), ("given up", record.dead), ("lost", record.lost))
+    told = "".join(f", {count(total)} {what}" for what, total in odd if total)
+    return f"group {record.group}: {count(record.acknowledged)} acknowledged{told}"
+
+
+def _topic(one: TopicBacklog, view: DurableView) -> Item:
+    kept = one.kept
+    how = "durable" if kept.durable else ""
+    return _item(
+        kept.topic,
+        "",
+        {
+            "topic": kept.topic,
+            "how": ", ".join(filter(None, (how, kept.keep and f"keeps {kept.keep}"))),
+            "length": count(one.length),
+            "size": f"{one.size / 2**20:,.1f} MiB",
+            "letters": count(one.letters),
+        },
+        {"groups": [_group(each, view.growth.get((each.topic, each.group))) for each in one.groups]},
+    )
+
+
+def _group(one: GroupBacklog, growth: float | None) -> Item:
+    return _item(
+        one.group,
+        "note" if growth and growth > 0 else "",
+        {
+            "group": one.group,
+            "readers": ", ".join(one.readers) or "nobody",
+            "lag": f"{count(one.lag)}{'+' if one.is_more else ''}",
+            "growth": "" if not growth else f"+{growth:,.1f}/s",
+            "pending": count(one.pending),
+            "oldest": "" if one.oldest is None else duration(one.oldest),
         },
     )
 
