@@ -241,5 +241,8 @@ async def _a_node_lives_and_dies(garden: Garden, week: int) -> None:
     ((_, entries),) = await shelf.commands.execute(*words)
     await shelf.streams.park(topic, lives[0], entries[0][0], 60.0)
     await shelf.streams.take_over(topic, lives[1], lives[0])
+    for name in (f"k{node} key", f"g{node} {node}.0", f"f{node}"):
+        await shelf.commands.execute("HSET", shelf.names.order("stays"), name, 1)
+    await shelf.commands.execute("HSET", shelf.names.memory("stays"), f"{node} 1 a.0", "1000 1-3@5")
     await Heirs(shelf.commands, shelf.names, 1.0).leave(lives[2])
     await garden.later()

@@ -71,6 +71,19 @@ def test_what_cannot_be_handled_is_tried_again_or_becomes_a_dead_letter(hive: Hi
     assert (record.handled, record.failed, record.invalid) == (3, 4, 1)
 
 
+def test_dead_letters_are_bounded_by_the_setting(hive_server: str, hive_name: str) -> None:
+    class Never(Node):
+        @subscription("order", durable=True, since="all")
+        async def pack(self, payload: int) -> None:
+            raise Reject("never")
+
+    with HiveTest(hive_server, hive_name, {"DEAD_LETTERS": 100}) as hive:
+        never = hive.start(Never)
+        hive.start(sender(*range(500)))
+        eventually(lambda: never.bound_durables[0].record().dead == 500, within=10)
+        assert 100 <= len(letters(hive)) <= 300  # Redis cuts by blocks
+
+
 def test_copies_of_a_node_share_and_other_groups_have_their_own(hive: HiveTest) -> None:
     class Shop(Node):
         @subscription("order", durable=True, since="all")

@@ -74,16 +74,24 @@ class Till(Node):
         service.send(1)
 
 
+class Echo(Node):
+    """Sends live what it has not declared."""
+
+    def on_start(self) -> None:
+        self.send("order.new", 1)
+
+
+@pytest.mark.parametrize("sends", [Till, Echo])
 def test_it_is_told_once_in_both_logs(
-    hive: HiveTest, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    hive: HiveTest, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, sends: type[Node]
 ) -> None:
     monkeypatch.setattr("hivemind.node.agreement.LOOK", 0.05)
     hive.start(Shop)
-    hive.start(Till)
+    hive.start(sends)
 
     def told() -> list[str]:
         return sorted(one.name for one in caplog.records if "order.new is not kept" in one.getMessage())
 
     eventually(lambda: len(told()) == 2)
     asyncio.run(passes(0.3))  # and several looks
-    assert told() == ["shop.0", "till.0"]
+    assert told() == sorted(["shop.0", f"{sends.__name__.lower()}.0"])

@@ -265,13 +265,13 @@ class Streams:
 
     async def disband(self, topic: str, group: str) -> bool:
         """Remove a group from a topic, with all that is remembered of it; False if there was none."""
-        return bool(await self._functions.call("disband", self._keys(topic), (group,)))
+        return bool(await self._functions.call("disband", self._all_keys(topic), (group,)))
 
     async def abandon(self, topic: str, seconds: float) -> bool:
         """Remove a topic that no group reads, and whose last message is ``seconds`` old; False if it is not so, or has
         dead letters.
         """
-        stream, *others = self._keys(topic)
+        stream, *others = self._all_keys(topic)
         keys = (stream, self._names.letters(topic), *others)
         return bool(await self._functions.call("abandon", keys, (int(seconds * 1000),)))
 
@@ -286,6 +286,10 @@ class Streams:
             if not str(error).startswith(FENCED):
                 raise
             raise TakenOver(reader.instance, reader.incarnation) from None
+
+    def _all_keys(self, topic: str) -> tuple[str, ...]:
+        """All but that of dead letters."""
+        return *self._keys(topic), self._names.order(topic), self._names.memory(topic)
 
     def _keys(self, topic: str) -> tuple[str, ...]:
         names = self._names

@@ -11,6 +11,8 @@ from ..topics import matches
 from .entries import UNSEEN, KeptTopic, Reading
 from .records import Instance
 
+UNKEPT = "unkept"  #: the kind of notice by which a sender tells a reader
+
 
 @dataclass(frozen=True, slots=True)
 class Unkept:
@@ -26,8 +28,8 @@ class Unkept:
         reading = self.reading
         return (
             f"{self.topic} is not kept, but group {reading.group} reads {reading.pattern} durably, and gets nothing of "
-            f"what {self.instance} sends there: declare that service with durable=True or keep=, or the subscription "
-            "without durable=True"
+            f"what {self.instance} sends there: declare a service for it with durable=True or keep=, or the "
+            "subscription without durable=True"
         )
 
 

@@ -12,8 +12,8 @@ import orjson
 from ..bus.streams import Streams
 from ..cancelling import end
 from ..data.entries import Reading
-from ..data.kept import KEPT, Kept
-from ..data.mismatch import unkept_among
+from ..data.kept import Kept
+from ..data.mismatch import UNKEPT, unkept_among
 from ..errors import RedisError
 from ..topics import is_instance, is_topic, matches
 
@@ -25,44 +25,49 @@ LOOK = 20.0  #: seconds, about, between two looks at who reads durably
 
 
 class Agreement:
-    """The sender's side: a component that looks whether somebody reads durably what its services send live."""
+    """The sender's side: a component that looks whether somebody reads durably what its services, or its handlers, send
+    live. ``topics`` are those of its services.
+    """
 
     def __init__(self, topics: Sequence[str]) -> None:
-        self._topics = topics
+        self._topics = set(topics)
         self._told: set[tuple[str, str, str]] = set()
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self, node: BaseNode) -> None:
-        """Begin to look, unless everything that the node sends is kept."""
-        live = [topic for topic in self._topics if not node.bus.keeps(topic)]
-        if live:
-            self._looking = asyncio.create_task(self._look_on(node, live), name="agreement")
+        """Begin to look."""
+        self._looking = asyncio.create_task(self._look_on(node), name="agreement")
 
     async def stop(self, node: BaseNode) -> None:  # noqa: ARG002 - a component is told
         """Look no more."""
         await end(self._looking)
 
-    async def _look_on(self, node: BaseNode, topics: Sequence[str]) -> None:
+    async def _look_on(self, node: BaseNode) -> None:
         bus = node.bus
         kept = Kept(bus.commands, Streams(bus.commands, bus.functions, bus.names), bus.names)
         while True:
             try:
-                self._tell(node, topics, await kept.readings(), await kept.now())
+                if readings := await kept.readings():
+                    self._tell(node, readings, await kept.now())
             except RedisError as error:
                 node.logger.debug("who reads durably: %s", error)
             except Exception:
                 node.logger.exception("who reads durably")
             await asyncio.sleep(LOOK * random.uniform(0.8, 1.2))
 
-    def _tell(self, node: BaseNode, topics: Sequence[str], readings: Sequence[Reading], now: int) -> None:
+    def _tell(self, node: BaseNode, readings: Sequence[Reading], now: int) -> None:
         living = [one for one in readings if not one.is_retired(now)]
-        for one in unkept_among([(topic, node.instance) for topic in topics if not node.bus.keeps(topic)], living):
+        if node.instance.rpartition(".")[0] == node.name:  # else others share the process, and what they send is theirs
+            self._topics.update(node.bus.outbox.spool.topics()[: max(0, MOST - len(self._topics))])
+        for one in unkept_among(
+            [(topic, node.instance) for topic in self._topics if not node.bus.keeps(topic)], living
+        ):
             said = (one.topic, one.reading.group, one.reading.pattern)
             if said not in self._told:
                 self._told.add(said)
                 node.logger.error("%s", one.text)
             notice = {"topic": one.topic, "live": one.instance, "group": one.reading.group}
-            node.bus.notify(KEPT, notice)  # each time, for readers that were not there yet
+            node.bus.notify(UNKEPT, notice)  # each time, for readers that were not there yet
 
 
 class Objecting:
@@ -71,11 +76,11 @@ class Objecting:
     def __init__(self, node: BaseNode, groups: Mapping[str, str]) -> None:
         self._node, self._groups = node, groups
         self._told: set[tuple[str, str]] = set()
-        node.bus.live.listen(node.bus.names.control(KEPT), self._heard)
+        node.bus.live.listen(node.bus.names.control(UNKEPT), self._heard)
 
     def close(self) -> None:
         """Hear no more."""
-        self._node.bus.live.unlisten(self._node.bus.names.control(KEPT), self._heard)
+        self._node.bus.live.unlisten(self._node.bus.names.control(UNKEPT), self._heard)
 
     def _heard(self, body: bytes) -> None:
         try:

@@ -186,8 +186,7 @@ class BaseNode(Outfit, Requesting, Logs):
             else:
                 self._bind_subscription(declaration, function)
 
-        if self.bound_services:
-            self.components.append(Agreement([service.name for service in self.bound_services]))
+        self.components.append(Agreement([service.name for service in self.bound_services]))
         kept = [service.declaration for service in self.bound_services if service.declaration.is_kept]
         if kept:
             self.sending = DurableSending(kept)

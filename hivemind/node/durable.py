@@ -81,9 +81,8 @@ class DurableSubscription:
     @cached_property
     def retrying(self) -> Retrying:
         """How its messages are tried again."""
-        letters = self.node.settings.constants.DEAD_LETTERS
         said = self.declaration
-        return Retrying(said.retries, *said.backoff, letters, said.workers, said.window)
+        return Retrying(said.retries, *said.backoff, at_once=said.workers, window=said.window)
 
     def record(self, member: str = "") -> SubscriptionRecord:
         """What the registry says of it."""

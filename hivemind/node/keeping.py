@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -172,8 +173,9 @@ class DurableReading:
         def reads(topic: str) -> DurableSubscription:
             return next(one for one in members if matches(one.name, topic))
 
+        @cache
         def retrying(topic: str) -> Retrying:
-            return reads(topic).retrying
+            return replace(reads(topic).retrying, letters=node.settings.constants.DEAD_LETTERS)
 
         def hand(delivery: Delivery) -> None:
             reads(delivery.topic).hand(delivery)

@@ -18,7 +18,7 @@ from .plan import Plan, load
 
 log = logging.getLogger("hived")
 
-SEE = 30.0  #: seconds between two times that groups are said to be declared
+SEE = 10.0  #: seconds between two times that groups are said to be declared
 
 
 class Steward:
