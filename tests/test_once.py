@@ -127,6 +127,7 @@ async def seen(table: Table, *sequences: int, group: str = GROUP, incarnation: i
     return await table.streams.seen("n", group, [Mark("a.0", incarnation, sequence) for sequence in sequences])
 
 
+@pytest.mark.every_server
 async def test_it_is_remembered_for_each_group_sender_and_life(table: Table) -> None:
     await table.streams.join("n", GROUP, "0")
     await handle(table, 1, 2, 5)

@@ -108,6 +108,11 @@ class Deliveries:
         """What became of all messages."""
         return total(self.tallies.values())
 
+    @property
+    def busy(self) -> int:
+        """How many of those that have a key are being handled, or may be as soon as somebody is free."""
+        return len(self._gate.under_way)
+
     def held(self) -> Iterator[Delivery]:
         """What we hold and have begun with, or will."""
         return iter(self._held.values())
@@ -115,7 +120,7 @@ class Deliveries:
     @property
     def inherits(self) -> bool:
         """Whether something that was taken over has yet to be tried."""
-        return bool(self._trials.inherited or self._gate.queued)
+        return bool(self._trials.inherited)
 
     def has(self, topic: str, entry: bytes) -> bool:
         """Whether we know of this message."""
@@ -203,6 +208,8 @@ class Deliveries:
         delivery.enter(DeliveryState.HANDLED)
         if delivery.again:
             self._trials.ended(delivery)
+        if delivery.key:
+            self._gate.under_way.discard(delivery)
         if not self._handled:
             self._bells[0].ring()
         self._handled.append(delivery)
@@ -213,6 +220,8 @@ class Deliveries:
         """
         if delivery.again:
             self._trials.ended(delivery)
+        if delivery.key:
+            self._gate.under_way.discard(delivery)
         retrying = self.retrying(delivery.topic)
         if is_final or delivery.number > retrying.retries:
             self._failed.append((delivery, death, None))

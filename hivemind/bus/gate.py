@@ -40,6 +40,7 @@ class Gate(Generic[M]):
     ) -> None:
         self.once: Once[M] = Once(seen, hand, skip)
         self.queued: dict[Key, Held] = {}  # what was inherited and has a key, until it is tried
+        self.under_way: set[M] = set()  # what has a key, and was given to be handled
         self._turns: Turns[M | Held] = Turns()
         self._hand, self._inherit = hand, inherit
 
@@ -51,6 +52,8 @@ class Gate(Generic[M]):
 
     def give(self, one: M, retrying: Retrying) -> None:
         """It is its turn."""
+        if one.key:
+            self.under_way.add(one)
         one.mark = mark_of(one.body) if retrying.window else None
         if one.mark is None:
             self._hand(one)
@@ -84,4 +87,5 @@ class Gate(Generic[M]):
         """Forget all."""
         self.once.clear()
         self._turns.clear()
+        self.under_way.clear()
         self.queued.clear()

@@ -58,8 +58,8 @@ class GroupReader:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to read."""
-        self._task = asyncio.create_task(self._run(), name=f"reader {self.reader.group}")
+        """Begin to read; may be called twice."""
+        self._task = self._task or asyncio.create_task(self._run(), name=f"reader {self.reader.group}")
 
     async def add(self, topics: Iterable[str]) -> None:
         """Read these topics, too; their groups are there."""

@@ -14,6 +14,7 @@ from ..bell import Bell
 from ..bus.bus import Bus
 from ..bus.deliveries import Deliveries, Delivery
 from ..bus.group_reader import GroupReader
+from ..bus.keyed_reader import KeyedReader
 from ..bus.streams import Home, Reader, Streams
 from ..bus.tally import Counted, Tally, total
 from ..bus.trials import Retrying
@@ -28,6 +29,7 @@ log = logging.getLogger("hivemind.durable")
 LOOK = 2.0  #: seconds between two looks at who else reads
 CHECK = 15.0  #: seconds between two looks whether there are new topics, though nobody told
 ROOM = 2000  #: messages that one life holds of a group
+AHEAD = 4  #: messages for each worker, of different keys, that one life takes before others may
 PORTION = 1000  #: messages that are taken over at once
 
 
@@ -66,10 +68,25 @@ class Group:
         self.deliveries = Deliveries(self._streams, self._me, self._retrying, self._hand, self.tallies)
         self._reader = GroupReader(self._home, self._bus.commands, self._me, self.deliveries.came)
         deliveries = self.deliveries
+        self._keyed = KeyedReader(self._home, self._bus.commands, self._streams, deliveries, self._path)
         self._reader.spare = lambda: ROOM - len(deliveries)
-        self._reader.on_gone = self.deliveries.on_gone = self._make_anew
-        self.deliveries.on_fewer = self._reader.room.ring
+        self._keyed.spare = self._spare_keyed
+        self._reader.on_gone = self._keyed.on_gone = self.deliveries.on_gone = self._make_anew
+        self.deliveries.on_fewer = self._ring
         self._is_reading = self._is_in_doubt = False
+
+    def _path(self, topic: str) -> str:
+        """Where in a payload the key lies that orders a topic; "" where none does."""
+        return self._retrying(topic).order_by
+
+    def _spare_keyed(self) -> int:
+        """Who takes more than he can soon handle has keys in hand that others could handle."""
+        workers = max((self._retrying(topic).at_once for topic in self.topics if self._path(topic)), default=1)
+        return min(ROOM - len(self.deliveries), AHEAD * workers - self.deliveries.busy)
+
+    def _ring(self) -> None:
+        self._reader.room.ring()
+        self._keyed.room.ring()
 
     async def start(self) -> None:
         """Begin to read. Raises RedisError when Redis does not do its part; then call it again."""
@@ -84,7 +101,17 @@ class Group:
         for kind in (KEPT, ENDED):
             self._bus.live.unlisten(self._bus.names.control(kind), self._heard)
         await end(self._watching)
-        await self._reader.aclose()
+        await self._stop_readers()
+
+    async def _stop_readers(self) -> None:
+        await asyncio.gather(self._reader.aclose(), self._keyed.aclose())
+
+    async def _add(self, topics: list[str]) -> None:
+        """Read these, too."""
+        for reader, wants in ((self._reader, False), (self._keyed, True)):
+            if own := [topic for topic in topics if bool(self._path(topic)) is wants]:
+                reader.start()
+                await reader.add(own)
 
     async def aclose(self) -> None:
         """Tell Redis what was handled, and say goodbye: others take over the rest. After ``stop_reading``."""
@@ -137,15 +164,14 @@ class Group:
         if self.deliveries.is_taken:
             await self._join_again()
         if is_news and (new := await self._find_topics()) and self._is_reading:
-            await self._reader.add(new)
+            await self._add(new)
         if self._gaps != (gaps := self._bus.outbox.link.gaps):
             self._gaps = gaps
             self._heirs.start_afresh()
         await self._inherit()
         if not self._is_reading and not self.deliveries.inherits:  # what our last life left comes before what is new
             self._is_reading = True
-            self._reader.start()
-            await self._reader.add(self.topics)
+            await self._add(self.topics)
 
     async def _inherit(self) -> None:
         others: defaultdict[Reader, list[str]] = defaultdict(list)
@@ -162,6 +188,8 @@ class Group:
         if not self._is_in_doubt:
             return
         for topic in topics:
+            if self._path(topic):  # its reader knows better
+                continue
             held = await self._streams.held(topic, self._me)
             self.deliveries.inherit(topic, [one for one in held if not self.deliveries.has(topic, one.entry)])
         self._is_in_doubt = False
@@ -169,6 +197,9 @@ class Group:
     async def _take_over(self, ended: Reader, topics: list[str]) -> None:
         count = 0
         for topic in topics:
+            if self._path(topic):
+                count += len(await self._keyed.take_over(topic, ended))
+                continue
             while held := await self._streams.take_over(topic, self._me, ended, PORTION):
                 self.deliveries.inherit(topic, held)
                 count += len(held)
@@ -178,7 +209,7 @@ class Group:
     async def _join_again(self) -> None:
         """Others took over from us, because our lease had ended: go on as a new reader."""
         incarnation = max(int(await self._bus.now()), self._me.incarnation + 1)
-        await self._reader.aclose()
+        await self._stop_readers()
         await self.deliveries.aclose()
         self._join(incarnation)
         self.deliveries.start()

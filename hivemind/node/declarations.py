@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar
@@ -13,6 +14,7 @@ from ..topics import check_name, check_pattern, check_topic
 
 F = TypeVar("F", bound=Callable[..., Any])
 MARK = "__hivemind_declared__"
+_PATH = re.compile(r"(?=.{1,128}$)[^.\s]+(\.[^.\s]+)*")
 LONGEST_WINDOW = 30 * 86_400.0  #: seconds for which messages that were handled can be remembered
 
 
@@ -68,7 +70,8 @@ class SubscriptionDeclaration:
     bytes that are no JSON, too. A ``durable`` one handles every message at least once, also those sent while it was
     down: it begins with what is there ``since``, in its ``group`` (None: the node's name), tries a message again
     ``retries`` times, after ``backoff`` seconds at least and at most, and gives a handler ``timeout`` seconds. For as
-    long as ``dedupe`` says, such as "10m", it handles nothing twice.
+    long as ``dedupe`` says, such as "10m", it handles nothing twice. Messages that have the same value at ``order_by``,
+    a path into the payload such as "customer.id", are handled one after the other, in their order.
     """
 
     pattern: str
@@ -81,6 +84,7 @@ class SubscriptionDeclaration:
     timeout: float | None = None
     group: str | None = None
     dedupe: str | None = None
+    order_by: str | None = None
 
     def __post_init__(self) -> None:
         check_pattern(self.pattern)
@@ -99,6 +103,11 @@ class SubscriptionDeclaration:
         if self.dedupe is not None and not 1 <= self.window <= LONGEST_WINDOW:
             raise DeclarationError(
                 f'subscription {self.pattern!r}: dedupe={self.dedupe!r}: write a span such as "10m", from "1s" to "30d"'
+            )
+        if self.order_by is not None and not (isinstance(self.order_by, str) and _PATH.fullmatch(self.order_by)):
+            raise DeclarationError(
+                f"subscription {self.pattern!r}: order_by={self.order_by!r}: write the name of a field of the payload, "
+                'or a path to one, such as "customer.id"'
             )
         first, longest = self.backoff
         if self.retries < 0 or not 0 < first <= longest:
@@ -120,6 +129,7 @@ _OF_DURABLE: Mapping[str, object] = {
     "timeout": None,
     "group": None,
     "dedupe": None,
+    "order_by": None,
 }
 
 
@@ -135,6 +145,7 @@ class SubscriptionWords(TypedDict, total=False):
     timeout: float | None
     group: str | None
     dedupe: str | None
+    order_by: str | None
 
 
 def declared(pattern: str, words: SubscriptionWords) -> SubscriptionDeclaration:
@@ -202,6 +213,7 @@ def subscription(  # noqa: PLR0913 - what a durable one can be told
     timeout: float | None = None,
     group: str | None = None,
     dedupe: str | None = None,
+    order_by: str | None = None,
 ) -> Callable[[F], F]:
     """Declare that the function handles what is sent on topics that match the pattern ``name``.
 
@@ -225,6 +237,7 @@ def subscription(  # noqa: PLR0913 - what a durable one can be told
         timeout=timeout,
         group=group,
         dedupe=dedupe,
+        order_by=order_by,
     )
     return _mark(declared(name, words))
 

@@ -82,7 +82,13 @@ class DurableSubscription:
     def retrying(self) -> Retrying:
         """How its messages are tried again."""
         said = self.declaration
-        return Retrying(said.retries, *said.backoff, at_once=said.workers, window=said.window)
+        return Retrying(
+            said.retries,
+            *said.backoff,
+            at_once=said.workers,
+            window=said.window,
+            order_by=said.order_by or "",
+        )
 
     def record(self, member: str = "") -> SubscriptionRecord:
         """What the registry says of it."""

@@ -174,6 +174,7 @@ class DurableReading:
             return next(one for one in members if matches(one.name, topic))
 
         @cache
+        @cache
         def retrying(topic: str) -> Retrying:
             return replace(reads(topic).retrying, letters=node.settings.constants.DEAD_LETTERS)
 

@@ -3,7 +3,7 @@
 -- of another reader is given to that one, so that all messages of a key that are under way are in one pair of hands.
 -- Returns {id of the last entry that the group was given, '1' if somebody has to take what waits for him before anybody
 -- reads on, how many messages the stream has lost, {id, fields, key or ''}...}
-local GIVEN = 32768 -- bytes of ids that may wait for one reader
+local GIVEN = 8192 -- bytes of ids that may wait for one reader, some 500
 local refused = fenced(keys[2], args[1], args[2], args[3])
 if refused then
   return refused
@@ -14,14 +14,14 @@ local found, rest, lost = {}, {}, 0
 local mine = 'g' .. group .. ' ' .. me
 local given = redis.call('HGET', keys[3], mine)
 if given then
-  for id in string.gmatch(given, '%S+') do
+  for id in string.gmatch(given, '%d+%-%d+') do
     if #found >= most then
       rest[#rest + 1] = id
     else
-      local entry = redis.call('XRANGE', keys[1], id, id)[1]
-      if entry then
-        found[#found + 1] = { id, entry[2], key_of(entry[2], path) or '' }
-      else
+      local entries = redis.pcall('XRANGE', keys[1], id, id)
+      if entries[1] then
+        found[#found + 1] = { id, entries[1][2], key_of(entries[1][2], path) or '' }
+      elseif not entries.err then
         lost = lost + redis.call('XACK', keys[1], group, id)
       end
     end
@@ -35,7 +35,7 @@ end
 local is_held_up = false
 local full = redis.call('HGET', keys[3], 'f' .. group)
 if full then
-  is_held_up = #(redis.call('HGET', keys[3], 'g' .. group .. ' ' .. full) or '') > GIVEN / 2
+  is_held_up = #(redis.call('HGET', keys[3], 'g' .. group .. ' ' .. full) or '') > GIVEN / 8
   if not is_held_up then
     redis.call('HDEL', keys[3], 'f' .. group)
   end
