@@ -15,29 +15,22 @@ before the handler is called, so that a message that kills its process is tried 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
 from typing import Any
 
-import orjson
-
-from ..bell import Bell
 from ..states import DELIVERY, DeliveryState, advance
 from .gate import Gate
-from .jobs import LONG, RETRY, Jobs
+from .jobs import Jobs
+from .outcomes import Outcomes
 from .streams import Given, Held, Mark, Reader, Streams, body_of, is_for
 from .tally import Tally, total
 from .trials import Retrying, Trials
 
 log = logging.getLogger("hivemind.durable")
-
-AT_ONCE = 1000  #: messages acknowledged in one call at the most
-GATHER = 0.002  #: seconds in which more may be handled before so few are acknowledged, while others wait for that
 
 
 @dataclass(slots=True, eq=False)
@@ -95,12 +88,9 @@ class Deliveries:
         self.tallies = defaultdict(Tally) if tallies is None else tallies
         self._streams, self._hand = streams, hand
         self._held: dict[tuple[str, bytes], Delivery] = {}
-        self._handled: deque[Delivery] = deque()
-        self._failed: deque[tuple[Delivery, Death, float | None]] = deque()
+        self._outcomes = Outcomes(streams, reader, retrying, self.tallies, self._finish, self._put_off)
         self._trials = Trials(retrying, self._retake)
         self._gate: Gate[Delivery] = Gate(self._seen, hand, self._skip, self._trials.inherit)
-        self._settling = Bell()
-        self._bells = (Bell(), Bell(), self._trials.bell, self._gate.once.bell)
         self._jobs = Jobs(reader.group, self.let_go, self._gone)
 
     @property
@@ -134,9 +124,11 @@ class Deliveries:
 
     def start(self) -> None:
         """Begin to acknowledge, to try again, and to handle what others left."""
-        jobs = (self._acknowledge, self._settle, self._trials.run, self._gate.once.run)
-        for job, bell in zip(jobs, self._bells, strict=True):
-            self._jobs.start(job, bell)
+        outcomes, once = self._outcomes, self._gate.once
+        self._jobs.start(self._acknowledge, outcomes.good)
+        self._jobs.start(outcomes.settle, outcomes.bad)
+        self._jobs.start(self._trials.run, self._trials.bell)
+        self._jobs.start(once.run, once.bell)
 
     async def aclose(self) -> None:
         """End. What is handled should have been acknowledged before: wait for ``settled``."""
@@ -144,8 +136,8 @@ class Deliveries:
 
     async def settled(self) -> None:
         """Return when Redis knows what became of every message whose handler has ended."""
-        while (self._handled or self._failed) and not self.is_taken:
-            await self._settling.wait(RETRY)
+        while self._outcomes and not self.is_taken:
+            await self._outcomes.told()
 
     # -- what comes
 
@@ -210,9 +202,7 @@ class Deliveries:
             self._trials.ended(delivery)
         if delivery.key:
             self._gate.under_way.discard(delivery)
-        if not self._handled:
-            self._bells[0].ring()
-        self._handled.append(delivery)
+        self._outcomes.handled(delivery)
 
     def failed(self, delivery: Delivery, death: Death, delay: float | None = None, *, is_final: bool = False) -> None:
         """Its handler failed: it is tried again, after ``delay`` seconds or as is usual, or ends, if that was its last
@@ -224,11 +214,16 @@ class Deliveries:
             self._gate.under_way.discard(delivery)
         retrying = self.retrying(delivery.topic)
         if is_final or delivery.number > retrying.retries:
-            self._failed.append((delivery, death, None))
+            self._outcomes.failed(delivery, death, None)
         else:
-            usual = retrying.delay(delivery.number)
-            self._failed.append((delivery, death, usual if delay is None else delay))
-        self._bells[1].ring()
+            self._outcomes.failed(delivery, death, retrying.delay(delivery.number) if delay is None else delay)
+
+    def _put_off(self, delivery: Delivery, delay: float) -> None:
+        delivery.enter(DeliveryState.PARKED)
+        self._trials.park(delivery.topic, delivery.entry, delay)
+
+    async def _acknowledge(self) -> float:
+        return await self._outcomes.acknowledge(lambda: len(self._held))
 
     def _finish(self, state: DeliveryState, deliveries: Iterable[Delivery]) -> None:
         for delivery in deliveries:
@@ -236,7 +231,7 @@ class Deliveries:
             self._held.pop((delivery.topic, delivery.entry), None)
             if delivery.key or delivery.mark is not None:
                 self._gate.left(delivery.topic, delivery.entry, delivery, self.retrying(delivery.topic))
-        self._settling.ring()
+        self._outcomes.known.ring()
         self.on_fewer()
 
     # -- telling Redis
@@ -255,46 +250,6 @@ class Deliveries:
         log.warning("another reader of group %s took over what this process holds", self.reader.group)
         ended = (DeliveryState.ACKNOWLEDGED, DeliveryState.DEAD)
         self._finish(DeliveryState.TAKEN, [one for one in self._held.values() if one.state not in ended])
-
-    async def _acknowledge(self) -> float:
-        while self._handled:
-            retrying = self.retrying(self._handled[0].topic)
-            if len(self._handled) < min(AT_ONCE, len(self._held)) and not retrying.order_by:
-                await asyncio.sleep(GATHER)
-            batch = self._next_handled()
-            if retrying.is_plain:
-                await self._streams.acknowledge(batch[0].topic, self.reader, [one.entry for one in batch])
-            else:
-                entries = [(one.entry, one.key) for one in batch]
-                marks = [one.mark for one in batch if one.mark is not None]
-                await self._streams.conclude(batch[0].topic, self.reader, entries, retrying.window, marks)
-            for _ in batch:
-                self._handled.popleft()
-            self._finish(DeliveryState.ACKNOWLEDGED, batch)
-            self.tallies[batch[0].topic].acknowledged += len(batch)
-        return LONG
-
-    def _next_handled(self) -> list[Delivery]:
-        """The oldest ones that are of one topic."""
-        topic = self._handled[0].topic
-        return list(islice(takewhile(lambda one: one.topic == topic, self._handled), AT_ONCE))
-
-    async def _settle(self) -> float:
-        while self._failed:
-            delivery, death, delay = self._failed[0]
-            if delay is None:
-                letter = _letter(delivery, self.reader, death)
-                most = self.retrying(delivery.topic).letters
-                await self._streams.bury(delivery.topic, self.reader, delivery.entry, letter, most, delivery.key)
-                self.tallies[delivery.topic].dead += 1
-                self._finish(DeliveryState.DEAD, [delivery])
-            else:
-                await self._streams.park(delivery.topic, self.reader, delivery.entry, delay)
-                delivery.enter(DeliveryState.PARKED)
-                self._trials.park(delivery.topic, delivery.entry, delay)
-            self._failed.popleft()
-            self._settling.ring()
-        return LONG
 
     async def _retake(self, topic: str, entry: bytes) -> Delivery | None:
         """Begin one more try of a message that is pending; None if there is nothing to try any more."""
@@ -329,26 +284,3 @@ class Deliveries:
 
 def _nobody() -> None:
     """Nobody waits for room."""
-
-
-def _safe(text: str) -> str:
-    """Text that can be written as UTF-8, whatever an exception said."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _letter(delivery: Delivery, reader: Reader, death: Death) -> bytes:
-    """A dead letter: where the message came from, what became of it, and the message as it was."""
-    return orjson.dumps(
-        {
-            "topic": delivery.topic,
-            "entry": delivery.entry.decode(),
-            "group": reader.group,
-            "instance": reader.instance,
-            "incarnation": reader.incarnation,
-            "tries": delivery.number,
-            "died": time.time(),
-            "reason": _safe(death.reason),
-            "traceback": _safe(death.traceback),
-            "message": delivery.body.decode(errors="replace"),
-        }
-    )
