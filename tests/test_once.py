@@ -66,7 +66,7 @@ def test_what_is_appended_twice_is_handled_once(hive: HiveTest) -> None:
     eventually(lambda: counts(node) == (3, 0))
     assert append_again(hive) == 3
     eventually(lambda: counts(node) == (3, 3))
-    assert node.bound_durables[0].record().acknowledged == 6
+    eventually(lambda: node.bound_durables[0].record().acknowledged == 6)
 
 
 def test_twins_that_are_in_hand_at_once_are_handled_once_also_when_one_is_tried_again(hive: HiveTest) -> None:
