@@ -20,6 +20,7 @@ from hivemind import Node, subscription
 from hivemind.bus.deliveries import Deliveries
 from hivemind.bus.link import pack
 from hivemind.bus.streams import Reader
+from hivemind.bus.trials import Retrying
 
 from .waiting import eventually_async
 
@@ -149,7 +150,7 @@ async def test_durable_handling_costs_little_more_than_decoding() -> None:
     (sink,) = node.bound_durables
     sink.start()
     streams, reader = Acknowledging(), Reader("g", "b.0", 1)
-    deliveries = Deliveries(streams, reader, lambda topic: sink.retrying, sink.hand)
+    deliveries = Deliveries(streams, reader, lambda topic: Retrying(), sink.hand)
     deliveries.start()
     numbers = range(MESSAGES)
     ready = [entries(at, [orjson.dumps(envelope(one)) for one in numbers]) for at in range(1, ROUNDS + 1)]
