@@ -33,6 +33,7 @@ from .scenarios import (
     payload,
     rate,
     registry,
+    requests,
     start,
     subscriptions,
 )
@@ -118,6 +119,28 @@ LATENCY = Row(
     ),
     quick=(OURS, BARE),
 )
+REQUEST = Row(
+    "request",
+    "request and reply, one at a time, two processes; the bare loop makes two bare pub/sub hops",
+    "µs",
+    requests.CASES,
+    (
+        at_most(latency.label(OURS, latency.P50), 2, of=latency.label(BARE, latency.P50)),
+        *(
+            at_most(latency.label(OURS, latency.P50), 1, of=latency.label(peer, latency.P50))
+            for peer in (FASTSTREAM, NATS)
+        ),
+    ),
+    quick=(OURS, BARE),
+)
+REQUESTS = Row(
+    "requests",
+    f"requests and replies, {requests.AT_ONCE} at a time, two processes",
+    "requests/s",
+    requests.RATES,
+    (at_least(OURS, 20, of=FASTSTREAM), at_least(OURS, 1, of=NATS)),
+    quick=(OURS,),
+)
 PAYLOAD = Row(
     "payload",
     "texts of 64 B to 1 MiB (less two bytes: the limit counts the quotes)",
@@ -199,6 +222,7 @@ OUTAGE = Row(
 
 _LIVE = (RATE, LATENCY, PAYLOAD, FANOUT, PATTERNS, SUBSCRIPTIONS)
 _DURABLE = (DURABLE, ALWAYS, BACKLOG)
+_REQUESTS = (REQUEST, REQUESTS)
 _HIVE = (REGISTRY, START, IDLE, OUTAGE)
-ROWS: Mapping[str, Row] = {row.key: row for row in (*_LIVE, *_DURABLE, *_HIVE)}
+ROWS: Mapping[str, Row] = {row.key: row for row in (*_LIVE, *_DURABLE, *_REQUESTS, *_HIVE)}
 QUICK = tuple(key for key, row in ROWS.items() if row.quick)

@@ -11,6 +11,7 @@ from typing import Any
 from faststream import FastStream
 from faststream.redis import RedisBroker, StreamSub
 
+from ..asking import keep_asking
 from ..task import Task
 from . import roles
 
@@ -85,6 +86,28 @@ async def read_group(task: Task) -> None:
     await FastStream(broker, logger=None).run()
 
 
+async def ask(task: Task) -> None:
+    """As its page on RPC says."""
+    async with RedisBroker(task.url, logger=None) as broker:
+
+        async def request(payload: dict[str, Any]) -> Any:
+            reply = await broker.request(payload, task.topic, timeout=10.0)
+            return await reply.decode()
+
+        await keep_asking(task, request)
+
+
+async def respond(task: Task) -> None:
+    """A subscriber that returns what it got."""
+    broker = RedisBroker(task.url, logger=None)
+
+    async def handle(message: dict[str, Any]) -> dict[str, Any]:
+        return message
+
+    broker.subscriber(task.topic)(handle)
+    await FastStream(broker, logger=None).run()
+
+
 if __name__ == "__main__":
     roles.run(
         publish=publish,
@@ -93,4 +116,6 @@ if __name__ == "__main__":
         add=add,
         add_by_pipeline=add_by_pipeline,
         read_group=read_group,
+        ask=ask,
+        respond=respond,
     )
