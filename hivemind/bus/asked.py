@@ -100,10 +100,10 @@ class Asked(ABC):
         """The call that gives it to somebody, with the time that is left."""
         if self.is_over:
             return b""
-        requests, self.since = self._requests, self._loop.time()
-        said = b'"budget":%d,"try":%d' % (max(0, int((self.deadline - self.since) * 1000)), self.tries)
-        key, before = requests.responders(self.name), (requests.registry, requests.channel(self.name))
-        return requests.calls.call("ask", key, *before, said, self.body)
+        self.since = now = self._loop.time()
+        said = b'"budget":%d,"try":%d' % (max(0, int((self.deadline - now) * 1000)), self.tries)
+        body = self.body
+        return b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n" % (self._requests.way(self.name), len(said), said, len(body), body)
 
     def replied(self, reply: Any) -> None:
         """To whom it was given, or that there is nobody."""
@@ -170,33 +170,25 @@ class AskedOne(Asked):
 
     def __init__(self, requests: Requests, name: str, deadline: float) -> None:
         super().__init__(requests, name, deadline)
-        self._reply: asyncio.Future[Any] = self._loop.create_future()
+        self.reply: asyncio.Future[Any] = self._loop.create_future()
 
     @property
     def may_be_asked_again(self) -> bool:
         """Always: there is no part of a reply."""
         return True
 
-    async def result(self) -> Any:
-        """The reply."""
-        try:
-            return await self._reply
-        except (asyncio.CancelledError, RequestTimeout):
-            self.cancel()
-            raise
-
     def fail(self, error: HivemindError) -> None:
         """Raise it where somebody waits."""
-        if not self._reply.done():
-            self._reply.set_exception(error)
+        if not self.reply.done():
+            self.reply.set_exception(error)
 
     def heard(self, kind: Any, said: dict[str, Any]) -> None:
         """The reply, or that it has to be asked again."""
-        if self._reply.done():
+        if self.reply.done():
             return
         if kind == "reply":
             try:
-                self._reply.set_result(payload_of(said))
+                self.reply.set_result(payload_of(said))
             except (Malformed, LookupError) as error:
                 self.fail(RequestLost(self.name, f"the reply cannot be read: {error}"))
         elif kind == "error":

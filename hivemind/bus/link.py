@@ -100,7 +100,7 @@ class Link:
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the connection; when there is none they are lost, and ``link_lost`` said or will say so."""
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():  # uvloop's would raise
             self._transport.write(data)
 
     def ping(self) -> None:

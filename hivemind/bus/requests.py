@@ -13,13 +13,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import ConfigurationError, HivemindError, RedisError
-from ..message import Malformed, decode, encode_payload
+from ..errors import ConfigurationError, HivemindError, RedisError, RequestTimeout
+from ..message import Malformed, encode_payload
 from ..topics import check_topic
 from .asked import Asked, AskedOne
 from .replies import Replies
 from .requests_link import Calls
-from .requests_wire import ANY, MANY, ONE, Forms, pairs
+from .requests_wire import ANY, MANY, ONE, Forms, pairs, read
 from .responding import Responding
 from .streams import Home
 
@@ -30,6 +30,7 @@ log = logging.getLogger("hivemind.requests")
 
 LOOK = 0.5  #: seconds between two looks at what has no reply yet
 LONGEST = 86_400.0  #: seconds that a caller may be willing to wait
+MOST_NAMES = 1000  #: names of requests for which commands are kept ready
 TIMEOUT = 10.0  #: seconds that it does if it says nothing
 
 
@@ -54,6 +55,7 @@ class Requests:
         self._bus = bus
         self._asked: dict[int, Asked] = {}
         self._number = 0
+        self._names: set[str] = set()  # that were found right
         self._is_started = self._is_closed = False
         self._opening: asyncio.Future[None] | None = None
         self._looking: asyncio.TimerHandle | None = None
@@ -99,7 +101,10 @@ class Requests:
             await self._open(one)
         self._ask(one, body, ONE, headers)
         try:
-            return await one.result()
+            return await one.reply
+        except (asyncio.CancelledError, RequestTimeout):
+            one.cancel()
+            raise
         finally:
             self._over(one)
 
@@ -115,7 +120,12 @@ class Requests:
 
     def checked(self, name: str, payload: Any, timeout: float) -> bytes:
         """An encoded payload. Raises PayloadError, InvalidName and ValueError. From any thread."""
-        check_topic(name)
+        if name not in self._names:
+            if len(self._names) >= MOST_NAMES:
+                self._names.clear()
+            self._names.add(check_topic(name))
+        if timeout.__class__ is float and 0 < timeout <= LONGEST:
+            return encode_payload(payload)
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= LONGEST:
             raise ValueError(f"request {name!r}: timeout={timeout!r}: use seconds, above 0 and at most {LONGEST:,.0f}")
         return encode_payload(payload)
@@ -161,7 +171,7 @@ class Requests:
     def _heard(self, body: bytes) -> None:
         """A reply, or what a responder knows of requests."""
         try:
-            said = decode(body)
+            said = read(body)
             kind, number = said["k"], said["q"]
             asked = self._asked.get(number) if number.__class__ is int else None
         except (Malformed, LookupError, TypeError, AttributeError):
@@ -221,6 +231,16 @@ class Requests:
             self._judging = None
 
     # -- for what is asked
+
+    def way(self, name: str) -> bytes:
+        """How a request of that name is given to somebody, but for what is different each time."""
+        found = self.calls.ways.get(name)
+        if found is None:
+            found = self.calls.begin("ask", 2, self.responders(name), self.registry, self.channel(name))
+            if len(self.calls.ways) >= MOST_NAMES:
+                self.calls.ways.clear()
+            self.calls.ways[name] = found
+        return found
 
     @property
     def registry(self) -> str:

@@ -23,6 +23,7 @@ from .streams import Home
 
 log = logging.getLogger("hivemind.requests")
 
+MOST_CHANNELS = 1000  #: channels whose commands are kept ready
 FUNCTIONS = ("ask", "inquire", "settle")  #: those that are called over the link
 
 
@@ -44,10 +45,8 @@ class Said:
 
     __slots__ = ("_calls", "_data")
 
-    def __init__(self, calls: Calls, channel: str, body: bytes) -> None:
-        self._calls = calls
-        name = channel.encode()
-        self._data = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(name), name, len(body), body)
+    def __init__(self, calls: Calls, data: bytes) -> None:
+        self._calls, self._data = calls, data
 
     def packed(self) -> bytes:
         """A command."""
@@ -93,6 +92,8 @@ class Calls:
         self._unanswered: deque[Command] = deque()
         self._is_due = self._closed = False
         self._grace: asyncio.TimerHandle | None = None
+        self.ways: dict[str, bytes] = {}  # calls that are kept ready, as long as the connection lasts
+        self._channels: dict[str, bytes] = {}  # how something is published on them
         self._reader = hiredis.Reader()
         self._complaints = Burst(10.0)
 
@@ -123,20 +124,33 @@ class Calls:
     # -- writing
 
     def put(self, command: Command) -> None:
-        """Write ``command`` in the next turn of the loop, or as soon as there is a connection."""
+        """Write ``command``, as soon as there is a connection. The first in a turn of the loop is written at once: it
+        may be the only one. What follows it in the same turn goes together.
+        """
+        if self._is_due:
+            self._waiting.append(command)
+            return
+        self._is_due = True
+        asyncio.get_running_loop().call_soon(self.flush)
         self._waiting.append(command)
-        if not self._is_due and not self._closed:
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self.flush)
+        self._write_waiting()
 
     def say(self, channel: str, body: bytes) -> None:
         """Publish something on a channel."""
-        self.put(Said(self, channel, body))
+        before = self._channels.get(channel)
+        if before is None:
+            if len(self._channels) >= MOST_CHANNELS:
+                self._channels.clear()
+            before = self._channels[channel] = b"*3\r\n$7\r\nPUBLISH\r\n%b$" % bulk(channel)
+        self.put(Said(self, b"%b%d\r\n%b\r\n" % (before, len(body), body)))
 
     def flush(self) -> None:
         """Write what waits, if there is a connection."""
         self._is_due = False
-        if self.link.is_up and self.link.is_writable and self._grace is None and self._waiting and not self._closed:
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        if self._waiting and self.link.is_up and self.link.is_writable and self._grace is None and not self._closed:
             waiting, self._waiting = self._waiting, []
             self._write(waiting)
 
@@ -151,10 +165,12 @@ class Calls:
 
     def call(self, function: str, key: str, *arguments: str | int | bytes) -> bytes:
         """A call of a function with one key, as it travels. Only once the link was up."""
-        words = self._ready[function]
-        count = 3 + len(arguments) + 1
-        rest = b"".join([_bulk(one) for one in arguments])
-        return b"*%d\r\n%b%b%b" % (count, words, bulk(key), rest)
+        return self.begin(function, 0, key, *arguments)
+
+    def begin(self, function: str, more: int, key: str, *arguments: str | int | bytes) -> bytes:
+        """The same, to which so ``more`` arguments are to be added."""
+        count = 4 + len(arguments) + more
+        return b"*%d\r\n%b%b%b" % (count, self._ready[function], bulk(key), b"".join([_bulk(one) for one in arguments]))
 
     # -- as the owner of its link
 
@@ -166,6 +182,7 @@ class Calls:
         reply = await pong
         if isinstance(reply, RedisUnavailable) or (isinstance(reply, RedisError) and is_unauthenticated(reply)):
             raise reply
+        self.ways.clear()
         for name in FUNCTIONS:
             self._ready[name] = b"".join([*map(bulk, await self._functions.ready(name)), bulk(1)])
 

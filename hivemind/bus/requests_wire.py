@@ -13,10 +13,11 @@ from typing import Any
 import orjson
 
 from ..errors import InvalidRequest, RemoteError, RequestError
-from ..message import Malformed, encode_headers, head, is_count, is_envelope
+from ..message import MAX_DEPTH, Malformed, decode, encode_headers, head, is_count, is_envelope
 
 ONE, MANY, ANY = "one", "many", "any"  #: how many replies are wanted
 WINDOW = 64  #: replies of a stream that may be under way, or wait for who iterates
+SHORT = 4096  #: bytes of what is short
 LONGEST_TRACEBACK = 8192  #: characters of a remote traceback
 Key = tuple[str, int]  #: a request: where its reply goes, and its number there
 
@@ -50,6 +51,16 @@ class Forms:
     def note(self, kind: str, **what: Any) -> bytes:
         """Something said about requests, by who asks."""
         return orjson.dumps({"v": 1, "k": kind, "reply": self.inbox, **what})
+
+
+def read(body: bytes) -> Any:
+    """The JSON value in ``body``, as ``decode`` reads it; the short ones, which most are, are read faster."""
+    if len(body) > SHORT or body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        return decode(body)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(str(error)) from error
 
 
 def read_request(said: Any, replies: str) -> tuple[str, int, float, float, int]:

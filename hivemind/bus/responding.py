@@ -17,10 +17,10 @@ from ..bell import Bell
 from ..burst import Burst
 from ..cancelling import end
 from ..errors import ConfigurationError, RedisError
-from ..message import Malformed, decode
+from ..message import Malformed
 from .call import Call
 from .requests_link import Calls
-from .requests_wire import Forms, Key, pairs, read_request
+from .requests_wire import Forms, Key, pairs, read, read_request
 
 if TYPE_CHECKING:
     from .bus import Bus
@@ -32,6 +32,7 @@ TRY_AGAIN = 0.25  #: seconds between two tries to be on it
 SILENT = 10.0  #: seconds after which who takes the replies of a stream, and says nothing, is gone
 REMEMBERED = 10_000  #: outcomes that are remembered at the most
 REMEMBERED_BYTES = 8 * 1024 * 1024  #: bytes of replies among them
+SETTLE = 0.002  #: seconds in which requests that are over are counted together
 FRESH = 0.05  #: seconds for which a measured distance of clocks is beyond doubt
 
 
@@ -180,7 +181,7 @@ class Post:
     def heard(self, body: bytes) -> None:
         """A request, or something about requests."""
         try:
-            said = decode(body)
+            said = read(body)
             kind = said.get("k")
             if kind is None:
                 self._asked(said)
@@ -306,7 +307,7 @@ class Post:
 
 
 class _Settling:
-    """How many requests a responder has no more, since that was written last."""
+    """How many requests a responder has no more, since that was written last. Others may see it a moment later."""
 
     __slots__ = ("_count", "_post")
 
@@ -316,7 +317,7 @@ class _Settling:
     def count(self) -> None:
         self._count += 1
         if self._count == 1:
-            self._post.calls.put(self)
+            asyncio.get_running_loop().call_later(SETTLE, self._post.calls.put, self)
 
     def packed(self) -> bytes:
         count, self._count = self._count, 0

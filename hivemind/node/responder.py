@@ -7,8 +7,8 @@ import contextvars
 import inspect
 import queue
 import threading
+import time
 import traceback
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,15 @@ from ..errors import DeclarationError, PayloadError, in_words
 from ..message import Malformed, Message, encode_payload, payload_of
 from .calling import Caller
 from .declarations import ResponderDeclaration
+from .in_hand import InHand, Job
 from .signature import Function, InvalidPayload, handler, result_check
 from .stopping import where_task, where_thread
 
 if TYPE_CHECKING:
     from .base import BaseNode
 
+SLICE = 0.005  #: seconds after which a worker on the loop gives the loop back, however many requests wait
+SWEEP = 0.02  #: seconds between two looks at what is past its deadline
 Outcome = tuple[bytes, BaseException | None]  #: an encoded payload, or why there is none
 
 
@@ -40,9 +43,11 @@ class Responder:
         self._check = result_check(function, is_stream=declaration.stream)
         self.received = self.handled = self.failed = self.invalid = self.cancelled = 0
         self.error = ""
-        self._waiting: deque[tuple[Call, Any]] = deque()
-        self._running: set[Call] = set()
-        self._jobs: queue.SimpleQueue[tuple[Call, Any] | None] = queue.SimpleQueue()
+        self._hand = InHand()
+        self._busy = 0  # workers that work
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._context = contextvars.copy_context()
         self._is_stopping = False
@@ -57,7 +62,7 @@ class Responder:
     @property
     def in_hand(self) -> int:
         """How many requests it has, handling or waiting."""
-        return len(self._running) + len(self._waiting)
+        return len(self._hand)
 
     def record(self, member: str = "") -> ResponderRecord:
         """What the registry says of it; ``member`` is whose it is, where several nodes share a process."""
@@ -94,18 +99,17 @@ class Responder:
         seconds: then it is cancelled, if it is an ``async def``, and who asked is told.
         """
         self._is_stopping = True
-        while self._waiting:
-            self._waiting.popleft()[0].hand_back()
+        self._hand.hand_back()
         hangs = []
         try:
             async with asyncio.timeout(timeout):
-                while self._running:
+                while self._hand.running:
                     self._idle.clear()
                     await self._idle.wait()
         except TimeoutError:
-            hangs += [where_task(call.work) for call in self._running if isinstance(call.work, asyncio.Task)]
+            hangs += [where_task(call.work) for call in self._hand.running if isinstance(call.work, asyncio.Task)]
             hangs += [where_thread(thread) for thread in self._threads if thread.is_alive()]
-            for call in list(self._running):
+            for call in list(self._hand.running):
                 call.fail("NodeStopped", f"{self.node.name} stopped before it was done")
                 self.withdraw(call)
         self.end_threads()
@@ -137,45 +141,62 @@ class Responder:
         if self._is_stopping:
             self.received -= 1
             call.hand_back()
-        elif len(self._running) < self.declaration.workers:
-            self._begin(call, payload)
         else:
-            self._waiting.append((call, payload))
+            self._hand.wait(call, payload)
+            if self._busy < self.declaration.workers:
+                self._begin()
+            if self._sweeping is None:
+                self._sweeping = self._loop.call_later(SWEEP, self._sweep)
 
     def withdraw(self, call: Call) -> None:
         """Nobody waits any more."""
-        if call in self._running:
-            if isinstance(call.work, asyncio.Task):
-                call.work.cancel()
-        else:
-            self._waiting = deque(one for one in self._waiting if one[0] is not call)
+        if self._hand.withdraw(call):
             self.cancelled += 1
+        elif isinstance(call.work, asyncio.Task):
+            call.work.cancel()
 
-    def _begin(self, call: Call, payload: Any) -> None:
-        self._running.add(call)
-        if self.declaration.stream:
-            call.stream()
+    def _sweep(self) -> None:
+        """End what is past its deadline. Looked for now and then: a timer for each would cost as much as the rest."""
+        self._sweeping = None
+        self._hand.drop_late(self._loop.time())
+        if self._hand:
+            self._sweeping = self._loop.call_later(SWEEP, self._sweep)
+
+    def _begin(self) -> None:
+        """One more worker takes what waits."""
         if self._is_async:
-            call.work = self._loop.create_task(self._run(call, payload), context=self._context.copy())
-        else:
-            self._jobs.put((call, payload))
+            self._busy += 1
+            self._tasks.add(self._loop.create_task(self._work(), context=self._context.copy()))
+        elif (job := self._next()) is not None:
+            self._busy += 1
+            self._jobs.put(job)
 
-    def _next(self) -> None:
-        """A worker is free."""
-        now = self._loop.time()
-        while self._waiting and len(self._running) < self.declaration.workers:
-            call, payload = self._waiting.popleft()
-            if call.deadline > now:
-                self._begin(call, payload)
-            elif not call.is_over:
-                call.drop()
-        if not self._running:
-            self._idle.set()
+    def _next(self) -> Job | None:
+        job = self._hand.next(self._loop.time())
+        if job is not None and self.declaration.stream:
+            job[0].stream()
+        return job
 
     # -- on the loop
 
+    async def _work(self) -> None:
+        """One worker: ends when nothing waits. It is cancelled to end what it does, and then goes on."""
+        task = asyncio.current_task()
+        assert task is not None
+        limit = time.perf_counter() + SLICE
+        while (job := self._next()) is not None:
+            call, payload = job
+            call.work = task
+            await self._run(call, payload)
+            while task.cancelling():
+                task.uncancel()
+            if time.perf_counter() > limit:
+                await asyncio.sleep(0)
+                limit = time.perf_counter() + SLICE
+        self._busy -= 1
+        self._tasks.discard(task)
+
     async def _run(self, call: Call, payload: Any) -> None:
-        timer = None if call.is_stream else self._loop.call_at(call.deadline, call.drop)
         try:
             if call.is_stream:
                 consume = partial(self._send_all, call)
@@ -184,10 +205,8 @@ class Responder:
             else:
                 result = await self.caller.call(payload, Message, self.name, call.envelope, payload)
                 outcome = self._encoded(result), None
-        except RAISED as error:  # a cancelled one ends here, too: this task is the request's alone
+        except RAISED as error:  # a cancelled one ends here, too
             outcome = b"", error
-        if timer is not None:
-            timer.cancel()
         self._done(call, *outcome)
 
     async def _send_all(self, call: Call, replies: Any) -> None:
@@ -213,9 +232,14 @@ class Responder:
             except RAISED as error:
                 outcome = b"", error
             try:
-                self._loop.call_soon_threadsafe(self._done, call, *outcome)
+                self._loop.call_soon_threadsafe(self._thread_done, call, *outcome)
             except RuntimeError:  # the loop is closed: we were abandoned
                 return
+
+    def _thread_done(self, call: Call, payload: bytes, error: BaseException | None) -> None:
+        self._busy -= 1
+        self._done(call, payload, error)
+        self._begin()
 
     def _send_all_from_thread(self, call: Call, replies: Any) -> None:
         try:
@@ -235,8 +259,10 @@ class Responder:
         return encode_payload(self._checked(result))
 
     def _done(self, call: Call, payload: bytes, error: BaseException | None) -> None:
-        self._running.discard(call)
+        self._hand.running.discard(call)
         call.work = None
+        if call.deadline <= self._loop.time() and not call.is_stream:
+            call.drop()
         if call.is_over:
             self.cancelled += 1
         elif error is not None:
@@ -244,7 +270,8 @@ class Responder:
         else:
             self.handled += 1
             call.end() if call.is_stream else call.reply(payload)
-        self._next()
+        if not self._hand.running:
+            self._idle.set()
 
     def _failed(self, call: Call, error: BaseException) -> None:
         self.failed += 1
