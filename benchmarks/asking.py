@@ -25,7 +25,7 @@ async def keep_asking(task: Task, ask: Ask) -> None:
     window.begin()
     async with asyncio.TaskGroup() as group:
         for _ in range(window.limit):
-            group.create_task(_ask_on(window, ask))
+            group.create_task(_ask_on(window, ask, task.gap))
 
 
 async def _is_answered(ask: Ask) -> bool:
@@ -36,7 +36,7 @@ async def _is_answered(ask: Ask) -> bool:
         return False
 
 
-async def _ask_on(window: Window, ask: Ask) -> None:
+async def _ask_on(window: Window, ask: Ask, gap: float) -> None:
     while not window.is_over:
         payload = {"i": take_number(window), "unit": "C"}
         began = time.perf_counter_ns()
@@ -45,6 +45,8 @@ async def _ask_on(window: Window, ask: Ask) -> None:
         if reply != payload:
             raise WrongReply(f"{reply!r} to {payload!r}")
         window.handled[0] += 1
+        if gap:
+            await asyncio.sleep(gap)
 
 
 def take_number(window: Window) -> int:

@@ -121,15 +121,13 @@ LATENCY = Row(
 )
 REQUEST = Row(
     "request",
-    "request and reply, one at a time, two processes; the bare loop makes two bare pub/sub hops",
+    "request and reply, one at a time, every 5 ms or back to back, two processes; the bare loop: two bare pub/sub hops",
     "µs",
     requests.CASES,
-    (
-        at_most(latency.label(OURS, latency.P50), 2, of=latency.label(BARE, latency.P50)),
-        *(
-            at_most(latency.label(OURS, latency.P50), 1, of=latency.label(peer, latency.P50))
-            for peer in (FASTSTREAM, NATS)
-        ),
+    tuple(
+        at_most(latency.label(OURS + kind, latency.P50), most, of=latency.label(peer + kind, latency.P50))
+        for kind in ("", requests.BACK_TO_BACK)
+        for peer, most in ((BARE, 2), (FASTSTREAM, 1), (NATS, 1))
     ),
     quick=(OURS, BARE),
 )

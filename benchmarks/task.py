@@ -52,6 +52,11 @@ class Task:
         """Whether single messages are timed."""
         return self.payload == "clock"
 
+    @property
+    def gap(self) -> float:
+        """Seconds between two requests of who asks."""
+        return GAP if self.is_latency else 0.0
+
     def sender(self) -> Sender:
         """What says to a publisher what to send."""
         batch, gap = (1, GAP) if self.is_latency else (BATCH, 0.0)

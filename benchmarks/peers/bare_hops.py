@@ -65,6 +65,8 @@ def ask(task: Task) -> None:
         assert reply == payload
         hops.skip_answer()
         window.handled[0] += 1
+        if task.gap:
+            time.sleep(task.gap)
 
 
 def _is_heard(hops: Hops) -> bool:

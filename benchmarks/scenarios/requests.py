@@ -9,10 +9,12 @@ from statistics import quantiles
 from ..bench import Bench, Case, Part, Readings, Setup, measure
 from ..names import BARE, FASTSTREAM, NATS, OURS
 from ..processes import node, peer
+from ..task import Payload
 from .latency import P50, P99, label
 from .rate import is_here
 
 AT_ONCE = 20
+BACK_TO_BACK = ", back to back"
 
 SETUPS: Mapping[str, Setup] = {
     OURS: Setup(node("ask"), [Part(node("respond"))], limit=1),
@@ -23,13 +25,20 @@ SETUPS: Mapping[str, Setup] = {
 
 
 def one_at_a_time(name: str) -> Case:
-    """Measures the median and the 99th percentile, from asking to having the reply, in microseconds."""
+    """Measures the median and the 99th percentile, from asking to having the reply, in microseconds: one request every
+    5 ms, as latency is measured elsewhere, and one right after the other.
+    """
+    kinds: dict[str, Payload] = {"": "clock", BACK_TO_BACK: "small"}
+    labels = {kind: [label(f"{name}{kind}", part) for part in (P50, P99)] for kind in kinds}
 
     def once(bench: Bench) -> Readings:
-        cuts = quantiles(measure(bench, SETUPS[name]).samples, n=100)
-        return {label(name, P50): cuts[49] / 1000, label(name, P99): cuts[98] / 1000}
+        found: Readings = {}
+        for kind, payload in kinds.items():
+            cuts = quantiles(measure(bench, replace(SETUPS[name], payload=payload)).samples, n=100)
+            found |= dict(zip(labels[kind], (cuts[49] / 1000, cuts[98] / 1000), strict=True))
+        return found
 
-    return Case(once, (label(name, P50), label(name, P99)), is_here(name))
+    return Case(once, (*labels[""], *labels[BACK_TO_BACK]), is_here(name))
 
 
 def many_at_once(name: str) -> Case:
