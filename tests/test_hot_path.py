@@ -149,8 +149,8 @@ async def test_durable_handling_costs_little_more_than_decoding() -> None:
     node.bind()
     (sink,) = node.bound_durables
     sink.start()
-    streams, reader = Acknowledging(), Reader("g", "b.0", 1)
-    deliveries = Deliveries(streams, reader, lambda topic: Retrying(), sink.hand)
+    streams, reader, usual = Acknowledging(), Reader("g", "b.0", 1), Retrying()
+    deliveries = Deliveries(streams, reader, lambda topic: usual, sink.hand)
     deliveries.start()
     numbers = range(MESSAGES)
     ready = [entries(at, [orjson.dumps(envelope(one)) for one in numbers]) for at in range(1, ROUNDS + 1)]
