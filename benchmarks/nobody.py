@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from hivemind.bus.bus import Bus
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.link import Link, bulk, pack
 from hivemind.bus.streams import Reader, Streams
+from hivemind.message import encode_payload
 from hivemind.states import LinkState
 
 BATCH = 200  #: messages in one write, and in one read
+MESSAGES = 2_000  #: of which a step is measured
+PAYLOAD = {"i": 123_456, "unit": "C"}
+BODY = encode_payload(PAYLOAD)
+Way = Callable[[], Awaitable[None]]
 
 
 def linked_bus(instance: str) -> Bus:

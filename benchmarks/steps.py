@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,12 +21,10 @@ from hivemind.bus.bus import Bus
 from hivemind.bus.receiving import LiveSubscription
 from hivemind.message import encode_payload, head
 
-from .nobody import BATCH, answer, feed, linked_bus, pushes
+from .durably import Durably
+from .nobody import BATCH, BODY, MESSAGES, PAYLOAD, Way, answer, feed, linked_bus, pushes
 
-MESSAGES, ROUNDS = 2_000, 60
-PAYLOAD = {"i": 123_456, "unit": "C"}
-BODY = encode_payload(PAYLOAD)
-Way = Callable[[], Awaitable[None]]
+ROUNDS = 60
 
 
 class Both(Node):
@@ -168,7 +166,8 @@ async def loads() -> None:
 
 async def main() -> None:
     """Measure and print."""
-    sending, receiving = Sending(), Receiving()
+    sending, receiving, durably = Sending(), Receiving(), Durably()
+    await durably.begin()
     await sending.begin()
     await receiving.begin()
     ways: dict[str, list[tuple[str, Callable[[], Way]]]] = {
@@ -182,6 +181,11 @@ async def main() -> None:
             ("parse the push (hiredis)", receiving.parse),
             ("read its JSON, see that it is the next one, put it into the inbox", receiving.enter),
             ("take it, call the handler, look at the clock", receiving.whole),
+        ],
+        "handling durably": [
+            ("parse the reply (hiredis)", durably.parse),
+            ("see that it is new, hold it, hand it over", durably.enter),
+            ("read its JSON, call the handler, acknowledge it", durably.whole),
         ],
     }
     for title, steps in ways.items():
