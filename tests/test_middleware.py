@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -16,9 +16,12 @@ from hivemind import (
     Handling,
     Middleware,
     Node,
+    RemoteError,
     Sending,
     Service,
     Skip,
+    resource,
+    responder,
     service,
     subscription,
 )
@@ -356,3 +359,108 @@ def test_something_else_in_the_list_is_refused(hive: HiveTest, caplog: pytest.Lo
 
     with caplog.at_level(logging.ERROR), pytest.raises(DeclarationError, match="does not derive from Middleware"):
         hive.start(Wrong)
+
+
+class Calculator(Node):
+    """Answers, on the loop, on a thread, and with many replies; says what it carries."""
+
+    middleware = (Told("one"),)
+
+    @resource
+    def factor(self) -> int:
+        return 10
+
+    @responder("loop")
+    async def on_loop(self, payload: int, factor: int) -> int:
+        self.send("asked", payload)
+        return payload * factor
+
+    @responder("thread")
+    def on_thread(self, payload: int, factor: int) -> int:
+        self.send("asked", payload)
+        return payload * factor
+
+    @responder("stream", stream=True)
+    async def many(self, payload: int, factor: int) -> AsyncIterator[int]:
+        for number in range(payload):
+            self.send("asked", number)
+            yield number * factor
+
+
+@pytest.mark.parametrize("name", ["loop", "thread"])
+def test_responders_are_inside_of_middleware_and_get_resources(hive: HiveTest, name: str) -> None:
+    hive.start(Calculator)
+    assert hive.request(name, 4) == 40
+    assert [one for one in HEARD if "send" not in one and "start" not in one] == [
+        f"one before Calculator.on_{name} {name}",
+        "one after None",
+    ]
+
+
+def test_hooks_are_around_all_replies_of_a_stream(hive: HiveTest) -> None:
+    hive.start(Calculator)
+    assert list(hive.request_stream("stream", 3)) == [0, 10, 20]
+    eventually(lambda: HEARD[-1] == "one after None")
+    assert [one for one in HEARD if "handle" not in one and "send" not in one][1:] == [
+        "one before Calculator.many stream",
+        "one after None",
+    ]
+
+
+@pytest.mark.parametrize("name", ["loop", "thread", "stream"])
+def test_headers_travel_with_a_request_and_on_from_there(hive_server: str, name: str) -> None:
+    with HiveTest(hive_server, f"asking-{name}", {"PROPAGATE": ["correlation"]}) as hive:
+        hive.start(Calculator)
+        with hive._client.carrying(correlation="7"):
+            if name == "stream":
+                list(hive.request_stream(name, 1))
+            else:
+                hive.request(name, 1)
+        assert hive.expect("asked").headers == {"correlation": "7"}
+
+
+def test_what_a_hook_raises_is_the_remote_error_of_who_asked(hive: HiveTest) -> None:
+    class Closed(Middleware):
+        def before_handle(self, handling: Handling) -> None:
+            raise PermissionError("not for you")
+
+    class Guarded(Node):
+        middleware = (Closed,)
+
+        @responder("sum")
+        async def add(self, payload: list[int]) -> int:
+            return sum(payload)
+
+    hive.start(Guarded)
+    with pytest.raises(RemoteError, match="not for you"):
+        hive.request("sum", [1, 2])
+
+
+@pytest.mark.parametrize("where", ["loop", "thread"])
+def test_a_request_passes_through_the_hooks_around_sending(hive: HiveTest, where: str) -> None:
+    class Loud(Middleware):
+        def before_send(self, sending: Sending) -> None:
+            if sending.topic == "echo":
+                sending.payload = sending.payload.upper()
+                sending.headers["mood"] = "loud"
+
+    class Asking(Node):
+        middleware = (Loud, Told("one"))
+
+        @subscription("ask.loop")
+        async def ask(self, payload: str) -> None:
+            self.send("answer", await self.request("echo", payload))
+
+        @subscription("ask.thread")
+        def ask_on_thread(self, payload: str) -> None:
+            self.send("answer", self.request("echo", payload))
+
+    class Echo(Node):
+        @responder("echo")
+        async def echo(self, payload: str, message: Any) -> list[str]:
+            return [payload, message.headers["mood"]]
+
+    hive.start(Echo)
+    hive.start(Asking)
+    hive.send(f"ask.{where}", "hello")
+    assert hive.expect("answer").payload == ["HELLO", "loud"]

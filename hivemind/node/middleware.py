@@ -127,6 +127,17 @@ class Chain:
 
         return send if self._senders else carry
 
+    def passed(
+        self, topic: str, payload: Any, headers: Mapping[str, str] | None
+    ) -> tuple[Any, Mapping[str, str] | None]:
+        """What is left of a request behind this chain. Raises what a hook raises, Skip too."""
+        carried = with_carried(headers)
+        if not self._senders:
+            return payload, carried
+        sending = Sending(self._node, topic, payload, carried)
+        _send(self._senders, sending, lambda *_: None)
+        return sending.payload, sending.headers or None
+
     # -- handling
 
     async def handle(self, name: str, message: Message, payload: Any, call: Callable[[Any], Awaitable[T]]) -> T | None:

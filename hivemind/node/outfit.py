@@ -61,6 +61,12 @@ class Outfit:
         with carrying({**carried(), **(headers or {}), **more}):
             yield
 
+    def outgoing(
+        self, name: str, payload: Any, headers: Mapping[str, str] | None
+    ) -> tuple[Any, Mapping[str, str] | None]:
+        """A request as the middleware lets it go. Raises what a hook raises, Skip too: who asks has to be told."""
+        return self.chain.passed(name, payload, headers)
+
     def dress(self) -> None:
         """Put on the hive's and its own middleware. Called by whoever runs it, once it is connected.
 

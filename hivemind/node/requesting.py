@@ -30,6 +30,15 @@ class Requesting(ABC):
     def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run ``coroutine`` on the loop and return its result; not from the loop."""
 
+    def outgoing(
+        self,
+        name: str,  # noqa: ARG002 - for who overrides it
+        payload: Any,
+        headers: Mapping[str, str] | None,
+    ) -> tuple[Any, Mapping[str, str] | None]:
+        """What is really asked: a payload and its headers, when all has been done to them."""
+        return payload, with_carried(headers)
+
     def request(
         self, name: str, payload: Any = None, *, timeout: float = TIMEOUT, headers: Mapping[str, str] | None = None
     ) -> Any:
@@ -39,7 +48,8 @@ class Requesting(ABC):
         responder raised, InvalidRequest when the payload does not fit it; RequestLost when it died and nobody else is
         there; PayloadError; and RedisError when Redis refuses us.
         """
-        return self.bridge(self.bus.requests.request(name, payload, timeout, with_carried(headers)))
+        payload, headers = self.outgoing(name, payload, headers)
+        return self.bridge(self.bus.requests.request(name, payload, timeout, headers))
 
     def request_stream(
         self, name: str, payload: Any = None, *, timeout: float = TIMEOUT, headers: Mapping[str, str] | None = None
@@ -50,7 +60,8 @@ class Requesting(ABC):
         ``timeout`` is for each reply. Raises what ``request`` raises, while it is iterated. Who stops iterating before
         the end cancels the responder; ``with`` (or ``async with``) does so for certain.
         """
-        return RequestStream(self, (name, payload, timeout, with_carried(headers)))
+        payload, headers = self.outgoing(name, payload, headers)
+        return RequestStream(self, (name, payload, timeout, headers))
 
 
 class RequestStream:
