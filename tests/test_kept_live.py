@@ -132,6 +132,8 @@ async def test_many_senders_lose_much_and_all_of_it_is_filled_in(own_server: Red
             for bus in buses:
                 for topic in ("x1", "x2"):
                     await send(bus, topic, range(start, start + 30))
+            if start == 0:
+                await got.has(8 * 2 * 30)
             await (bruce.cut() if start == 0 else bruce.mend())
         await got.has(8 * 2 * 90)
         for bus in buses:

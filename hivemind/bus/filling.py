@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from ..burst import Burst
 from ..cancelling import end
@@ -27,6 +27,7 @@ log = logging.getLogger("hivemind.live")
 PATIENCE = 10.0  #: seconds for which Redis may be away while holes are to be filled; then they are gaps
 RETRY = 0.1  #: seconds between two tries
 KNOWING = 1.0  #: seconds that one waits to learn which topics are kept
+MOST_TOPICS = 1_000_000  #: that are taken for kept because a notice says so
 AT_ONCE = 2  #: fills under way: nobody else's commands may have to wait for many
 
 
@@ -34,7 +35,7 @@ class KeptTopics:
     """The topics that are kept, as far as known; all of them may be while nobody is ``sure``."""
 
     def __init__(self) -> None:
-        self.topics: frozenset[str] = frozenset()
+        self.topics: set[str] = set()
         self.sure = asyncio.Event()
 
     def __contains__(self, topic: object) -> bool:
@@ -42,14 +43,15 @@ class KeptTopics:
 
     def set(self, topics: Iterable[str]) -> None:
         """Say which there are."""
-        self.topics = frozenset(topics)
+        self.topics = set(topics)
         self.sure.set()
 
     def add(self, topic: str) -> None:
-        """Say of one more."""
-        self.topics |= {topic}
+        """Say of one more, which may be hearsay: there is a limit to that."""
+        if len(self.topics) < MOST_TOPICS:
+            self.topics.add(topic)
 
-    async def known(self) -> frozenset[str]:
+    async def known(self) -> Set[str]:
         """The topics, once somebody is sure, or after a while."""
         try:
             async with asyncio.timeout(KNOWING):

@@ -33,7 +33,7 @@ class KeptWatch:
         self._filler = Filler(Backlog(bus.commands, bus.names), bus.live)
         self._bell = Bell()
         self._losses = 0
-        self._new: set[str] = set()  # what notices told of since we began to look
+        self._new: set[str] | None = None  # what notices tell of while we look
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -57,9 +57,9 @@ class KeptWatch:
         except (ValueError, TypeError, KeyError):
             return  # anybody may publish there
         if is_topic(topic) and "live" not in said:  # which tells of one that is not kept
-            self._new.add(topic)
             self._filler.kept.add(topic)
-            self._bell.ring()
+            if self._new is not None:
+                self._new.add(topic)
 
     def lost(self) -> None:
         """Notices pass by, and messages."""
@@ -90,9 +90,12 @@ class KeptWatch:
 
     async def _look(self) -> bool:
         """Read which topics are kept; False if notices were lost meanwhile."""
-        losses, self._new = self._losses, set()
-        found = await self._kept.topics()
+        losses, self._new = self._losses, set[str]()
+        try:
+            found = await self._kept.topics()
+        finally:
+            new, self._new = self._new, None
         if losses != self._losses or not self._bus.live.link.is_up:
             return False
-        self._filler.kept.set([*(one.topic for one in found), *self._new])
+        self._filler.kept.set([*(one.topic for one in found), *new])
         return True

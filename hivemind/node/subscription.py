@@ -77,7 +77,7 @@ class Subscription:
             duplicate=ledger.duplicate,
             stale=ledger.stale,
             malformed=self.live.malformed,
-            inbox=len(self.live.inbox),
+            inbox=len(self.live.inbox) + len(self.live.passage),
             error=self.error,
             member=member,
         )
