@@ -215,5 +215,6 @@ def test_what_a_killed_node_held_is_handled_by_its_copy_within_seconds_of_a_leas
     os.kill(pid, signal.SIGKILL)
     packed = gotham.folder / "packed"
     who, at = eventually(lambda: packed.read_text().split() if packed.exists() else [], within=20)
-    assert (who, float(at) - began < 3.0) == (other, True)  # 0.2 on a machine that has nothing else to do
+    print(f"taken over after {float(at) - began:.3f} s")
+    assert (who, float(at) - began < 3.0) == (other, True)  # on a machine that has nothing else to do far below 1.5
     assert f"{holder} has ended without a goodbye" in gotham.log("hived")

@@ -162,6 +162,7 @@ async def test_a_letter_that_is_not_there_and_a_topic_that_is_none_are_errors(he
     assert await dead.left("orders.new") == 1
 
 
+@pytest.mark.every_server
 async def test_replay_appends_for_the_group_that_gave_up_and_removes_the_letter(here: Place, dead: Cemetery) -> None:
     name = await dead.bury("orders.new", 1)
     await dead.bury("orders.new", 2)
@@ -190,6 +191,7 @@ async def test_a_letter_stays_when_its_group_reads_no_more(here: Place, dead: Ce
     assert (await dead.left("orders.new"), await dead.entries("orders.new")) == (1, [])
 
 
+@pytest.mark.every_server
 async def test_two_who_replay_at_once_append_each_letter_once(dead: Cemetery) -> None:
     for number in range(500):
         await dead.bury("orders.new", number)
@@ -277,8 +279,9 @@ async def test_another_group_takes_a_replayed_letter_over_and_does_not_handle_it
         assert [orjson.loads(one.body or b"")["d"] for one in again] == tried
 
 
-def test_a_replayed_message_is_handled_as_if_new_and_by_nobody_else(here: Place) -> None:
-    here.write("shop.py", PICKY.replace("NAME", "Shop"))
+@pytest.mark.parametrize("words", ["", ', dedupe="10m"'])
+def test_a_replayed_message_is_handled_as_if_new_and_by_nobody_else(here: Place, words: str) -> None:
+    here.write("shop.py", PICKY.replace("NAME", "Shop").replace("retries=1", f"retries=1{words}"))
     here.write("books.py", PICKY.replace("NAME", "Books"))
     here.write("orders.py", ORDERS)
     shop, books = here.hm("run", "shop.py"), here.hm("run", "books.py")

@@ -74,6 +74,7 @@ async def lag(here: Place, *arguments: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.every_server
 async def test_each_group_has_its_lag_what_is_pending_and_how_old_that_is(here: Place, store: Store) -> None:
     await store.fill("orders.new", 10, ago=90)
     for group in ("shop", "books"):
@@ -97,6 +98,7 @@ async def test_the_worst_comes_first_and_a_pattern_chooses(here: Place, store: S
     assert "nobody" in table
 
 
+@pytest.mark.every_server
 async def test_where_redis_does_not_know_the_lag_it_is_counted(here: Place, store: Store) -> None:
     for topic, count in (("few", 30), ("many", COUNTED + 30)):
         await store.fill(topic, count)

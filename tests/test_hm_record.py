@@ -129,6 +129,7 @@ async def test_since_says_where_to_begin(here: Place, till: Till, since: str, ex
     assert await payloads(shown) == expected
 
 
+@pytest.mark.every_server
 async def test_a_stream_that_is_written_while_it_is_read_is_shown_once_and_in_order(here: Place, till: Till) -> None:
     here.write("fast.py", FAST)
     shown = here.hm("tail", "--raw", "--since", "all", "--count", "30000", "orders.*")

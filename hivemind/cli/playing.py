@@ -15,7 +15,6 @@ import click
 import orjson
 
 from ..bus.endpoint import Endpoint
-from ..data.as_kept import AsKept
 from ..english import amount, duration
 from ..errors import HivemindError, RedisUnavailable
 from ..message import Malformed, is_envelope, payload_of
@@ -103,7 +102,7 @@ class Player:
     def __init__(self, client: Client, into: str, rate: float, stop: asyncio.Event, played: Played) -> None:
         self._client, self._into, self._rate = client, into, rate
         self._stop, self._played = stop, played
-        self._as_kept = AsKept(client.bus)
+        self._begun: set[str] = set()
         self._told = time.monotonic()
 
     async def play(self, messages: AsyncIterator[Recorded]) -> None:
@@ -117,13 +116,18 @@ class Player:
             if self._stop.is_set():
                 self._played.is_cut = True
                 return
-            topic = self._into or one.topic
-            self._played.kept += await self._as_kept.prepare(topic)
-            if self._played.sent % 100 == 0:
-                await self._client.drain()
-            self._client.send(topic, one.payload, headers=one.headers or None)
-            self._played.sent += 1
+            await self._send(self._into or one.topic, one)
             self._tell(one.at - first)
+
+    async def _send(self, topic: str, one: Recorded) -> None:
+        if self._played.sent % 100 == 0:
+            await self._client.drain()
+        self._client.send(topic, one.payload, headers=one.headers or None)
+        self._played.sent += 1
+        if topic not in self._begun:
+            self._begun.add(topic)
+            await self._client.flush(CONFIRM)  # from then on it is known whether the topic is kept
+        self._played.kept += self._client.bus.keeps(topic)
 
     async def _wait_until(self, due: float) -> None:
         while (left := due - time.monotonic()) > 0 and not self._stop.is_set():

@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 from ..bus.endpoint import Endpoint
 from ..constants import did_you_mean
-from ..data.as_kept import AsKept
 from ..data.records import Instance
 from ..data.registry import Registry
 from ..english import amount
@@ -67,10 +66,10 @@ async def _send(settings: Settings, what: Sending) -> str:
         raise away(settings, f"no answer within {PATIENCE:g} s") from None
     try:
         began = time.monotonic()
-        is_kept = await AsKept(client.bus).prepare(what.topic)
         sent = await _send_until(client, what, stop)
         seconds = max(time.monotonic() - began, 1e-6)
         await _tell_if_nobody_subscribes(client, what.topic)
+        is_kept = client.bus.keeps(what.topic)
     finally:
         await client.aclose()
     pace = f" in {seconds:.1f} s ({sent / seconds:,.0f}/s)" if sent > 1 else ""
@@ -101,6 +100,8 @@ async def _send_all(client: Client, what: Sending) -> None:
                 await client.drain()
             client.send(what.topic, payload)
             sent += 1
+            if sent == 1:
+                await client.flush(CONFIRM)  # from then on it is known whether the topic is kept
 
 
 async def _payloads(what: Sending) -> AsyncIterator[Any]:
