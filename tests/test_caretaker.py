@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -9,6 +10,9 @@ from dataclasses import dataclass, field
 import orjson
 import pytest
 
+from hivemind import AsyncService, Node, service, subscription
+from hivemind.bus.commands import Commands
+from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.streams import Reader
 from hivemind.data.caretaker import Caretaker, Terms
 from hivemind.data.entries import UNSEEN, Reading, idle_groups, retired
@@ -17,6 +21,8 @@ from hivemind.retention import Retention
 from hivemind.supervisor.plan import Plan
 from hivemind.supervisor.steward import declared
 from hivemind.supervisor.topology import Problem, Program
+from hivemind.testing import HiveTest
+from hivemind.topics import Names
 
 from .bus_kit import until
 from .servers import RedisServer
@@ -246,3 +252,34 @@ async def _a_node_lives_and_dies(garden: Garden, week: int) -> None:
     await shelf.commands.execute("HSET", shelf.names.memory("stays"), f"{node} 1 a.0", "1000 1-3@5")
     await Heirs(shelf.commands, shelf.names, 1.0).leave(lives[2])
     await garden.later()
+
+
+def test_a_node_that_is_restarted_often_leaves_no_more_than_one_that_was_started_once(hive: HiveTest) -> None:
+    class Shop(Node):
+        @subscription("order", durable=True, since="all")
+        async def pack(self, payload: int) -> None:
+            self.send("packed", payload)
+
+    class Till(Node):
+        @service("order", durable=True)
+        async def sell(self, service: AsyncService) -> int:
+            service.send(1)
+            await service.flush()
+            return 1
+
+    names = Names(hive.settings.name)
+
+    async def sizes() -> list[int]:
+        async with Commands(Endpoint.parse(hive.settings.redis_url)) as commands:
+            found = [await commands.execute("HLEN", key) for key in (names.producers("order"), names.readers())]
+            return [*found, len(await commands.execute("XINFO", "CONSUMERS", names.stream("order"), "shop"))]
+
+    after = []
+    for _ in range(8):
+        shop, till = hive.start(Shop), hive.start(Till)
+        hive.expect("packed", timeout=10)
+        hive.stop(shop)
+        hive.stop(till)
+        after.append(asyncio.run(sizes()))
+    assert max(after[2:]) <= after[1], after
+    hive.expect_none("packed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from hivemind import Node, service
 from hivemind.bus.appender import BodySpool, DurableOutbox
-from hivemind.bus.assurance import shortfall
+from hivemind.bus.assurance import Proof, proof_of, shortfall
 from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
@@ -27,7 +28,7 @@ from .servers import Kind, RedisServer, find_server, installed
 from .test_appender import numbers
 from .waiting import eventually, eventually_async
 
-WITHOUT_WAITAOF = {Kind.REDIS7}
+WITHOUT_WAITAOF = {Kind.REDIS7, Kind.VALKEY}  # Valkey has it, but it answers too early
 
 
 @contextlib.asynccontextmanager
@@ -75,6 +76,36 @@ async def _a_redis_killed_right_after_a_flush_has_it_all(server: RedisServer) ->
         assert outbox.waiting == 0
     server.start()
     assert await numbers(server.url, "n") == list(range(2000))
+
+
+def test_a_server_that_writes_every_second_confirms_nothing_before_that(kind: Kind) -> None:
+    with started(kind, "appendfsync everysec") as server:
+        asyncio.run(_five_flushes_take_seconds(server))
+
+
+async def _five_flushes_take_seconds(server: RedisServer) -> None:
+    begun = time.monotonic()
+    async with sending(server.url, Tier.DISK) as outbox:
+        with contextlib.suppress(Unconfirmed):  # of who cannot be asked
+            for number in range(5):
+                send(outbox, number)
+                await outbox.flush(3.0)
+    assert time.monotonic() - begun > 2.0
+
+
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [
+        ({"redis_version": "7.0.15"}, Proof.CONFIG),
+        ({"redis_version": "7.4.1"}, Proof.CONFIG),
+        ({"redis_version": "8.2.3"}, Proof.WAITAOF),
+        ({"redis_version": "10.0.0"}, Proof.WAITAOF),
+        ({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "9.1.2"}, Proof.CONFIG),
+        ({}, Proof.CONFIG),
+    ],
+)
+def test_who_answers_too_early_is_not_asked(server: dict[str, str], expected: Proof) -> None:
+    assert proof_of(server) is expected
 
 
 def test_what_is_never_written_to_disk_is_never_confirmed_and_does_not_delay_the_rest(kind: Kind) -> None:

@@ -21,7 +21,9 @@ from hivemind.bus.embedded import Embedded, find_server
 from hivemind.bus.server_program import ask, version
 from hivemind.errors import ConfigurationError, RedisUnavailable
 from hivemind.identity import ProcessIdentity
+from hivemind.settings import load_settings
 
+from .servers import Connection
 from .waiting import eventually
 
 Foreground = Callable[[Embedded], subprocess.Popen[bytes]]
@@ -186,6 +188,19 @@ def test_hived_runs_it_in_the_foreground_under_the_pid_that_the_pid_file_names(
     assert redis.ensure() == redis.url
     process.terminate()
     assert process.wait(timeout=10) == 0
+
+
+@pytest.mark.parametrize(("tier", "fsync"), [("second", "everysec"), ("disk", "always")])
+def test_it_writes_to_its_disk_as_the_hive_wants_messages_confirmed(
+    tmp_path: Path, home: Path, foreground: Foreground, tier: str, fsync: str
+) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "hive.py").write_text(f'HIVE_NAME = "gotham"\nCONFIRM = "{tier}"\n')
+    server = replace(Embedded.of(load_settings(tmp_path, {})), folder=home / "data", socket=home / "redis.sock")
+    foreground(server)
+    eventually(lambda: say(server, "PING") == "+PONG")
+    with Connection(server.socket) as redis:
+        assert redis.ask("CONFIG", "GET", "appendfsync") == ["appendfsync", fsync]
 
 
 def test_a_second_server_waits_for_the_first_to_end_and_takes_over(redis: Embedded, foreground: Foreground) -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from itertools import chain
 from math import inf
 from typing import Any
 
-from ..errors import RedisError, RedisRefused
+from ..errors import RedisError
 from ..retention import Tier
 from .commands import Commands
 from .link import pack
@@ -23,6 +24,7 @@ AGAIN, LATE_AGAIN = 0.025, 0.5  #: seconds until it is asked again; when it is l
 LATE = 3.0  #: seconds after which a confirmation is late: a disk is written to every second
 MUCH = 8 * 1024 * 1024  #: bytes that are appended before it is asked, while there is more to append
 _ALWAYS = {b"appendonly": b"yes", b"appendfsync": b"always"}
+_LATER = "this Redis writes to its disk later, and cannot be asked whether it has: set appendfsync always"
 _WITHOUT_AOF = "this Redis has no append-only file (appendonly no)"
 
 
@@ -34,6 +36,24 @@ class Asking(Asked):
     def __init__(self, tier: Tier) -> None:
         super().__init__()
         self.tier = tier
+
+
+class Proof(Enum):
+    """How it is found out whether something is on the disk of a server."""
+
+    WAITAOF = "it says so when it is"
+    CONFIG = "it writes to its disk before it answers, or it is not known"
+
+
+def proof_of(server: Mapping[str, str]) -> Proof:
+    """Which proof there is of a server that says that of itself.
+
+    Redis has WAITAOF from 7.2 on; where it writes every second, that answers too early in 7.4 (redis/redis#13793), and
+    so it does in Valkey up to 9.1 at least.
+    """
+    major = server.get("redis_version", "").partition(".")[0]
+    is_valkey = "valkey_version" in server or server.get("server_name") == "valkey"
+    return Proof.WAITAOF if major.isdigit() and int(major) >= 8 and not is_valkey else Proof.CONFIG
 
 
 @dataclass(slots=True)
@@ -57,7 +77,7 @@ class Assurance:
         self.tiers: dict[str, Tier] = {}
         self._waiting: dict[Tier, Waiting] = {}
         self._asked = self._size = 0
-        self._knows_waitaof = True
+        self._proof: Proof | None = None  # unknown as long as the server did not say what it is
 
     def __iter__(self) -> Iterator[Entry]:
         return chain.from_iterable(one.entries for one in self._waiting.values())
@@ -81,7 +101,7 @@ class Assurance:
         """The connection is gone, and with it what could be asked on it."""
         self._waiting.clear()
         self._asked = self._size = 0
-        self._knows_waitaof = True
+        self._proof = None
 
     def want(self, topic: str, tier: Tier) -> None:
         """What is sent on ``topic`` from now on is confirmed at ``tier``."""
@@ -110,13 +130,15 @@ class Assurance:
         limit = int(PATIENCE * 1000)
         if tier is Tier.REPLICA:
             return pack("WAIT", 1, limit)
-        return pack("WAITAOF", 1, 0, limit) if self._knows_waitaof else pack("CONFIG", "GET", *_ALWAYS)
+        if self._proof is None:
+            return pack("INFO", "server")
+        return pack("WAITAOF", 1, 0, limit) if self._proof is Proof.WAITAOF else pack("CONFIG", "GET", *_ALWAYS)
 
     def answered(self, tier: Tier, reply: Any, now: float) -> tuple[list[Entry], str]:
         """Redis has answered: what is confirmed by that; and why nothing is, if that takes too long."""
         self._asked -= 1
-        if tier is Tier.DISK and "unknown command" in str(reply).lower():
-            self._knows_waitaof = False
+        if tier is Tier.DISK and self._proof is None:
+            self._proof = proof_of(_facts(reply))
             return [], ""
         if tier not in self._waiting:  # it was refused
             return [], ""
@@ -143,7 +165,7 @@ def _fault(tier: Tier, reply: Any) -> str:
     said = reply if isinstance(reply, Mapping) else dict(zip(reply[::2], reply[1::2], strict=True))
     if said.get(b"appendonly") == b"no":
         return _WITHOUT_AOF
-    return "" if said == _ALWAYS else "this Redis writes to its disk later, and cannot be asked whether it has"
+    return "" if said == _ALWAYS else _LATER
 
 
 async def shortfall(commands: Commands, tier: Tier) -> str:
@@ -154,19 +176,11 @@ async def shortfall(commands: Commands, tier: Tier) -> str:
             return "" if info.get("connected_slaves") != "0" else "this Redis has no replica now"
         if tier is not Tier.MEMORY and info.get("aof_enabled") == "0":
             return _WITHOUT_AOF
-        if tier is Tier.DISK and not await _knows_waitaof(commands):
+        if tier is Tier.DISK and proof_of(info) is Proof.CONFIG:
             return _fault(tier, await commands.execute("CONFIG", "GET", *_ALWAYS))
     except RedisError:
         pass  # then it is seen when it matters
     return ""
-
-
-async def _knows_waitaof(commands: Commands) -> bool:
-    try:
-        await commands.execute("WAITAOF", 0, 0, 0)
-    except RedisRefused as error:
-        return "unknown command" not in str(error).lower()
-    return True
 
 
 def _facts(raw: Any) -> dict[str, str]:

@@ -39,6 +39,7 @@ LOG_LIMIT = 5 * 1024 * 1024  # bytes; a longer log is put aside at the next star
 PING_TIMEOUT = 1.0
 STEP = 0.01  # seconds between looks
 TAIL = 8  # lines of the server's log shown in an error
+EVERY_SECOND = "everysec"
 KILL_TIME = 5.0  # seconds for the kernel to end a killed server
 
 _CONFIG = """\
@@ -48,7 +49,7 @@ unixsocket {socket}
 unixsocketperm 700
 dir {folder}
 appendonly yes
-appendfsync everysec
+appendfsync {fsync}
 save ""
 daemonize no
 logfile {log}
@@ -74,15 +75,20 @@ class EmbeddedStatus:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """One hive's own server: ``folder`` holds its data, configuration, pid file and log; it listens on ``socket``."""
+    """One hive's own server: ``folder`` holds its data, configuration, pid file and log; it listens on ``socket``.
+
+    It writes to its disk as ``fsync`` says: "everysec", or "always".
+    """
 
     folder: Path
     socket: Path
+    fsync: str = EVERY_SECOND
 
     @classmethod
     def of(cls, settings: Settings) -> Embedded:
         """The server of the hive that ``settings`` are of, for when REDIS_URL is empty."""
-        return cls(folder=settings.var / "redis", socket=settings.runtime / "redis.sock")
+        fsync = "always" if settings.constants.CONFIRM == "disk" else EVERY_SECOND
+        return cls(folder=settings.var / "redis", socket=settings.runtime / "redis.sock", fsync=fsync)
 
     def __post_init__(self) -> None:
         length = len(os.fsencode(self.socket))
@@ -113,13 +119,14 @@ class Embedded:
         """
         _refuse_windows()
         program, folder, socket = need_server(), self.folder.absolute(), self.socket.absolute()
-        return [sys.executable, "-m", "hivemind.bus.embedded", str(program), str(folder), str(socket)]
+        fsync = () if self.fsync == EVERY_SECOND else (self.fsync,)  # so that no hive restarts its server for nothing
+        return [sys.executable, "-m", "hivemind.bus.embedded", str(program), str(folder), str(socket), *fsync]
 
     def write_config(self) -> Path:
         """Write the server's configuration and return its path. Raises ConfigurationError if that cannot be."""
         path = self.folder / "redis.conf"
         paths = {"socket": self.socket, "folder": self.folder, "log": self.log}
-        text = _CONFIG.format(**{name: _quoted(value.absolute()) for name, value in paths.items()})
+        text = _CONFIG.format(fsync=self.fsync, **{name: _quoted(value.absolute()) for name, value in paths.items()})
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -325,11 +332,11 @@ def _refuse_windows() -> None:
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
-    """Become the server: PROGRAM FOLDER SOCKET."""
+    """Become the server: PROGRAM FOLDER SOCKET, and how it writes to its disk, unless every second."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    program, folder, socket = map(Path, arguments)
+    program, folder, socket = map(Path, arguments[:3])
     try:
-        Embedded(folder, socket).serve(program)
+        Embedded(folder, socket, *arguments[3:]).serve(program)
     except (ConfigurationError, OSError) as error:
         sys.exit(f"error: {error}")
 
