@@ -6,7 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from ..errors import HivemindError, NoResponders, RedisError, RequestLost, RequestTimeout
+from ..errors import HivemindError, NoResponders, RequestLost, RequestTimeout
 from ..message import Malformed, payload_of
 from .requests_wire import remote_error
 
@@ -18,8 +18,8 @@ AGAIN = 0.05  #: seconds between two tries meanwhile
 
 
 class Asked(ABC):
-    """A command of the link that carries requests. ``deadline`` and ``since``, when it was given to ``member`` (""
-    while that is not known), are times of the loop; ``tries`` counts how often it was asked.
+    """A command of the link that carries requests. ``deadline`` and ``since``, when it was asked last, are times of
+    the loop; ``member`` is who has it ("" while that is not known); ``tries`` counts how often it was asked.
     """
 
     def __init__(self, requests: Requests, name: str, deadline: float) -> None:
@@ -28,7 +28,7 @@ class Asked(ABC):
         self.body = b""
         self.member = ""
         self.since = 0.0
-        self.is_over = self.is_in_doubt = self._is_given_up = False
+        self.is_over = self._was_held = False
         self._requests = requests
         self._loop = asyncio.get_running_loop()
         self._denied: set[str] = set()
@@ -65,7 +65,7 @@ class Asked(ABC):
 
     def _ask(self) -> None:
         self.tries += 1
-        self.member, self.is_in_doubt = "", False
+        self.member = ""
         self._denied.clear()
         self._requests.calls.put(self)
 
@@ -78,7 +78,7 @@ class Asked(ABC):
             self.fail(RequestLost(self.name, f"{why}, and a part of the answer had come already"))
 
     def _expired(self) -> None:
-        who = f"{self.member} did not answer" if self.member else "it reached nobody"
+        who = f"{self.member} did not answer" if self.member else "no answer came"
         self.fail(self.too_late(who))
 
     def too_late(self, who: str) -> RequestTimeout:
@@ -86,13 +86,13 @@ class Asked(ABC):
         return RequestTimeout(self.name, f"{who} in time")
 
     def cancel(self) -> None:
-        """Tell who has it, as soon as that is known, that nobody waits any more."""
-        self._is_given_up = True
+        """Tell who has it that nobody waits any more."""
+        requests = self._requests
         if self.member:
-            requests = self._requests
-            requests.calls.say(
-                requests.channel(self.name, self.member), requests.forms.note("cancel", q=[[self.number, self.tries]])
-            )
+            note = requests.forms.note("cancel", q=[[self.number, self.tries]])
+            requests.calls.say(requests.channel(self.name, self.member), note)
+        elif self.since:
+            requests.looking.cancel(self.name, self.number, self.tries)
 
     # -- as a command
 
@@ -102,22 +102,17 @@ class Asked(ABC):
             return b""
         self.since = now = self._loop.time()
         said = b'"budget":%d,"try":%d' % (max(0, int((self.deadline - now) * 1000)), self.tries)
-        body = self.body
-        return b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n" % (self._requests.way(self.name), len(said), said, len(body), body)
+        number, body = b"%d" % self.number, self.body
+        rest = (len(said), said, len(number), number, len(body), body)
+        return self._requests.way(self.name) + b"$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % rest
 
-    def replied(self, reply: Any) -> None:
-        """To whom it was given, or that there is nobody."""
-        if reply.__class__ is bytes:
-            self.member = reply.decode()
-            if self._is_given_up:
-                self.cancel()
-        elif self.is_over:
-            pass
-        elif isinstance(reply, RedisError):
-            self.fail(reply)
-        elif reply and self._may_wait():
+    def nobody(self, said: dict[str, Any]) -> None:
+        """There is nobody, or nobody who can be reached just now."""
+        if said.get("try") != self.tries:
+            return
+        if said.get("away") and self._may_wait():
             self._loop.call_later(AGAIN, self._put_again)
-        elif self.tries > 1:
+        elif self._was_held:
             self.fail(RequestLost(self.name, "who had it is gone, and nobody else answers"))
         else:
             self.fail(NoResponders(self.name))
@@ -133,20 +128,23 @@ class Asked(ABC):
             self._away_until = now + AWAY
         return now < self._away_until
 
-    def lost(self) -> None:
-        """Nobody knows whether it was given to somebody."""
-        self.is_in_doubt = True
+    def lost(self) -> None:  # noqa: B027 - nothing is to be done
+        """Nobody knows whether it was given to somebody: it is found out at the next look."""
 
     # -- what others know of it
 
-    def inquire(self) -> None:
-        """Ask all who could have it."""
-        self._requests.calls.put(_Inquiry(self, self._requests))
+    def living(self, members: set[str]) -> set[str]:
+        """Those of ``members``, who are all that could have it, of whom it is not known that they do not.
 
-    def living(self, members: set[str]) -> None:
-        """These are all who could have it: when all deny it, nobody has."""
-        if self.is_in_doubt and members <= self._denied:
+        When there are none it is asked again.
+        """
+        if self.member or self.is_over:
+            return set()
+        self._was_held |= bool(members)
+        left = members - self._denied
+        if not left:
             self._ask_again("nobody has it")
+        return left
 
     def denied_by(self, member: str) -> None:
         """A responder does not have it and never had."""
@@ -155,14 +153,16 @@ class Asked(ABC):
         else:
             self._denied.add(member)
 
+    def ended(self, members: set[str]) -> None:
+        """These are dead."""
+        if self.member in members:
+            self._ask_again(f"{self.member} died")
+        else:
+            self._denied |= members
+
     def held_by(self, member: str, sent: Any) -> None:  # noqa: ARG002 - streams look at what was sent
         """A responder has it."""
-        if self.is_in_doubt:
-            self.member, self.is_in_doubt = member, False
-
-    def orphaned(self) -> None:
-        """Who had it is dead."""
-        self._ask_again(f"{self.member} died")
+        self.member, self._was_held = self.member or member, True
 
 
 class AskedOne(Asked):
@@ -193,31 +193,9 @@ class AskedOne(Asked):
                 self.fail(RequestLost(self.name, f"the reply cannot be read: {error}"))
         elif kind == "error":
             self.fail(remote_error(self.name, said))
+        elif kind == "nobody":
+            self.nobody(said)
         elif kind == "again" and said.get("try") == self.tries:
             self._ask_again("it was handed back")
         elif kind == "lost":
             self.fail(RequestLost(self.name, "it was answered, but the reply was lost with a connection"))
-
-
-class _Inquiry:
-    """A question to all responders of a name: who has this?"""
-
-    __slots__ = ("_asked", "_requests")
-
-    def __init__(self, asked: Asked, requests: Requests) -> None:
-        self._asked, self._requests = asked, requests
-
-    def packed(self) -> bytes:
-        asked, requests = self._asked, self._requests
-        if asked.is_over or not asked.is_in_doubt:
-            return b""
-        note = requests.forms.note("whose", q=[[asked.number, asked.tries]])
-        before = (requests.registry, requests.channel(asked.name))
-        return requests.calls.call("inquire", requests.responders(asked.name), *before, note)
-
-    def replied(self, reply: Any) -> None:
-        if isinstance(reply, list) and not self._asked.is_over:
-            self._asked.living({member.decode() for member in reply})
-
-    def lost(self) -> None:
-        """It is asked again at the next look."""

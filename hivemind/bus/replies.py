@@ -59,7 +59,7 @@ class Replies(Asked):
                     await self._news.wait()
         except TimeoutError:
             what = "no further reply came" if self._received else "no reply came"
-            raise self.too_late(f"{what} from {self.member}" if self.member else "it reached nobody") from None
+            raise self.too_late(f"{what} from {self.member}" if self.member else "no reply came") from None
 
     def _grant(self) -> None:
         """Let the responder send more when half of what it may send is taken."""
@@ -108,6 +108,8 @@ class Replies(Asked):
             self._is_whole = True
         elif kind == "error" and self._has_all(said.get("i", self._received)):
             self.fail(remote_error(self.name, said))
+        elif kind == "nobody":
+            self.nobody(said)
         elif kind == "again" and said.get("try") == self.tries:
             self._ask_again("it was handed back")
         elif kind == "lost":
@@ -118,6 +120,7 @@ class Replies(Asked):
         number = said.get("i")
         if number.__class__ is not int or number < self._received or not self._has_all(number):
             return
+        self.member = self.member or f"{said.get('n')}.e{said.get('e')}"
         try:
             self._parts.append(payload_of(said))
             self._received += 1

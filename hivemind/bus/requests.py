@@ -1,7 +1,7 @@
 """Requests: what one process asks of others, and its one inbox for all replies.
 
-A function in Redis gives a request to one responder, and says to whom. Whoever waits looks now and then whether that
-one still has it: what was lost with a connection, or with the responder's life, is asked again under the same number.
+A function in Redis gives a request to one responder. Whoever waits for longer asks who has it: what was lost with a
+connection, or with the responder's life, is asked again under the same number.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigurationError, HivemindError, RedisError, RequestTimeout
+from ..errors import ConfigurationError, HivemindError, RequestTimeout
 from ..message import Malformed, encode_payload
 from ..topics import check_topic
 from .asked import Asked, AskedOne
+from .looking import Looking
 from .replies import Replies
 from .requests_link import Calls
-from .requests_wire import ANY, MANY, ONE, Forms, pairs, read
+from .requests_wire import ANY, MANY, ONE, Forms, read
 from .responding import Responding
 from .streams import Home
 
@@ -28,28 +28,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hivemind.requests")
 
-LOOK = 0.5  #: seconds between two looks at what has no reply yet
 LONGEST = 86_400.0  #: seconds that a caller may be willing to wait
 MOST_NAMES = 1000  #: names of requests for which commands are kept ready
 TIMEOUT = 10.0  #: seconds that it does if it says nothing
 
 
-class Lives(Protocol):
-    """Who knows which processes have ended."""
-
-    async def ended(self, members: Sequence[str]) -> set[str]:
-        """Those of ``members`` (``<instance>.e<incarnation>``) that live no more, for certain. Raises RedisError."""
-
-
 class Requests:
     """All that a process asks, and answers (``answering``). Begins to connect when it is first used.
 
-    ``lives`` says who has died; without it what a dead responder had is not asked again before its time is over.
+    ``looking`` looks after what has no reply.
     """
 
     def __init__(self, bus: Bus) -> None:
         self.calls = Calls(Home(bus.endpoint, f"hm:{bus.instance}:req", bus.names, bus.functions))
-        self.lives: Lives | None = None
         self.forms = Forms("", 0, "")
         self.answering = Responding(bus, self.calls)
         self._bus = bus
@@ -58,8 +49,7 @@ class Requests:
         self._names: set[str] = set()  # that were found right
         self._is_started = self._is_closed = False
         self._opening: asyncio.Future[None] | None = None
-        self._looking: asyncio.TimerHandle | None = None
-        self._judging: asyncio.Task[None] | None = None
+        self.looking = Looking(self, bus, self._asked)
 
     def start(self) -> None:
         """Connect, in the background. May be called twice. Raises ConfigurationError on a Cluster."""
@@ -77,11 +67,7 @@ class Requests:
         self._is_closed = True
         for asked in list(self._asked.values()):
             asked.fail(HivemindError(f"request {asked.name!r}: the connection was closed"))
-        if self._looking is not None:
-            self._looking.cancel()
-        if self._judging is not None:
-            self._judging.cancel()
-            await asyncio.gather(self._judging, return_exceptions=True)
+        await self.looking.aclose()
         await self.answering.aclose()
         if self._is_started:
             await self.calls.aclose()
@@ -120,7 +106,7 @@ class Requests:
 
     def checked(self, name: str, payload: Any, timeout: float) -> bytes:
         """An encoded payload. Raises PayloadError, InvalidName and ValueError. From any thread."""
-        if name not in self._names:
+        if name.__class__ is not str or name not in self._names:
             if len(self._names) >= MOST_NAMES:
                 self._names.clear()
             self._names.add(check_topic(name))
@@ -154,8 +140,7 @@ class Requests:
         asked.body = self.forms.request(number, payload, mode, dict(headers) if headers else None)
         self._asked[number] = asked
         asked.begin()
-        if self._looking is None:
-            self._looking = asyncio.get_running_loop().call_later(LOOK, self._look)
+        self.looking.begin()
 
     def _over(self, asked: Asked) -> None:
         """Whoever waited does no more."""
@@ -179,56 +164,7 @@ class Requests:
         if asked is not None:
             asked.heard(kind, said)
         elif number.__class__ is list:
-            self._told(kind, said)
-
-    def _told(self, kind: Any, said: dict[str, Any]) -> None:
-        member = str(said.get("member", ""))
-        sent = said.get("sent")
-        sent = sent if isinstance(sent, dict) else {}
-        for number, tried in pairs(said.get("q")):
-            asked = self._asked.get(number)
-            if asked is None or asked.tries != tried:
-                continue
-            if kind == "unknown":
-                asked.denied_by(member)
-            elif kind == "have":
-                asked.held_by(member, sent.get(str(number), 0))
-
-    # -- looking after what has no reply
-
-    def _look(self) -> None:
-        self._looking = None
-        if not self._asked or self._is_closed:
-            return
-        loop = asyncio.get_running_loop()
-        self._looking = loop.call_later(LOOK, self._look)
-        before = loop.time() - LOOK
-        held: defaultdict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
-        for asked in list(self._asked.values()):
-            if asked.since > before:
-                continue
-            if asked.member:
-                held[asked.name, asked.member].append((asked.number, asked.tries))
-            elif asked.is_in_doubt:
-                asked.inquire()
-        for (name, member), numbers in held.items():
-            self.calls.say(self._bus.names.request(name, member), self.forms.note("whose", q=numbers))
-        if held and self.lives is not None and self._judging is None:
-            members = sorted({member for _, member in held})
-            self._judging = asyncio.create_task(self._judge(self.lives, members), name="judge responders")
-
-    async def _judge(self, lives: Lives, members: list[str]) -> None:
-        """Ask others for what the dead had."""
-        try:
-            ended = await lives.ended(members)
-        except RedisError as error:
-            log.debug("who answers requests may have died: %s", error)
-        else:
-            for asked in list(self._asked.values()):
-                if asked.member in ended:
-                    asked.orphaned()
-        finally:
-            self._judging = None
+            self.looking.told(kind, said)
 
     # -- for what is asked
 
@@ -236,7 +172,9 @@ class Requests:
         """How a request of that name is given to somebody, but for what is different each time."""
         found = self.calls.ways.get(name)
         if found is None:
-            found = self.calls.begin("ask", 2, self.responders(name), self.registry, self.channel(name))
+            found = self.calls.begin(
+                "ask", 3, self.responders(name), self.registry, self.channel(name), self.forms.inbox
+            )
             if len(self.calls.ways) >= MOST_NAMES:
                 self.calls.ways.clear()
             self.calls.ways[name] = found

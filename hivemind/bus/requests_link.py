@@ -1,7 +1,8 @@
-"""Commands of requests and replies, over a link of their own: those of one turn of the loop leave in one write.
+"""Commands of requests and replies, over a link of their own on which Redis answers nothing.
 
-Each command is an object that makes its bytes when it is written, and is told what Redis answers, or that the
-connection was lost before it did.
+What comes of a request is heard in the inbox; an answer to each command would only wake both sides once more. Now and
+then, behind what was written, Redis is asked whether it took all that: what was written since is held until it says so,
+and told if the connection is lost before. Where a server cannot be silent each command has its answer.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from ..burst import Burst
 from ..errors import RedisError, RedisUnavailable
 from .carrier import GRACE
 from .endpoint import is_unauthenticated, reply_error
-from .link import PING, Link, bulk
+from .link import PING, Link, bulk, pack
 from .streams import Home
 
 log = logging.getLogger("hivemind.requests")
 
 MOST_CHANNELS = 1000  #: channels whose commands are kept ready
-FUNCTIONS = ("ask", "inquire", "settle")  #: those that are called over the link
+FUNCTIONS = ("ask", "settle")  #: those that are called over the link
+SURE = 0.1  #: seconds, about, between two questions whether Redis took what was written
+SILENT, LOUD = pack("CLIENT", "REPLY", "OFF"), pack("CLIENT", "REPLY", "ON")
 
 
 class Command(Protocol):
@@ -33,11 +36,8 @@ class Command(Protocol):
     def packed(self) -> bytes:
         """Its bytes, asked for at the last moment; b"" when it is not wanted any more."""
 
-    def replied(self, reply: Any) -> None:
-        """Redis has answered. An error is one of ours."""
-
     def lost(self) -> None:
-        """It was written, and the connection was lost before an answer: Redis may have done it or not."""
+        """It was written, and the connection was lost before Redis said that it took it."""
 
 
 class Said:
@@ -52,32 +52,18 @@ class Said:
         """A command."""
         return self._data
 
-    def replied(self, reply: Any) -> None:
-        """It is said, unless that is forbidden."""
-        if isinstance(reply, RedisError):
-            self._calls.complain(reply)
-
     def lost(self) -> None:
         """Say it again."""
         self._calls.put(self)
 
 
-class _Ping:
-    """A sign of life that is asked for."""
+class _Question:
+    """Something that Redis answers. ``before`` is what was written before it, since the last question."""
 
-    __slots__ = ("pong",)
+    __slots__ = ("before", "told")
 
-    def __init__(self, pong: Callable[[Any], None]) -> None:
-        self.pong = pong
-
-    def packed(self) -> bytes:
-        return PING
-
-    def replied(self, reply: Any) -> None:
-        self.pong(reply)
-
-    def lost(self) -> None:
-        """A link tells its owner by itself."""
+    def __init__(self, before: list[Command], told: Callable[[Any], None] | None = None) -> None:
+        self.before, self.told = before, told
 
 
 class Calls:
@@ -86,14 +72,16 @@ class Calls:
     def __init__(self, home: Home) -> None:
         self.link = Link(home.endpoint, home.name, self)
         self.on_ready: Callable[[], None] | None = None
-        self._functions = home.functions
+        self.ways: dict[str, bytes] = {}  # calls that are kept ready, as long as the connection lasts
+        self._functions, self._probe_key = home.functions, home.names.responders("")
         self._ready: dict[str, bytes] = {}  # how functions are called, known as soon as they are there
         self._waiting: list[Command] = []
-        self._unanswered: deque[Command] = deque()
-        self._is_due = self._closed = False
-        self._grace: asyncio.TimerHandle | None = None
-        self.ways: dict[str, bytes] = {}  # calls that are kept ready, as long as the connection lasts
+        self._written: list[Command] = []  # since the last question
+        self._questions: deque[_Question] = deque()
+        self._is_silent = True
         self._channels: dict[str, bytes] = {}  # how something is published on them
+        self._is_due = self._closed = False
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._reader = hiredis.Reader()
         self._complaints = Burst(10.0)
 
@@ -106,15 +94,16 @@ class Calls:
         if not self._closed:
             self.flush()
             self._closed = True
-            if self._unanswered and self.link.is_up:
+            if self.link.is_up:
                 await self._settled()
-        self._end_grace()
+        for timer in self._timers.values():
+            timer.cancel()
         await self.link.aclose()
 
     async def _settled(self) -> None:
-        """Wait a moment for the answers to all that was written: closing the link would throw it away."""
+        """Wait a moment until Redis has taken what was written: closing the link would throw it away."""
         done = asyncio.Event()
-        self._write([_Ping(lambda _: done.set())])
+        self._ask(lambda _: done.set())
         try:
             async with asyncio.timeout(1.0):
                 await done.wait()
@@ -127,13 +116,11 @@ class Calls:
         """Write ``command``, as soon as there is a connection. The first in a turn of the loop is written at once: it
         may be the only one. What follows it in the same turn goes together.
         """
-        if self._is_due:
-            self._waiting.append(command)
-            return
-        self._is_due = True
-        asyncio.get_running_loop().call_soon(self.flush)
         self._waiting.append(command)
-        self._write_waiting()
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self.flush)
+            self._write()
 
     def say(self, channel: str, body: bytes) -> None:
         """Publish something on a channel."""
@@ -147,21 +134,41 @@ class Calls:
     def flush(self) -> None:
         """Write what waits, if there is a connection."""
         self._is_due = False
-        self._write_waiting()
+        if self._waiting:
+            self._write()
 
-    def _write_waiting(self) -> None:
-        if self._waiting and self.link.is_up and self.link.is_writable and self._grace is None and not self._closed:
-            waiting, self._waiting = self._waiting, []
-            self._write(waiting)
-
-    def _write(self, commands: list[Command]) -> None:
+    def _write(self) -> None:
+        if not self.link.is_up or not self.link.is_writable or "grace" in self._timers or self._closed:
+            return
+        commands, self._waiting = self._waiting, []
         parts = []
         for command in commands:
             if data := command.packed():
-                self._unanswered.append(command)
                 parts.append(data)
+                if self._is_silent:
+                    self._written.append(command)
+                else:
+                    self._questions.append(_Question([command], self._complain))
         if parts:
             self.link.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        if self._written and "sure" not in self._timers:
+            self._after("sure", SURE, self._make_sure)
+
+    def _make_sure(self) -> None:
+        del self._timers["sure"]
+        if self.link.is_up and self._written:
+            self._ask(self._complain)
+
+    def _ask(self, told: Callable[[Any], None]) -> None:
+        """Let Redis say that it took all that was written, or what is wrong with calling functions here."""
+        written, self._written = self._written, []
+        probe = self.call("settle", self._probe_key, "", 0)
+        if self._is_silent:
+            self._questions += [_Question(written), _Question([], told)]
+            self.link.write(LOUD + probe + SILENT)
+        else:
+            self._questions.append(_Question([], told))
+            self.link.write(probe)
 
     def call(self, function: str, key: str, *arguments: str | int | bytes) -> bytes:
         """A call of a function with one key, as it travels. Only once the link was up."""
@@ -172,43 +179,57 @@ class Calls:
         count = 4 + len(arguments) + more
         return b"*%d\r\n%b%b%b" % (count, self._ready[function], bulk(key), b"".join([_bulk(one) for one in arguments]))
 
+    def _after(self, name: str, seconds: float, what: Callable[[], None]) -> None:
+        self._timers[name] = asyncio.get_running_loop().call_later(seconds, what)
+
     # -- as the owner of its link
 
     async def link_up(self) -> None:
-        """A new connection counts when it has answered, and the functions are there."""
+        """A new connection counts when it has answered, the functions are there, and it is silent if it can be."""
         self._reader = hiredis.Reader()
-        pong: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._write([_Ping(lambda reply: None if pong.done() else pong.set_result(reply))])
-        reply = await pong
+        reply = await self._question(PING)
         if isinstance(reply, RedisUnavailable) or (isinstance(reply, RedisError) and is_unauthenticated(reply)):
             raise reply
         self.ways.clear()
         for name in FUNCTIONS:
             self._ready[name] = b"".join([*map(bulk, await self._functions.ready(name)), bulk(1)])
+        self._is_silent = not isinstance(await self._question(SILENT + LOUD), RedisError)
+        if self._is_silent:
+            self.link.write(SILENT)
+        else:  # both were answered
+            await self._question(PING)
+
+    async def _question(self, command: bytes) -> Any:
+        """What Redis says first to ``command``."""
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._questions.append(_Question([], lambda said: None if reply.done() else reply.set_result(said)))
+        self.link.write(command)
+        return await reply
 
     def link_ready(self) -> None:
         """Write again; a little later if those who listen need time to come back first."""
-        self._end_grace()
+        self._end_timers()
         if not self.link.is_first:
-            self._grace = asyncio.get_running_loop().call_later(GRACE, self._grace_over)
+            self._after("grace", GRACE, self._grace_over)
         self.flush()
         if self.on_ready is not None:
             self.on_ready()
 
     def _grace_over(self) -> None:
-        self._grace = None
+        del self._timers["grace"]
         self.flush()
 
-    def _end_grace(self) -> None:
-        if self._grace is not None:
-            self._grace.cancel()
-            self._grace = None
+    def _end_timers(self) -> None:
+        while self._timers:
+            self._timers.popitem()[1].cancel()
 
     def link_lost(self, reason: str) -> None:  # noqa: ARG002 - a link's owner is told
-        """Tell all that have no answer."""
-        self._end_grace()
-        unanswered, self._unanswered = self._unanswered, deque()
-        for command in unanswered:
+        """Tell all of which Redis has not said that it took them."""
+        self._end_timers()
+        lost = [command for question in self._questions for command in question.before] + self._written
+        self._questions.clear()
+        self._written = []
+        for command in lost:
             command.lost()
 
     def link_writable(self) -> None:
@@ -217,28 +238,28 @@ class Calls:
 
     def link_ping(self) -> None:
         """The link wants a sign of life."""
-        self._write([_Ping(lambda _: self.link.ponged())])
+        self._ask(lambda _: self.link.ponged())
 
     # -- reading
 
     def link_received(self, data: bytes) -> None:
-        """Replies: one for each command that was written, in order."""
+        """What Redis says to questions, in order."""
         reader = self._reader
         reader.feed(data)
-        unanswered = self._unanswered
         while (reply := reader.gets()) is not False:
-            if isinstance(reply, Exception):
-                error = reply_error(reply)
-                if unanswered[0].__class__ is not _Ping and _needs_another(error):
-                    self.link.drop(str(error))
-                    return
-                reply = error
-            unanswered.popleft().replied(reply)
+            said = reply_error(reply) if isinstance(reply, Exception) else reply
+            if self.link.is_up and isinstance(said, RedisError) and _needs_another(said):
+                self.link.drop(str(said))
+                return
+            if self._questions:  # else it is the second answer of a server that cannot be silent
+                told = self._questions.popleft().told
+                if told is not None:
+                    told(said)
 
-    def complain(self, error: RedisError) -> None:
+    def _complain(self, said: Any) -> None:
         """Say, not too often, that Redis refuses something."""
-        if self._complaints.first() is not None:
-            log.error("Redis refuses what belongs to a request: %s", error)
+        if isinstance(said, RedisError) and self._complaints.first() is not None:
+            log.error("Redis refuses what belongs to a request: %s", said)
 
 
 def _bulk(word: str | int | bytes) -> bytes:

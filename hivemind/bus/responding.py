@@ -323,8 +323,5 @@ class _Settling:
         count, self._count = self._count, 0
         return self._post.calls.call("settle", self._post.responders, self._post.member, count)
 
-    def replied(self, reply: Any) -> None:
-        """Counts are put right now and then."""
-
     def lost(self) -> None:
-        """The same."""
+        """Counts are put right now and then."""

@@ -160,7 +160,7 @@ class Client(Requesting):
         endpoint = where.endpoint
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
         self._bus = bus = Bus(endpoint, where.hive, f"client-{secrets.token_hex(4)}.0")
-        bus.requests.lives = Responders(bus.commands, bus.names)
+        bus.requests.looking.lives = Responders(bus.commands, bus.names)
         bus.start()
         try:
             async with asyncio.timeout(self._timeout):

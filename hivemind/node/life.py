@@ -75,7 +75,7 @@ class Life:
         node = self.node
         node.connected(self.bus, self.registry, self.settings)
         node.enter(NodeState.STARTING)
-        self.bus.requests.lives = Responders(self.bus.commands, self.bus.names)
+        self.bus.requests.looking.lives = Responders(self.bus.commands, self.bus.names)
         self.bus.start()
         self.bus.live.on_gap = self._on_gap
         instance, incarnation = await self._register()
