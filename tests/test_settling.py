@@ -12,6 +12,7 @@ import pytest
 from hivemind import CannotSettle, Message, Node, subscription
 from hivemind.errors import DeclarationError
 from hivemind.message import foreign
+from hivemind.node import patience
 from hivemind.testing import HiveTest
 
 from .test_durable import letters, sender
@@ -152,3 +153,19 @@ def test_a_def_handler_has_no_timeout() -> None:
 
     with pytest.raises(DeclarationError, match="timeout= needs an async def"):
         Threads().bind()
+
+
+def test_a_handler_that_never_returns_is_shown_and_named_in_the_log(
+    hive: HiveTest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Hangs(Node):
+        @subscription("order", durable=True, since="all")
+        async def pack(self, payload: int) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(patience, "LONG", 0.5)
+    node = hive.start(Hangs)
+    hive.start(sender(1))
+    eventually(lambda: records(node).longest >= 1, within=10)
+    named = [record.getMessage() for record in caplog.records if "has been handling" in record.getMessage()]
+    assert "await asyncio.Event().wait()" in named[0]

@@ -34,7 +34,7 @@ class Table:
 
     def inherit(self, *numbers: int, tries: int = 1) -> None:
         for number in numbers:
-            self.trials.inherit("n", Held(b"%d" % number, tries, 0.0))
+            self.trials.inherit("n", Held(b"%d" % number, tries))
 
     async def end(self, number: int) -> None:
         self.trials.ended(self.under_way.pop(number))

@@ -16,7 +16,6 @@ before the handler is called, so that a message that kills its process is tried 
 from __future__ import annotations
 
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -107,6 +106,11 @@ class Deliveries:
         """What we hold and have begun with, or will."""
         return iter(self._held.values())
 
+    def untried(self, wants: Callable[[str], bool]) -> int:
+        """How many were taken over, of the topics that somebody ``wants``, and have yet to be tried."""
+        keys = self._trials.inherited | self._gate.queued.keys()
+        return sum(key not in self._held and wants(key[0]) for key in keys)
+
     @property
     def inherits(self) -> bool:
         """Whether something that was taken over has yet to be tried."""
@@ -173,11 +177,11 @@ class Deliveries:
     def inherit(self, topic: str, held: Sequence[Held]) -> None:
         """We took these over: see ``Trials``."""
         for one in held:
-            if one.due:
+            if one.wait is not None:
                 parked = Delivery(topic, one.entry, b"", self, max(1, one.tries - 1), DeliveryState.PARKED)
                 self._held[topic, one.entry] = parked
                 self._gate.parked(parked, one.key)
-                self._trials.park(topic, one.entry, min(one.due - time.time(), self.retrying(topic).longest))
+                self._trials.park(topic, one.entry, one.wait)
             else:
                 self._gate.inherit(topic, one)
 

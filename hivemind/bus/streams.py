@@ -59,13 +59,13 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A message that a life held when it ended: its entry's id, how many tries it had, and when the next is due in unix
-    seconds by Redis's clock (0.0: at once), with the key by which it is ordered.
+    """A message that a life held when it ended: its entry's id, how many tries it had, in how many seconds the next is
+    due (None: it did not wait for one), and the key by which it is ordered.
     """
 
     entry: bytes
     tries: int
-    due: float
+    wait: float | None = None
     key: bytes = b""
 
 
@@ -217,7 +217,7 @@ class Streams:
         keys = (*self._keys(topic), self._names.order(topic))
         arguments = (reader.group, reader.consumer, *whose, path)
         found = await self._functions.call("take_over_keys", keys, arguments)
-        return [Held(entry, tries, int(due) / 1000, key) for entry, tries, due, key in found]
+        return [Held(entry, tries, _seconds(wait), key) for entry, tries, wait, key in found]
 
     async def readers(self, topic: str, group: str) -> list[Reader]:
         """Who has read a topic in a group and may hold some of it, living and dead."""
@@ -232,14 +232,14 @@ class Streams:
     async def held(self, topic: str, reader: Reader) -> list[Held]:
         """What a reader holds, as Redis sees it; a portion."""
         asked = ("XPENDING", self._names.stream(topic), reader.group, "-", "+", 10_000, reader.consumer)
-        return [Held(one[0], int(one[3]), 0.0) for one in await self._commands.execute(*asked)]
+        return [Held(one[0], int(one[3])) for one in await self._commands.execute(*asked)]
 
     async def take_over(self, topic: str, reader: Reader, ended: Reader, most: int = 1000) -> list[Held]:
         """Take up to ``most`` messages that a life held when it ended; from then on it may acknowledge nothing."""
         from_whom: tuple[Argument, ...] = (ended.instance, ended.incarnation, ended.consumer)
         arguments = (reader.group, reader.consumer, *from_whom, most)
         found = await self._functions.call("take_over", self._keys(topic), arguments)
-        return [Held(entry, tries, int(due) / 1000) for entry, tries, due in found]
+        return [Held(entry, tries, _seconds(wait)) for entry, tries, wait in found]
 
     async def trim(self, topic: str, retention: Retention, retired: Collection[str] = ()) -> int:
         """Remove what has not to be kept, but of a durable topic nothing that a group, unless it is retired, has yet to
@@ -300,6 +300,10 @@ def limits(retention: Retention) -> tuple[str, str]:
     """The most milliseconds and the most entries that are kept, as the functions take them: "" for any number."""
     seconds, entries = retention.seconds, retention.entries
     return "" if seconds is None else str(int(seconds * 1000)), "" if entries is None else str(entries)
+
+
+def _seconds(milliseconds: bytes) -> float | None:
+    return int(milliseconds) / 1000 if int(milliseconds) >= 0 else None
 
 
 def _intervals(marks: Sequence[Mark]) -> Iterator[str]:

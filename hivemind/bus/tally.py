@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .deliveries import Delivery
 
 
 @dataclass(slots=True)
@@ -22,11 +26,12 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A tally, and how many messages are held now, with those of them that wait for their next try."""
+    """A tally, how many messages are held now, how many of them wait for their next try, and those in a handler."""
 
     tally: Tally = field(default_factory=Tally)
     pending: int = 0
     parked: int = 0
+    handling: Sequence[Delivery] = ()
 
 
 def total(tallies: Iterable[Tally]) -> Tally:

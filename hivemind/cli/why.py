@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from .declared import Declared
 
+PATIENCE = 60  #: seconds that a handler may run before that is worth a word
 _ODD = ("missed", "dropped", "failed", "invalid", "stale", "malformed", "dead", "lost")  # counts that should be 0
 
 
@@ -224,14 +225,17 @@ def _services(one: Instance) -> list[tuple[str, str]]:
 
 
 def _subscriptions(one: Instance) -> list[tuple[str, str]]:
+    from ..english import duration
+
     found = []
     for each in one.stats.subscriptions:
         odd = "".join(f", {count:,} {name}" for name in _ODD if (count := getattr(each, name)))
         waiting = f", {each.inbox:,} waiting" if each.inbox else ""
         waiting += f", {each.parked:,} parked for another try" if each.parked else ""
+        waiting += f", a handler has been running for {duration(each.longest)}" if each.longest >= PATIENCE else ""
         error = f"; last error: {each.error}" if each.error else ""
         filled = f" ({each.filled:,} filled in)" if each.filled else ""
-        counts = f"{each.received:,} received{filled}, {each.handled:,} handled{odd}{waiting}"
+        counts = f"{each.received:,} received{filled}, {each.handled:,} handled{odd}{_settled(each)}{waiting}"
         found.append((f"  subscription {each.pattern}: {counts}{error}", "yellow" if odd or error else ""))
     return found
 

@@ -29,7 +29,7 @@ log = logging.getLogger("hivemind.durable")
 LOOK = 2.0  #: seconds between two looks at who else reads
 CHECK = 15.0  #: seconds between two looks whether there are new topics, though nobody told
 ROOM = 2000  #: messages that one life holds of a group
-AHEAD = 4  #: messages for each worker, of different keys, that one life takes before others may
+AHEAD, LEAST = 4, 16  #: messages of different keys that one life takes, for each worker, and in any case
 PORTION = 1000  #: messages that are taken over at once
 
 
@@ -82,7 +82,7 @@ class Group:
     def _spare_keyed(self) -> int:
         """Who takes more than he can soon handle has keys in hand that others could handle."""
         workers = max((self._retrying(topic).at_once for topic in self.topics if self._path(topic)), default=1)
-        return min(ROOM - len(self.deliveries), AHEAD * workers - self.deliveries.busy)
+        return min(ROOM - len(self.deliveries), max(LEAST, AHEAD * workers) - self.deliveries.busy)
 
     def _ring(self) -> None:
         self._reader.room.ring()
@@ -124,8 +124,10 @@ class Group:
     def counted(self, wants: Callable[[str], bool]) -> Counted:
         """What became of the messages on the topics that somebody ``wants``."""
         tally = total(tally for topic, tally in self.tallies.items() if wants(topic))
-        held = [one.state for one in self.deliveries.held() if wants(one.topic)]
-        return Counted(tally, len(held), held.count(DeliveryState.PARKED))
+        held = [one for one in self.deliveries.held() if wants(one.topic)]
+        handling = [one for one in held if one.state is DeliveryState.HANDLING]
+        parked = sum(one.state is DeliveryState.PARKED for one in held)
+        return Counted(tally, len(held) + self.deliveries.untried(wants), parked, handling)
 
     def _heard(self, body: bytes) -> None:  # noqa: ARG002 - what it tells is looked up
         self._news.ring()

@@ -40,7 +40,8 @@ class SubscriptionRecord:
 
     A durable one reads in a ``group``. Of its messages Redis knows as many as ``acknowledged``; ``retried`` further
     tries were begun, ``dead`` ones became dead letters, and the stream ``lost`` some before they were handled.
-    ``pending`` are in its hands now, of which ``parked`` wait for their next try.
+    ``pending`` are in its hands now, of which ``parked`` wait for their next try; one handler has been running for
+    ``longest`` seconds.
     """
 
     pattern: str
@@ -66,6 +67,7 @@ class SubscriptionRecord:
     lost: int = 0
     pending: int = 0
     parked: int = 0
+    longest: int = 0
 
 
 @dataclass(frozen=True, slots=True)

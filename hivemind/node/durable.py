@@ -25,6 +25,7 @@ from ..message import Malformed, decode, foreign, is_envelope, payload_of
 from .calling import Caller
 from .declarations import SubscriptionDeclaration
 from .handover import Handover
+from .patience import Patience
 from .settling import DurableMessage, Said, Settling, Verdict
 from .signature import Function, InvalidPayload, handler
 from .stopping import where_task, where_thread
@@ -67,6 +68,7 @@ class DurableSubscription:
         self._plain: Function | None = None  # the handler, if it wants the payload and nothing is around it
         self._is_stopping = False
         self._failures = Burst()
+        self._patience = Patience(self._runs_long)
 
     @property
     def name(self) -> str:
@@ -108,6 +110,7 @@ class DurableSubscription:
             **asdict(counted.tally),
             pending=counted.pending,
             parked=counted.parked,
+            longest=int(self._patience.longest(counted.handling, self._loop.time() if self._loop else 0.0)),
         )
 
     # -- its life
@@ -218,6 +221,14 @@ class DurableSubscription:
             return self._plain(payload)
         assert self._settling is not None
         return self.caller.call(payload, DurableMessage, source, payload, delivery, self._settling)
+
+    def _runs_long(self, delivery: Delivery, seconds: float) -> None:
+        text = "%s has been handling a message of %s, entry %s, for %.0f s; it runs on, and only a restart ends it%s"
+        where = where_thread(self._threads[0]) if len(self._threads) == 1 else ""
+        where = where_task(self._tasks[0]) if len(self._tasks) == 1 else where
+        more = ". It is in\n" + where if where else ""
+        what = (self.handler.name, delivery.topic, delivery.entry.decode(), seconds)
+        self.node.logger.warning(text, *what, more)
 
     # -- what became of it, on the loop
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 from types import FrameType
+from typing import Any
 
 from ..clock import REAL
 
@@ -52,8 +53,12 @@ def where_thread(thread: threading.Thread) -> str:
 
 def where_task(task: asyncio.Task[object]) -> str:
     """The stack of a task that does not end."""
-    frames = task.get_stack()
-    return _stack(frames[-1]) if frames else "it has no frame"
+    frames: list[FrameType] = []
+    inner: Any = task.get_coro()
+    while (frame := getattr(inner, "cr_frame", None)) is not None:  # a coroutine, and what it waits for
+        frames.append(frame)
+        inner = getattr(inner, "cr_await", None)
+    return "\n".join(map(_stack, frames)) or "it has no frame"
 
 
 def _stack(frame: FrameType) -> str:
