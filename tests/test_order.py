@@ -6,6 +6,7 @@ import asyncio
 import random
 import threading
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from hivemind.errors import DeclarationError
 from hivemind.testing import HiveTest
 
 from .node_kit import Workshop
+from .servers import RedisServer
 from .test_durable import letters, sender
 from .test_durable_nodes import shop as shop  # noqa: PLC0414 - a fixture
 from .test_once import append_again, in_redis
@@ -160,6 +162,37 @@ def test_a_redis_that_forgot_everything_holds_no_key_up(hive: HiveTest) -> None:
     in_redis(hive, "FLUSHALL")
     hive.start(sender(*orders(50, 5)))
     eventually(lambda: sum(map(len, log.done.values())) == 100, within=20)
+
+
+def sum_of(log: Log) -> int:
+    return sum(map(len, log.done.values()))
+
+
+def has_done(log: Log, count: int) -> bool:
+    return sum_of(log) >= count
+
+
+def test_connections_that_are_cut_again_and_again_cost_no_order(hive: HiveTest) -> None:
+    log, count = Log(), 1500
+    hive.start(keyed_shop(log, failing=0.05), replicas=3)
+    hive.start(sender(*orders(count, 20)))
+    for step in range(1, 9):
+        eventually(partial(has_done, log, step * 100), within=30)
+        in_redis(hive, "CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "YES")
+    eventually(lambda: sum_of(log) == count, within=30)
+    assert {key: sorted(numbers) for key, numbers in log.done.items()} == log.done
+    assert log.together == 0
+
+
+def test_a_redis_that_is_killed_and_has_its_data_costs_no_order(own_server: RedisServer) -> None:
+    log, count = Log(), 1000
+    with HiveTest(own_server.url) as hive:
+        hive.start(keyed_shop(log), replicas=2)
+        hive.start(sender(*orders(count, 20)))
+        eventually(lambda: sum_of(log) > 200, within=30)
+        own_server.restart(keep_data=True, kill=True)
+        eventually(lambda: sum_of(log) >= count, within=30)
+    assert {key: sorted(set(numbers)) for key, numbers in log.done.items()} == log.done
 
 
 REPLICA = """

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from hivemind.bus.streams import Reader
+from hivemind.bus.streams import Mark, Reader
 from hivemind.errors import TakenOver
 
 from .servers import RedisServer
@@ -114,6 +114,16 @@ async def test_a_life_that_was_taken_over_from_draws_nothing(table: Table) -> No
     assert held.key == b"a"
     with pytest.raises(TakenOver):
         await table.streams.draw("n", reader(0), 10, PATH)
+
+
+async def test_with_its_group_goes_what_was_remembered_of_it(table: Table) -> None:
+    await table.append("n", 1, 1, [body("a", 1), body("a", 2), body("b", 3)])
+    ((entry, _, key),) = (await table.streams.draw("n", reader(0), 1, PATH)).given
+    await table.streams.draw("n", reader(1), 1, PATH)
+    await table.streams.conclude("n", reader(0), [(entry, key)], 60.0, [Mark("a.0", 1, 1)])
+    assert await table.commands.execute("EXISTS", table.names.order("n"), table.names.memory("n")) == 2
+    await table.streams.disband("n", GROUP)
+    assert await table.commands.execute("EXISTS", table.names.order("n"), table.names.memory("n")) == 0
 
 
 @dataclass
