@@ -213,6 +213,15 @@ def test_a_resource_takes_only_what_is_declared_above_it() -> None:
         Early()
 
 
+@pytest.mark.parametrize("name", ["enter", "components"])
+def test_a_function_cannot_be_called_like_what_every_node_has(name: str) -> None:
+    @subscription("in")
+    async def handle(payload: str) -> None: ...
+
+    with pytest.raises(DeclarationError, match=f"a function cannot be called {name}: every node has something"):
+        type("Ledger", (Node,), {name: handle})().bind()
+
+
 @pytest.mark.parametrize("name", ["message", "payload", "two words"])
 def test_a_resource_cannot_be_called_like_something_else(name: str) -> None:
     with pytest.raises(DeclarationError, match="it cannot have that name"):

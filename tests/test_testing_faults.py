@@ -329,6 +329,23 @@ def test_amnesia_is_of_one_hive_only(hive: HiveTest, hive_server: str) -> None:
         assert other.start(Orders).instance == "orders.1"
 
 
+@every_redis
+def test_keys_keep_their_order_and_nothing_is_handled_twice(hive: HiveTest) -> None:
+    class Ledger(Node):
+        @subscription("order", durable=True, since="all", workers=4, order_by="who", dedupe="10m")
+        async def write(self, payload: dict[str, int]) -> None:
+            await asyncio.sleep(0)
+            HANDLED.append((payload["who"], payload["number"]))
+
+    orders = hive.start(Orders)
+    hive.start(Ledger, replicas=2)
+    for number in range(30):
+        orders.send("order", {"who": number % 3, "number": number})
+    eventually(lambda: len(HANDLED) == 30, within=10)
+    for who in range(3):
+        assert [number for one, number in HANDLED if one == who] == [*range(who, 30, 3)]
+
+
 # -- once more
 
 

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
+from ..errors import DeclarationError
 from .carrying import carried, carrying
 from .declarations import declarations_of
 from .middleware import Chain, HandOver, Middleware, middleware_of
 from .resources import Resource, Resources, declared_resources, is_resource
+
+OURS = __name__.rpartition(".")[0] + "."  #: where what every node has is defined
 
 if TYPE_CHECKING:
     from ..bus.bus import Bus
@@ -85,7 +88,11 @@ class Outfit:
         names: dict[str, None] = {}
         for kind in reversed(type(self).__mro__):
             names.update(dict.fromkeys(vars(kind)))
-        static = {name: inspect.getattr_static(self, name, None) for name in names}
-        return {
-            name: getattr(self, name) for name, each in static.items() if declarations_of(each) or is_resource(each)
-        }
+        static = {name: inspect.getattr_static(type(self), name, None) for name in names}
+        declared = [name for name, each in static.items() if declarations_of(each) or is_resource(each)]
+        ours = {name for kind in type(self).__mro__ if kind.__module__.startswith(OURS) for name in vars(kind)}
+        if taken := ours.union(vars(self)).intersection(declared):
+            raise DeclarationError(
+                f"{self.name}: a function cannot be called {min(taken)}: every node has something of that name"
+            )
+        return {name: getattr(self, name) for name in declared}

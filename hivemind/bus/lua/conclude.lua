@@ -59,7 +59,7 @@ local function as_text(intervals)
 end
 -- Forgets senders of whom nothing is remembered any more: a few are looked at whenever one comes.
 local function tidy()
-  for _, field in ipairs(redis.call('HRANDFIELD', keys[5], 5)) do
+  for _, field in ipairs(redis.call('HRANDFIELD', keys[5], 5) or {}) do
     local text = redis.call('HGET', keys[5], field) or ''
     local kept, is_needed = tonumber(string.match(text, '^(%d+)') or '0'), false
     for began in string.gmatch(text, '@(%d+)') do
