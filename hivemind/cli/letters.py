@@ -83,8 +83,8 @@ async def replay_letters(letters: Letters, picked: Picked, for_all: bool) -> boo
     done = Replayed(for_all)
     try:
         async for found in _read(letters, picked):
-            sound = [one for one in found if one.message and one.group]
-            done.broken.update(one.topic for one in found if one not in sound)
+            sound = [one for one in found if one.is_whole]
+            done.broken.update(one.topic for one in found if not one.is_whole)
             done.count(sound, await letters.replay(sound, for_all=for_all))
     finally:
         done.tell()  # also when Redis is suddenly away: then this is what was done before

@@ -44,6 +44,11 @@ class Letter:
         """What it is called on the command line: no topic has a colon."""
         return f"{self.topic}:{self.id}"
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it says what its message was, and who gave it up."""
+        return bool(self.message and self.group)
+
     def envelope(self) -> dict[str, Any]:
         """The envelope of its message, with the payload as ``payload``; only the payload, if it was a foreign one.
 
