@@ -11,8 +11,10 @@ import pytest
 from hivemind.bus import filling
 from hivemind.bus.bus import Bus
 from hivemind.bus.inbox import InboxLimits
+from hivemind.data.kept_watch import KeptWatch
 
-from .bus_kit import Collector, are_up
+from .bus_kit import Collector, are_up, is_in_order, on_bus
+from .clusters import Cluster
 from .kept_kit import Listener, counts, keep, keeper, last_of, listener, send, sending
 from .patterns_kit import Resident, resident
 from .servers import RedisServer
@@ -235,7 +237,33 @@ async def test_where_patterns_are_resolved_gaps_are_filled_and_late_joiners_get_
         await mine.resolution.stop()
 
 
+async def test_on_a_cluster_nothing_is_filled_in_and_nobody_waits_for_it(cluster: Cluster, hive_name: str) -> None:
+    async with on_bus(cluster.url, "alfred.0", hive_name) as alfred, on_bus(cluster.url, "bruce.0", hive_name) as bruce:
+        watch = KeptWatch(bruce)
+        watch.start()
+        got = await Collector("x*", since="all").join(bruce)
+        alfred.send("x", 1)
+        assert await got.has(1) == [1]
+        await watch.stop()
+
+
 # -- heavy
+
+
+async def test_redis_killed_again_and_again_loses_only_what_it_had_not_written(own_server: RedisServer) -> None:
+    """Whatever it forgets, what is handled is in order, nothing twice, and the rest is counted."""
+    async with keeper(own_server.url, "alfred.0", "x") as alfred, listener(own_server) as bruce:
+        got = await bruce.collect("x")
+        async with sending(alfred, "x", rate=2000):
+            for _ in range(4):
+                await got.has(len(got.handled) + 500)
+                bruce.proxy.cut()
+                await asyncio.to_thread(own_server.restart, keep_data=True, kill=True)
+                await are_up(alfred, bruce.bus)
+        last = await last_of(alfred, "x")
+        await got.hears(last)
+        assert is_in_order(got)
+        assert len(got.handled) + counts(got).get("missed", 0) == last
 
 
 async def test_ten_senders_and_five_cuts_of_both_sides_lose_nothing(own_server: RedisServer) -> None:
