@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,16 @@ class Sends:
     hive: str
     count: int = 0
 
-    def __call__(self, topic: str, *payloads: Any) -> None:
+    def __call__(self, topic: str, *payloads: Any, verbs: Sequence[str] = ("PUBLISH",)) -> None:
         for payload in payloads:
             self.count += 1
             envelope = {"v": 1, "n": "batsignal.0", "e": 5, "s": self.count, "t": time.time(), "d": payload}
-            self.server.command("PUBLISH", f"hm:{self.hive}:t:{topic}", json.dumps(envelope))
+            body = json.dumps(envelope)
+            if "XADD" in verbs:
+                self.server.command("XADD", f"hm:{self.hive}:s:{{{topic}}}", "*", "b", body)
+                self.server.command("HSET", f"hm:{self.hive}:p:{{{topic}}}", "batsignal.0", f"5:{self.count}")
+            if "PUBLISH" in verbs:
+                self.server.command("PUBLISH", f"hm:{self.hive}:t:{topic}", body)
 
 
 @pytest.fixture
@@ -175,6 +180,17 @@ def test_a_gap_in_what_a_sender_sent_is_told(here: Place, sends: Sends) -> None:
     assert shown.wait() == 0
     assert "warning: gap: messages 4 to 6 of batsignal.0 on x never came" in shown.stderr
     assert "; 3 missed" in shown.stderr.splitlines()[-1]
+
+
+def test_a_gap_on_a_kept_topic_is_filled_in(here: Place, sends: Sends) -> None:
+    sends.server.command("HSET", f"hm:{{{sends.hive}}}:kept", "x", '{"at": 1}')
+    shown = tail(here, "--json", "--count", "4", "x")
+    sends("x", 1, verbs=("XADD", "PUBLISH"))
+    sends("x", 2, 3, verbs=("XADD",))
+    sends("x", 4, verbs=("XADD", "PUBLISH"))
+    assert shown.wait() == 0
+    assert [one["payload"] for one in objects(shown)] == [1, 2, 3, 4]
+    assert "warning" not in shown.stderr
 
 
 def test_a_wrong_password_is_said_at_once(here: Place, make_server: MakeServer) -> None:

@@ -25,6 +25,7 @@ from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..bus.inbox import Inbox
 from ..bus.receiving import LiveSubscription
+from ..data.kept_watch import KeptWatch
 from ..data.onlooker import Onlooker
 from ..english import amount
 from ..errors import RedisDenied
@@ -100,6 +101,7 @@ class Tail:
         self._gaps = Burst(1.0)
         self._began = 0.0
         self._onlooker = Onlooker(bus) if bus.shards is not None else None
+        self._kept_watch = KeptWatch(bus)
 
     async def run(self) -> None:
         """Subscribe, and show. Raises RedisError, and OSError when nobody reads us any more."""
@@ -114,6 +116,7 @@ class Tail:
             work.cancel()
         with suppress(asyncio.CancelledError):
             await work
+        await self._kept_watch.stop()
         if self._onlooker is not None:
             await self._onlooker.stop()
 
@@ -121,6 +124,7 @@ class Tail:
         await self._connected()
         if self._onlooker is not None:
             await self._onlooker.start()
+        self._kept_watch.start()
         for live, earlier in self._lives.items():
             live.ledger.on_gap = partial(self._gap, earlier)
             await self.bus.subscribe(live)
