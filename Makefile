@@ -12,7 +12,7 @@ BENCH := .venv/ready-bench
 AGAIN = { echo '!!! what failed is run again, one at a time:'; $(BIN)/pytest -q --lf --lfnf none
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test lint format coverage accept bench wheel clean
+.PHONY: help .venv run test lint format coverage accept soak bench wheel clean
 
 help: ## what one can make
 	@sed -n 's/^\([a-z.]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -62,6 +62,9 @@ coverage: $(DEV) ## the tests that do not measure time, with the lines and branc
 
 accept: $(DEV) ## the acceptance test on real input; MINUTES=10
 	@$(BIN)/python -m tests.accept --minutes $(MINUTES)
+
+soak: $(DEV) ## durable delivery while nodes, Redis and the network fail; MINUTES=10 SEED=7
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 bench: $(BENCH) ## Hivemind beside its peers, and docs/performance.md; QUICK=1: under a minute, writes nothing; ROWS="rate idle": only these
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--write-docs) $(foreach row,$(ROWS),--rows $(row))

@@ -21,6 +21,7 @@ from hivemind import AsyncService, Node, Reject, Retry, service, subscription
 from hivemind.bus.bus import Bus
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import body
+from hivemind.cancelling import end
 from hivemind.constants import Constants
 from hivemind.errors import HivemindError, SendError
 from hivemind.node.base import BaseNode
@@ -75,6 +76,8 @@ class Being:
     is_dead: bool = False
     is_frozen: bool = False
     was_frozen: bool = False
+    begun: list[int] = field(default_factory=list)  # the numbers with which its handlers were called
+    starting: asyncio.Task[None] | None = None
     tasks: list[asyncio.Future[Any]] = field(default_factory=list)  # what the test has going on it
 
 
@@ -106,7 +109,7 @@ class World:
         self.messages: dict[int, One] = {}
         self.wrong: list[str] = []
         self.first: list[int] = []  # numbers in the order in which they were first begun
-        self.kills = self.freezes = 0
+        self.ended = self.freezes = 0
         self.is_trimmed = False
         self.faults = Faults()
         self._look: Connection | None = None
@@ -141,7 +144,7 @@ class World:
         node.being = being  # type: ignore[attr-defined]
         self.ask("DEL", self.names.node(f"{node.name}.{number}"))
         self.beings.append(being)
-        self.spawn(being, life.start())
+        being.starting = self.spawn(being, life.start())
         return being
 
     def up(self, being: Being) -> Being:
@@ -160,18 +163,18 @@ class World:
         """As kill -9: it does nothing any more, and its connections are closed."""
         being.is_dead = True
         self.lose(being)
-        self.kills += 1
         self._gone(being)
 
     def _gone(self, being: Being) -> None:
         self.beings.remove(being)
         self.buried.append(being)
+        self.ended += 1
         for number in being.inside:
             self.messages[number].died += 1
 
     def stop(self, being: Being) -> None:
         """As SIGTERM; returns when it has ended."""
-        stopping = self.spawn(being, being.life.stop(10.0))
+        stopping = self.spawn(being, self._stop(being))
         assert self.until(stopping.done), "it does not stop"
         stopping.result()
         being.is_dead = True
@@ -185,6 +188,10 @@ class World:
     def thaw(self, being: Being) -> None:
         """As SIGCONT."""
         being.is_frozen = False
+
+    async def _stop(self, being: Being) -> None:
+        await end(being.starting)
+        await being.life.stop(10.0)
 
     # -- time
 
@@ -297,6 +304,7 @@ class World:
         one = self.messages[number]
         self._check(being, one, tries)
         one.begun += 1
+        being.begun.append(number)
         one.tries.append(tries)
         if one.begun == 1:
             self.first.append(number)
@@ -336,7 +344,7 @@ class World:
             self.wrong.append(f"{one} is handled though it was acknowledged, or buried")
         if tries > RETRIES + 1:
             self.wrong.append(f"{one} is tried for the {tries}th time")
-        if not self.freezes and tries + min(1, self.kills) <= one.failed:  # heirs do not count that it was given out
+        if not self.freezes and tries + min(1, self.ended) <= one.failed:  # heirs do not count that it was given out
             self.wrong.append(f"{one} is tried for the {tries}th time, and has failed {one.failed} times")
 
     def _is_pending(self, number: int) -> bool:

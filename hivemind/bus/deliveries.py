@@ -15,16 +15,19 @@ before the handler is called, so that a message that kills its process is tried 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import RedisError, TakenOver
 from ..states import DELIVERY, DeliveryState, advance
 from .gate import Gate
-from .jobs import Jobs
+from .jobs import RETRY, Jobs
 from .outcomes import Outcomes
+from .standing import Standing
 from .streams import Given, Held, Mark, Reader, Streams, body_of, is_for
 from .tally import Tally, total
 from .trials import Retrying, Trials
@@ -85,9 +88,10 @@ class Deliveries:
         self.on_fewer: Callable[[], None] = _nobody
         self.is_taken = False
         self.tallies = defaultdict(Tally) if tallies is None else tallies
+        self.standing = Standing(streams, reader)
         self._streams, self._hand = streams, hand
         self._held: dict[tuple[str, bytes], Delivery] = {}
-        self._outcomes = Outcomes(streams, reader, retrying, self.tallies, self._finish, self._put_off)
+        self._outcomes = Outcomes(self.standing, retrying, self.tallies, self._finish, self._put_off)
         self._trials = Trials(retrying, self._retake)
         self._gate: Gate[Delivery] = Gate(self._seen, hand, self._skip, self._trials.inherit)
         self._jobs = Jobs(reader.group, self.let_go, self._gone)
@@ -128,6 +132,7 @@ class Deliveries:
 
     def start(self) -> None:
         """Begin to acknowledge, to try again, and to handle what others left."""
+        self.standing.begin()
         outcomes, once = self._outcomes, self._gate.once
         self._jobs.start(self._acknowledge, outcomes.good)
         self._jobs.start(outcomes.settle, outcomes.bad)
@@ -237,6 +242,19 @@ class Deliveries:
                 self._gate.left(delivery.topic, delivery.entry, delivery, self.retrying(delivery.topic))
         self._outcomes.known.ring()
         self.on_fewer()
+
+    async def make_sure(self, topic: str, is_over: Callable[[], bool]) -> None:
+        """Return when it is known whether what we hold of a topic is still ours (else ``is_taken``), or when all
+        ``is_over``. If this process stood still others may have taken over.
+        """
+        while not (is_over() or self.is_taken or self.standing.is_sure(topic)):
+            try:
+                return await self.standing.ask(topic)
+            except TakenOver:
+                self.let_go()
+            except RedisError:
+                await asyncio.sleep(RETRY)
+        return None
 
     # -- telling Redis
 

@@ -14,7 +14,8 @@ import orjson
 from ..bell import Bell
 from ..states import DeliveryState
 from .jobs import LONG, RETRY
-from .streams import Reader, Streams
+from .standing import Standing
+from .streams import Reader
 from .tally import Tally
 from .trials import Retrying
 
@@ -34,8 +35,7 @@ class Outcomes:
 
     def __init__(
         self,
-        streams: Streams,
-        reader: Reader,
+        standing: Standing,
         retrying: Callable[[str], Retrying],
         tallies: defaultdict[str, Tally],
         finish: Callable[[DeliveryState, Sequence[Delivery]], None],
@@ -43,7 +43,8 @@ class Outcomes:
     ) -> None:
         self.good, self.bad = Bell(), Bell()
         self.known = Bell()  # Redis has been told something
-        self._streams, self._reader, self._retrying, self._tallies = streams, reader, retrying, tallies
+        self._standing, self._retrying, self._tallies = standing, retrying, tallies
+        self._streams, self._reader = standing.streams, standing.reader
         self._finish, self._put_off = finish, put_off
         self._handled: deque[Delivery] = deque()
         self._failed: deque[tuple[Delivery, Death, float | None]] = deque()
@@ -86,13 +87,14 @@ class Outcomes:
         return list(islice(takewhile(lambda one: one.topic == topic, self._handled), AT_ONCE))
 
     async def _tell(self, batch: Sequence[Delivery], retrying: Retrying) -> None:
-        topic = batch[0].topic
+        topic, asked = batch[0].topic, self._standing.now()
         if retrying.is_plain:
             await self._streams.acknowledge(topic, self._reader, [one.entry for one in batch])
         else:
             entries = [(one.entry, one.key) for one in batch]
             marks = [one.mark for one in batch if one.mark is not None]
             await self._streams.conclude(topic, self._reader, entries, retrying.window, marks)
+        self._standing.confirmed(topic, asked)
 
     async def settle(self) -> float:
         """Put off what failed, or bury it."""

@@ -53,6 +53,7 @@ class Group:
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self._bus, self._retrying, self._hand = bus, retrying, hand
         self._streams = Streams(bus.commands, bus.functions, bus.names)
+        self._lease = lease
         self._home = Home(bus.endpoint, f"hm:{bus.instance}:read", bus.names, bus.functions)
         self._kept = Kept(bus.commands, self._streams, bus.names)
         self._heirs = Heirs(bus.commands, bus.names, lease)
@@ -66,6 +67,8 @@ class Group:
         """Take part as a new life: what the one before held is not ours any more."""
         self._me = Reader(self.name, self._bus.instance, incarnation)
         self.deliveries = Deliveries(self._streams, self._me, self._retrying, self._hand, self.tallies)
+        self.deliveries.standing.lease = self._lease
+        self.deliveries.standing.speaks = self._bus.outbox.may_write
         self._reader = GroupReader(self._home, self._bus.commands, self._me, self.deliveries.came)
         deliveries = self.deliveries
         self._keyed = KeyedReader(self._home, self._bus.commands, self._streams, deliveries, self._path)

@@ -84,13 +84,8 @@ class DurableSubscription:
     def retrying(self) -> Retrying:
         """How its messages are tried again."""
         said = self.declaration
-        return Retrying(
-            said.retries,
-            *said.backoff,
-            at_once=said.workers,
-            window=said.window,
-            order_by=said.order_by or "",
-        )
+        order_by = said.order_by or ""
+        return Retrying(said.retries, *said.backoff, at_once=said.workers, window=said.window, order_by=order_by)
 
     def record(self, member: str = "") -> SubscriptionRecord:
         """What the registry says of it."""
@@ -171,6 +166,11 @@ class DurableSubscription:
         limit = clock() + SLICE
         while True:
             delivery = first.popleft() if first else waiting.popleft() if waiting else await self._here.next()
+            if clock() > limit:
+                await asyncio.sleep(0)
+                if delivery is not None and delivery is not LOOK:
+                    await delivery.owner.make_sure(delivery.topic, lambda: self._is_stopping)
+                limit = clock() + SLICE
             if delivery is None or self._is_stopping:
                 return
             if delivery is LOOK or delivery.owner.is_taken:
@@ -190,15 +190,17 @@ class DurableSubscription:
             else:
                 self._end(delivery)
                 self._handled(delivery)
-            if clock() > limit:
-                await asyncio.sleep(0)
-                limit = clock() + SLICE
 
     def _work_on_thread(self) -> None:
         assert self._loop is not None
         tell = self._loop.call_soon_threadsafe
         while (delivery := self._next_first() or self._there.get()) is not None and not self._is_stopping:
             if delivery is LOOK:
+                continue
+            owner, topic = delivery.owner, delivery.topic
+            if not owner.standing.is_sure(topic):
+                asyncio.run_coroutine_threadsafe(owner.make_sure(topic, lambda: self._is_stopping), self._loop).result()
+            if owner.is_taken or self._is_stopping:
                 continue
             tell(self._begin, delivery)
             try:
@@ -270,9 +272,7 @@ class DurableSubscription:
         said = delivery.verdict.said if delivery.verdict is not None else Said.NOTHING
         self.error = in_words(error)
         if (held := self._failures.first()) is not None:
-            more = f" ({held} more like it in the last {self._failures.seconds:g} s or so)" if held else ""
-            after = f", after {said}" if said else ""
-            what = f"{self.handler.name} failed on a message of {delivery.topic}, try {delivery.number}{after}{more}"
+            what = _failure(self.handler.name, delivery, said, held, self._failures.seconds)
             self.node.logger.error("%s", what, exc_info=error)
         if said is Said.NACK:
             self._put_back(delivery)
@@ -310,6 +310,13 @@ def _read(delivery: Delivery) -> tuple[bytes | dict[str, Any], Any]:
     if not is_envelope(value):
         raise Malformed("it is no envelope")
     return delivery.body, value["d"] if "d" in value else payload_of(value)
+
+
+def _failure(handler: str, delivery: Delivery, said: Said, held: int, seconds: float) -> str:
+    """What the log says of a handler that failed, as ``held`` more did before of which nothing was said."""
+    more = f" ({held} more like it in the last {seconds:g} s or so)" if held else ""
+    after = f", after {said}" if said else ""
+    return f"{handler} failed on a message of {delivery.topic}, try {delivery.number}{after}{more}"
 
 
 def _death(error: BaseException) -> Death:

@@ -1,0 +1,107 @@
+"""Readers that stood still while others took over: what they hold is not theirs any more, and they have to notice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .hand_loop import Clock
+from .lives_kit import LEASE, World, shop, till
+from .servers import RedisServer
+
+pytestmark = pytest.mark.filterwarnings(  # a killed life leaves open what a killed process leaves to the kernel
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@pytest.fixture
+def world(own_server: RedisServer, hive_name: str) -> Iterator[World]:
+    clock = Clock()
+    with clock.installed():
+        made = World(own_server, hive_name, clock)
+        yield made
+        made.close()
+
+
+def test_what_was_not_begun_when_its_reader_froze_is_not_begun_by_it_when_others_took_over(world: World) -> None:
+    frozen, sender = world.up(world.begin(shop)), world.up(world.begin(till))
+    world.send(sender, holds=True)
+    for _ in range(5):
+        world.send(sender)
+    world.settle()
+    world.freeze(frozen)
+    copy = world.up(world.begin(shop, 1))
+    world.turn(LEASE + 3)
+    assert copy.begun == [1]
+    world.let_go()
+    world.settle()
+    assert copy.begun == [1, 2, 3, 4, 5, 6]
+    world.thaw(frozen)
+    world.let_go()
+    assert world.until(world.is_done)
+    assert frozen.begun == [1]
+    world.verdict(in_order=False)
+
+
+def test_what_redis_gave_to_a_reader_that_was_frozen_is_handled_by_others_alone(world: World) -> None:
+    frozen, sender = world.up(world.begin(shop)), world.up(world.begin(till))
+    world.send(sender)
+    world.settle()
+    world.freeze(frozen)
+    for _ in range(5):
+        world.send(sender)
+    copy = world.up(world.begin(shop, 1))
+    world.turn(LEASE + 3)
+    assert copy.begun == [2, 3, 4, 5, 6]
+    world.thaw(frozen)
+    world.turn(3)
+    assert frozen.begun == [1]
+    world.send(sender)
+    assert world.until(world.is_done)
+    world.verdict(in_order=False)
+
+
+def test_a_reader_that_thaws_before_its_lease_ends_goes_on_with_what_it_holds(world: World) -> None:
+    frozen, sender = world.up(world.begin(shop)), world.up(world.begin(till))
+    copy = world.up(world.begin(shop, 1))
+    world.freeze(copy)
+    world.send(sender, holds=True)
+    for _ in range(3):
+        world.send(sender)
+    world.settle()
+    world.thaw(copy)
+    world.freeze(frozen)
+    world.turn(LEASE / 2)
+    world.thaw(frozen)
+    world.let_go()
+    assert world.until(world.is_done)
+    assert (frozen.begun, copy.begun) == ([1, 2, 3, 4], [])
+    world.verdict()
+
+
+def test_a_handler_that_takes_a_hundred_leases_runs_once(world: World) -> None:
+    reader, sender = world.up(world.begin(shop)), world.up(world.begin(till))
+    copy = world.up(world.begin(shop, 1))
+    world.send(sender, holds=True)
+    world.turn(100 * LEASE)
+    world.let_go()
+    assert world.until(world.is_done)
+    assert sorted([*reader.begun, *copy.begun]) == [1]
+
+
+def test_a_reader_cut_off_for_longer_than_a_lease_begins_nothing_until_it_knows(world: World) -> None:
+    reader, sender = world.up(world.begin(shop)), world.up(world.begin(till))
+    world.send(sender, holds=True)
+    for _ in range(4):
+        world.send(sender)
+    world.settle()
+    world.server.freeze()  # nobody answers: others might have taken over, for all that it knows
+    world.turn(LEASE + 1)
+    world.let_go()
+    world.turn(1)
+    assert reader.begun == [1]
+    world.server.thaw()
+    assert world.until(world.is_done)
+    assert reader.begun == [1, 2, 3, 4, 5]
+    world.verdict()
