@@ -29,7 +29,7 @@ log = logging.getLogger("hivemind.durable")
 LOOK = 2.0  #: seconds between two looks at who else reads
 CHECK = 15.0  #: seconds between two looks whether there are new topics, though nobody told
 ROOM = 2000  #: messages that one life holds of a group
-AHEAD, LEAST = 4, 16  #: messages of different keys that one life takes, for each worker, and in any case
+AHEAD, LEAST = 4, 32  #: messages of different keys that one life takes, for each worker, and in any case
 PORTION = 1000  #: messages that are taken over at once
 
 

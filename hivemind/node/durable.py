@@ -195,7 +195,7 @@ class DurableSubscription:
         assert self._loop is not None
         tell = self._loop.call_soon_threadsafe
         while (delivery := self._next_first() or self._there.get()) is not None and not self._is_stopping:
-            if delivery is LOOK:
+            if delivery is LOOK or delivery.owner.is_taken:
                 continue
             owner, topic = delivery.owner, delivery.topic
             if not owner.standing.is_sure(topic):

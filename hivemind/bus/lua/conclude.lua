@@ -8,10 +8,13 @@ if refused then
   return refused
 end
 local acknowledged, at = 0, 7
+local is_parked = redis.call('EXISTS', keys[3]) == 1
 for _ = 1, tonumber(args[6]) do
   if redis.call('XACK', keys[1], args[1], args[at]) == 1 then
     acknowledged = acknowledged + 1
-    redis.call('ZREM', keys[3], args[1] .. ' ' .. args[at])
+    if is_parked then
+      redis.call('ZREM', keys[3], args[1] .. ' ' .. args[at])
+    end
     if args[at + 1] ~= '' then
       lower(keys[4], args[1], args[at + 1], args[4])
     end
