@@ -81,6 +81,7 @@ class Calls:
         self._is_silent = True
         self._channels: dict[str, bytes] = {}  # how something is published on them
         self._is_due = self._closed = False
+        self._is_lonely, self._in_turn = True, 0  # commands in this turn of the loop
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._reader = hiredis.Reader()
         self._complaints = Burst(10.0)
@@ -113,14 +114,16 @@ class Calls:
     # -- writing
 
     def put(self, command: Command) -> None:
-        """Write ``command``, as soon as there is a connection. The first in a turn of the loop is written at once: it
-        may be the only one. What follows it in the same turn goes together.
+        """Write ``command``, as soon as there is a connection: what comes in one turn of the loop goes together. Where
+        the turn before had but one it is written at once, for then it is probably the only one again.
         """
         self._waiting.append(command)
+        self._in_turn += 1
         if not self._is_due:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self.flush)
-            self._write()
+            if self._is_lonely:
+                self._write()
 
     def say(self, channel: str, body: bytes) -> None:
         """Publish something on a channel."""
@@ -134,6 +137,7 @@ class Calls:
     def flush(self) -> None:
         """Write what waits, if there is a connection."""
         self._is_due = False
+        self._is_lonely, self._in_turn = self._in_turn <= 1, 0
         if self._waiting:
             self._write()
 
