@@ -14,6 +14,8 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from orjson import JSONDecodeError, loads
+
 from ..burst import Burst
 from ..bus.deliveries import Death, Delivery
 from ..bus.tally import Counted
@@ -21,7 +23,7 @@ from ..bus.trials import Retrying
 from ..cancelling import RAISED, is_ending
 from ..data.records import SubscriptionRecord
 from ..errors import DeclarationError, Reject, Retry, in_words
-from ..message import Malformed, decode, foreign, is_envelope, payload_of
+from ..message import FLAT, Malformed, decode, foreign, is_envelope, payload_of
 from .calling import Caller
 from .declarations import SubscriptionDeclaration
 from .handover import Handover
@@ -304,12 +306,16 @@ def check_groups(node: str, subscriptions: list[DurableSubscription]) -> None:
 
 def _read(delivery: Delivery) -> tuple[bytes | dict[str, Any], Any]:
     """A message as it came or as it was read, and its payload. Raises Malformed."""
-    value = decode(delivery.body)
+    body = delivery.body
+    try:
+        value = loads(body) if len(body) <= FLAT else decode(body)
+    except JSONDecodeError as error:
+        raise Malformed(str(error)) from error
     if value.__class__ is not dict or "v" not in value:
         return foreign(value), value
     if not is_envelope(value):
         raise Malformed("it is no envelope")
-    return delivery.body, value["d"] if "d" in value else payload_of(value)
+    return body, value["d"] if "d" in value else payload_of(value)
 
 
 def _failure(handler: str, delivery: Delivery, said: Said, held: int, seconds: float) -> str:
