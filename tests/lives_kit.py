@@ -7,7 +7,6 @@ thread, on a real Redis. Time is ``time.monotonic`` with an offset that the test
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import select
 from collections import Counter
@@ -23,7 +22,7 @@ from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import body
 from hivemind.cancelling import end
 from hivemind.constants import Constants
-from hivemind.errors import HivemindError, SendError
+from hivemind.errors import HivemindError, Refused, Unconfirmed
 from hivemind.node.base import BaseNode
 from hivemind.node.life import Life, Place
 from hivemind.settings import Settings
@@ -110,7 +109,7 @@ class World:
         self.wrong: list[str] = []
         self.first: list[int] = []  # numbers in the order in which they were first begun
         self.ended = self.freezes = 0
-        self.is_trimmed = False
+        self.is_trimmed = self.is_forgotten = False
         self.faults = Faults()
         self._look: Connection | None = None
         constants = Constants(HIVE_NAME=hive, REDIS_URL=server.url, LEASE=LEASE)
@@ -291,11 +290,15 @@ class World:
         return one
 
     async def _confirm(self, being: Being, one: One) -> None:
-        for _ in range(100):
-            with contextlib.suppress(SendError):
+        while True:
+            try:
                 await being.life.bus.flush(10.0)
-                one.confirmed = True
+            except Refused:
                 return
+            except Unconfirmed:
+                continue
+            one.confirmed = True
+            return
 
     async def handle(self, being: Being, number: int, tries: int, entry: Any = None) -> None:
         """What the handlers of all lives do with a message: look whether it is right that they are called, and do as
@@ -335,7 +338,7 @@ class World:
                     event.set()
 
     def _check(self, being: Being, one: One, tries: int) -> None:
-        if being.was_frozen:
+        if being.was_frozen or self.is_forgotten:
             return
         others = [other for other in self.beings if one.number in other.inside and not other.was_frozen]
         if others:

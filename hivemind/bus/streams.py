@@ -132,10 +132,19 @@ class Streams:
         try:
             await self._commands.execute("XGROUP", "CREATE", self._names.stream(topic), group, start, "MKSTREAM")
         except RedisRefused as error:
-            if "BUSYGROUP" not in str(error):
+            if "BUSYGROUP" not in str(error) and not await self._reads(topic, group):
                 raise
             return False
         return True
+
+    async def _reads(self, topic: str, group: str) -> bool:
+        """Whether the group is there: a Redis without memory does not say so when it is to make one."""
+        try:
+            groups = await self._commands.execute("XINFO", "GROUPS", self._names.stream(topic))
+        except RedisRefused:
+            return False
+        names = [one[b"name"] if isinstance(one, dict) else one[one.index(b"name") + 1] for one in groups]
+        return group.encode() in names
 
     async def ensure(self, topic: str) -> bool:
         """Let the stream be there, if only empty; False if it was. What lies in its place and is none is removed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +39,10 @@ class Heirs:
         self._signs: dict[Reader, Sign] = {}
 
     async def leave(self, me: Reader) -> None:
-        """Say goodbye: the others need not wait for our lease."""
+        """Say goodbye: the others need not wait for our lease, but where Redis has no memory for that."""
         field = f"{me.group} {me.instance}"
-        await self._commands.execute("HSET", self._names.readers(), field, me.incarnation)
+        with suppress(RedisRefused):
+            await self._commands.execute("HSET", self._names.readers(), field, me.incarnation)
         await _tell(self._commands, self._names, me.instance, me.incarnation)
 
     def start_afresh(self) -> None:

@@ -54,7 +54,7 @@ class Kept:
             log.error("the stream of %s was removed, with all that was in it; it is made anew and goes on", topic)
         kept = _agreed(mine, before, is_anew=is_anew)
         if kept is not before:
-            await self._commands.execute("HSET", key, topic, kept.entry())
+            await self._streams.change(key, {topic: (raw, kept.entry())})
         if is_new:
             await self._commands.execute("PUBLISH", self._names.control(KEPT), orjson.dumps({"topic": topic}))
         await self.join([kept], [one for one in await self.readings() if matches(one.pattern, topic)])
@@ -72,7 +72,7 @@ class Kept:
         before = reading_from(name, raw)
         if before is None or (not is_new and (now - before.seen >= FRESH or before.retired)):
             mine = mine if before is None else replace(mine, at=before.at)
-            await self._commands.execute("HSET", key, name, mine.entry())
+            await self._streams.change(key, {name: (raw, mine.entry())})
         elif not is_new:
             mine = before
         self._entered[name] = mine.at
@@ -128,6 +128,8 @@ class Kept:
     async def _enter(self, key: str, name: str, mine: bytes) -> tuple[bytes, bool]:
         """Enter what is not there; return what is there then, and whether it is new."""
         try:
+            if (there := await self._commands.execute("HGET", key, name)) is not None:
+                return there, False  # and nothing is written: a Redis without memory would refuse that
             is_new = bool(await self._commands.execute("HSETNX", key, name, mine))
         except RedisRefused as error:
             if WRONG not in str(error):

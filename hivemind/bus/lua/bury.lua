@@ -1,10 +1,12 @@
 -- keys: stream, producers, retries, dead letters, order   args: group, instance, incarnation, id, letter, most letters,
 -- key ('': none), consumer
 -- writes a dead letter and acknowledges its message; returns the letter's id, or 0: it is not ours any more
-local fence = tonumber(redis.call('HGET', keys[2], 'taken:' .. args[1] .. ':' .. args[2]) or '0') or 0
-if fence >= tonumber(args[3]) and fence < 9007199254740992 then
-  return redis.error_reply('FENCED ' .. string.format('%.0f', fence))
+local refused = fenced(keys[2], args[1], args[2], args[3])
+if refused then
+  return refused
 end
+as_kind(keys[3], 'zset')
+as_kind(keys[4], 'stream')
 if redis.call('XACK', keys[1], args[1], args[4]) == 0 then
   return 0
 end

@@ -7,6 +7,7 @@ local refused = fenced(keys[2], args[1], args[2], args[3])
 if refused then
   return refused
 end
+as_kind(keys[3], 'zset')
 local acknowledged, at = 0, 7
 local is_parked = redis.call('EXISTS', keys[3]) == 1
 for _ = 1, tonumber(args[6]) do

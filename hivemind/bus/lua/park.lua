@@ -1,9 +1,10 @@
 -- keys: stream, producers, retries   args: group, instance, incarnation, id, delay (ms)
 -- lets a message wait before its next try, whoever makes it; returns when that is due, in unix ms, or 0: not ours
-local fence = tonumber(redis.call('HGET', keys[2], 'taken:' .. args[1] .. ':' .. args[2]) or '0') or 0
-if fence >= tonumber(args[3]) and fence < 9007199254740992 then
-  return redis.error_reply('FENCED ' .. string.format('%.0f', fence))
+local refused = fenced(keys[2], args[1], args[2], args[3])
+if refused then
+  return refused
 end
+as_kind(keys[3], 'zset')
 local held = redis.call('XPENDING', keys[1], args[1], args[4], args[4], 1)
 if #held == 0 then
   return 0

@@ -1,10 +1,11 @@
 -- keys: stream, producers, retries   args: group, instance, incarnation, consumer, ids...
 -- begins one more try of messages that are pending; returns for each {id, tries, fields}; fields are false where the
 -- entry itself was removed, and then it is acknowledged: nobody can handle it any more
-local fence = tonumber(redis.call('HGET', keys[2], 'taken:' .. args[1] .. ':' .. args[2]) or '0') or 0
-if fence >= tonumber(args[3]) and fence < 9007199254740992 then
-  return redis.error_reply('FENCED ' .. string.format('%.0f', fence))
+local refused = fenced(keys[2], args[1], args[2], args[3])
+if refused then
+  return refused
 end
+as_kind(keys[3], 'zset')
 local found = {}
 for at = 5, #args do
   local id = args[at]

@@ -1,7 +1,18 @@
 -- what several functions use
 local GREATEST = 9007199254740992 -- what no incarnation can be is garbage
+-- removes what somebody else wrote in the place of a key of ours
+local function as_kind(key, wanted)
+  local kind = redis.call('TYPE', key).ok
+  if kind ~= wanted and kind ~= 'none' then
+    redis.call('DEL', key)
+  end
+end
+local function as_hash(key)
+  as_kind(key, 'hash')
+end
 -- an error if somebody took over from this life, else nil
 local function fenced(producers, group, instance, incarnation)
+  as_hash(producers)
   local fence = tonumber(redis.call('HGET', producers, 'taken:' .. group .. ':' .. instance) or '0') or 0
   if fence >= tonumber(incarnation) and fence < GREATEST then
     return redis.error_reply('FENCED ' .. string.format('%.0f', fence))
@@ -11,13 +22,6 @@ end
 local function is_fenced(producers, group, consumer)
   local instance, incarnation = string.match(consumer, '^(.+)%.e(%d+)$')
   return not instance or fenced(producers, group, instance, incarnation) ~= nil
-end
--- removes what somebody else wrote in the place of a hash
-local function as_hash(key)
-  local kind = redis.call('TYPE', key).ok
-  if kind ~= 'hash' and kind ~= 'none' then
-    redis.call('DEL', key)
-  end
 end
 local function now()
   local time = redis.call('TIME')

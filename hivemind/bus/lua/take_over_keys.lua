@@ -3,6 +3,8 @@
 -- as take_over, but all at once, and with the keys, which are in the taker's hands from then on; returns for each {id,
 -- tries, in how many ms it is due or -1, key or ''}. Of itself a reader learns so what it holds, and its keys are counted anew.
 local group, me, ended = args[1], args[2], args[5]
+as_hash(keys[2])
+as_kind(keys[3], 'zset')
 as_hash(keys[4])
 if args[3] ~= '' then
   local field = 'taken:' .. group .. ':' .. args[3]
