@@ -37,7 +37,7 @@ class Durably:
 
     async def begin(self) -> None:
         """A group of one, of which nobody acknowledges but us."""
-        self.node.bind()
+        self.node._hm.bind()
         (sink,) = self.node.bound_durables
         sink.start()
         usual, reader = Retrying(), Reader("g", "b.0", 1)

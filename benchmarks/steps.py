@@ -48,8 +48,8 @@ class Sending:
 
     async def begin(self) -> None:
         """As a node that is connected, but to nobody."""
-        self.node.bind()
-        self.node.connected(self.bus, None, None)  # type: ignore[arg-type]
+        self.node._hm.bind()
+        self.node._hm.connected(self.bus, None, None)  # type: ignore[arg-type]
 
     async def encode(self) -> None:
         for _ in range(MESSAGES):
@@ -92,7 +92,7 @@ class Receiving:
 
     async def begin(self) -> None:
         """Subscribed, without a connection; one subscription of a node, and one that nobody handles."""
-        self.node.bind()
+        self.node._hm.bind()
         (sink,) = self.node.bound_subscriptions
         self.bus.live.add(sink.live)
         self.bus.live.add(self.bare)

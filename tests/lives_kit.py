@@ -136,7 +136,7 @@ class World:
         loop = HandLoop()
         with loop.current():
             node = kind(self)
-            node.bind()
+            node._hm.bind()
             bus = Bus(Endpoint.parse(self.server.url), self.hive, node.name)
             life = Life(node, self.settings, bus, Place(number, is_fixed=True), "test")
         being = Being(loop, node, life)
@@ -148,7 +148,7 @@ class World:
 
     def up(self, being: Being) -> Being:
         """Wait until it is registered and does what it is for."""
-        assert self.until(lambda: being.node.state is NodeState.RUNNING), f"it stays {being.node.state}"
+        assert self.until(lambda: being.node._hm.state is NodeState.RUNNING), f"it stays {being.node._hm.state}"
         return being
 
     def spawn(self, being: Being, what: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

@@ -144,7 +144,7 @@ def test_two_that_read_the_same_in_one_group_are_refused() -> None:
         def other(self, payload: int) -> None: ...
 
     with pytest.raises(DeclarationError, match="two durable subscriptions to 'order' in group 'twice'"):
-        Twice().bind()
+        Twice()._hm.bind()
 
 
 @pytest.mark.parametrize(

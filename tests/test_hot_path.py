@@ -94,7 +94,7 @@ async def test_sending_costs_little_more_than_encoding() -> None:
 
 async def test_receiving_costs_little_more_than_decoding() -> None:
     bus, node = linked_bus("b.0"), Sink()
-    node.bind()
+    node._hm.bind()
     (sink,) = node.bound_subscriptions
     bus.live.add(sink.live)
     sink.start()
@@ -147,7 +147,7 @@ async def test_durable_sending_costs_little_more_than_encoding() -> None:
 
 async def test_durable_handling_costs_little_more_than_decoding() -> None:
     node = DurableSink()
-    node.bind()
+    node._hm.bind()
     (sink,) = node.bound_durables
     sink.start()
     streams, reader, usual = Acknowledging(), Reader("g", "b.0", 1), Retrying()

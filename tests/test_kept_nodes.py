@@ -156,6 +156,6 @@ def test_a_node_whose_connection_is_cut_handles_all_of_it_and_says_what_was_fill
     assert sender.is_done.wait(20.0)
     eventually(lambda: len(node.handled) >= 3000, within=10.0)
     assert node.handled == list(range(1, 3001))
-    (record,) = node.stats().subscriptions
+    (record,) = node._hm.stats().subscriptions
     assert (record.missed, record.duplicate, node.gaps) == (0, 0, [])
     assert record.filled > 0

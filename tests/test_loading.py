@@ -86,7 +86,7 @@ def test_all_that_is_declared_of_plain_functions_holds(tmp_path: Path) -> None:
         """,
     )
     node = load_target("shop.py", OUTSIDE).build()
-    node.bind()
+    node._hm.bind()
     (sells,), (packs,) = node.bound_services, node.bound_durables
     assert sells.declaration == ServiceDeclaration("orders", 5.0, durable=True)
     assert packs.declaration == SubscriptionDeclaration("orders", 2, durable=True, since="all", retries=1)

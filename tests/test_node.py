@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -265,6 +267,31 @@ def test_a_slow_handler_does_not_delay_the_others(hive: HiveTest) -> None:
     gate.set()
 
 
+def test_an_author_may_call_what_is_his_like_anything_that_is_not_documented(hive: HiveTest) -> None:
+    class Mine(Node):
+        def __init__(self) -> None:
+            super().__init__()
+            self.state, self.stats, self.components, self.chain = {"seen": 0}, 1, 2, 3
+            self._bus, self._loop, self._settings, self._registry = 4, 5, 6, 7
+
+        @subscription("n")
+        async def call(self, payload: int) -> None:
+            self.state["seen"] += payload
+            self.send("seen", self.state["seen"])
+
+    hive.start(Mine)
+    hive.send("n", 7)
+    assert hive.expect("seen", timeout=5).payload == 7
+
+
+def test_a_node_has_nothing_but_what_is_documented() -> None:
+    names = {name for name in dir(Node("robin")) if not name.startswith(("__", "_hm", "_abc"))}
+    page = (
+        Path("docs/model.md").read_text(encoding="utf-8").partition("## The names of a node")[2].partition("\n## ")[0]
+    )
+    assert names == set(re.findall(r"`(\w+)`", page.partition("|---|")[2]))
+
+
 def test_several_workers_handle_at_once(hive: HiveTest) -> None:
     barrier = threading.Barrier(3)
 
@@ -366,6 +393,6 @@ def test_a_busy_async_handler_gives_the_loop_back(hive: HiveTest) -> None:
             worst = max(worst, loop.time() - began)
         return worst
 
-    assert node._loop is not None
-    longest = asyncio.run_coroutine_threadsafe(measure(), node._loop).result(30)
+    assert node._hm._loop is not None
+    longest = asyncio.run_coroutine_threadsafe(measure(), node._hm._loop).result(30)
     assert longest < 0.25

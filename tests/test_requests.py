@@ -286,7 +286,7 @@ def test_responders_may_be_added_by_hand(hive: HiveTest) -> None:
 
     node = hive.start(Plain)
     assert hive.request("double", 21) == 42
-    assert node.stats().responders[0].workers == 3
+    assert node._hm.stats().responders[0].workers == 3
 
 
 @pytest.mark.parametrize("wrong", [0, -1, float("nan"), True])
@@ -324,7 +324,7 @@ def test_declarations_that_cannot_be_are_refused() -> None:
     with pytest.raises(DeclarationError, match="workers=0"):
         node.add_responder("a", returns, workers=0)
     with pytest.raises(DeclarationError, match="two responders are called 'a'"):
-        Twice().bind()
+        Twice()._hm.bind()
 
 
 def test_a_stopping_node_finishes_what_it_has_and_hands_back_what_it_has_not_begun(hive: HiveTest) -> None:
@@ -443,5 +443,5 @@ def test_one_and_many_are_not_mistaken_for_each_other(hive: HiveTest) -> None:
 def test_the_registry_says_what_responders_did(hive: HiveTest) -> None:
     node = hive.start(Abacus)
     hive.request("sum", [1])
-    record = node.stats().responders[0]
+    record = node._hm.stats().responders[0]
     assert (record.name, record.handler, record.received, record.handled) == ("sum", "Abacus.add", 1, 1)

@@ -174,7 +174,7 @@ def test_a_parameter_that_nobody_knows_is_told_what_there_is() -> None:
         async def pack(self, payload: str, chache: int) -> None: ...
 
     with pytest.raises(DeclarationError, match=r"message, node, pool and cache; not chache, did you mean cache\?"):
-        Typo().bind()
+        Typo()._hm.bind()
 
 
 def test_a_service_that_wants_what_is_not_there_is_told_what_there_is() -> None:
@@ -183,7 +183,7 @@ def test_a_service_that_wants_what_is_not_there_is_told_what_there_is() -> None:
         def sell(self, service: Service, pol: int) -> None: ...
 
     with pytest.raises(DeclarationError, match=r"resources pool, cache, not service, pol, did you mean pool\?"):
-        Typo().bind()
+        Typo()._hm.bind()
 
 
 def test_two_resources_of_one_type_have_to_be_named() -> None:
@@ -196,7 +196,7 @@ def test_two_resources_of_one_type_have_to_be_named() -> None:
         async def pack(self, payload: str, store: Pool) -> None: ...
 
     with pytest.raises(DeclarationError, match="pool, other are all of the type"):
-        Twins().bind()
+        Twins()._hm.bind()
 
 
 def test_a_resource_takes_only_what_is_declared_above_it() -> None:
@@ -213,13 +213,13 @@ def test_a_resource_takes_only_what_is_declared_above_it() -> None:
         Early()
 
 
-@pytest.mark.parametrize("name", ["enter", "components"])
+@pytest.mark.parametrize("name", ["settings", "bound_services"])
 def test_a_function_cannot_be_called_like_what_every_node_has(name: str) -> None:
     @subscription("in")
     async def handle(payload: str) -> None: ...
 
     with pytest.raises(DeclarationError, match=f"a function cannot be called {name}: every node has something"):
-        type("Ledger", (Node,), {name: handle})().bind()
+        type("Ledger", (Node,), {name: handle})()._hm.bind()
 
 
 @pytest.mark.parametrize("name", ["message", "payload", "two words"])

@@ -152,7 +152,7 @@ def test_a_def_handler_has_no_timeout() -> None:
         def pack(self, payload: int) -> None: ...
 
     with pytest.raises(DeclarationError, match="timeout= needs an async def"):
-        Threads().bind()
+        Threads()._hm.bind()
 
 
 def test_a_handler_that_never_returns_is_shown_and_named_in_the_log(

@@ -147,8 +147,8 @@ def test_leases_hold_while_the_clock_is_turned(hive: HiveTest) -> None:
 
 def let_go(shop: Shop) -> None:
     """Let its handler go on."""
-    assert shop._loop is not None
-    shop._loop.call_soon_threadsafe(shop.may.set)
+    assert shop._hm._loop is not None
+    shop._hm._loop.call_soon_threadsafe(shop.may.set)
 
 
 # -- kill

@@ -60,7 +60,7 @@ def check(target: str, settings: Settings) -> int:
     """Say whether a node can be loaded, as one line of JSON."""
     said: dict[str, Any] = {"ok": True, "file": None, "line": None, "reason": ""}
     try:
-        load_target(target, settings).build().bind()
+        load_target(target, settings).build()._hm.bind()
     except NodeLoadError as error:
         said = {"ok": False, "file": error.file and str(error.file), "line": error.line, "reason": error.reason}
     except Exception as error:  # noqa: BLE001 - whatever a node file raises is what is asked for
@@ -84,7 +84,7 @@ def start(chosen: argparse.Namespace, settings: Settings) -> int:
     try:
         node = load_target(chosen.targets[0], settings).build()
         if chosen.name:
-            node.rename(chosen.name)
+            node._hm.rename(chosen.name)
     except HivemindError as error:
         if not (is_supervised and chosen.name):
             return complain(error)

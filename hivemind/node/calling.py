@@ -35,7 +35,7 @@ class Caller:
     def prepare(self) -> None:
         """Take the node's middleware and resources: from now on calls use them."""
         node = self._node
-        self._chain = node.chain if node.chain.is_around_handling else None
+        self._chain = node._hm.chain if node._hm.chain.is_around_handling else None
         self._given |= {name: node.resources[resource] for name, resource in self.handler.resources.items()}
 
     @property

@@ -262,6 +262,18 @@ class Client(Requesting):
         """Return ``coroutine`` to be awaited under ``async with``; under ``with`` run it and return its result."""
         return coroutine if threading.get_ident() == self._loop_thread else self.call(coroutine)
 
+    def outgoing(
+        self,
+        name: str,  # noqa: ARG002 - nodes have middleware, which wants it
+        payload: Any,
+        headers: Mapping[str, str] | None,
+    ) -> tuple[Any, Mapping[str, str] | None]:
+        """A request with the headers that travel along."""
+        return payload, with_carried(headers)
+
+    def _hm_rim(self) -> Self:
+        return self
+
     def _run_loop(self, ready: threading.Event) -> None:
         with asyncio.Runner(loop_factory=new_loop) as runner:
             self._loop = runner.get_loop()

@@ -50,7 +50,7 @@ class DurableSubscription:
 
     def __init__(self, node: BaseNode, declaration: SubscriptionDeclaration, function: Function) -> None:
         self.node, self.declaration = node, declaration
-        self.handler = handler(function, node.declared_resources)
+        self.handler = handler(function, node._hm.declared_resources)
         if declaration.timeout is not None and not self.handler.is_async:
             raise DeclarationError(
                 f"{self.handler.name}: timeout= needs an async def: a thread cannot be ended; give what it calls a "

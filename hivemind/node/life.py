@@ -55,8 +55,8 @@ class Life:
         self.registry = Registry(bus.commands, bus.functions, bus.names, settings.constants.PATTERNS)
         self.ended = asyncio.Event()
         self.about = about(node, settings, version)
-        self.heart = Heart(bus, self.registry, self.about, node.stats, self._fenced, self._again)
-        self._members = [Member(each, bus, self._joined) for each in node.hosted()]
+        self.heart = Heart(bus, self.registry, self.about, node._hm.stats, self._fenced, self._again)
+        self._members = [Member(each, bus, self._joined) for each in node._hm.hosted()]
         self._registered = False
         self._entering: tuple[str, asyncio.Task[int]] | None = None
         self._patience = Burst(60.0)
@@ -73,8 +73,8 @@ class Life:
         is shared: then that one is tried again, and the others run.
         """
         node = self.node
-        node.connected(self.bus, self.registry, self.settings)
-        node.enter(NodeState.STARTING)
+        node._hm.connected(self.bus, self.registry, self.settings)
+        node._hm.enter(NodeState.STARTING)
         self.bus.requests.looking.lives = Responders(self.bus.commands, self.bus.names)
         self.bus.start()
         self.bus.live.on_gap = self._on_gap
@@ -89,13 +89,13 @@ class Life:
         if node.bound_subscriptions:
             self._kept_watch.start()
             self.bus.live.listen(self.bus.names.control("node"), self._heard_notice)
-        if node.hosted() == [node]:
+        if node._hm.hosted() == [node]:
             await self._members[0].start()
             what = summary(node)
         else:
             await asyncio.gather(*(member.insist() for member in self._members))
-            what = ", ".join(each.name for each in node.hosted())
-        node.enter(NodeState.RUNNING)
+            what = ", ".join(each.name for each in node._hm.hosted())
+        node._hm.enter(NodeState.RUNNING)
         self.heart.beat_now()
         node.logger.info("running: %s", what)
 
@@ -109,18 +109,18 @@ class Life:
                 if not self.place.is_fixed:
                     number += 1
                     continue
-                self.node.enter(NodeState.STANDBY)
+                self.node._hm.enter(NodeState.STANDBY)
                 self._explain(f"standing by: {held}")
                 await asyncio.sleep(TRY_AGAIN * 4)
             except RedisError as error:
                 self._explain(f"waiting for Redis: {error}")
                 await asyncio.sleep(TRY_AGAIN * (20 if isinstance(error, RedisDenied) else 1))
             else:
-                self.node.enter(NodeState.STARTING)
+                self.node._hm.enter(NodeState.STARTING)
                 return instance, incarnation
 
     async def _enter(self, instance: str) -> int:
-        registering = asyncio.create_task(self.registry.register(instance, self.about, self.node.stats()))
+        registering = asyncio.create_task(self.registry.register(instance, self.about, self.node._hm.stats()))
         self._entering = (instance, registering)
         return await asyncio.shield(registering)
 
@@ -178,7 +178,7 @@ class Life:
 
     def _fenced(self, fenced: Fenced) -> None:
         self.node.logger.error("%s; this left-over stops", fenced)
-        self.node.enter(NodeState.FENCED)
+        self.node._hm.enter(NodeState.FENCED)
         self.ended.set()
 
     # -- stop
@@ -188,11 +188,11 @@ class Life:
         ``on_shutdown``; flush the outbox; deregister; close. What does not end in time is given up and named.
         """
         deadline = time.monotonic() + timeout
-        is_fenced = self.node.state is NodeState.FENCED
+        is_fenced = self.node._hm.state is NodeState.FENCED
         for member in self._members:
             await member.give_up()
         if not is_fenced:
-            self.node.enter(NodeState.STOPPING if self._registered or self.bus.incarnation else self._unstarted())
+            self.node._hm.enter(NodeState.STOPPING if self._registered or self.bus.incarnation else self._unstarted())
             self.heart.beat_now()
         await self._stop_services(deadline - GOODBYE)
         await self._empty_inboxes(deadline - GOODBYE)
@@ -206,10 +206,10 @@ class Life:
             await self._resolution.stop()
         await self._kept_watch.stop()
         await self.bus.aclose()
-        self.node.enter(NodeState.STOPPED)
+        self.node._hm.enter(NodeState.STOPPED)
 
     def _unstarted(self) -> NodeState:
-        return NodeState.STOPPED if self.node.state is NodeState.CREATED else NodeState.STOPPING
+        return NodeState.STOPPED if self.node._hm.state is NodeState.CREATED else NodeState.STOPPING
 
     async def _stop_services(self, deadline: float) -> None:
         services = self.node.bound_services

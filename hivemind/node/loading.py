@@ -38,7 +38,7 @@ class ModuleNode(Node):
 
     functions: tuple[Callable[..., Any], ...] = ()
 
-    def _functions(self) -> dict[str, Callable[..., Any]]:
+    def _hm_functions(self) -> dict[str, Callable[..., Any]]:
         return {each.__name__: each for each in self.functions}
 
 
@@ -166,7 +166,7 @@ def _builder(kind: type[BaseNode], name: str) -> Callable[[], BaseNode]:
 
 
 def _named(node: BaseNode, name: str) -> BaseNode:
-    node.rename(name)
+    node._hm.rename(name)
     return node
 
 

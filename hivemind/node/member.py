@@ -14,7 +14,8 @@ from ..cancelling import RAISED, end, is_ending
 from ..errors import HivemindError, RedisDenied, RedisUnavailable, in_words
 from ..log_writer import speaker
 from ..states import NodeState
-from .base import BaseNode, Component
+from .base import BaseNode
+from .inner import Component
 from .subscription import Subscription
 
 TRY_AGAIN = 0.25  #: seconds between two tries while Redis is away
@@ -45,7 +46,7 @@ class Member:
             for subscription in node.bound_subscriptions:
                 subscription.start()
             await asyncio.gather(*(self._subscribe(one) for one in node.bound_subscriptions))
-        for component in node.components[len(self._started) :]:
+        for component in node._hm.components[len(self._started) :]:
             await component.start(node)
             self._started.append(component)
         self._announce()
@@ -56,12 +57,12 @@ class Member:
         """What ``on_start`` may use: middleware, resources, durable topics."""
         node = self.node
         if not self._is_dressed:
-            node.dress()
+            node._hm.dress()
             self._is_dressed = True
-        await node.held.make(node)
-        if node.sending is not None:
-            await node.sending.start(node)
-        for middleware in node.chain.all[self._hooked :]:
+        await node._hm.resources.make(node)
+        if node._hm.sending is not None:
+            await node._hm.sending.start(node)
+        for middleware in node._hm.chain.all[self._hooked :]:
             await _call(partial(middleware.on_start, node))
             self._hooked += 1
 
@@ -77,19 +78,19 @@ class Member:
     async def _insist(self, tried: asyncio.Event) -> None:
         node, backoff = self.node, Backoff(FIRST_TRY, LONGEST_TRY, floor=FIRST_TRY / 2)
         speaker.set(node.name)  # in this task, and in all that it starts
-        while node.state is not NodeState.RUNNING:
+        while node._hm.state is not NodeState.RUNNING:
             try:
                 await self.start()
             except RAISED as error:
                 if is_ending():
                     raise
-                node.start_error, delay = in_words(error), backoff.next()
+                node._hm.start_error, delay = in_words(error), backoff.next()
                 node.logger.error("cannot start; it is tried again in %.1f s", delay, exc_info=error)
                 tried.set()
                 await asyncio.sleep(delay)
             else:
-                node.start_error = ""
-                node.enter(NodeState.RUNNING)
+                node._hm.start_error = ""
+                node._hm.enter(NodeState.RUNNING)
                 node.logger.info("running: %s", summary(node))
         tried.set()
 
@@ -114,15 +115,15 @@ class Member:
             speaker.set(self.node.name)
         for component in reversed(self._started):
             await self._bounded(f"component {type(component).__name__}", component.stop(self.node), deadline)
-        await self.node.gap_hook.stopped(left(deadline))
+        await self.node._hm.gaps.stopped(left(deadline))
         if is_registered:
             await self._bounded("on_shutdown", _call(self.node.on_shutdown), deadline)
-        for middleware in reversed(self.node.chain.all[: self._hooked]):
+        for middleware in reversed(self.node._hm.chain.all[: self._hooked]):
             hook = partial(middleware.on_shutdown, self.node)
             await self._bounded(f"on_shutdown of {type(middleware).__name__}", _call(hook), deadline)
-        await self._bounded("freeing the resources", self.node.held.free(), deadline)
-        if self.node.sending is not None:
-            await self.node.sending.stop()
+        await self._bounded("freeing the resources", self.node._hm.resources.free(), deadline)
+        if self.node._hm.sending is not None:
+            await self.node._hm.sending.stop()
 
     async def _bounded(self, what: str, awaitable: Awaitable[None], deadline: float) -> None:
         try:

@@ -191,7 +191,7 @@ async def _handle(chain: Sequence[Middleware], handling: Handling, call: Callabl
 def _handle_on_thread(chain: Sequence[Middleware], handling: Handling, call: Callable[[Any], T]) -> T:
     def finish(hooked: Awaitable[None] | None) -> None:
         if hooked is not None:
-            handling.node.bridge(_maybe(hooked))
+            handling.node._hm.bridge(_maybe(hooked))
 
     if not chain:
         with _of_hooks_only():

@@ -6,12 +6,26 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from ..bus.bus import Bus
 from ..bus.replies import Replies
 from ..bus.requests import TIMEOUT
-from .carrying import with_carried
+
+
+class Rim(Protocol):
+    """What asking needs of whoever asks."""
+
+    def bridge(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Return ``coroutine`` to be awaited on the loop; on a thread run it there and return its result."""
+
+    def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run ``coroutine`` on the loop and return its result; not from the loop."""
+
+    def outgoing(
+        self, name: str, payload: Any, headers: Mapping[str, str] | None
+    ) -> tuple[Any, Mapping[str, str] | None]:
+        """What is really asked: a payload and its headers, when all has been done to them."""
 
 
 class Requesting(ABC):
@@ -23,21 +37,8 @@ class Requesting(ABC):
         """The connection to everybody else."""
 
     @abstractmethod
-    def bridge(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Return ``coroutine`` to be awaited on the loop; on a thread run it there and return its result."""
-
-    @abstractmethod
-    def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run ``coroutine`` on the loop and return its result; not from the loop."""
-
-    def outgoing(
-        self,
-        name: str,  # noqa: ARG002 - for who overrides it
-        payload: Any,
-        headers: Mapping[str, str] | None,
-    ) -> tuple[Any, Mapping[str, str] | None]:
-        """What is really asked: a payload and its headers, when all has been done to them."""
-        return payload, with_carried(headers)
+    def _hm_rim(self) -> Rim:
+        """How it asks."""
 
     def request(
         self, name: str, payload: Any = None, *, timeout: float = TIMEOUT, headers: Mapping[str, str] | None = None
@@ -48,8 +49,9 @@ class Requesting(ABC):
         responder raised, InvalidRequest when the payload does not fit it; RequestLost when it died and nobody else is
         there; PayloadError; and RedisError when Redis refuses us.
         """
-        payload, headers = self.outgoing(name, payload, headers)
-        return self.bridge(self.bus.requests.request(name, payload, timeout, headers))
+        rim = self._hm_rim()
+        payload, headers = rim.outgoing(name, payload, headers)
+        return rim.bridge(self.bus.requests.request(name, payload, timeout, headers))
 
     def request_stream(
         self, name: str, payload: Any = None, *, timeout: float = TIMEOUT, headers: Mapping[str, str] | None = None
@@ -60,7 +62,7 @@ class Requesting(ABC):
         ``timeout`` is for each reply. Raises what ``request`` raises, while it is iterated. Who stops iterating before
         the end cancels the responder; ``with`` (or ``async with``) does so for certain.
         """
-        payload, headers = self.outgoing(name, payload, headers)
+        payload, headers = self._hm_rim().outgoing(name, payload, headers)
         return RequestStream(self, (name, payload, timeout, headers))
 
 
@@ -97,7 +99,7 @@ class RequestStream:
     def close(self) -> None:
         """The same on a thread."""
         if self._replies is not None:
-            self._requesting.call(self.aclose())
+            self._requesting._hm_rim().call(self.aclose())
 
     def __aiter__(self) -> Self:
         return self
@@ -110,7 +112,7 @@ class RequestStream:
 
     def __next__(self) -> Any:
         try:
-            return self._requesting.call(self.next())
+            return self._requesting._hm_rim().call(self.next())
         except StopAsyncIteration:
             raise StopIteration from None
 

@@ -45,7 +45,7 @@ def run(node: BaseNode, settings: Settings, how: How) -> int:
     """
     stop_logging = start_logging(node.name, settings, how)
     try:
-        node.bind()
+        node._hm.bind()
         calm_collector()
         with asyncio.Runner(loop_factory=new_loop) as runner:
             return runner.run(_serve(node, settings, how))

@@ -89,7 +89,7 @@ class BoundService:
         self.state = ServiceState.WAITING
         self.sent = self.restarts = 0
         self.error = ""
-        taking, self._resources = service_wants(function, node.declared_resources)
+        taking, self._resources = service_wants(function, node._hm.declared_resources)
         named = {taking: self} if taking and self._resources else {}
         self._call = partial(function, *((self,) if taking and not named else ()), **named)
         self._stop = Stop()
@@ -119,7 +119,7 @@ class BoundService:
 
     def send(self, payload: Any, *, headers: Mapping[str, str] | None = None) -> None:
         """Hand one message over, from any thread."""
-        self.node.hand_over(self._topic, payload, headers)
+        self.node._hm.hand_over(self._topic, payload, headers)
         self.sent += 1
 
     def sleep_for(self, seconds: float) -> Any:

@@ -35,10 +35,10 @@ class Subscription:
 
     def __init__(self, node: BaseNode, declaration: SubscriptionDeclaration, function: Function) -> None:
         self.node, self.declaration = node, declaration
-        self.handler = handler(function, node.declared_resources)
+        self.handler = handler(function, node._hm.declared_resources)
         self.caller = Caller(node, self.handler)
         self.live = LiveSubscription(
-            declaration.pattern, limits=node.inbox_limits, raw=declaration.raw, since=declaration.since
+            declaration.pattern, limits=node._hm.limits, raw=declaration.raw, since=declaration.since
         )
         self.failed = self.invalid = self.abandoned = 0
         self._handled = [0] * declaration.workers  # one counter for each worker, so that none needs a lock
@@ -193,7 +193,7 @@ class Subscription:
         if (held := self._losses.first()) is not None:
             count = last - first + 1
             self._say(f"missed {count} message(s) of {sender} on {topic}, numbers {first} to {last}", held)
-        self.node.gap_hook.tell(topic, sender, first, last)
+        self.node._hm.gaps.tell(topic, sender, first, last)
 
     def _say(self, text: str, held: int, error: BaseException | None = None) -> None:
         more = f" ({held} more like it in the last {self._failures.seconds:g} s or so)" if held else ""

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 from ..bus.bus import Bus
 from ..data.registry import Registry
 from ..errors import NodeLoadError
+from ..node.inner import Inner
 from ..node.life import Place
 from ..node.loading import load_fault
 from ..node.node import Node, settings_for
@@ -103,19 +104,28 @@ class RootNode(Node):
 
     def __init__(self, controller: RootController, web: Web, complaint: str = "") -> None:
         super().__init__(NAME)
-        self._controller, self._web, self._complaint = controller, web, complaint
+        self._hm = RootInner(self, web, complaint)
+        self._controller, self._web = controller, web
         self.attach(web)
 
     def metadata(self) -> Mapping[str, str]:
         """Where the page is, and what the controller adds."""
         return {"url": self._web.url, **_safely(self._controller.metadata, {})}
 
+
+class RootInner(Inner):
+    """A node that serves as soon as it has something to run on, registered or not."""
+
+    def __init__(self, node: RootNode, web: Web, complaint: str) -> None:
+        super().__init__(node)
+        self._web, self._complaint = web, complaint
+
     def connected(self, bus: Bus, registry: Registry, settings: Settings) -> None:
-        """Serve from now on, registered or not."""
+        """Serve from now on."""
         super().connected(bus, registry, settings)
         if self._complaint:
-            self.logger.error("%s", self._complaint)
-        self._web.begin(self)
+            self.node.logger.error("%s", self._complaint)
+        self._web.begin(self.node)
 
 
 def load_controller(settings: Settings) -> type[RootController]:

@@ -100,7 +100,7 @@ class HiveTest:
         if isinstance(node, ModuleType):
             node = node_in(node, node.__name__).build()
         built = node() if isinstance(node, type) else node
-        built.bind()
+        built._hm.bind()
         host = Host(built.name, self.clock)
         if self._is_away:
             host.refuse(self._redis)
