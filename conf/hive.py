@@ -45,6 +45,21 @@ LEASE = 6.0
 # Seconds for a node to end politely: to handle what it has received and to send what it has left.
 STOP_TIMEOUT = 20.0
 
+# What Redis has done with a durable message when flush() returns: "memory", "second", "disk" or "replica". A service
+# may say otherwise for itself. "disk" needs appendfsync always, or Redis 8; see docs/delivery.md.
+CONFIRM = "second"
+
+# For how long, in seconds, what a group has yet to handle is kept after its node left the configuration.
+GROUP_RETIRE = 14 * 86_400.0
+
+# About how many dead letters of a topic are kept; `hm dead` shows them.
+DEAD_LETTERS = 100_000
+
+# Classes around whatever nodes send and handle, such as "middleware:Audit", and headers that pass from a message to
+# what its handler sends, such as "traceparent".
+MIDDLEWARE: list[str] = []
+PROPAGATE: list[str] = []
+
 # `hm dev` refuses to run this hive, so that nobody restarts it from a terminal by mistake.
 PRODUCTION = not _IS_TEST
 

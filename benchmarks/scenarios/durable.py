@@ -13,7 +13,6 @@ from redis import Redis
 
 from ..bench import TOPIC, Case, Lost, Part, Setup, measure
 from ..names import BARE, FASTSTREAM, FASTSTREAM_PIPELINES, JETSTREAM, JETSTREAM_PUSH, OURS
-from ..peers import jet_stream
 from ..processes import node, peer
 from ..servers import nats_server
 
@@ -34,6 +33,8 @@ def in_redis(url: str) -> int:
 
 def in_jetstream(url: str) -> int:
     """The same of JetStream's consumer."""
+    from ..peers import jet_stream  # noqa: PLC0415 - a peer, which need not be installed
+
     return asyncio.run(jet_stream.unsettled(url))
 
 

@@ -122,9 +122,14 @@ def render_settings(name: str) -> str:
     parts = []
     for constant, field in Constants.model_fields.items():
         comment = (field.description or "").replace("<name>", name)
-        kind = ": dict[str, dict[str, object]]" if constant == "NODES" else ""
-        parts.append(f"# {comment}\n{constant}{kind} = {_literal(values.get(constant, field.default))}")
+        value = values.get(constant, field.default)
+        parts.append(f"# {comment}\n{constant}{_kind(value)} = {_literal(value)}")
     return "\n\n".join(parts)
+
+
+def _kind(value: object) -> str:
+    """The annotation that an empty value needs, so that what is written into it is checked."""
+    return {"[]": ": list[str]", "{}": ": dict[str, dict[str, object]]"}.get(_literal(value), "")
 
 
 def _literal(value: object) -> str:

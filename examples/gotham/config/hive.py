@@ -46,6 +46,21 @@ LEASE = 6.0
 # Seconds that a node has to end politely.
 STOP_TIMEOUT = 10.0
 
+# What Redis has done with a kept message when flush() returns: memory, second, disk, replica.
+CONFIRM = "second"
+
+# Seconds unseen after which a durable group holds nothing back; after as many again it goes.
+GROUP_RETIRE = 604800.0
+
+# About how many dead letters of a topic are kept.
+DEAD_LETTERS = 100000
+
+# Classes around all messages of all nodes, package.module:Class.
+MIDDLEWARE: list[str] = []
+
+# Headers that pass from a message to what its handler sends.
+PROPAGATE: list[str] = []
+
 # True: `hm dev` keeps its hands off this hive.
 PRODUCTION = False
 
