@@ -13,7 +13,7 @@ from hivemind import Node, subscription
 from hivemind.bell import Bell
 from hivemind.bus.deliveries import Deliveries
 from hivemind.bus.streams import Reader
-from hivemind.bus.trials import Retrying
+from hivemind.bus.trials import Rules
 from hivemind.message import head
 
 from .nobody import BODY, MESSAGES, Acknowledging, Way, entries
@@ -40,7 +40,7 @@ class Durably:
         self.node._hm.bind()
         (sink,) = self.node.bound_durables
         sink.start()
-        usual, reader = Retrying(), Reader("g", "b.0", 1)
+        usual, reader = Rules(), Reader("g", "b.0", 1)
         self.group = Deliveries(Acknowledging(), reader, lambda topic: usual, sink.hand)
         self.group.on_fewer = self.fewer.ring
         self.group.start()
@@ -64,7 +64,7 @@ class Durably:
 
     def enter(self) -> Way:
         ready = self.replies()
-        group = Deliveries(Acknowledging(), self.group.reader, self.group.retrying, lambda delivery: None)
+        group = Deliveries(Acknowledging(), self.group.reader, self.group.rules, lambda delivery: None)
 
         async def way() -> None:
             for one in given(ready):

@@ -15,7 +15,7 @@ from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.bus.group_reader import GroupReader
 from hivemind.bus.streams import Given, Home, Reader, Streams
-from hivemind.bus.trials import Retrying
+from hivemind.bus.trials import Rules
 from hivemind.topics import Names
 
 from .servers import RedisServer
@@ -24,19 +24,19 @@ from .waiting import eventually_async
 
 TOPIC = "order-1"
 Handler = Callable[[int, int], Awaitable[None]]
-FAST = Retrying(retries=3, first=0.05, longest=0.2)
+FAST = Rules(retries=3, first=0.05, longest=0.2)
 
 
 class Shop:
     """One life that reads a group and calls ``handler(payload, number of the try)``, one at a time."""
 
-    def __init__(self, url: str, hive: str, reader: Reader, handler: Handler, retrying: Retrying = FAST) -> None:
+    def __init__(self, url: str, hive: str, reader: Reader, handler: Handler, rules: Rules = FAST) -> None:
         endpoint, names = Endpoint.parse(url), Names(hive)
         self.commands = Commands(endpoint)
         self.functions = functions = Functions(self.commands)
         self.streams = Streams(self.commands, functions, names)
         self.queue: asyncio.Queue[Delivery] = asyncio.Queue()
-        self.deliveries = Deliveries(self.streams, reader, lambda topic: retrying, self.queue.put_nowait)
+        self.deliveries = Deliveries(self.streams, reader, lambda topic: rules, self.queue.put_nowait)
         home = Home(endpoint, f"hm:{reader.instance}:read", names, functions)
         self.group = GroupReader(home, self.commands, reader, self.deliveries.came)
         self.group.spare = lambda: 1000 - len(self.deliveries)
@@ -150,7 +150,7 @@ async def test_an_error_that_is_no_utf8_holds_nobody_up(server: RedisServer, hiv
         if payload == 1:
             raise OSError("no file \udc80")
 
-    shop = Shop(server.url, hive_name, life(), handle, Retrying(retries=0))
+    shop = Shop(server.url, hive_name, life(), handle, Rules(retries=0))
     await shop.start()
     await shop.send(1, 2)
     await eventually_async(lambda: (shop.deliveries.tally.dead, shop.deliveries.tally.acknowledged) == (1, 1))

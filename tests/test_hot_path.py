@@ -21,7 +21,7 @@ from hivemind.bell import Bell
 from hivemind.bus.deliveries import Deliveries
 from hivemind.bus.link import pack
 from hivemind.bus.streams import Reader
-from hivemind.bus.trials import Retrying
+from hivemind.bus.trials import Rules
 
 from .waiting import eventually_async
 
@@ -150,7 +150,7 @@ async def test_durable_handling_costs_little_more_than_decoding() -> None:
     node._hm.bind()
     (sink,) = node.bound_durables
     sink.start()
-    streams, reader, usual = Acknowledging(), Reader("g", "b.0", 1), Retrying()
+    streams, reader, usual = Acknowledging(), Reader("g", "b.0", 1), Rules()
     deliveries, fewer = Deliveries(streams, reader, lambda topic: usual, sink.hand), Bell()
     deliveries.on_fewer = fewer.ring
     deliveries.start()

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from hivemind.bus.streams import Held
-from hivemind.bus.trials import Retrying, Trials
+from hivemind.bus.trials import Rules, Trials
 
 
 @dataclass(eq=False)
@@ -19,11 +19,11 @@ class Try:
 class Table:
     """Trials of messages, numbered, of one topic; ``under_way`` are those that were begun and have not ended."""
 
-    def __init__(self, retrying: Retrying) -> None:
+    def __init__(self, rules: Rules) -> None:
         self.under_way: dict[int, Try] = {}
         self.begun: list[int] = []
         self.gone: set[int] = set()
-        self.trials = Trials(lambda topic: retrying, self.retake)
+        self.trials = Trials(lambda topic: rules, self.retake)
 
     async def retake(self, topic: str, entry: bytes) -> Try | None:
         if int(entry) in self.gone:
@@ -42,7 +42,7 @@ class Table:
 
 
 async def test_what_was_only_given_out_is_tried_by_all_workers_in_order() -> None:
-    table = Table(Retrying(at_once=2))
+    table = Table(Rules(at_once=2))
     table.inherit(1, 2, 3, 4)
     await table.trials.run()
     assert list(table.under_way) == [1, 2]
@@ -52,7 +52,7 @@ async def test_what_was_only_given_out_is_tried_by_all_workers_in_order() -> Non
 
 
 async def test_what_was_under_way_when_a_life_ended_is_tried_first_and_alone() -> None:
-    table = Table(Retrying(at_once=3))
+    table = Table(Rules(at_once=3))
     table.inherit(1, 2)
     table.inherit(3, 4, tries=2)
     await table.trials.run()
@@ -63,7 +63,7 @@ async def test_what_was_under_way_when_a_life_ended_is_tried_first_and_alone() -
 
 
 async def test_a_suspect_waits_until_nothing_else_is_tried_again() -> None:
-    table = Table(Retrying(at_once=3))
+    table = Table(Rules(at_once=3))
     table.inherit(1, 2)
     await table.trials.run()
     table.inherit(3, tries=2)
@@ -75,14 +75,14 @@ async def test_a_suspect_waits_until_nothing_else_is_tried_again() -> None:
 
 
 async def test_without_further_tries_each_is_tried_alone() -> None:
-    table = Table(Retrying(retries=0, at_once=3))
+    table = Table(Rules(retries=0, at_once=3))
     table.inherit(1, 2)
     await table.trials.run()
     assert list(table.under_way) == [1]
 
 
 async def test_what_is_due_again_is_begun_by_as_many_as_there_are_workers() -> None:
-    table = Table(Retrying(at_once=2))
+    table = Table(Rules(at_once=2))
     for number in range(5):
         table.trials.park("n", b"%d" % number, 0.0)
     await table.trials.run()
@@ -92,7 +92,7 @@ async def test_what_is_due_again_is_begun_by_as_many_as_there_are_workers() -> N
 
 
 async def test_what_is_not_there_any_more_holds_nobody_up() -> None:
-    table = Table(Retrying())
+    table = Table(Rules())
     table.inherit(1, tries=2)
     table.inherit(2)
     table.gone = {1, 2}

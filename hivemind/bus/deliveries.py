@@ -30,7 +30,7 @@ from .outcomes import Outcomes
 from .standing import Standing
 from .streams import Given, Held, Mark, Reader, Streams, body_of, is_for
 from .tally import Tally, total
-from .trials import Retrying, Trials
+from .trials import Rules, Trials
 
 log = logging.getLogger("hivemind.durable")
 
@@ -79,11 +79,11 @@ class Deliveries:
         self,
         streams: Streams,
         reader: Reader,
-        retrying: Callable[[str], Retrying],
+        rules: Callable[[str], Rules],
         hand: Callable[[Delivery], None],
         tallies: defaultdict[str, Tally] | None = None,
     ) -> None:
-        self.reader, self.retrying = reader, retrying
+        self.reader, self.rules = reader, rules
         self.on_gone: Callable[[], Awaitable[None]] | None = None
         self.on_fewer: Callable[[], None] = _nobody
         self.is_taken = False
@@ -91,8 +91,8 @@ class Deliveries:
         self.standing = Standing(streams, reader)
         self._streams, self._hand = streams, hand
         self._held: dict[tuple[str, bytes], Delivery] = {}
-        self._outcomes = Outcomes(self.standing, retrying, self.tallies, self._finish, self._put_off)
-        self._trials = Trials(retrying, self._retake)
+        self._outcomes = Outcomes(self.standing, rules, self.tallies, self._finish, self._put_off)
+        self._trials = Trials(rules, self._retake)
         self._gate: Gate[Delivery] = Gate(self._seen, hand, self._skip, self._trials.inherit)
         self._jobs = Jobs(reader.group, self.let_go, self._gone)
 
@@ -152,8 +152,8 @@ class Deliveries:
 
     def came(self, topic: str, given: Sequence[Given]) -> None:
         """Redis has given these to us; those that we have already are the same."""
-        if not (retrying := self.retrying(topic)).is_plain:
-            return self._came_to_gate(topic, given, retrying)
+        if not (rules := self.rules(topic)).is_plain:
+            return self._came_to_gate(topic, given, rules)
         held, inherited, hand, group = self._held, self._trials.inherited, self._hand, self.reader.group
         for entry, fields in given:
             key = topic, entry
@@ -167,14 +167,14 @@ class Deliveries:
                 self.handled(delivery)
         return None
 
-    def _came_to_gate(self, topic: str, given: Sequence[Given], retrying: Retrying) -> None:
+    def _came_to_gate(self, topic: str, given: Sequence[Given], rules: Rules) -> None:
         """As ``came``, for what has a key behind its fields, or may have been handled before."""
         for entry, fields, *key in given:
             if self.has(topic, entry):
                 continue
             self._held[topic, entry] = delivery = Delivery(topic, entry, body_of(fields), self)
             if is_for(self.reader.group, fields):
-                self._gate.enter(delivery, key[0] if key else b"", retrying)
+                self._gate.enter(delivery, key[0] if key else b"", rules)
             else:
                 self.begin(delivery)
                 self.handled(delivery)
@@ -221,11 +221,11 @@ class Deliveries:
             self._trials.ended(delivery)
         if delivery.key:
             self._gate.under_way.discard(delivery)
-        retrying = self.retrying(delivery.topic)
-        if is_final or delivery.number > retrying.retries:
+        rules = self.rules(delivery.topic)
+        if is_final or delivery.number > rules.retries:
             self._outcomes.failed(delivery, death, None)
         else:
-            self._outcomes.failed(delivery, death, retrying.delay(delivery.number) if delay is None else delay)
+            self._outcomes.failed(delivery, death, rules.delay(delivery.number) if delay is None else delay)
 
     def _put_off(self, delivery: Delivery, delay: float) -> None:
         delivery.enter(DeliveryState.PARKED)
@@ -239,7 +239,7 @@ class Deliveries:
             delivery.enter(state)
             self._held.pop((delivery.topic, delivery.entry), None)
             if delivery.key or delivery.mark is not None:
-                self._gate.left(delivery.topic, delivery.entry, delivery, self.retrying(delivery.topic))
+                self._gate.left(delivery.topic, delivery.entry, delivery, self.rules(delivery.topic))
         self._outcomes.known.ring()
         self.on_fewer()
 
@@ -289,15 +289,15 @@ class Deliveries:
             self._held[topic, entry] = delivery
             delivery.enter(DeliveryState.WAITING)
             delivery.body, delivery.number, delivery.verdict = found.body, delivery.number + 1, None
-            if delivery.number > self.retrying(topic).retries + 1:
+            if delivery.number > self.rules(topic).retries + 1:
                 self.failed(delivery, Death("its process ended while it was tried for the last time"), is_final=True)
                 return None
             delivery.again = True
-            self._gate.give(delivery, self.retrying(topic))
+            self._gate.give(delivery, self.rules(topic))
             return delivery
         gone = self._gate.queued.pop((topic, entry), None) or self._held.pop((topic, entry), None)
         if gone is not None:
-            self._gate.left(topic, entry, gone, self.retrying(topic))
+            self._gate.left(topic, entry, gone, self.rules(topic))
             self.tallies[topic].lost += 1
             log.error("group %s: message %s of %s is not there any more", self.reader.group, entry.decode(), topic)
         self.on_fewer()

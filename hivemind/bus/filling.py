@@ -17,10 +17,10 @@ from ..english import amount
 from ..errors import RedisError, RedisUnavailable
 from ..message import Malformed, decode, is_envelope
 from ..topics import matches
-from .backlog import Backlog
 from .holes import Hole, Place
 from .live import Live
 from .receiving import LiveSubscription
+from .rereading import Rereading
 
 log = logging.getLogger("hivemind.live")
 
@@ -64,9 +64,9 @@ class KeptTopics:
 class Filler:
     """Fills holes, and lets subscriptions begin with what is there. ``kept`` is to be kept up to date by somebody."""
 
-    def __init__(self, backlog: Backlog, live: Live) -> None:
+    def __init__(self, rereading: Rereading, live: Live) -> None:
         self.kept = KeptTopics()
-        self._backlog, self._live = backlog, live
+        self._rereading, self._live = rereading, live
         self._holes: defaultdict[str, list[tuple[LiveSubscription, Hole]]] = defaultdict(list)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -116,10 +116,10 @@ class Filler:
             await asyncio.sleep(RETRY)
 
     async def _read(self, topic: str, wanted: Wanted) -> None:
-        wanted.limit(await self._backlog.places_of(topic, wanted.senders))
+        wanted.limit(await self._rereading.places_of(topic, wanted.senders))
         if not wanted:
             return
-        async for portion in self._backlog.back(topic, wanted.after):
+        async for portion in self._rereading.back(topic, wanted.after):
             for body in portion:
                 wanted.offer(body)
             if not wanted:
@@ -139,7 +139,7 @@ class Filler:
             topics = sorted(topic for topic in await self.kept.known() if matches(subscription.pattern, topic))
             try:
                 history = [one for topic in topics for one in await self._since(topic, subscription)]
-                places = await self._backlog.places(topics)
+                places = await self._rereading.places(topics)
             except RedisUnavailable as error:
                 log.debug("%s begins later: %s", subscription.pattern, error)
                 await asyncio.sleep(RETRY)
@@ -154,7 +154,7 @@ class Filler:
     async def _since(self, topic: str, subscription: LiveSubscription) -> list[tuple[str, bytes]]:
         if subscription.since == "new":
             return []
-        bodies = await self._backlog.since(topic, subscription.since, subscription.limits)
+        bodies = await self._rereading.since(topic, subscription.since, subscription.limits)
         return [(topic, body) for body in bodies]
 
     def lost(self) -> None:
@@ -176,7 +176,7 @@ class Filler:
         while asyncio.get_running_loop().time() < deadline:
             try:
                 topics = sorted(topic for topic in await self.kept.known() if self._live.of(topic))
-                places = await self._backlog.places(topics)
+                places = await self._rereading.places(topics)
             except RedisError as error:
                 log.debug("cannot catch up yet: %s", error)
                 await asyncio.sleep(RETRY)

@@ -20,7 +20,7 @@ log = logging.getLogger("hivemind.functions")
 NAMES = (
     *("register", "renew", "deregister", "forget", "announce", "resolve"),
     *("append", "ack", "park", "retake", "bury", "take_over", "trim", "replay"),
-    *("ask", "inquire", "enlist", "settle"),
+    *("ask", "inquire", "enlist", "release"),
     *("change", "disband", "abandon"),
     *("draw", "take_over_keys", "conclude", "seen"),
 )

@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 from ..states import DeliveryState
 from .once import Once, mark_of
 from .streams import Held, Mark
-from .trials import Key, Retrying
+from .trials import Key, Rules
 from .turns import Turns
 
 
@@ -44,17 +44,17 @@ class Gate(Generic[M]):
         self._turns: Turns[M | Held] = Turns()
         self._hand, self._inherit = hand, inherit
 
-    def enter(self, one: M, key: bytes, retrying: Retrying) -> None:
+    def enter(self, one: M, key: bytes, rules: Rules) -> None:
         """It is new."""
         one.key = key
         if not key or self._turns.enter(one.topic, key, one.entry, one):
-            self.give(one, retrying)
+            self.give(one, rules)
 
-    def give(self, one: M, retrying: Retrying) -> None:
+    def give(self, one: M, rules: Rules) -> None:
         """It is its turn."""
         if one.key:
             self.under_way.add(one)
-        one.mark = mark_of(one.body) if retrying.window else None
+        one.mark = mark_of(one.body) if rules.window else None
         if one.mark is None:
             self._hand(one)
         else:
@@ -73,7 +73,7 @@ class Gate(Generic[M]):
         if key:
             self._turns.enter(one.topic, key, one.entry, one)
 
-    def left(self, topic: str, entry: bytes, one: M | Held, retrying: Retrying) -> None:
+    def left(self, topic: str, entry: bytes, one: M | Held, rules: Rules) -> None:
         """It is out of our hands: those behind it may come."""
         if not isinstance(one, Held) and one.mark is not None:
             self.once.finished(one)
@@ -81,7 +81,7 @@ class Gate(Generic[M]):
         if isinstance(following, Held):
             self._inherit(topic, following)
         elif following is not None and following.state is DeliveryState.WAITING:
-            self.give(following, retrying)
+            self.give(following, rules)
 
     def clear(self) -> None:
         """Forget all."""

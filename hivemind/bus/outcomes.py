@@ -17,7 +17,7 @@ from .jobs import LONG, RETRY
 from .standing import Standing
 from .streams import Reader
 from .tally import Tally
-from .trials import Retrying
+from .trials import Rules
 
 if TYPE_CHECKING:
     from .deliveries import Death, Delivery
@@ -36,14 +36,14 @@ class Outcomes:
     def __init__(
         self,
         standing: Standing,
-        retrying: Callable[[str], Retrying],
+        rules: Callable[[str], Rules],
         tallies: defaultdict[str, Tally],
         finish: Callable[[DeliveryState, Sequence[Delivery]], None],
         put_off: Callable[[Delivery, float], None],
     ) -> None:
         self.good, self.bad = Bell(), Bell()
         self.known = Bell()  # Redis has been told something
-        self._standing, self._retrying, self._tallies = standing, retrying, tallies
+        self._standing, self._rules, self._tallies = standing, rules, tallies
         self._streams, self._reader = standing.streams, standing.reader
         self._finish, self._put_off = finish, put_off
         self._handled: deque[Delivery] = deque()
@@ -70,11 +70,11 @@ class Outcomes:
     async def acknowledge(self, held: Callable[[], int]) -> float:
         """Acknowledge what was handled; of how many are ``held`` it depends whether more is worth waiting for."""
         while self._handled:
-            retrying = self._retrying(self._handled[0].topic)
-            if len(self._handled) < min(AT_ONCE, held()) and not retrying.order_by:
+            rules = self._rules(self._handled[0].topic)
+            if len(self._handled) < min(AT_ONCE, held()) and not rules.order_by:
                 await asyncio.sleep(GATHER)
             batch = self._next_handled()
-            await self._tell(batch, retrying)
+            await self._tell(batch, rules)
             for _ in batch:
                 self._handled.popleft()
             self._finish(DeliveryState.ACKNOWLEDGED, batch)
@@ -86,14 +86,14 @@ class Outcomes:
         topic = self._handled[0].topic
         return list(islice(takewhile(lambda one: one.topic == topic, self._handled), AT_ONCE))
 
-    async def _tell(self, batch: Sequence[Delivery], retrying: Retrying) -> None:
+    async def _tell(self, batch: Sequence[Delivery], rules: Rules) -> None:
         topic, asked = batch[0].topic, self._standing.now()
-        if retrying.is_plain:
+        if rules.is_plain:
             await self._streams.acknowledge(topic, self._reader, [one.entry for one in batch])
         else:
             entries = [(one.entry, one.key) for one in batch]
             marks = [one.mark for one in batch if one.mark is not None]
-            await self._streams.conclude(topic, self._reader, entries, retrying.window, marks)
+            await self._streams.conclude(topic, self._reader, entries, rules.window, marks)
         self._standing.confirmed(topic, asked)
 
     async def settle(self) -> float:
@@ -101,7 +101,7 @@ class Outcomes:
         while self._failed:
             delivery, death, delay = self._failed[0]
             if delay is None:
-                letter, most = _letter(delivery, self._reader, death), self._retrying(delivery.topic).letters
+                letter, most = _letter(delivery, self._reader, death), self._rules(delivery.topic).letters
                 await self._streams.bury(delivery.topic, self._reader, delivery.entry, letter, most, delivery.key)
                 self._tallies[delivery.topic].dead += 1
                 self._finish(DeliveryState.DEAD, [delivery])

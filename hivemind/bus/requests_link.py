@@ -25,7 +25,7 @@ from .streams import Home
 log = logging.getLogger("hivemind.requests")
 
 MOST_CHANNELS = 1000  #: channels whose commands are kept ready
-FUNCTIONS = ("ask", "settle")  #: those that are called over the link
+FUNCTIONS = ("ask", "release")  #: those that are called over the link
 SURE = 0.1  #: seconds, about, between two questions whether Redis took what was written
 SILENT, LOUD = pack("CLIENT", "REPLY", "OFF"), pack("CLIENT", "REPLY", "ON")
 
@@ -166,7 +166,7 @@ class Calls:
     def _ask(self, told: Callable[[Any], None]) -> None:
         """Let Redis say that it took all that was written, or what is wrong with calling functions here."""
         written, self._written = self._written, []
-        probe = self.call("settle", self._probe_key, "", 0)
+        probe = self.call("release", self._probe_key, "", 0)
         if self._is_silent:
             self._questions += [_Question(written), _Question([], told)]
             self.link.write(LOUD + probe + SILENT)

@@ -32,7 +32,7 @@ TRY_AGAIN = 0.25  #: seconds between two tries to be on it
 SILENT = 10.0  #: seconds after which who takes the replies of a stream, and says nothing, is gone
 REMEMBERED = 10_000  #: outcomes that are remembered at the most
 REMEMBERED_BYTES = 8 * 1024 * 1024  #: bytes of replies among them
-SETTLE = 0.002  #: seconds in which requests that are over are counted together
+RELEASE = 0.002  #: seconds in which requests that are over are counted together
 FRESH = 0.05  #: seconds for which a measured distance of clocks is beyond doubt
 
 
@@ -174,7 +174,7 @@ class Post:
         self._in_hand: dict[Key, Call] = {}
         self._outcomes: OrderedDict[Key, bytes] = OrderedDict()
         self._remembered = 0
-        self._settling = _Settling(self)
+        self._releases = _Releases(self)
         self._echoed: asyncio.Event | None = None
         self._complaints = Burst(10.0)
 
@@ -198,10 +198,10 @@ class Post:
         key = (reply, number)
         if (known := self._in_hand.get(key)) is not None:
             known.tried = tried
-            self.settled()
+            self.released()
         elif key in self._outcomes:
             self._tell_outcome(key)
-            self.settled()
+            self.released()
         else:
             call = self._in_hand[key] = Call(self, key, said, tried)
             call.at, call.budget = at, budget
@@ -259,7 +259,7 @@ class Post:
             return
         if outcome:
             self.calls.say(call.key[0], outcome)
-        self.settled()
+        self.released()
         outcomes = self._outcomes
         outcomes[call.key] = outcome
         self._remembered += len(outcome)
@@ -279,9 +279,9 @@ class Post:
     def _tell_outcome(self, key: Key) -> None:
         self.calls.say(key[0], self._outcomes[key] or self.forms.reply(key[1], b"lost"))
 
-    def settled(self) -> None:
+    def released(self) -> None:
         """Say, when it is written next, that one less is in hand."""
-        self._settling.count()
+        self._releases.count()
 
     def hand_back(self, call: Call) -> None:
         """Let somebody else have a request that was not begun."""
@@ -306,7 +306,7 @@ class Post:
             log.warning("responder %s: what was given to it last may have passed by", self.name)
 
 
-class _Settling:
+class _Releases:
     """How many requests a responder has no more, since that was written last. Others may see it a moment later."""
 
     __slots__ = ("_count", "_post")
@@ -317,11 +317,11 @@ class _Settling:
     def count(self) -> None:
         self._count += 1
         if self._count == 1:
-            asyncio.get_running_loop().call_later(SETTLE, self._post.calls.put, self)
+            asyncio.get_running_loop().call_later(RELEASE, self._post.calls.put, self)
 
     def packed(self) -> bytes:
         count, self._count = self._count, 0
-        return self._post.calls.call("settle", self._post.responders, self._post.member, count)
+        return self._post.calls.call("release", self._post.responders, self._post.member, count)
 
     def lost(self) -> None:
         """Counts are put right now and then."""

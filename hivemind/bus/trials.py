@@ -23,7 +23,7 @@ Key = tuple[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Retrying:
+class Rules:
     """How often a message is tried again after its first try, after how many seconds at least and at most, how many
     dead letters of a topic are kept, and how many messages are tried again ``at_once``. For ``window`` seconds nothing
     is handled twice; what has the same key, ``order_by``, is handled in order.
@@ -61,16 +61,14 @@ class Trials:
     ``run`` is the job; it returns after how many seconds it wants to be called again if ``bell`` has not rung before.
     """
 
-    def __init__(
-        self, retrying: Callable[[str], Retrying], retake: Callable[[str, bytes], Awaitable[Trial | None]]
-    ) -> None:
+    def __init__(self, rules: Callable[[str], Rules], retake: Callable[[str, bytes], Awaitable[Trial | None]]) -> None:
         self.bell = Bell()
         self.inherited: set[Key] = set()  # until their try has ended
-        self._retrying, self._retake = retrying, retake
+        self._rules, self._retake = rules, retake
         self._parked: list[tuple[float, str, bytes]] = []
-        self._due: defaultdict[Retrying, deque[Key]] = defaultdict(deque)
+        self._due: defaultdict[Rules, deque[Key]] = defaultdict(deque)
         self._suspects: deque[Key] = deque()
-        self._under_way: Counter[Retrying] = Counter()
+        self._under_way: Counter[Rules] = Counter()
         self._alone: Key | None = None
 
     def park(self, topic: str, entry: bytes, delay: float) -> None:
@@ -80,21 +78,21 @@ class Trials:
 
     def inherit(self, topic: str, held: Held) -> None:
         """Try a message again that a life held when it ended, and that was not parked."""
-        key, retrying = (topic, held.entry), self._retrying(topic)
+        key, rules = (topic, held.entry), self._rules(topic)
         if key in self.inherited:
             return
         self.inherited.add(key)
-        if held.tries > 1 or not retrying.retries:
+        if held.tries > 1 or not rules.retries:
             self._suspects.append(key)
         else:
-            self._due[retrying].append(key)
+            self._due[rules].append(key)
         self.bell.ring()
 
     def ended(self, trial: Trial) -> None:
         """A try has ended, however."""
         trial.again = False
         key = (trial.topic, trial.entry)
-        self._under_way[self._retrying(trial.topic)] -= 1
+        self._under_way[self._rules(trial.topic)] -= 1
         self.inherited.discard(key)
         if key == self._alone:
             self._alone = None
@@ -111,15 +109,15 @@ class Trials:
         """Begin what may begin."""
         while self._parked and self._parked[0][0] <= _now():
             _, topic, entry = heapq.heappop(self._parked)
-            self._due[self._retrying(topic)].append((topic, entry))
+            self._due[self._rules(topic)].append((topic, entry))
         while self._suspects and not self._under_way.total():
             self._alone = self._suspects[0]
             await self._begin(self._suspects)
-        for retrying, due in list(self._due.items()):
-            while due and not self._suspects and self._alone is None and self._under_way[retrying] < retrying.at_once:
+        for rules, due in list(self._due.items()):
+            while due and not self._suspects and self._alone is None and self._under_way[rules] < rules.at_once:
                 await self._begin(due)
             if not due:
-                del self._due[retrying]
+                del self._due[rules]
         return max(0.0, self._parked[0][0] - _now()) if self._parked else LONG
 
     async def _begin(self, queue: deque[Key]) -> None:
@@ -131,7 +129,7 @@ class Trials:
             self.inherited.discard((topic, entry))
             self._alone = None
         else:
-            self._under_way[self._retrying(topic)] += 1
+            self._under_way[self._rules(topic)] += 1
 
 
 def _now() -> float:

@@ -17,7 +17,7 @@ from ..bus.group_reader import GroupReader
 from ..bus.keyed_reader import KeyedReader
 from ..bus.streams import Home, Reader, Streams
 from ..bus.tally import Counted, Tally, total
-from ..bus.trials import Retrying
+from ..bus.trials import Rules
 from ..cancelling import end
 from ..errors import RedisError
 from ..states import DeliveryState
@@ -36,7 +36,7 @@ PORTION = 1000  #: messages that are taken over at once
 class Group:
     """Reads what ``wanted`` says, pattern by pattern with where each begins, and gives ``hand`` every message.
 
-    ``retrying`` says of a topic how its messages are tried again. Whoever handles a delivery tells its ``owner``.
+    ``rules`` says of a topic how its messages are tried again. Whoever handles a delivery tells its ``owner``.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class Group:
         bus: Bus,
         group: str,
         wanted: Mapping[str, str],
-        retrying: Callable[[str], Retrying],
+        rules: Callable[[str], Rules],
         hand: Callable[[Delivery], None],
         lease: float,
     ) -> None:
         self.name, self.wanted = group, wanted
         self.topics: list[str] = []
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
-        self._bus, self._retrying, self._hand = bus, retrying, hand
+        self._bus, self._rules, self._hand = bus, rules, hand
         self._streams = Streams(bus.commands, bus.functions, bus.names)
         self._lease = lease
         self._home = Home(bus.endpoint, f"hm:{bus.instance}:read", bus.names, bus.functions)
@@ -66,7 +66,7 @@ class Group:
     def _join(self, incarnation: int) -> None:
         """Take part as a new life: what the one before held is not ours any more."""
         self._me = Reader(self.name, self._bus.instance, incarnation)
-        self.deliveries = Deliveries(self._streams, self._me, self._retrying, self._hand, self.tallies)
+        self.deliveries = Deliveries(self._streams, self._me, self._rules, self._hand, self.tallies)
         self.deliveries.standing.lease = self._lease
         self.deliveries.standing.speaks = self._bus.outbox.may_write
         self._reader = GroupReader(self._home, self._bus.commands, self._me, self.deliveries.came)
@@ -80,11 +80,11 @@ class Group:
 
     def _path(self, topic: str) -> str:
         """Where in a payload the key lies that orders a topic; "" where none does."""
-        return self._retrying(topic).order_by
+        return self._rules(topic).order_by
 
     def _spare_keyed(self) -> int:
         """Who takes more than he can soon handle has keys in hand that others could handle."""
-        workers = max((self._retrying(topic).at_once for topic in self.topics if self._path(topic)), default=1)
+        workers = max((self._rules(topic).at_once for topic in self.topics if self._path(topic)), default=1)
         return min(ROOM - len(self.deliveries), max(LEAST, AHEAD * workers) - self.deliveries.busy)
 
     def _ring(self) -> None:

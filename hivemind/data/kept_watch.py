@@ -8,9 +8,9 @@ import logging
 import orjson
 
 from ..bell import Bell
-from ..bus.backlog import Backlog
 from ..bus.bus import Bus
 from ..bus.filling import Filler
+from ..bus.rereading import Rereading
 from ..bus.streams import Streams
 from ..cancelling import end
 from ..errors import RedisError, RedisUnavailable
@@ -30,7 +30,7 @@ class KeptWatch:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._kept = Kept(bus.commands, Streams(bus.commands, bus.functions, bus.names), bus.names)
-        self._filler = Filler(Backlog(bus.commands, bus.names), bus.live)
+        self._filler = Filler(Rereading(bus.commands, bus.names), bus.live)
         self._bell = Bell()
         self._losses = 0
         self._new: set[str] | None = None  # what notices tell of while we look

@@ -19,7 +19,7 @@ from orjson import JSONDecodeError, loads
 from ..burst import Burst
 from ..bus.deliveries import Death, Delivery
 from ..bus.tally import Counted
-from ..bus.trials import Retrying
+from ..bus.trials import Rules
 from ..cancelling import RAISED, is_ending
 from ..data.records import SubscriptionRecord
 from ..errors import DeclarationError, Reject, Retry, in_words
@@ -83,11 +83,11 @@ class DurableSubscription:
         return self.declaration.group or self.node.name
 
     @cached_property
-    def retrying(self) -> Retrying:
+    def rules(self) -> Rules:
         """How its messages are tried again."""
         said = self.declaration
         order_by = said.order_by or ""
-        return Retrying(said.retries, *said.backoff, at_once=said.workers, window=said.window, order_by=order_by)
+        return Rules(said.retries, *said.backoff, at_once=said.workers, window=said.window, order_by=order_by)
 
     def record(self, member: str = "") -> SubscriptionRecord:
         """What the registry says of it."""

@@ -14,7 +14,7 @@ from ..bell import Bell
 from ..bus.assurance import shortfall
 from ..bus.deliveries import Delivery
 from ..bus.streams import Streams
-from ..bus.trials import Retrying
+from ..bus.trials import Rules
 from ..cancelling import end
 from ..data.caretaker import Caretaker, Terms
 from ..data.entries import KeptTopic, idle_groups
@@ -175,8 +175,8 @@ class DurableReading:
 
         @cache
         @cache
-        def retrying(topic: str) -> Retrying:
-            return replace(reads(topic).retrying, letters=node.settings.constants.DEAD_LETTERS)
+        def rules(topic: str) -> Rules:
+            return replace(reads(topic).rules, letters=node.settings.constants.DEAD_LETTERS)
 
         def hand(delivery: Delivery) -> None:
             reads(delivery.topic).hand(delivery)
@@ -185,7 +185,7 @@ class DurableReading:
             return reads(topic) is one
 
         wanted = {one.name: one.declaration.since for one in members}
-        group = Group(node.bus, name, wanted, retrying, hand, node.settings.constants.LEASE)
+        group = Group(node.bus, name, wanted, rules, hand, node.settings.constants.LEASE)
         for one in members:
             one.counted = partial(group.counted, partial(is_for, one))
         return group

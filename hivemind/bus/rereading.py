@@ -21,7 +21,7 @@ CHUNK = 100  #: topics that are asked about at once
 _PLACE = re.compile(rb"(\d{1,16}):(\d{1,16})")
 
 
-class Backlog:
+class Rereading:
     """What is kept, for who reads without a group. All methods raise RedisError."""
 
     def __init__(self, commands: Commands, names: Names) -> None:
