@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from .cli_kit import Place, place
 from .clusters import Cluster
 from .hive_kit import Hive, hive_in, well
 from .servers import HOW_TO_INSTALL, Kind, RedisServer, find_server, installed, version
@@ -120,6 +121,13 @@ def hive_name(request: pytest.FixtureRequest) -> str:
     """A hive that no other test uses."""
     words = re.sub(r"[^A-Za-z0-9]+", "-", request.node.originalname)[:40]
     return f"{words}-{next(_numbers)}"
+
+
+@pytest.fixture
+def here(tmp_path: Path, server: RedisServer, hive_name: str) -> Iterator[Place]:
+    """A folder in which commands run, with the test's own hive on the shared server."""
+    with place(tmp_path, HIVEMIND_REDIS_URL=server.url, HIVEMIND_HIVE_NAME=hive_name) as made:
+        yield made
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -25,7 +24,7 @@ from hivemind.root.snapshot import Level, Snapshot
 from hivemind.topics import Names
 
 from .bus_kit import on_bus
-from .cli_kit import Place, place
+from .cli_kit import Place
 from .root_kit import FakeSource, instance, running
 from .servers import RedisServer
 from .test_hm_lag import Store
@@ -98,12 +97,6 @@ def test_dead_letters_are_counted_and_many_of_a_kind_are_not_listed() -> None:
     *_, more, letters = many.notes()
     assert more == "6 more groups are behind"
     assert letters == "18 dead letters on t0, t1, t2 and 6 more (`hm dead list`)"
-
-
-@pytest.fixture
-def here(tmp_path: Path, server: RedisServer, hive_name: str) -> Iterator[Place]:
-    with place(tmp_path, HIVEMIND_REDIS_URL=server.url, HIVEMIND_HIVE_NAME=hive_name) as made:
-        yield made
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -23,7 +22,7 @@ from hivemind.data.kept import Kept
 from hivemind.data.letters import GONE, Letters
 from hivemind.topics import Names
 
-from .cli_kit import Place, place
+from .cli_kit import Place
 from .servers import RedisServer
 from .waiting import eventually
 
@@ -48,12 +47,6 @@ class Orders(Node):
         print("sold", flush=True)
         return 1
 """
-
-
-@pytest.fixture
-def here(tmp_path: Path, server: RedisServer, hive_name: str) -> Iterator[Place]:
-    with place(tmp_path, HIVEMIND_REDIS_URL=server.url, HIVEMIND_HIVE_NAME=hive_name) as made:
-        yield made
 
 
 @dataclass

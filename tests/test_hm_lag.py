@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from hivemind.data.backlog import COUNTED
 from hivemind.data.kept import Kept
 from hivemind.topics import Names
 
-from .cli_kit import Place, place
+from .cli_kit import Place
 from .servers import RedisServer
 
 SHOP = """
@@ -53,12 +52,6 @@ class Store:
         entries = [entry for entry, _ in reply[0][1]]
         if acknowledged:
             await self.streams.acknowledge(topic, reader, entries[:acknowledged])
-
-
-@pytest.fixture
-def here(tmp_path: Path, server: RedisServer, hive_name: str) -> Iterator[Place]:
-    with place(tmp_path, HIVEMIND_REDIS_URL=server.url, HIVEMIND_HIVE_NAME=hive_name) as made:
-        yield made
 
 
 @pytest.fixture

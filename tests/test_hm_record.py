@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -19,7 +18,7 @@ from hivemind.bus.streams import Streams
 from hivemind.data.kept import Kept
 from hivemind.topics import Names
 
-from .cli_kit import Place, Running, place
+from .cli_kit import Place, Running
 from .servers import RedisServer
 from .streams_kit import append
 from .waiting import eventually
@@ -43,12 +42,6 @@ class Fast(Node):
         print("sold", flush=True)
         return 1
 """
-
-
-@pytest.fixture
-def here(tmp_path: Path, server: RedisServer, hive_name: str) -> Iterator[Place]:
-    with place(tmp_path, HIVEMIND_REDIS_URL=server.url, HIVEMIND_HIVE_NAME=hive_name) as made:
-        yield made
 
 
 class Till:

@@ -7,26 +7,19 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from .cli_kit import RECEIVER, SENDER, Place, Running, place
+from .cli_kit import RECEIVER, SENDER, Place, Running
 from .conftest import MakeServer
 from .servers import RedisServer
 from .waiting import eventually
 
 LISTENING = "; Ctrl-C ends"
-
-
-@pytest.fixture
-def here(tmp_path: Path, server: RedisServer, hive_name: str) -> Iterator[Place]:
-    with place(tmp_path, HIVEMIND_REDIS_URL=server.url, HIVEMIND_HIVE_NAME=hive_name) as made:
-        yield made
 
 
 def tail(here: Place, *arguments: str, **environ: str) -> Running:

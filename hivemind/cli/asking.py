@@ -9,18 +9,17 @@ from typing import Any
 
 import orjson
 
-from ..bus.endpoint import Endpoint
 from ..constants import did_you_mean
 from ..data.registry import Registry
-from ..errors import HivemindError, NoResponders, RedisError, RedisUnavailable
-from ..node.client import Client, Where
+from ..errors import HivemindError, NoResponders, RedisError
+from ..node.client import Client
 from ..node.requesting import RequestStream
 from ..node.runner import new_loop
 from ..settings import Settings
-from ..supervisor.engine import redis_url
-from .reading import PATIENCE, away, read_instances
+from .opening import opened
+from .reading import read_instances
 from .sending import parsed
-from .streams import Writer, stop_on_signals
+from .streams import Writer
 
 
 def ask(settings: Settings, name: str, payload: str, timeout: float, *, is_text: bool) -> None:
@@ -31,19 +30,11 @@ def ask(settings: Settings, name: str, payload: str, timeout: float, *, is_text:
 
 
 async def _ask(settings: Settings, asked: tuple[str, Any, float, None]) -> None:
-    stop = asyncio.Event()
-    stop_on_signals(stop)
-    client = Client(lambda: Where(Endpoint.parse(redis_url(settings)), settings.name), PATIENCE)
-    try:
-        await client.open()
-    except RedisUnavailable:
-        raise away(settings, f"no answer within {PATIENCE:g} s") from None
-    try:
-        await _until(stop, _print(RequestStream(client, asked, strict=False)))
-    except NoResponders as error:
-        raise await _with_hint(client, error) from None
-    finally:
-        await client.aclose()
+    async with opened(settings) as (client, stop):
+        try:
+            await _until(stop, _print(RequestStream(client, asked, strict=False)))
+        except NoResponders as error:
+            raise await _with_hint(client, error) from None
 
 
 async def _until(stop: asyncio.Event, work: Any) -> None:

@@ -14,18 +14,17 @@ from typing import Any
 import click
 import orjson
 
-from ..bus.endpoint import Endpoint
 from ..english import amount, duration
-from ..errors import HivemindError, RedisUnavailable
+from ..errors import HivemindError
 from ..message import Malformed, is_envelope, payload_of
-from ..node.client import Client, Where
+from ..node.client import Client
 from ..node.runner import new_loop
 from ..settings import Settings
-from ..supervisor.engine import redis_url
 from ..topics import is_topic
 from . import output
-from .reading import PATIENCE, away, read_instances
-from .streams import lines_of, stop_on_signals
+from .opening import opened
+from .reading import read_instances
+from .streams import lines_of
 
 CONFIRM = 30.0  #: seconds in which Redis has to confirm what was sent last
 TOLD = 0.5  #: seconds between two words on how far it is
@@ -73,22 +72,13 @@ def play(settings: Settings, path: Path, into: str, rate: float) -> tuple[str, b
 async def _play(
     settings: Settings, path: Path, lines: AsyncIterator[bytes], into: str, rate: float
 ) -> tuple[str, bool]:
-    stop = asyncio.Event()
-    stop_on_signals(stop)
-    client = Client(lambda: Where(Endpoint.parse(redis_url(settings)), settings.name), PATIENCE)
-    try:
-        await client.open()
-    except RedisUnavailable:
-        raise away(settings, f"no answer within {PATIENCE:g} s") from None
-    began, played = time.monotonic(), Played()
-    try:
+    async with opened(settings) as (client, stop):
+        began, played = time.monotonic(), Played()
         try:
             await Player(client, into, rate, stop, played).play(_recorded(lines, path, played))
         finally:
             output.end_progress()
             await client.flush(CONFIRM)
-    finally:
-        await client.aclose()
     seconds = max(time.monotonic() - began, 1e-6)
     kept = f", {played.kept:,} of them kept" if played.kept else ""
     cut = "; cut short" if played.is_cut else ""

@@ -9,20 +9,19 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ..bus.endpoint import Endpoint
 from ..constants import did_you_mean
 from ..data.records import Instance
 from ..data.registry import Registry
 from ..english import amount
-from ..errors import HivemindError, PayloadError, RedisError, RedisUnavailable
-from ..node.client import Client, Where
+from ..errors import HivemindError, PayloadError, RedisError
+from ..node.client import Client
 from ..node.runner import new_loop
 from ..settings import Settings
-from ..supervisor.engine import redis_url
 from ..topics import matches
 from . import output
-from .reading import PATIENCE, away, read_instances
-from .streams import lines_of, stop_on_signals
+from .opening import opened
+from .reading import read_instances
+from .streams import lines_of
 
 CONFIRM = 10.0  #: seconds in which Redis has to confirm
 FOREVER = 2**63
@@ -57,21 +56,12 @@ def send(settings: Settings, what: Sending) -> str:
 
 
 async def _send(settings: Settings, what: Sending) -> str:
-    stop = asyncio.Event()
-    stop_on_signals(stop)
-    client = Client(lambda: Where(Endpoint.parse(redis_url(settings)), settings.name), PATIENCE)
-    try:
-        await client.open()
-    except RedisUnavailable:
-        raise away(settings, f"no answer within {PATIENCE:g} s") from None
-    try:
+    async with opened(settings) as (client, stop):
         began = time.monotonic()
         sent = await _send_until(client, what, stop)
         seconds = max(time.monotonic() - began, 1e-6)
         await _tell_if_nobody_subscribes(client, what.topic)
         is_kept = client.bus.keeps(what.topic)
-    finally:
-        await client.aclose()
     pace = f" in {seconds:.1f} s ({sent / seconds:,.0f}/s)" if sent > 1 else ""
     return f"sent {amount(sent, 'message')} on {what.topic}{pace}, {'kept and ' if is_kept else ''}confirmed by Redis"
 

@@ -1,0 +1,31 @@
+"""A client for one command: open until the command has ended, or is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from ..bus.endpoint import Endpoint
+from ..errors import RedisUnavailable
+from ..node.client import Client, Where
+from ..settings import Settings
+from ..supervisor.engine import redis_url
+from .reading import PATIENCE, away
+from .streams import stop_on_signals
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[tuple[Client, asyncio.Event]]:
+    """A client of the hive, and what Ctrl-C and SIGTERM set. Raises RedisUnavailable with a word of what to do."""
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    client = Client(lambda: Where(Endpoint.parse(redis_url(settings)), settings.name), PATIENCE)
+    try:
+        await client.open()
+    except RedisUnavailable:
+        raise away(settings, f"no answer within {PATIENCE:g} s") from None
+    try:
+        yield client, stop
+    finally:
+        await client.aclose()
