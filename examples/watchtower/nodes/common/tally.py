@@ -60,7 +60,8 @@ class Tally:
         path = folder / f"{node.instance}.{node.bus.incarnation}.json"
         draft = path.with_suffix(f".{os.getpid()}")
         folder.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps({**counted, "sent": self.sent, "heard": self.heard, "stats": asdict(node.stats())}))
+        stats = asdict(node._hm.stats())  # what the registry is told with the next beat
+        draft.write_text(json.dumps({**counted, "sent": self.sent, "heard": self.heard, "stats": stats}))
         draft.replace(path)
 
 
