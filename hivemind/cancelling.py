@@ -12,12 +12,16 @@ from typing import Any
 AGAIN = 0.05  #: seconds after which a task that goes on is cancelled again
 
 #: What a function of somebody else's may raise without having been told to end: it may have awaited a task that it
-#: cancelled itself, or have called ``sys.exit()``, which would end a worker without a word.
-RAISED = (Exception, SystemExit, asyncio.CancelledError)
+#: cancelled itself, have called ``sys.exit()``, or use what raises no ``Exception``, as Rust's panics and gevent's
+#: time-outs do. It would end a worker without a word.
+RAISED = BaseException
+CLOSING = (GeneratorExit, KeyboardInterrupt)  #: what is to be raised on in any case: somebody ends the coroutine, or us
 
 
-def is_ending() -> bool:
-    """Whether the current task is being cancelled: then a CancelledError is to be raised on."""
+def is_ending(error: BaseException) -> bool:
+    """Whether what was raised in the current task is to be raised on, because that is being cancelled, or closed."""
+    if isinstance(error, CLOSING):
+        return True
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

@@ -11,10 +11,12 @@ from typing import Any
 import orjson
 import pytest
 
+from hivemind import connect
 from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.bus.streams import Streams
+from hivemind.cli.playing import Played, Player, Recorded
 from hivemind.data.kept import Kept
 from hivemind.topics import Names
 
@@ -244,7 +246,9 @@ async def test_what_was_recorded_is_played_as_it_was(here: Place, till: Till) ->
         ('{"time": 1, "topic": "x", "envelope": {"v": 1, "d": 1}}', "its envelope is none"),
         ('{"time": 1, "topic": "x", "envelope": {"b": "?"}}', "field b is not base64"),
         ('{"time": 1, "topic": "x", "envelope": {"d": 1, "h": [1]}}', "its headers are no object"),
+        (f'{{"time": 1, "topic": "x", "envelope": {{"d": "{"x" * 1_048_577}"}}}}', "payload at $: 1,048,583 bytes"),
     ],
+    ids=lambda one: str(one)[:30],
 )
 def test_a_broken_line_is_named_with_its_number(here: Place, line: str, why: str) -> None:
     recording(here, (0.0, "lamp", 1))
@@ -292,3 +296,18 @@ async def test_what_is_published_by_hand_on_a_durable_topic_is_kept(here: Place,
     assert "sent 3 messages on orders.new" in done.stderr
     assert "kept and confirmed by Redis" in done.stderr
     assert len(await till.stream("orders.new")) == 3
+
+
+async def test_large_messages_are_played_though_redis_is_slow(own_server: RedisServer) -> None:
+    played, frozen = Played(Path("a.jsonl")), 0.3
+
+    async def messages() -> AsyncIterator[Recorded]:
+        yield Recorded(0.0, "x", "first", {}, 1, 10)
+        own_server.freeze()
+        asyncio.get_running_loop().call_later(frozen, own_server.thaw)
+        for line in range(2, 82):  # more than an outbox holds
+            yield Recorded(0.0, "x", "x" * 1_000_000, {}, line, 1_000_000)
+
+    async with connect(own_server.url) as client:
+        await Player(client, "", 0.0, asyncio.Event(), played).play(messages())
+    assert played.sent == 81

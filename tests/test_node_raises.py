@@ -1,4 +1,6 @@
-"""What ends nothing: functions that call ``sys.exit()``, or await a task that they cancelled themselves."""
+"""What ends nothing: functions that call ``sys.exit()``, await a task that they cancelled themselves, or raise what
+is no ``Exception``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hivemind import Node, Service, service, subscription
+from hivemind import Message, Node, RemoteError, Service, responder, service, subscription
 from hivemind.testing import HiveTest
 from tests.node_kit import Workshop, workshop
 from tests.servers import RedisServer
@@ -115,3 +117,54 @@ def test_a_node_whose_on_start_exits_says_so_and_exits_with_1(shop: Workshop, wh
     assert node.ends() == 1
     assert "bad.0 cannot start" in node.output or "bad cannot start" in node.output
     assert what.split()[1].split("(", maxsplit=1)[0].rpartition(".")[2] in node.output
+
+
+class Panic(BaseException):
+    """As Rust's panics: no Exception."""
+
+
+class Panicking(Node):
+    @subscription("async", durable=True, since="all", retries=1, backoff=(0.01, 0.01))
+    async def on_the_loop(self, payload: int, message: Message) -> None:
+        self.answer("async", message)
+
+    @subscription("thread", durable=True, since="all", retries=1, backoff=(0.01, 0.01))
+    def on_a_thread(self, payload: int, message: Message) -> None:
+        self.answer("thread", message)
+
+    @subscription("live-async")
+    async def live(self, payload: int, message: Message) -> None:
+        self.answer("live-async", message)
+
+    @subscription("live-thread")
+    def live_thread(self, payload: int, message: Message) -> None:
+        self.answer("live-thread", message)
+
+    def answer(self, what: str, message: Message) -> None:
+        if message.payload == 0:
+            raise Panic
+        self.send("ok", what)
+
+    @responder("ask")
+    async def ask(self, payload: int) -> None:
+        raise Panic
+
+    @responder("ask-thread")
+    def ask_thread(self, payload: int) -> None:
+        raise Panic
+
+
+@pytest.mark.parametrize("topic", ["async", "thread", "live-async", "live-thread"])
+def test_what_is_no_exception_ends_no_worker(hive: HiveTest, topic: str) -> None:
+    hive.start(Panicking)
+    for number in range(2):
+        hive.send(topic, number, durable="live" not in topic)
+    assert hive.expect("ok", timeout=5).payload == topic
+
+
+@pytest.mark.parametrize("name", ["ask", "ask-thread"])
+def test_who_asks_is_told_of_what_is_no_exception(hive: HiveTest, name: str) -> None:
+    hive.start(Panicking)
+    for _ in range(2):
+        with pytest.raises(RemoteError, match="Panic"):
+            hive.request(name, 1)

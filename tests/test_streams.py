@@ -279,3 +279,37 @@ class Delivery(RuleBasedStateMachine):
 def test_a_delivery_is_what_the_model_says(server: RedisServer) -> None:
     machine = type("DeliveryHere", (Delivery,), {"url": server.url})
     run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))
+
+
+@pytest.mark.parametrize("spoilt", ["producers", "retries", "letters", "order"])
+async def test_garbage_in_the_place_of_a_key_holds_nobody_up_and_loses_no_message(table: Table, spoilt: str) -> None:
+    async def spoil() -> None:
+        await table.commands.execute("SET", getattr(table.names, spoilt)("n"), "nonsense")
+
+    await table.streams.join("n", GROUP, "0")
+    await table.append("n", 1, 1, [b"1", b"2", b"3", b"4"])
+    first, second, third, fourth = [entry for entry, _ in await table.read("n", reader())]
+    await spoil()
+    assert await table.streams.park("n", reader(), first, 0.0) > 0
+    await spoil()
+    assert [one.body for one in await table.streams.retake("n", reader(), [first])] == [b"1"]
+    await spoil()
+    assert await table.streams.acknowledge("n", reader(), [first]) == 1
+    await spoil()
+    assert await table.streams.conclude("n", reader(), [(second, b"key")], 0.0, []) == 1
+    await spoil()
+    letter = await table.streams.bury("n", reader(), third, b"letter", 10, b"key")
+    assert await table.commands.execute("XRANGE", table.names.letters("n"), "-", "+") == [[letter, [b"b", b"letter"]]]
+    await spoil()
+    assert [held.entry for held in await table.streams.take_over("n", reader(1), reader(), 10)] == [fourth]
+
+
+async def test_a_message_whose_dead_letter_cannot_be_written_stays(table: Table) -> None:
+    await table.streams.join("n", GROUP, "0")
+    await table.append("n", 1, 1, [b"1"])
+    ((entry, _),) = await table.read("n", reader())
+    last = "18446744073709551615-18446744073709551615"
+    await table.commands.execute("XADD", table.names.letters("n"), last, "b", "x")
+    with pytest.raises(RedisRefused):
+        await table.streams.bury("n", reader(), entry, b"letter", 10)
+    assert await table.pending("n") == 1

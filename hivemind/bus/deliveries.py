@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..burst import Burst
 from ..errors import RedisError, TakenOver
 from ..states import DELIVERY, DeliveryState, advance
 from .gate import Gate
@@ -94,6 +95,7 @@ class Deliveries:
         self._outcomes = Outcomes(self.standing, rules, self.tallies, self._finish, self._put_off)
         self._trials = Trials(rules, self._retake)
         self._gate: Gate[Delivery] = Gate(self._seen, hand, self._skip, self._trials.inherit)
+        self._losses = Burst()
         self._jobs = Jobs(reader.group, self.let_go, self._gone)
 
     @property
@@ -299,9 +301,15 @@ class Deliveries:
         if gone is not None:
             self._gate.left(topic, entry, gone, self.rules(topic))
             self.tallies[topic].lost += 1
-            log.error("group %s: message %s of %s is not there any more", self.reader.group, entry.decode(), topic)
+            self._tell_of_loss(topic, entry)
         self.on_fewer()
         return None
+
+    def _tell_of_loss(self, topic: str, entry: bytes) -> None:
+        if (held := self._losses.first()) is not None:
+            more = f" ({held} more like it in the last {self._losses.seconds:g} s or so)" if held else ""
+            text = "group %s: message %s of %s is not there any more%s"
+            log.error(text, self.reader.group, entry.decode(), topic, more)
 
 
 def _nobody() -> None:

@@ -15,7 +15,7 @@ import click
 import orjson
 
 from ..english import amount, duration
-from ..errors import HivemindError
+from ..errors import HivemindError, PayloadError
 from ..message import Malformed, is_envelope, payload_of
 from ..node.client import Client
 from ..node.runner import new_loop
@@ -27,23 +27,27 @@ from .reading import read_instances
 from .streams import lines_of
 
 CONFIRM = 30.0  #: seconds in which Redis has to confirm what was sent last
+AT_ONCE, BYTES_AT_ONCE = 100, 1024 * 1024  #: messages, and bytes, that are sent before it is waited for room
 TOLD = 0.5  #: seconds between two words on how far it is
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One line of a recording."""
+    """One ``line`` of a recording, of so many bytes."""
 
     at: float
     topic: str
     payload: Any
     headers: dict[str, str]
+    line: int
+    size: int
 
 
 @dataclass(slots=True)
 class Played:
-    """How far it is: messages sent, of these to topics that are kept, and whether it was cut short."""
+    """How far the file at ``path`` is: messages sent, of these to topics that are kept, and whether it was cut short."""
 
+    path: Path
     sent: int = 0
     kept: int = 0
     is_cut: bool = False
@@ -73,9 +77,9 @@ async def _play(
     settings: Settings, path: Path, lines: AsyncIterator[bytes], into: str, rate: float
 ) -> tuple[str, bool]:
     async with opened(settings) as (client, stop):
-        began, played = time.monotonic(), Played()
+        began, played = time.monotonic(), Played(path)
         try:
-            await Player(client, into, rate, stop, played).play(_recorded(lines, path, played))
+            await Player(client, into, rate, stop, played).play(_recorded(lines, played))
         finally:
             output.end_progress()
             await client.flush(CONFIRM)
@@ -93,10 +97,11 @@ class Player:
         self._client, self._into, self._rate = client, into, rate
         self._stop, self._played = stop, played
         self._begun: set[str] = set()
+        self._undrained = 0
         self._told = time.monotonic()
 
     async def play(self, messages: AsyncIterator[Recorded]) -> None:
-        """Send them all. Raises PayloadError, RedisError."""
+        """Send them all. Raises HivemindError with the line of what cannot be sent, RedisError."""
         first, began = 0.0, 0.0
         async for one in messages:
             if not began:
@@ -110,9 +115,14 @@ class Player:
             self._tell(one.at - first)
 
     async def _send(self, topic: str, one: Recorded) -> None:
-        if self._played.sent % 100 == 0:
+        self._undrained += one.size
+        if self._played.sent % AT_ONCE == 0 or self._undrained > BYTES_AT_ONCE:
             await self._client.drain()
-        self._client.send(topic, one.payload, headers=one.headers or None)
+            self._undrained = one.size
+        try:
+            self._client.send(topic, one.payload, headers=one.headers or None)
+        except PayloadError as error:
+            raise _broken(self._played, one.line, str(error)) from None
         self._played.sent += 1
         if topic not in self._begun:
             self._begun.add(topic)
@@ -134,23 +144,27 @@ class Player:
         output.progress(f"{amount(self._played.sent, 'message')} sent" + (f", {duration(at)} into it" if at else ""))
 
 
-async def _recorded(lines: AsyncIterator[bytes], path: Path, played: Played) -> AsyncIterator[Recorded]:
+async def _recorded(lines: AsyncIterator[bytes], played: Played) -> AsyncIterator[Recorded]:
     number = 0
     async for line in lines:
         number += 1
         if not line.strip():
             continue
         try:
-            one = _read(line)
+            one = _read(line, number)
         except (ValueError, KeyError, TypeError) as error:
-            count = played.sent
-            many = "the message before it was sent" if count == 1 else f"the {count:,} messages before it were sent"
-            before = many if count else "nothing was sent"
-            raise HivemindError(f"{path}, line {number} is no line of a recording: {_why(error)}; {before}") from None
+            raise _broken(played, number, _why(error)) from None
         yield one
 
 
-def _read(line: bytes) -> Recorded:
+def _broken(played: Played, line: int, why: str) -> HivemindError:
+    count = played.sent
+    many = "the message before it was sent" if count == 1 else f"the {count:,} messages before it were sent"
+    before = many if count else "nothing was sent"
+    return HivemindError(f"{played.path}, line {line} is no line of a recording: {why}; {before}")
+
+
+def _read(line: bytes, number: int) -> Recorded:
     said = orjson.loads(line)
     at, topic, envelope = said["time"], said["topic"], said["envelope"]
     if not isinstance(at, int | float) or isinstance(at, bool):
@@ -164,7 +178,8 @@ def _read(line: bytes) -> Recorded:
     headers = envelope.get("h", {})
     if not isinstance(headers, dict):
         raise ValueError("its headers are no object")
-    return Recorded(float(at), topic, payload_of(envelope), {str(name): str(text) for name, text in headers.items()})
+    texts = {str(name): str(text) for name, text in headers.items()}
+    return Recorded(float(at), topic, payload_of(envelope), texts, number, len(line))
 
 
 def _why(error: Exception) -> str:

@@ -185,7 +185,7 @@ class DurableSubscription:
                     async with asyncio.timeout(timeout):
                         await self._call(delivery)
             except RAISED as error:
-                if is_ending():
+                if is_ending(error):
                     raise
                 self._end(delivery)
                 self._failed(delivery, error)

@@ -53,7 +53,7 @@ class Gaps:
             try:
                 await self._call(*self._gaps.popleft())
             except RAISED as error:
-                if is_ending():
+                if is_ending(error):
                     raise
                 self._node.logger.error("on_gap failed", exc_info=error)
 

@@ -82,7 +82,7 @@ class Member:
             try:
                 await self.start()
             except RAISED as error:
-                if is_ending():
+                if is_ending(error):
                     raise
                 node._hm.start_error, delay = in_words(error), backoff.next()
                 node.logger.error("cannot start; it is tried again in %.1f s", delay, exc_info=error)
@@ -157,7 +157,9 @@ async def _call(hook: Callable[[], Awaitable[None] | None]) -> None:
         result = hook()
         if inspect.isawaitable(result):
             await result
-    except (SystemExit, asyncio.CancelledError) as error:
-        if is_ending():
+    except Exception:
+        raise
+    except RAISED as error:
+        if is_ending(error):
             raise
         raise HivemindError(f"it raised {in_words(error)}") from error

@@ -168,7 +168,7 @@ class Resources:
         try:
             self.made[one.name] = await self._first(one, arguments)
         except RAISED as error:
-            if is_ending():
+            if is_ending(error):
                 raise
             raise HivemindError(f"resource {one.name!r} of {node.name} cannot be made: {in_words(error)}") from error
 
@@ -196,7 +196,7 @@ class Resources:
             try:
                 await _finish(opened)
             except RAISED as error:
-                if is_ending():
+                if is_ending(error):
                     raise
                 node.logger.error("resource %r could not be freed: %s", name, in_words(error), exc_info=error)
         self.made.clear()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..burst import Burst
 from ..bus.call import Call
-from ..cancelling import RAISED
+from ..cancelling import CLOSING, RAISED
 from ..data.records import ResponderRecord
 from ..errors import DeclarationError, PayloadError, in_words
 from ..message import Malformed, Message, encode_payload, payload_of
@@ -203,8 +203,12 @@ class Responder:
                 await self.caller.send(payload, consume, Message, self.name, call.envelope, payload)
                 outcome: Outcome = b"", None
             else:
-                result = await self.caller.call(payload, Message, self.name, call.envelope, payload)
-                outcome = self._encoded(result), None
+                outcome = (
+                    self._encoded(await self.caller.call(payload, Message, self.name, call.envelope, payload)),
+                    None,
+                )
+        except CLOSING:
+            raise
         except RAISED as error:  # a cancelled one ends here, too
             outcome = b"", error
         self._done(call, *outcome)
@@ -227,8 +231,7 @@ class Responder:
                     self.caller.send(payload, consume, Message, self.name, call.envelope, payload)
                     outcome: Outcome = b"", None
                 else:
-                    result = self.caller.call(payload, Message, self.name, call.envelope, payload)
-                    outcome = self._encoded(result), None
+                    outcome = self._encoded(self.caller.call(payload, Message, self.name, call.envelope, payload)), None
             except RAISED as error:
                 outcome = b"", error
             try:

@@ -191,7 +191,7 @@ class BoundService:
             try:
                 delay = self._judge(await self._call(), began)
             except RAISED as error:
-                if is_ending():
+                if is_ending(error):
                     raise
                 delay = self._failed(error)
             if delay is None or not await self._stop.sleep_async(delay):

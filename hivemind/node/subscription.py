@@ -133,7 +133,7 @@ class Subscription:
                         await (function(payload) if function else self._call(payload, entry))
                         handled[number] += 1
                     except RAISED as error:  # whatever a handler raises, the next message comes
-                        if is_ending():
+                        if is_ending(error):
                             raise
                         self._failed(entry, error)
                 if clock() > limit:

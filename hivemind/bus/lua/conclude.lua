@@ -8,6 +8,7 @@ if refused then
   return refused
 end
 as_kind(keys[3], 'zset')
+as_hash(keys[4])
 local acknowledged, at = 0, 7
 local is_parked = redis.call('EXISTS', keys[3]) == 1
 for _ = 1, tonumber(args[6]) do
