@@ -26,6 +26,13 @@ def is_ending(error: BaseException) -> bool:
     return task is not None and task.cancelling() > 0
 
 
+def raised_on(error: BaseException) -> BaseException:
+    """``error``, unless it is to be raised on in any case."""
+    if isinstance(error, CLOSING):
+        raise error
+    return error
+
+
 async def end(task: asyncio.Task[Any] | None) -> None:
     """Cancel ``task`` until it is done; what it raises is not ours to handle. May be called twice, or with None."""
     while task is not None and not task.done():

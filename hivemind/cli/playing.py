@@ -45,7 +45,7 @@ class Recorded:
 
 @dataclass(slots=True)
 class Played:
-    """How far the file at ``path`` is: messages sent, of these to topics that are kept, and whether it was cut short."""
+    """How far ``path`` is: messages sent, of these to topics that are kept, and whether it was cut short."""
 
     path: Path
     sent: int = 0

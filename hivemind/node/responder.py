@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..burst import Burst
 from ..bus.call import Call
-from ..cancelling import CLOSING, RAISED
+from ..cancelling import RAISED, raised_on
 from ..data.records import ResponderRecord
 from ..errors import DeclarationError, PayloadError, in_words
 from ..message import Malformed, Message, encode_payload, payload_of
@@ -207,10 +207,8 @@ class Responder:
                     self._encoded(await self.caller.call(payload, Message, self.name, call.envelope, payload)),
                     None,
                 )
-        except CLOSING:
-            raise
         except RAISED as error:  # a cancelled one ends here, too
-            outcome = b"", error
+            outcome = b"", raised_on(error)
         self._done(call, *outcome)
 
     async def _send_all(self, call: Call, replies: Any) -> None:
