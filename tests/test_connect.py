@@ -160,3 +160,42 @@ def test_durable_topics_are_announced_again_when_redis_has_lost_them(own_server:
         send(hive, "milk")
         eventually(lambda: own_server.command("HGET", "hm:{default}:kept", "order"), within=10)
         assert stored(own_server, "default") == ["milk"]
+
+
+async def test_on_the_loop_receive_is_awaited_and_keeps_its_timeout(url: str) -> None:
+    async with hivemind.connect(url) as hive, hive.subscribe("order") as orders:
+        assert await orders.receive(timeout=0.05) is None
+        hive.send("order", "tea")
+        assert (await orders.receive(timeout=10)).payload == "tea"
+
+
+async def test_what_would_block_the_loop_for_ever_says_what_to_write(url: str) -> None:
+    async with hivemind.connect(url) as hive, hive.subscribe("order") as orders:
+        with pytest.raises(HivemindError, match="write `async for`"):
+            next(orders)
+        with pytest.raises(HivemindError, match="write `async with`"), hive.subscribe("order"):
+            pass
+
+
+def test_a_subscription_without_with_subscribes_when_it_is_first_used(url: str) -> None:
+    listening = hivemind.connect(url).subscribe("order")
+    assert listening.receive(timeout=0.01) is None
+    with hivemind.connect(url) as hive:
+        hive.send("order", "tea")
+        assert listening.receive(timeout=10).payload == "tea"
+    listening.client.close()
+    with pytest.raises(HivemindError, match="the client is closed"):
+        listening.receive(timeout=10)
+
+
+def test_a_subscription_without_with_iterates_over_what_is_kept(url: str) -> None:
+    with hivemind.connect(url) as hive:
+        send(hive, "tea")
+        assert next(hive.subscribe("order", since=1)).payload == "tea"
+
+
+def test_a_subscription_that_was_left_does_not_subscribe_again(url: str) -> None:
+    with hivemind.connect(url) as hive:
+        with hive.subscribe("order") as orders:
+            pass
+        assert orders.receive(timeout=10) is None

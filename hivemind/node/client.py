@@ -100,8 +100,7 @@ class Client(Requesting):
     @property
     def bus(self) -> Bus:
         """The connection. Raises HivemindError when it was closed, and on a loop outside of ``async with``."""
-        if not self._is_open:
-            self._open_by_itself()
+        self.make_ready()
         assert self._bus is not None
         return self._bus
 
@@ -117,8 +116,7 @@ class Client(Requesting):
 
     @property
     def _post(self) -> Posting:
-        if not self._is_open:
-            self._open_by_itself()
+        self.make_ready()
         assert self._posting is not None
         return self._posting
 
@@ -212,7 +210,10 @@ class Client(Requesting):
             self._open_on_thread()
         return self
 
-    def _open_by_itself(self) -> None:
+    def make_ready(self) -> None:
+        """Open, if nobody has. Raises HivemindError when it was closed, and on a loop outside of ``async with``."""
+        if self._is_open:
+            return
         if self._is_over:
             raise HivemindError("the client is closed: use it inside of `with connect() as hive:`")
         with suppress(RuntimeError):
@@ -252,6 +253,12 @@ class Client(Requesting):
             self.call(self.__aexit__(kind, error, trace))
         finally:
             self._end_loop()
+
+    def refuse_to_block(self, word: str) -> None:
+        """Be open, and elsewhere than on our own loop, which would wait for itself: there ``word`` is to be written."""
+        self.make_ready()
+        if threading.get_ident() == self._loop_thread:
+            raise HivemindError(f"this would block the event loop: under `async with connect()` write `{word}`")
 
     def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run ``coroutine`` on the client's loop and return its result; not from that loop."""

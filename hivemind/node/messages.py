@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..bus.receiving import LiveSubscription
 from ..message import Message
@@ -14,17 +14,30 @@ if TYPE_CHECKING:
 
 
 class Messages:
-    """A client's subscription: an iterator, blocking or asynchronous, of messages."""
+    """A client's subscription: an iterator, blocking or asynchronous, of messages.
+
+    Without ``with`` (or ``async with``) it subscribes when it is first asked for a message: what was sent before that
+    is not in it.
+    """
 
     def __init__(self, client: Client, live: LiveSubscription) -> None:
         self.client, self.live = client, live
+        self._is_begun = False
 
     async def open(self) -> None:
-        """Subscribe; returns when Redis has confirmed. Raises RedisDenied."""
-        await self.client.listen(self.live)
+        """Subscribe; returns when Redis has confirmed. May be called twice. Raises RedisDenied, RedisUnavailable."""
+        if self._is_begun:
+            return
+        self._is_begun = True
+        try:
+            await self.client.listen(self.live)
+        except BaseException:
+            self._is_begun = False
+            raise
 
     async def next(self, timeout: float | None = None) -> Message | None:
-        """The next message; None after ``timeout`` seconds, or when the subscription is closed."""
+        """The next message; None after ``timeout`` seconds, or when the subscription is closed. Only on the loop."""
+        await self.open()
         try:
             async with asyncio.timeout(timeout):
                 if not await self.live.inbox.wait():
@@ -35,13 +48,16 @@ class Messages:
         assert entry is not None
         return Message(entry[0], entry[2], entry[1])
 
-    def receive(self, timeout: float | None = None) -> Message | None:
-        """The same for blocking clients."""
-        message: Message | None = self.client.call(self.next(timeout))
-        return message
+    def receive(self, timeout: float | None = None) -> Any:
+        """The next message, awaited under ``async with``; None after ``timeout`` seconds, or when the subscription is
+        closed.
+        """
+        self.client.make_ready()
+        return self.client.bridge(self.next(timeout))
 
     async def aclose(self) -> None:
         """Unsubscribe. May be called twice."""
+        self._is_begun = True  # and nobody begins it again
         self.client.bus.live.remove(self.live)
 
     def __aiter__(self) -> Self:
@@ -57,7 +73,8 @@ class Messages:
         return self
 
     def __next__(self) -> Message:
-        message = self.receive()
+        self.client.refuse_to_block("async for")
+        message: Message | None = self.receive()
         if message is None:
             raise StopIteration
         return message
@@ -72,6 +89,7 @@ class Messages:
         await self.aclose()
 
     def __enter__(self) -> Self:
+        self.client.refuse_to_block("async with")
         self.client.call(self.open())
         return self
 
