@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -110,3 +111,11 @@ def nodes(path: Path) -> Iterator[ast.AST]:
 
 def lines(one: Function | ast.ClassDef) -> int:
     return (one.end_lineno or one.lineno) - one.lineno + 1
+
+
+@pytest.mark.parametrize("room", ["bus", "data", "node"])
+def test_a_room_says_which_file_is_for_what(room: str) -> None:
+    package = importlib.import_module(f"hivemind.{room}")
+    named = re.findall(r"``(\w+)``", package.__doc__ or "")
+    modules = [one.name for one in pkgutil.iter_modules(package.__path__) if not one.name.startswith("__")]
+    assert sorted(set(named) - {"redis", "hiredis"}) == sorted(modules)

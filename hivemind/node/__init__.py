@@ -1,1 +1,9 @@
-"""The core: nodes, their services and subscriptions, and how a process runs one."""
+"""The core: nodes, their services and subscriptions, and how a process runs one.
+
+- what authors see: ``node`` ``base`` ``declarations`` ``logs``; ``middleware`` ``carrying`` ``resources``
+- what a node is made of: ``inner`` ``service`` ``subscription`` ``durable`` ``settling`` ``responder`` ``in_hand``; how
+  its functions are called: ``signature`` ``calling`` ``handover`` ``patience``
+- what it does beside its handlers: ``keeping`` ``agreement`` ``answering`` ``gaps`` ``overdue``
+- a process and its nodes: ``runner`` ``loading`` ``life`` ``member`` ``shared`` ``stopping`` ``signals``
+- on the bus without a node: ``client`` ``posting`` ``messages``; as a node does: ``requesting``
+"""
