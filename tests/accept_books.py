@@ -79,7 +79,7 @@ def read(folder: Path) -> list[Life]:
 
 def life_from(raw: Mapping[str, Any]) -> Life:
     """A life as its file has it."""
-    ledgers = raw["stats"]["subscriptions"]
+    ledgers = raw["subscriptions"]
     return Life(
         raw["instance"],
         raw["incarnation"],

@@ -79,7 +79,7 @@ def test_a_life_is_read_as_its_node_wrote_it() -> None:
         "final": True,
         "sent": {"usual.cpu": 3},
         "heard": {"gauges.0/4/host.cpu": [3, 1, 3, 0]},
-        "stats": {"subscriptions": [subscription]},
+        "subscriptions": [subscription],
     }
     life = life_from(raw)
     assert life.heard == (Heard("gauges.0", 4, "host.cpu", 3, 1, 3, 0),)

@@ -60,8 +60,8 @@ class Tally:
         path = folder / f"{node.instance}.{node.bus.incarnation}.json"
         draft = path.with_suffix(f".{os.getpid()}")
         folder.mkdir(parents=True, exist_ok=True)
-        stats = asdict(node._hm.stats())  # what the registry is told with the next beat
-        draft.write_text(json.dumps({**counted, "sent": self.sent, "heard": self.heard, "stats": stats}))
+        ledgers = [asdict(one.record()) for one in node.bound_subscriptions]
+        draft.write_text(json.dumps({**counted, "sent": self.sent, "heard": self.heard, "subscriptions": ledgers}))
         draft.replace(path)
 
 
