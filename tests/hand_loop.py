@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import heapq
 import os
 import socket
@@ -30,6 +31,7 @@ class Clock:
             yield
         finally:
             time.monotonic = _really
+            gc.collect()  # what killed lives left open is complained of here, and not in other tests
 
 
 class HandLoop(asyncio.SelectorEventLoop):

@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,76 +35,25 @@ from hivemind.bus.functions import Functions
 from hivemind.data.registry import Registry
 from hivemind.topics import Names
 
-from .proxy import Mode, Proxy
-from .servers import Kind, RedisServer, find_server, installed
+from .proxy import Mode
 from .soak_books import Books, Finding, Redis, Sale, Trouble, spread
+from .soak_crew import FAR, HIVE, READERS, SENDERS, Crew, Failed, Network
 from .soak_nodes import shop
-from .soak_nodes.diary import FOLDER
 
-HIVE = "soak"
-NODES = Path(__file__).parent / "soak_nodes"
-SENDERS = ("north", "south", "east")
-READERS = ("shop.0", "shop.1", "shop.2", "books.0")
-FAR = ("south", "shop.1", "books.0")  # these reach Redis through a network that misbehaves
 CALM = (2.0, 4.0)  # seconds between two troubles
 LAST_PART = 25.0  # seconds that are left when the last trouble has ended: what is held comes to its end
-DRAIN = 90.0  # seconds until everything must be handled at the end
+DRAIN = 30.0  # seconds in which something must be handled at the end, as long as anything is left
 LEASE = 6.0
 
 
-class Failed(Exception):
-    """The soak cannot go on."""
-
-
-@dataclass(slots=True)
-class Member:
-    """One node, whichever process it is now."""
-
-    instance: str
-    process: subprocess.Popen[bytes] | None = None
-    lives: int = 0
-
-
-class Network:
-    """A proxy on a loop of its own."""
-
-    def __init__(self, target: Path) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self.proxy = Proxy(target)
-        self.do(self.proxy.__aenter__())
-
-    def do(self, what: Coroutine[Any, Any, Any]) -> None:
-        """Run it there, and wait."""
-        asyncio.run_coroutine_threadsafe(what, self._loop).result(10)
-
-    def call(self, what: Callable[..., None], *arguments: Any) -> None:
-        """Call it there."""
-        self._loop.call_soon_threadsafe(what, *arguments)
-
-    def close(self) -> None:
-        """Close it."""
-        self.do(self.proxy.__aexit__(None, None, None))
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-
-
-class Soak:
+class Soak(Crew):
     """One run, in ``folder``; ``run`` prints what happens, and the outcome."""
 
     def __init__(self, folder: Path, minutes: float, seed: int) -> None:
-        self.folder, self.minutes, self.seed = folder, minutes, seed
-        self.diaries = folder / "diaries"
-        self.diaries.mkdir()
+        super().__init__(folder)
+        self.minutes, self.seed = minutes, seed
         self.dice = random.Random(seed)
-        binary = find_server((installed() or [Kind.VALKEY])[0])
-        assert binary is not None, "no Redis server is installed"
-        self.server = RedisServer(binary, lines=["appendfsync always"])
         self.troubles: list[Trouble] = []
-        self.findings: list[Finding] = []
-        self.members = {name: Member(name) for name in (*(f"{one}.0" for one in SENDERS), *READERS)}
-        self.network: Network
         self._read: Counter[Path] = Counter()
         self._counted: Counter[str] = Counter()
 
@@ -130,58 +77,6 @@ class Soak:
                 self.network.close()
         return self.report(books, time.monotonic() - began)
 
-    # -- processes
-
-    def begin(self, name: str) -> None:
-        """Begin a life of a member."""
-        member = self.members[name]
-        node, _, number = name.partition(".")
-        file = NODES / ("till.py" if node in SENDERS else "shop.py")
-        url = f"redis://127.0.0.1:{self.network.proxy.port}" if {name, node} & {*FAR} else self.server.url
-        environ = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": os.pathsep.join(sys.path)}
-        environ |= {"HIVEMIND_REDIS_URL": url, "HIVEMIND_HIVE_NAME": HIVE, FOLDER: str(self.diaries)}
-        command = [sys.executable, "-m", "hivemind.node", str(file), "--name", node, "--number", number]
-        with (self.folder / f"{name}.log").open("ab") as log:
-            member.process = subprocess.Popen(
-                command, cwd=self.folder, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        member.lives += 1
-
-    def signal(self, name: str, number: int) -> None:
-        """Send it a signal."""
-        process = self.members[name].process
-        assert process is not None
-        if process.poll() is not None:
-            raise Failed(f"{name} ended by itself, with {process.returncode}")
-        process.send_signal(number)
-
-    def end(self, name: str) -> int:
-        """Kill it, and wait until it is gone."""
-        process = self.members[name].process
-        assert process is not None
-        self.signal(name, signal.SIGKILL)
-        return process.wait(10)
-
-    def stop(self, names: Sequence[str]) -> None:
-        """Let them end politely."""
-        for name in names:
-            self.signal(name, signal.SIGTERM)
-        codes = {}
-        for name in names:
-            process = self.members[name].process
-            assert process is not None
-            with suppress(subprocess.TimeoutExpired):
-                codes[name] = process.wait(20)
-        wrong = tuple(f"{name}: {codes.get(name)}" for name in names if codes.get(name) != 0)
-        self.findings.append(Finding(f"{', '.join(names)} end when asked", not wrong, f"exit codes {codes}", wrong))
-
-    def end_all(self) -> None:
-        """Kill whatever is left."""
-        for member in self.members.values():
-            if member.process is not None and member.process.poll() is None:
-                member.process.kill()
-                member.process.wait(10)
-
     # -- troubles
 
     def trouble(self, until: float) -> None:
@@ -194,12 +89,13 @@ class Soak:
             before = len(self.troubles)
             TROUBLES[kind](self)
             number += 1
-            told = "; ".join(
-                f"{one.what} {one.who}".strip() + f", {one.ended - one.began:.1f} s" for one in self.troubles[before:]
+            new = self.troubles[before:]
+            told = (
+                f"{new[0].what} {', '.join(one.who for one in new)}".strip() + f", {new[0].ended - new[0].began:.1f} s"
             )
             time.sleep(self.dice.uniform(*CALM))
             counts = self.count()
-            say(f"{number:>3}  {told:<58} {counts['safe'] * 10:>7} safe {counts['ends']:>8} handled")
+            say(f"{number:>3}  {told:<54} {counts['safe'] * 10:>7} safe {counts['ends']:>8} handled")
 
     @contextmanager
     def noted(self, what: str, who: str = "", *, is_deadly: bool = False) -> Iterator[None]:
@@ -207,7 +103,6 @@ class Soak:
         began = time.time()
         yield
         self.troubles.append(Trouble(what, who, began, time.time(), is_deadly))
-        (self.folder / "troubles.json").write_text(json.dumps([asdict(one) for one in self.troubles], indent=1))
 
     def kill_reader(self) -> None:
         """Kill a reader; it is begun again at once, or after its lease, or somewhere between."""
@@ -304,7 +199,7 @@ class Soak:
     def close_books(self) -> Books:
         """Stop the senders, let everything come to its end, and ask Redis what it knows."""
         self.stop([f"{one}.0" for one in SENDERS])
-        self.wait_for("nothing is left to be handled", lambda: not sum(self.left().values()), DRAIN)
+        self.drain()
         self.wait_for(
             "the registry has the last figures", lambda: self.told() == self.told_by_diaries(), 10.0, must=False
         )
@@ -312,6 +207,15 @@ class Soak:
         redis = Redis(self.streams(), self.letters(), self.left(), told)
         self.stop(READERS)
         return Books(self.diaries, self.troubles, redis, shop.RETRIES)
+
+    def drain(self) -> None:
+        """Wait until nothing is left to be handled, as long as it gets less. Raises Failed."""
+        while before := sum(self.left().values()):
+            self.wait_for("less is left", functools.partial(self.is_less_left, before), DRAIN)
+
+    def is_less_left(self, before: int) -> bool:
+        """Whether something was handled."""
+        return sum(self.left().values()) < before
 
     def left(self) -> dict[str, int]:
         """How many messages each group has yet to read or to acknowledge."""
@@ -405,6 +309,12 @@ class Soak:
             say(f"\n{'what was done':<20}{'until the group goes on':>42}")
             for what, times in sorted(books.recoveries().items()):
                 say(f"{what:<20}{spread(times):>42}")
+            say(f"\n{'group':<8}{'sent':>8}{'handled':>9}{'lost':>6}{'twice':>7}{'disordered':>12}{'dead':>6}")
+            for group in books.groups:
+                numbers = books.numbers(group)
+                say(
+                    f"{group:<8}{numbers[0]:>8}{numbers[1]:>9}{numbers[2]:>6}{numbers[3]:>7}{numbers[4]:>12}{numbers[5]:>6}"
+                )
         say("")
         for one in self.findings:
             say(f"{'ok  ' if one.ok else 'FAIL'} {one.what}\n       {one.figures}")
@@ -413,6 +323,7 @@ class Soak:
         passed = all(one.ok for one in self.findings)
         evidence = [asdict(one) for one in self.findings]
         (self.folder / "findings.json").write_text(json.dumps(evidence, indent=1))
+        (self.folder / "troubles.json").write_text(json.dumps([asdict(one) for one in self.troubles], indent=1))
         say(
             f"\n{'PASS' if passed else 'FAIL'} after {took:.0f} s, SEED={self.seed}"
             + ("" if passed else f"; evidence: {self.folder}")

@@ -242,7 +242,15 @@ class Books:
         figures = f"told {self.redis.told[life.name]}, wrote down {(handled, failed)}"
         return _finding(f"{life.name}: the registry has what it handled, and what failed", wrong, figures)
 
-    # -- how long it took
+    # -- how much, and how long it took
+
+    def numbers(self, group: str) -> tuple[int, ...]:
+        """Sent, handled, lost, handled again, out of order, dead."""
+        ends = Counter(one.sale for one in self.handlings(group) if one.how == "ends")
+        lost = self.redis.streams.keys() - ends.keys() - self.redis.letters[group].keys()
+        again, disordered = sum(ends.values()) - len(ends), sum(1 for _ in self._disordered(group))
+        dead = len(self.redis.letters[group])
+        return len(self.redis.streams), len(ends), len(lost), again, disordered, dead
 
     def recoveries(self) -> dict[str, list[float]]:
         """By what was done: seconds from when it began, or for a pause from when it ended, to the next message that is

@@ -10,7 +10,7 @@ from hivemind import Node, subscription
 from tests.soak_nodes.diary import Diary
 
 RETRIES = 5
-LONG, LASTS = 0.004, 2.5  # how many take long, and how many seconds
+LONG, LASTS = 0.001, 2.5  # how many take long, and how many seconds
 
 
 class Shop(Node):
