@@ -199,3 +199,36 @@ def test_a_subscription_that_was_left_does_not_subscribe_again(url: str) -> None
         with hive.subscribe("order") as orders:
             pass
         assert orders.receive(timeout=10) is None
+
+
+class Packer(Node):
+    """Reads durably what nobody keeps."""
+
+    @subscription("order.*", durable=True)
+    async def pack(self, payload: str) -> None:
+        self.send("packed", payload)
+
+
+def unkept(caplog: pytest.LogCaptureFixture) -> list[str]:
+    said = [one.getMessage() for one in caplog.records if one.name == "hivemind.client"]
+    return [one for one in said if "is not kept" in one]
+
+
+def test_who_sends_live_what_a_group_reads_durably_is_warned_once_a_topic(
+    hive: HiveTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    hive.start(Packer)
+    for topic in ("order.new", "order.new", "weather"):
+        hive.send(topic, "tea")
+        hive._client.flush()
+    (said,) = unkept(caplog)
+    assert said.startswith("order.new is not kept, but group packer reads it durably, and gets nothing")
+    assert "send(..., durable=True)" in said
+    assert "hm pub --durable" in said
+
+
+def test_what_is_sent_durably_warns_nobody_and_is_handled(hive: HiveTest, caplog: pytest.LogCaptureFixture) -> None:
+    hive.start(Packer)
+    hive.send("order.new", "tea", durable=True)
+    assert hive.expect("packed", timeout=10).payload == "tea"
+    assert not unkept(caplog)

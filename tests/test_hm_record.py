@@ -17,7 +17,7 @@ from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.bus.streams import Streams
-from hivemind.cli.playing import Played, Player, Recorded
+from hivemind.cli.playing import Manner, Played, Player, Recorded
 from hivemind.data.kept import Kept
 from hivemind.topics import Names
 
@@ -310,5 +310,21 @@ async def test_large_messages_are_played_though_redis_is_slow(own_server: RedisS
             yield Recorded(0.0, "x", "x" * 1_000_000, {}, line, 1_000_000)
 
     async with connect(own_server.url) as client:
-        await Player(client, "", 0.0, asyncio.Event(), played).play(messages())
+        await Player(client, Manner(rate=0.0), asyncio.Event(), played).play(messages())
     assert played.sent == 81
+
+
+async def test_who_sends_by_hand_what_nobody_keeps_is_told_who_gets_nothing_and_how_it_does(here: Place) -> None:
+    here.write("shop.py", SHOP)
+    shop = here.hm("run", "shop.py")
+    shop.says("running")
+    here.write("a.jsonl", json.dumps({"time": 1.0, "topic": "orders.b", "envelope": {"d": "milk"}}) + "\n")
+    for command in (("pub", "orders.a", "tea"), ("play", "a.jsonl")):
+        told = await asyncio.to_thread(here.run, *command)
+        assert told.returncode == 0
+        assert told.stderr.count("is not kept, but group shop reads it durably") == 1
+        kept = await asyncio.to_thread(here.run, *command, "--durable")
+        assert "kept" in kept.stderr
+        assert "is not kept" not in kept.stderr
+    await asyncio.to_thread(shop.says, "packed tea")
+    await asyncio.to_thread(shop.says, "packed milk")

@@ -43,6 +43,15 @@ class Recorded:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How to play: ``into`` one topic ("": each on its own), so many times as fast (0: without pauses), and kept."""
+
+    into: str = ""
+    rate: float = 1.0
+    is_durable: bool = False
+
+
 @dataclass(slots=True)
 class Played:
     """How far ``path`` is: messages sent, of these to topics that are kept, and whether it was cut short."""
@@ -53,8 +62,9 @@ class Played:
     is_cut: bool = False
 
 
-def play(settings: Settings, path: Path, into: str, rate: float) -> tuple[str, bool]:
-    """Send a recording ``rate`` times as fast as it was recorded (0: without pauses), on its topics or ``into`` one.
+def play(settings: Settings, path: Path, into: str, rate: float, *, durable: bool = False) -> tuple[str, bool]:
+    """Send a recording ``rate`` times as fast as it was recorded (0: without pauses), on its topics or ``into`` one;
+    ``durable`` has it kept.
 
     Return a summary, and whether all was sent. Raises HivemindError with the number of a line that is broken, and what
     sending raises; what was before is sent then.
@@ -66,20 +76,18 @@ def play(settings: Settings, path: Path, into: str, rate: float) -> tuple[str, b
         raise click.ClickException(f"{path} cannot be read: {error.strerror}") from None
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            return runner.run(_play(settings, path, lines_of(file), into, rate))
+            return runner.run(_play(settings, path, lines_of(file), Manner(into, rate, durable)))
     except IsADirectoryError:
         raise click.ClickException(f"{path} is a folder: give it a file that `hm record` wrote") from None
     finally:
         os.close(file)
 
 
-async def _play(
-    settings: Settings, path: Path, lines: AsyncIterator[bytes], into: str, rate: float
-) -> tuple[str, bool]:
+async def _play(settings: Settings, path: Path, lines: AsyncIterator[bytes], manner: Manner) -> tuple[str, bool]:
     async with opened(settings) as (client, stop):
         began, played = time.monotonic(), Played(path)
         try:
-            await Player(client, into, rate, stop, played).play(_recorded(lines, played))
+            await Player(client, manner, stop, played).play(_recorded(lines, played))
         finally:
             output.end_progress()
             await client.flush(CONFIRM)
@@ -91,10 +99,10 @@ async def _play(
 
 
 class Player:
-    """Keeps the pauses of a recording, divided by ``rate`` (0: none); ``stop`` cuts it short."""
+    """Keeps the pauses of a recording, as its ``manner`` says; ``stop`` cuts it short."""
 
-    def __init__(self, client: Client, into: str, rate: float, stop: asyncio.Event, played: Played) -> None:
-        self._client, self._into, self._rate = client, into, rate
+    def __init__(self, client: Client, manner: Manner, stop: asyncio.Event, played: Played) -> None:
+        self._client, self._manner, self._rate = client, manner, manner.rate
         self._stop, self._played = stop, played
         self._begun: set[str] = set()
         self._undrained = 0
@@ -111,7 +119,7 @@ class Player:
             if self._stop.is_set():
                 self._played.is_cut = True
                 return
-            await self._send(self._into or one.topic, one)
+            await self._send(self._manner.into or one.topic, one)
             self._tell(one.at - first)
 
     async def _send(self, topic: str, one: Recorded) -> None:
@@ -120,7 +128,7 @@ class Player:
             await self._client.drain()
             self._undrained = one.size
         try:
-            self._client.send(topic, one.payload, headers=one.headers or None)
+            self._client.send(topic, one.payload, headers=one.headers or None, durable=self._manner.is_durable)
         except PayloadError as error:
             raise _broken(self._played, one.line, str(error)) from None
         self._played.sent += 1

@@ -76,12 +76,14 @@ def record(ctx: click.Context, pattern: str, file: Path, seconds: float | None, 
 @click.command()
 @click.option("--rate", type=Rate(), default="1x", metavar="RATE", help="2x is twice as fast; max: without pauses.")
 @click.option("--into", metavar="TOPIC", default="", help="Send all of it on this topic.")
+@click.option("--durable", is_flag=True, help="Keep it, until every group that reads it durably has handled it.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.pass_context
-def play(ctx: click.Context, file: Path, rate: float, into: str) -> int:
+def play(ctx: click.Context, file: Path, rate: float, into: str, *, durable: bool) -> int:
     """Send what `hm record` wrote, with the pauses that were between.
 
-    Payloads and headers are as they were, the sender is new. What goes to a topic that is kept is kept, too.
+    Payloads and headers are as they were, the sender is new. What goes to a topic that is kept is kept, too;
+    with --durable, all of it.
 
     Examples:
       hm play night.jsonl
@@ -96,6 +98,6 @@ def play(ctx: click.Context, file: Path, rate: float, into: str) -> int:
         check_topic(into)
     settings = context_settings(ctx)
     announce(settings)
-    summary, is_whole = send(settings, file, into, rate)
+    summary, is_whole = send(settings, file, into, rate, durable=durable)
     output.note(summary)
     return WELL if is_whole else INTERRUPTED

@@ -41,6 +41,7 @@ class Sending:
     rate: float = 0.0
     count: int | None = None
     is_text: bool = False
+    is_durable: bool = False
 
     @property
     def times(self) -> int:
@@ -88,7 +89,7 @@ async def _send_all(client: Client, what: Sending) -> None:
                 await asyncio.sleep(max(0.0, began + sent / what.rate - time.monotonic()))
             if sent % 100 == 0:
                 await client.drain()
-            client.send(what.topic, payload)
+            client.send(what.topic, payload, durable=what.is_durable)
             sent += 1
             if sent == 1:
                 await client.flush(CONFIRM)  # from then on it is known whether the topic is kept

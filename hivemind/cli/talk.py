@@ -72,10 +72,13 @@ def tail(
 @click.option("--text", is_flag=True, help="PAYLOAD is text, even if it could be JSON.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="N a second, until Ctrl-C.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="N times; of standard input, each line.")
+@click.option("--durable", is_flag=True, help="Keep it, until every group that reads it durably has handled it.")
 @click.argument("topic")
 @click.argument("payload")
 @click.pass_context
-def pub(ctx: click.Context, topic: str, payload: str, rate: float | None, count: int | None, *, text: bool) -> None:
+def pub(
+    ctx: click.Context, topic: str, payload: str, rate: float | None, count: int | None, *, text: bool, durable: bool
+) -> None:
     """Send messages, and wait until Redis has confirmed them.
 
     PAYLOAD is sent as JSON if it is JSON, else as text; `-` reads standard input, a line a message.
@@ -83,6 +86,7 @@ def pub(ctx: click.Context, topic: str, payload: str, rate: float | None, count:
     Examples:
       hm pub bat-signal-main 'Batman! We need help!'
       hm pub lamp '{"on": true}' --rate 10 --count 100
+      hm pub orders.web '{"id": 7}' --durable
       cat events.jsonl | hm pub events -
     """
     from ..topics import check_topic
@@ -93,7 +97,8 @@ def pub(ctx: click.Context, topic: str, payload: str, rate: float | None, count:
     settings = context_settings(ctx)
     announce(settings)
     lines = sys.stdin.fileno() if payload == "-" else None
-    output.note(send(settings, Sending(topic, payload, lines, rate or 0.0, count, is_text=text)))
+    what = Sending(topic, payload, lines, rate or 0.0, count, is_text=text, is_durable=durable)
+    output.note(send(settings, what))
 
 
 @click.command()

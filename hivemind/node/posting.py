@@ -21,6 +21,7 @@ from ..errors import ConfigurationError, OutboxFull, RedisError, Unconfirmed, Un
 from ..message import encode_headers, encode_payload
 from ..retention import WEEK, Retention, Tier
 from ..topics import check_topic
+from .unread import Unread
 
 log = logging.getLogger("hivemind.client")
 
@@ -38,6 +39,7 @@ class Posting:
         self._bus, self._tier = bus, tier
         self._streams = Streams(bus.commands, bus.functions, bus.names)
         self._kept = Kept(bus.commands, self._streams, bus.names)
+        self._unread = Unread(bus, self._kept)
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._known: set[str] = set()  # topics that somebody keeps
@@ -57,6 +59,7 @@ class Posting:
         self._tasks = [
             asyncio.create_task(self._run(), name="kept topics of a client"),
             asyncio.create_task(self._tend(), name="tend kept topics of a client"),
+            asyncio.create_task(self._unread.run(), name="durable readers of what a client sends live"),
         ]
 
     async def stop(self) -> None:
@@ -77,13 +80,17 @@ class Posting:
                 self._hold(check_topic(topic), payload, headers)
             if is_new:
                 self._mine.add(topic)
+            if not is_held and not self._bus.keeps(topic):
+                self._unread.saw(topic)
         if is_held:
             self._loop.call_soon_threadsafe(self._news.ring)
         else:
             self._bus.send(topic, payload, headers)
 
     async def flush(self, timeout: float) -> None:
-        """Return when Redis has confirmed all that was sent before. Raises Refused, Unconfirmed."""
+        """Return when Redis has confirmed all that was sent before, and who reads durably was looked up. Raises
+        Refused, Unconfirmed.
+        """
         deadline = self._loop.time() + timeout
         try:
             async with asyncio.timeout_at(deadline):
@@ -95,6 +102,8 @@ class Posting:
             if waiting:
                 raise Unconfirmed(waiting, timeout) from None
         await self._bus.flush(max(0.0, deadline - self._loop.time()))
+        if self._bus.shards is None:
+            await self._unread.look_at_new()
 
     def _hold(self, topic: str, payload: Any, headers: Mapping[str, str] | None) -> None:
         body = encode_payload(payload)
