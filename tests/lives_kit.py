@@ -109,7 +109,7 @@ class World:
         self.wrong: list[str] = []
         self.first: list[int] = []  # numbers in the order in which they were first begun
         self.ended = self.freezes = 0
-        self.is_trimmed = self.is_forgotten = False
+        self.is_trimmed = self.is_forgotten = self.is_away = False
         self.faults = Faults()
         self._look: Connection | None = None
         constants = Constants(HIVE_NAME=hive, REDIS_URL=server.url, LEASE=LEASE)
@@ -206,11 +206,16 @@ class World:
                 self.clock.ahead += LITTLE
 
     def _wait(self) -> bool:
-        """Wait for Redis to say something; False if it does not."""
+        """Wait for Redis to say something; False if it does not, though it has done what it was asked."""
         living = [being.loop for being in self.beings if not being.is_frozen]
         if not living:
             return False
-        return bool(select.select(living, [], [], CALM)[0]) or min(loop.due() for loop in living) <= 0
+        if select.select(living, [], [], CALM)[0] or min(loop.due() for loop in living) <= 0:
+            return True
+        if self.is_away:
+            return False
+        self.ask("PING")
+        return bool(select.select(living, [], [], 0)[0])
 
     def settle(self, most: int = 100_000) -> None:
         """Let everybody go on until nothing happens any more, but that time passes."""
@@ -241,6 +246,16 @@ class World:
         if self._look is None:
             self._look = Connection(self.server.socket)
         return self._look.ask(*words)
+
+    def stall(self) -> None:
+        """Freeze Redis."""
+        self.is_away = True
+        self.server.freeze()
+
+    def resume(self) -> None:
+        """Thaw it."""
+        self.server.thaw()
+        self.is_away = False
 
     def restart(self) -> None:
         """Kill Redis with -9 and start it again; it has its data."""

@@ -96,12 +96,12 @@ def test_a_reader_cut_off_for_longer_than_a_lease_begins_nothing_until_it_knows(
     for _ in range(4):
         world.send(sender)
     world.settle()
-    world.server.freeze()  # nobody answers: others might have taken over, for all that it knows
+    world.stall()  # nobody answers: others might have taken over, for all that it knows
     world.turn(LEASE + 1)
     world.let_go()
     world.turn(1)
     assert reader.begun == [1]
-    world.server.thaw()
+    world.resume()
     assert world.until(world.is_done)
     assert reader.begun == [1, 2, 3, 4, 5]
     world.verdict()
