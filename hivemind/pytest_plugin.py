@@ -36,5 +36,5 @@ def hive(hive_server: str) -> Iterator[HiveTest]:
     """A hive for one test: ``hive.start(Batman)``, ``hive.send(...)``, ``hive.expect("alert.*", timeout=2)``."""
     from .testing import HiveTest  # noqa: PLC0415 - see above
 
-    with HiveTest(hive_server, f"test-{secrets.token_hex(4)}") as hive:
+    with HiveTest(hive_server, f"test-{secrets.token_hex(4)}", owns_server=True) as hive:
         yield hive

@@ -17,6 +17,9 @@ from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.bus.streams import Home
+from hivemind.cli.declared import Declared
+from hivemind.cli.health import judge
+from hivemind.data.records import About, Instance
 from hivemind.errors import Unconfirmed
 from hivemind.message import encode_payload
 from hivemind.retention import Retention, Tier
@@ -224,3 +227,28 @@ def test_a_node_says_at_start_what_its_redis_cannot_confirm(hive: HiveTest, capl
 
     hive.start(Careful)
     assert [one.levelname for one in caplog.records if 'confirm="replica" cannot be kept' in one.message] == ["ERROR"]
+
+
+class Strict(Node):
+    @service("order", durable=True, confirm="disk")
+    def sell(self, service: Any) -> int:
+        service.send("tea")
+        service.flush(5.0)
+        self.send("sold", True)
+        return 1
+
+
+def test_a_test_may_say_confirm_disk(hive: HiveTest) -> None:
+    hive.start(Strict)
+    assert hive.expect("sold", timeout=8).payload is True
+
+
+def test_what_is_taken_and_never_confirmed_makes_a_hive_unwell_and_says_what_to_write(own_server: RedisServer) -> None:
+    own_server.command("CONFIG", "SET", "appendfsync", "everysec")
+    with HiveTest(own_server.url) as hive:
+        till = hive.start(Strict)
+        eventually(lambda: till._hm.stats().unconfirmed != "", within=10)
+        instance = Instance("strict.0", 1, 9e9, About("strict", "", 7, 0.0, 6.0), till._hm.stats())
+    (trouble,) = judge("shop", [instance], Declared()).troubles
+    assert trouble.startswith("strict.0: 1 message taken by Redis, but not confirmed: ")
+    assert 'write CONFIRM = "disk" in config/hive.py and run `hived reload`' in trouble

@@ -24,7 +24,10 @@ AGAIN, LATE_AGAIN = 0.025, 0.5  #: seconds until it is asked again; when it is l
 LATE = 3.0  #: seconds after which a confirmation is late: a disk is written to every second
 MUCH = 8 * 1024 * 1024  #: bytes that are appended before it is asked, while there is more to append
 _ALWAYS = {b"appendonly": b"yes", b"appendfsync": b"always"}
-_LATER = "this Redis writes to its disk later, and cannot be asked whether it has: set appendfsync always"
+_LATER = (
+    "this Redis writes to its disk later, and cannot be asked whether it has: where it is the hive's own, write "
+    'CONFIRM = "disk" in config/hive.py and run `hived reload`; else set appendfsync always in redis.conf'
+)
 _WITHOUT_AOF = "this Redis has no append-only file (appendonly no)"
 
 

@@ -226,6 +226,11 @@ class Bus:
         """How many messages are here and not confirmed."""
         return self.outbox.waiting + (self.keeping.waiting if self.keeping is not None else 0)
 
+    @property
+    def unconfirmed(self) -> str:
+        """Why Redis does not confirm what it has taken, as far as it was asked; else ""."""
+        return self.keeping.carrier.assurance.reason if self.keeping is not None else ""
+
     def notify(self, kind: str, notice: Mapping[str, Any]) -> None:
         """Publish a control message or a change notice."""
         self.outbox.publish(self.names.control(kind), orjson.dumps(notice))

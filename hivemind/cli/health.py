@@ -89,12 +89,12 @@ def judge(
     lost = _lost([one for one in instances if one.instance not in left])
     absent = [f"Redis refuses writes: {refusal}; no lease can be renewed"] if refusal else lost
     shards = [f"{listed(dead)} of the Cluster {_does(dead)} not answer: what goes there waits"] if dead else []
-    troubles = [*_missing(instances, should), *shards, *absent, *_failing(alive), *_quarantined(should)]
+    troubles = [*_missing(instances, should), *shards, *absent, *_failing(alive), *_unconfirmed(alive)]
     return Health(
         hive,
         len(nodes),
         len({name for one in nodes for name in one.nodes}),
-        tuple(troubles),
+        (*troubles, *_quarantined(should)),
         (*_notes(alive, should), *_left(left, ages), *_advice(instances, patterns)),
     )
 
@@ -182,6 +182,14 @@ def _quarantined(should: Declared) -> list[str]:
     return found[:MOST] + ([f"{len(found) - MOST} more are quarantined"] if len(found) > MOST else [])
 
 
+def _unconfirmed(alive: Sequence[Instance]) -> list[str]:
+    return [
+        f"{one.instance}: {amount(one.stats.outbox, 'message')} taken by Redis, but not confirmed: {why}"
+        for one in alive
+        if one.stats.overdue and (why := one.stats.unconfirmed)
+    ][:MOST]
+
+
 def _notes(alive: Sequence[Instance], should: Declared) -> list[str]:
     found = [f"{one.name} stands by: {one.detail}" for one in should.programs.values() if one.state == "standby"][:MOST]
     if should.stopped:
@@ -193,7 +201,7 @@ def _notes(alive: Sequence[Instance], should: Declared) -> list[str]:
     found += [f"{amount(total, 'message')} {what}" for what, count in _COUNTS if (total := _sum(alive, count))]
     if failed := sum(one.failed for each in alive for one in each.stats.responders):
         found.append(f"{amount(failed, 'request')} made a responder fail")
-    waiting = [one for one in alive if one.stats.overdue]
+    waiting = [one for one in alive if one.stats.overdue and not one.stats.unconfirmed]
     if waiting:
         total = sum(one.stats.outbox for one in waiting)
         wait = "waits" if total == 1 else "wait"

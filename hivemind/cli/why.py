@@ -210,6 +210,8 @@ def _instance(one: Instance) -> list[tuple[str, str]]:
         head = (f"{one.instance} is {one.state}{since}: process {about.pid} on {about.host}", style)
     watched = [] if about.watched else [("  it is not watched: a debugger may hold it", "")]
     waiting = f"  {one.stats.outbox:,} of its messages wait in its outbox: Redis, or a part of it, does not take them"
+    if one.stats.unconfirmed:
+        waiting = f"  {one.stats.outbox:,} of its messages are taken, but not confirmed: {one.stats.unconfirmed}"
     outbox = [(waiting, "yellow")] if one.stats.overdue else []
     return [head, *watched, *outbox, *_services(one), *_subscriptions(one), *_responders(one)]
 

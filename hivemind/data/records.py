@@ -129,7 +129,8 @@ class About:
 class Stats:
     """What an instance says of itself every beat. ``members`` are the nodes that share its process, if several do.
 
-    Of the messages in its ``outbox`` at least so many are ``overdue``: they have waited there for more than 2 s.
+    Of the messages in its ``outbox`` at least so many are ``overdue``: they have waited there for more than 2 s;
+    ``unconfirmed`` says why Redis does not confirm them, if it has taken them.
     """
 
     state: str = "running"
@@ -140,6 +141,7 @@ class Stats:
     members: tuple[MemberRecord, ...] = ()
     overdue: int = 0
     responders: tuple[ResponderRecord, ...] = ()
+    unconfirmed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,7 @@ def stats_from(raw: Mapping[str, Any]) -> Stats:
         members=tuple(_record(MemberRecord, entry) for entry in _objects(raw.get("members"))),
         overdue=_whole(raw.get("overdue")),
         responders=tuple(_record(ResponderRecord, entry) for entry in _objects(raw.get("responders"))),
+        unconfirmed=_text(raw.get("unconfirmed")),
     )
 
 

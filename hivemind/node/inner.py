@@ -166,7 +166,8 @@ class Inner:
             responders=tuple(one.record(self._part(one.node)) for one in node.bound_responders),
             outbox=(waiting := bus.waiting if bus else 0),
             gaps=bus.live.gaps if bus else 0,
-            overdue=self._overdue.of(waiting, bus.outbox.sent, time.monotonic()) if bus else 0,
+            overdue=(late := self._overdue.of(waiting, bus.outbox.sent, time.monotonic()) if bus else 0),
+            unconfirmed=bus.unconfirmed if bus and late else "",
         )
 
     def _part(self, node: BaseNode) -> str:

@@ -37,10 +37,13 @@ class HiveTest:
     """A hive called ``name`` on the Redis at ``url``, whose nodes run in this process, each as if it had its own.
 
     It hears every message from the moment it is opened: ``expect`` finds those too that came before it was called.
-    What it sends and hears itself goes by the real clock and passes by all faults.
+    What it sends and hears itself goes by the real clock and passes by all faults. Where it ``owns_server``, that
+    writes to its disk before it answers, as soon as a node wants ``confirm="disk"``, until the test ends.
     """
 
-    def __init__(self, url: str, name: str = "test", constants: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, url: str, name: str = "test", constants: Mapping[str, Any] | None = None, *, owns_server: bool = False
+    ) -> None:
         values = {"HIVE_NAME": name, "REDIS_URL": url, "HEARTBEAT": 0.5, "LEASE": 1.5} | dict(constants or {})
         self.settings = Settings(Constants(**values), {}, None)
         self.clock = TurnedClock()
@@ -48,6 +51,7 @@ class HiveTest:
         self._endpoint = Endpoint.parse(url)
         self._client = Client(lambda: Where(self._endpoint, name))
         self._redis = address_of(url)
+        self._owns_server, self._is_safe = owns_server, False
         self._is_away = False
         self._messages: Messages | None = None
         self._arrived = asyncio.Condition()
@@ -71,6 +75,8 @@ class HiveTest:
                     self.kill(life.node)
                 else:
                     self.stop(life.node)
+            if self._is_safe:
+                self._client.call(self._harm.write_at_once(False))
             self._client.call(self._close())
         finally:
             self._client.__exit__(kind, error, trace)
@@ -101,6 +107,9 @@ class HiveTest:
             node = node_in(node, node.__name__).build()
         built = node() if isinstance(node, type) else node
         built._hm.bind()
+        if self._owns_server and not self._is_safe and "disk" in self._tiers(built):
+            self._is_safe = True
+            self._client.call(self._harm.write_at_once(True))
         host = Host(built.name, self.clock)
         if self._is_away:
             host.refuse(self._redis)
@@ -114,6 +123,11 @@ class HiveTest:
             self.stop(built)
             raise
         return built
+
+    def _tiers(self, node: BaseNode) -> set[str]:
+        """At what a node's messages are confirmed."""
+        usual = self.settings.constants.CONFIRM
+        return {one.declaration.confirm or usual for one in node.bound_services if one.declaration.is_kept}
 
     async def _life(self, node: BaseNode) -> Life:
         return Life(node, self.settings, Bus(self._endpoint, self.settings.name, node.name), Place(), "test")

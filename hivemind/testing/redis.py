@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 
 import orjson
 
 from ..bus.bus import Bus
 from ..bus.streams import Reader
 from ..data.heirs import Heirs
-from ..errors import HivemindError
+from ..errors import HivemindError, RedisRefused
 from ..message import Message
 
 PORTION = 1000  #: entries of a stream that are looked at together
@@ -37,6 +38,11 @@ class Harm:
         """Remove everything of the hive, in one step."""
         hive = self._names.hive
         await self._commands.execute("EVAL", _FORGET, 0, f"hm:{hive}:*", f"hm:{{{hive}}}:*")
+
+    async def write_at_once(self, is_so: bool) -> None:
+        """Let the server write to its disk before it answers, or every second again; fakeredis cannot."""
+        with suppress(RedisRefused):
+            await self._commands.execute("CONFIG", "SET", "appendfsync", "always" if is_so else "everysec")
 
     async def bury(self, instance: str) -> None:
         """Let the registry's entry name a process that is gone: as the system would say of who was killed."""
