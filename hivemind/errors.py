@@ -231,6 +231,13 @@ def check_delay(delay: float | None, what: str) -> float | None:
     return delay
 
 
+def check_seconds(seconds: float, what: str) -> float:
+    """Return how long something may take; raise ValueError for what is no number of seconds from 0."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
+        raise ValueError(f"{what}({seconds!r}): use a number of seconds, 0 or more")
+    return seconds
+
+
 class Retry(HivemindError):
     """Raised by the handler of a durable message: try it again, after ``delay`` seconds or after the usual back-off."""
 

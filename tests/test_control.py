@@ -13,6 +13,7 @@ from hivemind.supervisor.control import Hived, decode_answer, decode_request, en
 from hivemind.supervisor.plan import Plan
 from hivemind.supervisor.topology import Kind, Program
 
+from .cli_kit import Place
 from .hive_kit import Hive, hive_in
 from .waiting import eventually
 
@@ -158,3 +159,11 @@ def test_of_several_names_none_is_stopped_if_one_is_unknown(hive: Hive, names: t
     assert "did you mean robin?" in done.stderr or "no node has that tag" in done.stderr
     assert hive.pids() == before
     assert hive.run("hm", "stop", "batman", "@heroes").stdout == "batman.0: stopped\nrobin.0: stopped\n"
+
+
+def test_a_node_is_scaled_and_not_one_of_its_copies(here: Place) -> None:
+    said = here.run("scale", "packer.0", "2")
+    assert (said.returncode, said.stderr) == (
+        2,
+        "error: packer.0 is one copy, and a node is scaled: `hm scale packer 2`\n",
+    )

@@ -151,6 +151,8 @@ async def test_a_letter_that_is_not_there_and_a_topic_that_is_none_are_errors(he
         assert (code, out) == (2, "")
         assert "error: there is no dead letter orders.new:5-5" in err
     assert "did you mean orders.new?" in (await run(here, "replay", "orders.nwe"))[2]
+    code, _, err = await run(here, "replay", "orders.*", "--group", "shpo")
+    assert (code, "group shpo has no dead letters there, did you mean shop?" in err) == (2, True)
     assert (await run(here, "drop", "orders.new:five", "--yes"))[0] == 2
     assert await dead.left("orders.new") == 1
 

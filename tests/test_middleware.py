@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -464,3 +465,22 @@ def test_a_request_passes_through_the_hooks_around_sending(hive: HiveTest, where
     hive.start(Asking)
     hive.send(f"ask.{where}", "hello")
     assert hive.expect("answer").payload == ["HELLO", "loud"]
+
+
+@pytest.mark.parametrize(
+    ("name", "hook", "why"),
+    [
+        ("before_snd", lambda self, sending: None, "no such hook, did you mean before_send?"),
+        ("on_stop", lambda self, node: None, "no such hook, did you mean on_start?"),
+    ],
+)
+def test_a_hook_that_nobody_would_call_is_told_where_it_is_written(name: str, hook: Any, why: str) -> None:
+    with pytest.raises(DeclarationError, match=f"Odd.{name}: middleware has {re.escape(why)}"):
+        type("Odd", (Middleware,), {name: hook})
+
+
+def test_a_hook_around_sending_that_would_have_to_be_awaited_is_told() -> None:
+    async def before_send(self: Any, sending: Sending) -> None: ...
+
+    with pytest.raises(DeclarationError, match=r"Odd.before_send is an async def.* write def"):
+        type("Odd", (Middleware,), {"before_send": before_send})

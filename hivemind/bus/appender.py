@@ -297,5 +297,10 @@ class DurableOutbox(Outbox):
             self.done(gone)
             raise Refused([Undelivered(topic, number, self.carrier.refusal) for _, topic, number, _ in gone]) from None
 
+    @property
+    def unconfirmed(self) -> str:
+        """Why Redis does not confirm what it has taken, as far as it was asked; else ""."""
+        return self.carrier.assurance.reason
+
     def _why(self) -> str:
         return self.carrier.assurance.reason or super()._why()

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 
 import orjson
 
-from ..errors import RedisDenied
+from ..errors import RedisDenied, check_seconds
 from ..message import encode_headers, encode_payload, is_count
 from ..retention import Retention, Tier
 from ..topics import Names, is_pattern
@@ -194,7 +194,9 @@ class Bus:
         """Return when Redis has confirmed all that was sent before, and tell receivers what the last ones were.
 
         Raises Refused or Unconfirmed, with the messages; of those that were refused the last 1,000 at most.
+        Raises ValueError where ``timeout`` is no number of seconds.
         """
+        check_seconds(timeout, "flush")
         try:
             if self.keeping is None:
                 await self.outbox.flush(timeout)
@@ -225,11 +227,6 @@ class Bus:
     def waiting(self) -> int:
         """How many messages are here and not confirmed."""
         return self.outbox.waiting + (self.keeping.waiting if self.keeping is not None else 0)
-
-    @property
-    def unconfirmed(self) -> str:
-        """Why Redis does not confirm what it has taken, as far as it was asked; else ""."""
-        return self.keeping.carrier.assurance.reason if self.keeping is not None else ""
 
     def notify(self, kind: str, notice: Mapping[str, Any]) -> None:
         """Publish a control message or a change notice."""

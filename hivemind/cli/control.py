@@ -79,7 +79,12 @@ def scale(ctx: click.Context, nodes: tuple[str, ...], replicas: int) -> int:
       hm scale batman 3
     """
     from ..supervisor.actions import Request, Verb
+    from .nodes import WrongName
 
+    for one in nodes:
+        node, dot, number = one.rpartition(".")
+        if dot and number.isdigit():
+            raise WrongName(f"{one} is one copy, and a node is scaled: `hm scale {node} {replicas}`")
     return _ask(ctx, Request(Verb.SCALE, nodes, replicas))
 
 

@@ -6,6 +6,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -48,9 +49,22 @@ async def _many(letters: Letters, pattern: str, since: float, group: str) -> Pic
     check_pattern(pattern)
     found = [await letters.shelf(topic, since, group) for topic in await letters.topics(pattern)]
     shelves = [one for one in found if one is not None]
+    await _check_group(letters, shelves, group)
     if not shelves and not is_pattern(pattern) and pattern not in (known := await letters.topics()):
         raise WrongName(f"nothing is kept of a topic {pattern!r}{did_you_mean(pattern, known)}")
     return shelves
+
+
+async def _check_group(letters: Letters, shelves: Picked, group: str) -> None:
+    """Raise WrongName where there are letters, of other groups alone, and ``group`` looks like one of these."""
+    groups: set[str] = set()
+    for shelf in shelves if group else ():
+        async for found in letters.read(replace(shelf, group="")):
+            groups.update(one.group for one in found)
+            if group in groups:
+                return
+    if hint := did_you_mean(group, sorted(groups)):
+        raise WrongName(f"group {group} has no dead letters there{hint}")
 
 
 async def list_letters(letters: Letters, picked: Picked, as_json: bool) -> int:

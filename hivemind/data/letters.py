@@ -61,6 +61,11 @@ class Letter:
             raise Malformed("it is no envelope")
         return {**value, "payload": payload_of(value)}
 
+    @property
+    def payload(self) -> Any:
+        """What was sent. Raises Malformed as ``envelope``."""
+        return self.envelope()["payload"]
+
     def to_json(self) -> dict[str, Any]:
         """One flat object; stable names."""
         return {**asdict(self), "id": self.name}

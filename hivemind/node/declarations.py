@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,8 +37,10 @@ class ServiceDeclaration:
 
     def __post_init__(self) -> None:
         check_topic(self.topic)
-        if self.every is not None and not self.every > 0:
-            raise DeclarationError(f"service {self.topic!r}: every={self.every!r} has to be more than 0 seconds")
+        if self.every is not None and not _is_span(self.every):
+            raise DeclarationError(
+                f"service {self.topic!r}: every={self.every!r} has to be a number, more than 0 seconds"
+            )
         try:
             if self.keep is not None:
                 check_keep(self.keep)
@@ -98,8 +101,10 @@ class SubscriptionDeclaration:
         meant = [name for name, usual in _OF_DURABLE.items() if getattr(self, name) != usual]
         if meant and not self.durable:
             raise DeclarationError(f"subscription {self.pattern!r}: {meant[0]}= needs durable=True")
-        if self.timeout is not None and not self.timeout > 0:
-            raise DeclarationError(f"subscription {self.pattern!r}: timeout={self.timeout!r}: use more than 0 seconds")
+        if self.timeout is not None and not _is_span(self.timeout):
+            raise DeclarationError(
+                f"subscription {self.pattern!r}: timeout={self.timeout!r}: use a number, more than 0 seconds"
+            )
         if self.dedupe is not None and not 1 <= self.window <= LONGEST_WINDOW:
             raise DeclarationError(
                 f'subscription {self.pattern!r}: dedupe={self.dedupe!r}: write a span such as "10m", from "1s" to "30d"'
@@ -109,17 +114,28 @@ class SubscriptionDeclaration:
                 f"subscription {self.pattern!r}: order_by={self.order_by!r}: write the name of a field of the payload, "
                 'or a path to one, such as "customer.id"'
             )
-        first, longest = self.backoff
-        if self.retries < 0 or not 0 < first <= longest:
+        if not isinstance(self.retries, int) or self.retries < 0:
+            raise DeclarationError(f"subscription {self.pattern!r}: retries={self.retries!r}: use 0 or more")
+        if not _is_backoff(self.backoff):
             raise DeclarationError(
-                f"subscription {self.pattern!r}: retries={self.retries!r}, backoff={self.backoff!r}: no fewer than 0 "
-                "retries, after seconds such as (0.5, 60)"
+                f"subscription {self.pattern!r}: backoff={self.backoff!r}: write the shortest wait first, then the "
+                "longest, in seconds, such as (0.5, 60)"
             )
 
     @property
     def window(self) -> float:
         """Seconds for which nothing is handled twice."""
         return (span(self.dedupe) or 0.0) if isinstance(self.dedupe, str) else 0.0
+
+
+def _is_span(value: object) -> bool:
+    """Whether it is a number of seconds, more than 0."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _is_backoff(value: object) -> bool:
+    is_pair = isinstance(value, tuple | list) and len(value) == 2 and all(_is_span(one) for one in value)
+    return is_pair and value[0] <= value[1]  # type: ignore[index]
 
 
 #: what only a durable subscription can be told, and what it is where nothing is said
@@ -198,6 +214,7 @@ def service(
         def signal(self, service):
             service.send("Batman! We need help!")
     """
+    _check_called("service", name)
     return _mark(ServiceDeclaration(name, every, durable, keep, confirm))
 
 
@@ -227,6 +244,7 @@ def subscription(  # noqa: PLR0913 - what a durable one can be told
         async def save_the_day(self, payload: str, message):
             self.log_info(f"{message.topic}: {payload}")
     """
+    _check_called("subscription", name)
     words = SubscriptionWords(
         workers=workers,
         raw=raw,
@@ -252,7 +270,13 @@ def responder(name: str, *, workers: int = 1, stream: bool = False) -> Callable[
         async def add(self, numbers: list[float]) -> float:
             return sum(numbers)
     """
+    _check_called("responder", name)
     return _mark(ResponderDeclaration(name, workers, stream))
+
+
+def _check_called(decorator: str, name: object) -> None:
+    if inspect.isroutine(name):
+        raise DeclarationError(f'{name.__qualname__}: write @{decorator}("topic"), with a name')
 
 
 def declarations_of(function: object) -> tuple[Declaration, ...]:

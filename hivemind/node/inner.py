@@ -167,7 +167,7 @@ class Inner:
             outbox=(waiting := bus.waiting if bus else 0),
             gaps=bus.live.gaps if bus else 0,
             overdue=(late := self._overdue.of(waiting, bus.outbox.sent, time.monotonic()) if bus else 0),
-            unconfirmed=bus.unconfirmed if bus and late else "",
+            unconfirmed=bus.keeping.unconfirmed if bus and bus.keeping and late else "",
         )
 
     def _part(self, node: BaseNode) -> str:

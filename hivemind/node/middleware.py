@@ -17,6 +17,7 @@ from .carrying import carrying, with_carried
 if TYPE_CHECKING:
     from .base import BaseNode
 
+HOOKS = ("on_start", "on_shutdown", "before_send", "after_send", "before_handle", "after_handle")
 T = TypeVar("T")
 HandOver = Callable[[str, Any, Mapping[str, str] | None], None]
 
@@ -69,6 +70,18 @@ class Middleware:
     loop or on a thread, and cannot wait, so they are ``def``. The others may be ``async def``; for a handler that is a
     ``def`` they are called on its thread, and a coroutine is awaited on the loop meanwhile.
     """
+
+    def __init_subclass__(cls) -> None:
+        """Raise DeclarationError for what looks like a hook and would never be called."""
+        super().__init_subclass__()
+        for name, value in vars(cls).items():
+            if not inspect.isfunction(value):
+                continue
+            if name.startswith(("before_", "after_", "on_")) and name not in HOOKS:
+                hint = did_you_mean(name, HOOKS)
+                raise DeclarationError(f"{cls.__name__}.{name}: middleware has no such hook{hint}")
+            if name in ("before_send", "after_send") and inspect.iscoroutinefunction(value):
+                raise DeclarationError(f"{cls.__name__}.{name} is an async def: sending cannot wait for it, write def")
 
     def on_start(self, node: BaseNode) -> Awaitable[None] | None:
         """Called before the node's own ``on_start``; an exception ends the node, as it does there."""

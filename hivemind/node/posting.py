@@ -17,7 +17,7 @@ from ..cancelling import end
 from ..data.caretaker import Caretaker, Terms
 from ..data.entries import KeptTopic, idle_groups
 from ..data.kept import KEPT, Kept
-from ..errors import ConfigurationError, OutboxFull, RedisError, Unconfirmed, Undelivered
+from ..errors import ConfigurationError, OutboxFull, RedisError, Unconfirmed, Undelivered, check_seconds
 from ..message import encode_headers, encode_payload
 from ..retention import WEEK, Retention, Tier
 from ..topics import check_topic
@@ -91,7 +91,7 @@ class Posting:
         """Return when Redis has confirmed all that was sent before, and who reads durably was looked up. Raises
         Refused, Unconfirmed.
         """
-        deadline = self._loop.time() + timeout
+        deadline = self._loop.time() + check_seconds(timeout, "flush")
         try:
             async with asyncio.timeout_at(deadline):
                 while self._held:

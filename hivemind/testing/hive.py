@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping
 from types import ModuleType, TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -11,17 +9,18 @@ from typing import Any, Self, TypeVar, overload
 from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..constants import Constants
-from ..errors import HivemindError
+from ..data.letters import Letter
+from ..errors import HivemindError, check_seconds
 from ..message import Message
 from ..node.base import BaseNode
 from ..node.client import Client, Where
 from ..node.life import Life, Place
 from ..node.loading import node_in
-from ..node.messages import Messages
 from ..node.requesting import RequestStream
 from ..settings import Settings
-from ..topics import matches
+from ..topics import check_pattern
 from .clock import TurnedClock
+from .ears import Ears
 from .host import Host, address_of
 from .redis import Harm
 
@@ -47,22 +46,18 @@ class HiveTest:
         values = {"HIVE_NAME": name, "REDIS_URL": url, "HEARTBEAT": 0.5, "LEASE": 1.5} | dict(constants or {})
         self.settings = Settings(Constants(**values), {}, None)
         self.clock = TurnedClock()
-        self.seen: list[Message] = []
         self._endpoint = Endpoint.parse(url)
         self._client = Client(lambda: Where(self._endpoint, name))
+        self._ears = Ears(self._client)
         self._redis = address_of(url)
         self._owns_server, self._is_safe = owns_server, False
         self._is_away = False
-        self._messages: Messages | None = None
-        self._arrived = asyncio.Condition()
-        self._taken: set[int] = set()
         self._running: dict[int, tuple[Life, Host]] = {}
         self._dead: dict[int, BaseNode] = {}
-        self._listening: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
         self._client.__enter__()
-        self._client.call(self._listen())
+        self._client.call(self._ears.listen())
         return self
 
     def __exit__(
@@ -77,7 +72,7 @@ class HiveTest:
                     self.stop(life.node)
             if self._is_safe:
                 self._client.call(self._harm.write_at_once(False))
-            self._client.call(self._close())
+            self._client.call(self._ears.close())
         finally:
             self._client.__exit__(kind, error, trace)
 
@@ -105,7 +100,9 @@ class HiveTest:
     def _start(self, node: type[BaseNode] | BaseNode | ModuleType) -> BaseNode:
         if isinstance(node, ModuleType):
             node = node_in(node, node.__name__).build()
-        built = node() if isinstance(node, type) else node
+        built = node() if isinstance(node, type) and issubclass(node, BaseNode) else node
+        if not isinstance(built, BaseNode):
+            raise HivemindError(f"start({node!r}): give it a class that derives from Node, a node, or a module")
         built._hm.bind()
         if self._owns_server and not self._is_safe and "disk" in self._tiers(built):
             self._is_safe = True
@@ -171,12 +168,17 @@ class HiveTest:
         """Ask a responder with ``stream=True``, and iterate over its replies; see ``Node.request_stream``."""
         return self._client.request_stream(name, payload, timeout=timeout)
 
+    @property
+    def seen(self) -> list[Message]:
+        """Every message so far."""
+        return self._ears.seen
+
     def expect(self, pattern: str, timeout: float = 2.0) -> Message:
         """Return the first message matching ``pattern`` that no ``expect`` has returned yet.
 
         Raises AssertionError, with what was seen instead, after ``timeout`` seconds.
         """
-        message: Message | None = self._client.call(self._expect(pattern, timeout))
+        message: Message | None = self._client.call(self._ears.expect(pattern, timeout))
         if message is None:
             topics = ", ".join(sorted({one.topic for one in self.seen})) or "nothing"
             raise AssertionError(f"no message matched {pattern!r} within {timeout:g} s; seen: {topics}")
@@ -184,17 +186,25 @@ class HiveTest:
 
     def expect_none(self, pattern: str, within: float = 0.3) -> None:
         """Raise AssertionError if a message matching ``pattern`` comes within ``within`` seconds."""
-        message: Message | None = self._client.call(self._expect(pattern, within))
+        message: Message | None = self._client.call(self._ears.expect(pattern, within))
         if message is not None:
             raise AssertionError(f"nothing should match {pattern!r}, but {message!r} did: {message.payload!r}")
+
+    def dead_letters(self, pattern: str = "*") -> list[Letter]:
+        """The dead letters of the topics that match, oldest first: each with ``payload``, ``group``, ``tries``,
+        ``reason``.
+        """
+        found: list[Letter] = self._client.call(self._harm.letters(check_pattern(pattern)))
+        return found
 
     # -- time
 
     def advance(self, seconds: float) -> None:
         """Let ``seconds`` pass for the nodes, at once: what is due meanwhile happens in its order, beats too.
 
-        Redis's own clock goes on as ever.
+        Redis's own clock goes on as ever. Raises ValueError for what is no number of seconds from 0.
         """
+        check_seconds(seconds, "advance")
         with self.clock.held():
             until = self.clock.now() + seconds
             while (left := until - self.clock.now()) > 0:
@@ -256,42 +266,10 @@ class HiveTest:
 
         Raises HivemindError where it is not in a stream, or nobody has acknowledged it.
         """
+        if not isinstance(message, Message):
+            raise HivemindError(f"redeliver({message!r}): give it a message, such as hive.expect() returns")
         self._client.call(self._harm.redeliver(message))
 
     @property
     def _harm(self) -> Harm:
         return Harm(self._client.bus)
-
-    # -- on the loop
-
-    async def _listen(self) -> None:
-        self._messages = self._client.subscribe("*")
-        await self._messages.open()
-        self._listening = asyncio.create_task(self._hear(self._messages))
-
-    async def _hear(self, messages: Messages) -> None:
-        inbox = messages.live.inbox
-        while await inbox.wait():
-            async with self._arrived:
-                while (entry := inbox.take()) is not None:
-                    self.seen.append(Message(entry[0], entry[2], entry[1]))
-                self._arrived.notify_all()
-
-    async def _expect(self, pattern: str, timeout: float) -> Message | None:
-        deadline = time.monotonic() + timeout
-        async with self._arrived:
-            while True:
-                for number, message in enumerate(self.seen):
-                    if number not in self._taken and matches(pattern, message.topic):
-                        self._taken.add(number)
-                        return message
-                try:
-                    await asyncio.wait_for(self._arrived.wait(), deadline - time.monotonic())
-                except TimeoutError:
-                    return None
-
-    async def _close(self) -> None:
-        if self._messages is not None:
-            await self._messages.aclose()
-        if self._listening is not None:
-            await self._listening

@@ -8,8 +8,10 @@ from contextlib import suppress
 import orjson
 
 from ..bus.bus import Bus
+from ..bus.functions import Functions
 from ..bus.streams import Reader
 from ..data.heirs import Heirs
+from ..data.letters import Letter, Letters
 from ..errors import HivemindError, RedisRefused
 from ..message import Message
 
@@ -43,6 +45,12 @@ class Harm:
         """Let the server write to its disk before it answers, or every second again; fakeredis cannot."""
         with suppress(RedisRefused):
             await self._commands.execute("CONFIG", "SET", "appendfsync", "always" if is_so else "everysec")
+
+    async def letters(self, pattern: str) -> list[Letter]:
+        """The dead letters of the topics that match."""
+        shelves = Letters(self._commands, Functions(self._commands), self._names)
+        there = [await shelves.shelf(topic) for topic in await shelves.topics(pattern)]
+        return [one for shelf in there if shelf is not None async for found in shelves.read(shelf) for one in found]
 
     async def bury(self, instance: str) -> None:
         """Let the registry's entry name a process that is gone: as the system would say of who was killed."""
