@@ -144,7 +144,9 @@ class Unconfirmed(SendError):
         self.messages, self.timeout = tuple(messages), timeout
         reasons = {one.reason for one in self.messages} - {UNCONFIRMED}
         why = f": {min(reasons)}" if reasons else ""
-        super().__init__(f"no confirmation from Redis for {len(self.messages)} message(s) within {timeout:g} s{why}")
+        super().__init__(
+            f"no confirmation from Redis for {len(self.messages)} message(s) within {round(timeout, 2):g} s{why}"
+        )
 
 
 class RedisError(HivemindError):
@@ -174,8 +176,11 @@ class RequestError(HivemindError):
 class NoResponders(RequestError):
     """Nobody answers to that name: no node that declares it runs, or none can be reached."""
 
-    def __init__(self, request: str) -> None:
-        super().__init__(request, "nobody answers to it: start a node with @responder of that name")
+    def __init__(self, request: str, hint: str = "") -> None:
+        todo = "start a node with @responder of that name"
+        super().__init__(
+            request, f"nobody answers to it{hint}? If not, {todo}" if hint else f"nobody answers to it: {todo}"
+        )
 
 
 class RequestTimeout(RequestError, TimeoutError):

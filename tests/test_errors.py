@@ -51,6 +51,7 @@ def test_messages_that_did_not_get_through_are_in_the_error() -> None:
     assert refused.messages == tuple(lost)
     assert "2 message(s), the first on topic 'bat-signal': OOM command" in str(refused)
     assert "2 message(s) within 1.5 s" in str(errors.Unconfirmed(lost, 1.5))
+    assert "within 9.49 s" in str(errors.Unconfirmed(lost, 9.48833))
 
 
 def test_the_others_say_who_and_which() -> None:

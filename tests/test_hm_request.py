@@ -68,7 +68,7 @@ def test_it_prints_the_reply_and_of_many_one_a_line(here: Place) -> None:
     [
         (
             ("summ", "1"),
-            "start a node with @responder of that name, did you mean sum?",
+            "nobody answers to it, did you mean sum? If not, start a node with @responder of that name",
         ),
         (("sum", '"x"'), "InvalidPayload: payload: Input should be a valid list"),
         (("fail",), "abacus.0 raised OSError: a bead is missing"),
@@ -102,7 +102,7 @@ def test_ctrl_c_cancels_the_request(here: Place) -> None:
 
 def test_responders_are_shown_where_subscriptions_are(here: Place) -> None:
     here.run("request", "fail")
-    eventually(lambda: "1 request made a responder fail" in here.run("status").stdout, within=20)
+    eventually(lambda: "1 request failed in a responder" in here.run("status").stdout, within=20)
     assert "fail 1" in " ".join(here.run("nodes").stdout.split())
     why = here.run("why", "abacus").stdout
     assert "responder fail: 1 received, 0 answered, 1 failed; last error: OSError: a bead is missing" in why

@@ -31,6 +31,15 @@ def hive(here: Place) -> Place:
     return here
 
 
+def test_who_still_needs_the_hives_own_redis_is_named_when_it_is_stopped(tmp_path: Path, server_program: Path) -> None:
+    with place(tmp_path, HIVEMIND_REDIS_SERVER=str(server_program)) as here:
+        here.write("sender.py", SENDER)
+        here.hm("run", "sender.py").says("running")
+        done = here.run("redis", "stop")
+        assert done.stdout == "stopped\n"
+        assert "still running, and waiting for it from now on: sender.0; `hm run`" in done.stderr
+
+
 @pytest.mark.parametrize("target", ["sender.py", "./sender.py", "sender", "sender:Sender", "sender.py:Sender"])
 def test_a_node_runs_from_a_file_or_a_module_with_class_or_without(here: Place, target: str) -> None:
     node = here.hm("run", target)

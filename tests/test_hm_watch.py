@@ -311,6 +311,20 @@ def test_what_hived_knows_of_a_program_that_does_not_come_up_is_told() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("state", "uptime", "is_starting"), [("starting", None, 1), ("running", 3.0, 1), ("running", 60.0, 0)]
+)
+def test_who_was_started_a_moment_ago_is_on_the_way_and_no_trouble(
+    state: str, uptime: float | None, is_starting: int
+) -> None:
+    program = ProgramStatus("robin.0", state, uptime=uptime)
+    should = Declared(("robin.0",), (), (), {"robin.0": program}, is_supervised=True)
+    health = judge("gotham", [instance("batman.0")], should)
+    assert not health.is_well
+    said = "is starting: robin.0 is on the way" if is_starting else "is not well: robin.0 should run, but does not"
+    assert health.sentence == f"gotham {said}"
+
+
 def test_many_of_a_kind_are_counted_not_listed() -> None:
     lost = [instance(f"batman.{number}", lost=True) for number in range(5)]
     assert sentence(lost) == (

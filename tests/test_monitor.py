@@ -136,7 +136,7 @@ def test_losses_are_told_also_when_all_runs() -> None:
     health = health_of(snapshot_of(lossy))
     assert health.level is Level.NOTE
     assert "3 messages were missed or dropped" in health.sentence
-    assert "4 messages made a handler fail" in health.sentence
+    assert "4 messages failed in a handler" in health.sentence
 
 
 def test_a_hive_with_nothing_but_its_root_says_so() -> None:

@@ -66,4 +66,4 @@ async def _with_hint(client: Client, error: NoResponders) -> HivemindError:
     except RedisError:
         return error
     known = {one.name for each in instances for one in each.stats.responders}
-    return HivemindError(f"{error}{did_you_mean(error.request, known)}") if known else error
+    return NoResponders(error.request, did_you_mean(error.request, known).removesuffix("?"))

@@ -16,6 +16,7 @@ from ..supervisor.status import ProgramStatus
 from ..topics import is_pattern
 from .declared import Declared
 
+YOUNG = 15.0  #: seconds for which a program that hived has started is on its way, until it registers
 MANY = 10  #: distinct patterns from which on they are worth a word, where Redis matches them
 Count = Callable[[SubscriptionRecord], int]
 _COUNTS: tuple[tuple[str, Count], ...] = (
@@ -32,18 +33,19 @@ _COUNTS: tuple[tuple[str, Count], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """``troubles`` are what makes a hive unwell; ``notes`` are worth a look."""
+    """``troubles`` make a hive unwell; ``notes`` are worth a look; who is ``starting`` has yet to register."""
 
     hive: str
     running: int
     nodes: int
     troubles: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    starting: tuple[str, ...] = ()
 
     @property
     def is_well(self) -> bool:
         """Whether all that should run does."""
-        return not self.troubles
+        return not self.troubles and not self.starting
 
     def and_of(self, durability: Durability) -> Health:
         """With what is to be said of durable delivery."""
@@ -55,6 +57,10 @@ class Health:
         """All of it in one sentence."""
         if self.troubles:
             return f"{self.hive} is not well: {'; '.join((*self.troubles, *self.notes))}"
+        if self.starting:
+            return "; ".join(
+                (f"{self.hive} is starting: {listed(self.starting)} {are(self.starting)} on the way", *self.notes)
+            )
         if not self.running:
             return "; ".join((f"{self.hive} is empty: no node has joined", *self.notes))
         what, among = (self.running, "instance"), (self.nodes, "node")
@@ -96,6 +102,7 @@ def judge(
         len({name for one in nodes for name in one.nodes}),
         (*troubles, *_quarantined(should)),
         (*_notes(alive, should), *_left(left, ages), *_advice(instances, patterns)),
+        tuple(_starting(instances, should)),
     )
 
 
@@ -142,7 +149,7 @@ def is_gone(instance: Instance) -> bool:
 
 
 def _missing(instances: Sequence[Instance], should: Declared) -> list[str]:
-    known = {one.instance for one in instances}
+    known = {one.instance for one in instances} | {*_starting(instances, should)}
     absent = [name for name in should.instances if name not in known]
     told = [f"{name} is {seen.state}: {seen.detail}" for name in absent if (seen := _unwell(name, should))]
     plain = [name for name in absent if _unwell(name, should) is None]
@@ -150,6 +157,13 @@ def _missing(instances: Sequence[Instance], should: Declared) -> list[str]:
         hint = "" if should.is_supervised else " (hived does not run here: `hived start`)"
         told.append(f"{listed(plain)} should run, but {'does' if len(plain) == 1 else 'do'} not{hint}")
     return told
+
+
+def _starting(instances: Sequence[Instance], should: Declared) -> list[str]:
+    """Who was started a moment ago, and has not registered yet."""
+    known = {one.instance for one in instances}
+    programs = [should.programs[name] for name in should.instances if name not in known and name in should.programs]
+    return [one.name for one in programs if one.state in ("starting", "running") and 0 <= (one.uptime or 0.0) < YOUNG]
 
 
 def _unwell(name: str, should: Declared) -> ProgramStatus | None:
@@ -200,7 +214,7 @@ def _notes(alive: Sequence[Instance], should: Declared) -> list[str]:
         found.append(f"on the way: {listed(odd)}")
     found += [f"{amount(total, 'message')} {what}" for what, count in _COUNTS if (total := _sum(alive, count))]
     if failed := sum(one.failed for each in alive for one in each.stats.responders):
-        found.append(f"{amount(failed, 'request')} made a responder fail")
+        found.append(f"{amount(failed, 'request')} failed in a responder")
     waiting = [one for one in alive if one.stats.overdue and not one.stats.unconfirmed]
     if waiting:
         total = sum(one.stats.outbox for one in waiting)

@@ -25,7 +25,8 @@ def lag(ctx: click.Context, pattern: str, *, as_json: bool, watch: bool) -> None
     """How far is each group of readers behind on each kept topic? The worst comes first.
 
     LAG messages have not been given to the group yet; PENDING ones were, and are handled now, or wait for their next
-    try. OLDEST is how long ago the oldest of both was sent. READERS are the copies that read and live.
+    try. OLDEST is how long ago the oldest of both was sent. READERS are the living copies that
+    have been given some of it so far.
 
     Examples:
       hm lag

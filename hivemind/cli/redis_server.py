@@ -52,7 +52,9 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
 @redis.command()
 @click.pass_context
 def stop(ctx: click.Context) -> None:
-    """End it. Its data stays, and who needs it next starts it again.
+    """End it. Its data stays, and the next node or command that is started and needs it starts it again.
+
+    Nodes that run wait for it, and do not start it: they are named.
 
     Examples:
       hm redis stop
@@ -64,8 +66,25 @@ def stop(ctx: click.Context) -> None:
     settings = _settings(ctx)
     if PidFile(HivePaths.of(settings).supervisord).living() is not None:
         raise ConfigurationError("hived runs this hive and would start its Redis again: use `hived stop`")
+    users = _users(settings)
     stopped = Embedded.of(settings).stop()
     output.say("stopped" if stopped else "it was not running")
+    if stopped and users:
+        output.warn(
+            f"still running, and waiting for it from now on: {', '.join(users)}; `hm run` of any node starts it"
+        )
+
+
+def _users(settings: Settings) -> list[str]:
+    """Who lives, and will miss it."""
+    from ..errors import RedisError
+    from .health import is_gone
+    from .reading import read_instances
+
+    try:
+        return [one.instance for one in read_instances(settings) if not one.is_lost and not is_gone(one)]
+    except RedisError:
+        return []  # it does not answer, or does not run
 
 
 def _settings(ctx: click.Context) -> Settings:

@@ -58,10 +58,18 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
         output.note(f'it runs with PATTERNS = "{mode}"{_other_than(settings, mode)}')
     if as_json:
         about["patterns"] = mode
-        found = {"troubles": health.troubles, "notes": health.notes, "instances": health.running, "nodes": health.nodes}
+        found = {
+            "troubles": health.troubles,
+            "notes": health.notes,
+            "starting": health.starting,
+            "instances": health.running,
+            "nodes": health.nodes,
+        }
         output.as_json({**about, "well": health.is_well, "sentence": health.sentence, **found})
     else:
-        output.say(health.sentence, "red" if health.troubles else "yellow" if health.notes else "green")
+        output.say(
+            health.sentence, "red" if health.troubles else "yellow" if health.notes or health.starting else "green"
+        )
     return WELL if health.is_well else FAILED
 
 

@@ -219,9 +219,9 @@ def _notes(views: Iterable[InstanceView]) -> list[str]:
     if lost := sum(one.lost for view in views for one in view.subscriptions):
         out.append(f"{amount(lost, 'message')} {'was' if lost == 1 else 'were'} missed or dropped so far")
     if failed := sum(one.record.failed for view in views for one in view.subscriptions):
-        out.append(f"{amount(failed, 'message')} made a handler fail")
+        out.append(f"{amount(failed, 'message')} failed in a handler")
     if failed := sum(one.record.failed for view in views for one in view.responders):
-        out.append(f"{amount(failed, 'request')} made a responder fail")
+        out.append(f"{amount(failed, 'request')} failed in a responder")
     return out
 
 
