@@ -95,15 +95,15 @@ def logged_in(file: Path) -> str:
     return f"{name}.{number}" if dash and number.isdecimal() else f"{file.stem}.0"
 
 
-def find_hive(start: Path, explicit: str | None, environ: Mapping[str, str]) -> Path | None:
+def find_hive(start: Path, explicit: str | None, environ: Mapping[str, str], what: str = "--hive") -> Path | None:
     """The hive to use: ``explicit``, else ``HIVEMIND_HIVE``, else the first one from ``start`` upwards, else
     the only one a level below ``start``, else None: the hive ``default``.
 
-    Raises HiveNotFound if what was named is none.
+    Raises HiveNotFound if what was named is none; ``what`` is how ``explicit`` was given.
     """
-    for name, what in ((explicit, "--hive"), (environ.get("HIVEMIND_HIVE"), "HIVEMIND_HIVE")):
+    for name, given in ((explicit, what), (environ.get("HIVEMIND_HIVE"), "HIVEMIND_HIVE")):
         if name:
-            return _named_hive(start, name, what)
+            return _named_hive(start, name, given)
     for folder in (start.absolute(), *start.absolute().parents):
         if is_hive(folder):
             return folder

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import orjson
 import pytest
@@ -145,6 +146,13 @@ def test_a_client_that_could_not_open_tries_again_when_it_is_used_again() -> Non
     for _ in range(2):
         with pytest.raises(RedisUnavailable):
             hive.send("order", "tea")
+
+
+def test_an_error_says_why_redis_cannot_be_reached_and_which_folder_is_no_hive(tmp_path: Path) -> None:
+    with pytest.raises(RedisUnavailable, match=r"no answer within 0\.3 s \(.*[Rr]efused.*\)"):
+        hivemind.connect("redis://127.0.0.1:1", timeout=0.3).flush()
+    with pytest.raises(hivemind.HivemindError, match=f"connect: folder {tmp_path}: there is no hive"):
+        hivemind.connect(tmp_path).flush()
 
 
 def test_a_client_carries_headers(hive: HiveTest) -> None:

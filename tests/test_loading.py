@@ -114,6 +114,14 @@ def test_what_is_wrong_with_a_file_is_said_with_its_line(
     assert (Path(str(caught.value.file)), caught.value.line) == (path, line)
 
 
+def test_a_class_of_a_hives_node_is_named_behind_the_node(hive: Settings) -> None:
+    assert hive.hive is not None
+    write(hive.hive / "nodes" / "prices.py", ONE)
+    assert load_target("prices:One", hive).name == "one"
+    with pytest.raises(NodeLoadError, match="has no node class 'Nope'; it has One"):
+        load_target("prices:Nope", hive)
+
+
 @pytest.mark.parametrize(
     ("target", "reason"),
     [

@@ -141,7 +141,7 @@ def _unknown(settings: Settings, first: str) -> WrongName:
     if node in shared:
         return WrongName(f"no hived here runs {first}, a process that nodes share; `hived status` shows what runs")
     if node in known:
-        what = "runs no copy with that number" if number else "runs that node: enable it in nodes/__init__.py"
+        what = "runs a copy with that number" if number else "runs that node: enable it in nodes/__init__.py"
         return WrongName(f"no hived here {what}: {first}; `hived status` shows what runs")
     return WrongName(f"no hived here knows {first}{what_else(node, known, shared)}")
 

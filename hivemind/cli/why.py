@@ -217,9 +217,11 @@ def _instance(one: Instance) -> list[tuple[str, str]]:
 
 
 def _services(one: Instance) -> list[tuple[str, str]]:
+    from ..english import amount
+
     found = []
     for service in one.stats.services:
-        restarts = f", restarted {service.restarts:,} times" if service.restarts else ""
+        restarts = f", called again after {amount(service.restarts, 'failure')}" if service.restarts else ""
         error = f"; last error: {service.error}" if service.error else ""
         text = f"  service {service.name} is {service.state}: {service.sent:,} sent{restarts}{error}"
         found.append((text, "red" if service.state == "backoff" else "yellow" if error else ""))

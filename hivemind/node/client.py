@@ -69,7 +69,9 @@ def _resolve(where: str | Path | None, tier: Tier | None) -> Where:
     if isinstance(where, str) and "://" in where:
         endpoint = Endpoint.parse(where)
         return Where(endpoint, endpoint.hive, tier or Tier.SECOND)
-    settings = load_settings(find_hive(Path.cwd(), None if where is None else str(where), os.environ))
+    settings = load_settings(
+        find_hive(Path.cwd(), None if where is None else str(where), os.environ, "connect: folder")
+    )
     return Where(Endpoint.parse(ensure_redis(settings)), settings.name, tier or check_tier(settings.constants.CONFIRM))
 
 
@@ -172,8 +174,9 @@ class Client(Requesting):
                 await self._posting.start()
                 self._is_open = True
         except TimeoutError:
+            why = f" ({bus.outbox.link.last_error})" if bus.outbox.link.last_error else ""
             await self.aclose()
-            raise RedisUnavailable(f"{endpoint.redacted}: no answer within {self._timeout:g} s") from None
+            raise RedisUnavailable(f"{endpoint.redacted}: no answer within {self._timeout:g} s{why}") from None
         except BaseException:
             await self.aclose()
             raise

@@ -48,7 +48,11 @@ def load_target(target: str, settings: Settings) -> LoadedNode:
         _make_importable(settings.hive)
     source, _, class_name = target.partition(":")
     hive_node = _in_hive(source, settings)
-    if hive_node is not None and not class_name:
+    if hive_node is not None and class_name:
+        if isinstance(hive_node, str):
+            return load_target(f"{hive_node.partition(':')[0]}:{class_name}", settings)
+        return node_in(_import(target, hive_node), target, "", class_name)
+    if hive_node is not None:
         if isinstance(hive_node, str):
             loaded = load_target(hive_node, settings)
             return LoadedNode(source, lambda: _named(loaded.build(), source))
@@ -148,7 +152,9 @@ def node_in(module: ModuleType, target: str, name: str = "", class_name: str = "
     if classes:
         return LoadedNode(name or _checked(target, classes[0].__name__.lower(), file), _builder(classes[0], name))
     if not functions:
-        raise NodeLoadError(target, "has neither a Node class nor a function with @service or @subscription", file)
+        raise NodeLoadError(
+            target, "has neither a Node class nor a function with @service, @subscription or @responder", file
+        )
     chosen = name or _checked(target, module.__name__.rpartition(".")[2], file)
     middleware = getattr(module, "middleware", ())
     own: dict[str, Any] = {
