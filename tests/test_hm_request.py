@@ -70,7 +70,7 @@ def test_it_prints_the_reply_and_of_many_one_a_line(here: Place) -> None:
             ("summ", "1"),
             "nobody answers to it, did you mean sum? If not, start a node with @responder of that name",
         ),
-        (("sum", '"x"'), "InvalidPayload: payload: Input should be a valid list"),
+        (("sum", '"x"'), "InvalidPayload: payload: Input should be a valid list, not str"),
         (("fail",), "abacus.0 raised OSError: a bead is missing"),
         (("sleep", "--timeout", "0.3"), "in time"),
     ],

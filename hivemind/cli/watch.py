@@ -58,14 +58,9 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
         output.note(f'it runs with PATTERNS = "{mode}"{_other_than(settings, mode)}')
     if as_json:
         about["patterns"] = mode
-        found = {
-            "troubles": health.troubles,
-            "notes": health.notes,
-            "starting": health.starting,
-            "instances": health.running,
-            "nodes": health.nodes,
-        }
-        output.as_json({**about, "well": health.is_well, "sentence": health.sentence, **found})
+        found = {"troubles": health.troubles, "notes": health.notes, "starting": health.starting}
+        counts = {"instances": health.running, "nodes": health.nodes}
+        output.as_json({**about, "well": health.is_well, "sentence": health.sentence, **found, **counts})
     else:
         output.say(
             health.sentence, "red" if health.troubles else "yellow" if health.notes or health.starting else "green"

@@ -168,7 +168,8 @@ def _annotation(function: Function, parameter: str) -> Any:
 
 
 def _in_words(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
+    first = error.errors(include_url=False)[0]
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"payload{path}: {first['msg']}{more}"
+    came = "" if first["type"] == "missing" else f", not {type(first['input']).__name__}"
+    return f"payload{path}: {first['msg']}{came}{more}"
