@@ -68,7 +68,26 @@ def test_what_cannot_be_handled_is_tried_again_or_becomes_a_dead_letter(hive: Hi
     assert "the shelf is empty" in found["OSError"]["traceback"]
     assert "payload" in found["InvalidPayload"]["reason"]
     record = node.bound_durables[0].record()
-    assert (record.handled, record.failed, record.invalid) == (3, 4, 1)
+    assert (record.handled, record.failed, record.invalid) == (3, 2, 1)
+    assert (record.retried, record.dead) == (2, 3)
+
+
+def test_what_a_handler_means_is_one_line_and_no_error(hive: HiveTest, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    node = hive.start(Picky)
+    hive.send("order", 1, durable=True)
+    eventually(lambda: node.bound_durables[0].record().dead == 1)
+    (line,) = [one for one in caplog.records if "nobody wants this" in one.getMessage()]
+    assert (line.levelname, line.exc_info, node.bound_durables[0].record().failed) == ("INFO", None, 0)
+
+
+def test_what_cannot_be_bound_says_where_it_is_written(hive: HiveTest) -> None:
+    class Odd(Node):
+        @subscription("order", durable=True, timeout=3)
+        def pack(self, payload: int) -> None: ...
+
+    with pytest.raises(DeclarationError, match=r"test_durable\.py:\d+: .*timeout= needs an async def"):
+        hive.start(Odd)
 
 
 def test_dead_letters_are_bounded_by_the_setting(hive_server: str, hive_name: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from .cli_kit import Place
 from .node_kit import Workshop, workshop
 from .servers import RedisServer
 from .waiting import eventually
@@ -106,3 +107,20 @@ def test_a_message_that_kills_its_process_takes_no_other_with_it_whatever_worker
     eventually(lambda: all(f"packed {number}\n" in last.output for number in missing), within=10)
     last.signal(signal.SIGTERM)
     assert last.ends() == 0
+
+
+def test_what_cannot_be_bound_is_one_line_in_hm_run(here: Place) -> None:
+    here.write(
+        "odd.py",
+        """
+from hivemind import Node, subscription
+class Odd(Node):
+    @subscription("order", durable=True, timeout=3)
+    def pack(self, payload): ...
+""",
+    )
+    done = here.run("run", "odd.py")
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "Traceback" not in said
+    assert "odd.py:4: Odd.pack: timeout= needs an async def" in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import queue
 import threading
 import time
@@ -69,7 +70,7 @@ class DurableSubscription:
         self._settling: Settling | None = None
         self._plain: Function | None = None  # the handler, if it wants the payload and nothing is around it
         self._is_stopping = False
-        self._failures = Burst()
+        self._failures, self._meant = Burst(), Burst()
         self._patience = Patience(self._runs_long)
 
     @property
@@ -272,10 +273,10 @@ class DurableSubscription:
 
     def _failed(self, delivery: Delivery, error: BaseException) -> None:
         said = delivery.verdict.said if delivery.verdict is not None else Said.NOTHING
-        self.error = in_words(error)
-        if (held := self._failures.first()) is not None:
-            what = _failure(self.handler.name, delivery, said, held, self._failures.seconds)
-            self.node.logger.error("%s", what, exc_info=error)
+        self.error = self.error if _is_meant(error) else in_words(error)
+        burst = self._meant if _is_meant(error) else self._failures
+        if (held := burst.first()) is not None:
+            _tell(self.node.logger, _failure(self.handler.name, delivery, said, held, burst.seconds), error)
         if said is Said.NACK:
             self._put_back(delivery)
         elif said is Said.NOTHING:
@@ -284,7 +285,7 @@ class DurableSubscription:
     def _try_again(self, delivery: Delivery, error: BaseException) -> None:
         if isinstance(error, InvalidPayload | Malformed):
             self.invalid += 1
-        else:
+        elif not _is_meant(error):  # those are counted as tried again, or as dead
             self.failed += 1
         if not delivery.owner.is_taken:
             delay = error.delay if isinstance(error, Retry) else None
@@ -323,6 +324,19 @@ def _failure(handler: str, delivery: Delivery, said: Said, held: int, seconds: f
     more = f" ({held} more like it in the last {seconds:g} s or so)" if held else ""
     after = f", after {said}" if said else ""
     return f"{handler} failed on a message of {delivery.topic}, try {delivery.number}{after}{more}"
+
+
+def _is_meant(error: BaseException) -> bool:
+    """Whether a handler raised it to say what is to become of its message."""
+    return isinstance(error, Retry | Reject)
+
+
+def _tell(logger: logging.Logger, what: str, error: BaseException) -> None:
+    """Log what became of a message: what the handler meant in a line, all else as an error."""
+    if _is_meant(error):
+        logger.info("%s: it raised %s", what, in_words(error))
+    else:
+        logger.error("%s", what, exc_info=error)
 
 
 def _death(error: BaseException) -> Death:

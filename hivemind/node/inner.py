@@ -23,7 +23,13 @@ from ..states import NODE, NodeState, advance
 from ..topics import check_name
 from .agreement import Agreement
 from .answering import Answering
-from .declarations import ResponderDeclaration, ServiceDeclaration, SubscriptionDeclaration, declarations_of
+from .declarations import (
+    Declaration,
+    ResponderDeclaration,
+    ServiceDeclaration,
+    SubscriptionDeclaration,
+    declarations_of,
+)
 from .durable import DurableSubscription, check_groups
 from .gaps import Gaps
 from .keeping import DurableReading, DurableSending
@@ -95,12 +101,10 @@ class Inner:
         node.subscriptions()
         for function in node._hm_functions().values():
             for declaration in declarations_of(function):
-                if isinstance(declaration, ServiceDeclaration):
-                    node.bound_services.append(BoundService(node, declaration, function))
-                elif isinstance(declaration, ResponderDeclaration):
-                    node.bound_responders.append(Responder(node, declaration, function))
-                else:
-                    self.subscribe(declaration, function)
+                try:
+                    self._bind(declaration, function)
+                except DeclarationError as error:
+                    raise DeclarationError(f"{_where(function)}{error}") from error
 
         self.components.append(Agreement([service.name for service in node.bound_services]))
         kept = [service.declaration for service in node.bound_services if service.declaration.is_kept]
@@ -112,6 +116,15 @@ class Inner:
         if node.bound_responders:
             check_names(node.name, node.bound_responders)
             self.components.append(Answering(node.bound_responders))
+
+    def _bind(self, declaration: Declaration, function: Callable[..., Any]) -> None:
+        node = self.node
+        if isinstance(declaration, ServiceDeclaration):
+            node.bound_services.append(BoundService(node, declaration, function))
+        elif isinstance(declaration, ResponderDeclaration):
+            node.bound_responders.append(Responder(node, declaration, function))
+        else:
+            self.subscribe(declaration, function)
 
     def subscribe(
         self, declaration: SubscriptionDeclaration, function: Callable[..., Any]
@@ -216,3 +229,9 @@ def functions_of(node: BaseNode) -> dict[str, Callable[..., Any]]:
             f"{node.name}: a function cannot be called {min(taken)}: every node has something of that name"
         )
     return {name: getattr(node, name) for name in declared}
+
+
+def _where(function: Callable[..., Any]) -> str:
+    """File and line of a function, as they stand before an error; "" if it has none."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}: " if code is not None else ""

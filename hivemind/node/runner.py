@@ -19,6 +19,7 @@ from ..bus.bus import Bus
 from ..bus.embedded import Embedded
 from ..bus.endpoint import Endpoint
 from ..cancelling import end
+from ..errors import ConfigurationError
 from ..settings import Settings
 from .base import BaseNode
 from .life import Life, Place
@@ -49,6 +50,9 @@ def run(node: BaseNode, settings: Settings, how: How) -> int:
         calm_collector()
         with asyncio.Runner(loop_factory=new_loop) as runner:
             return runner.run(_serve(node, settings, how))
+    except ConfigurationError as error:
+        logger.error("%s cannot run: %s", node.name, error)
+        return 1
     except Exception:
         logger.exception("%s cannot run", node.name)
         return 1
@@ -109,7 +113,10 @@ async def _until_asked(starting: asyncio.Task[None], asked: asyncio.Event, life:
     try:
         await asyncio.wait([starting, *waits], return_when="FIRST_COMPLETED")
         if starting.done() and (error := starting.exception()) is not None:
-            logger.error("%s cannot start", life.node.name, exc_info=error)
+            if isinstance(error, ConfigurationError):
+                logger.error("%s cannot start: %s", life.node.name, error)
+            else:
+                logger.error("%s cannot start", life.node.name, exc_info=error)
             return 1
         await asyncio.wait(waits, return_when="FIRST_COMPLETED")
         return 0
