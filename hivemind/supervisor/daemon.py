@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
+from ..cancelling import end
 from ..data.registry import Registry
 from ..errors import HivemindError
 from ..identity import PidFile
@@ -68,9 +69,7 @@ class Daemon:
         listener = asyncio.create_task(self._listen())
         ending = asyncio.create_task(self.is_ending.wait())
         await asyncio.wait([listener, ending], return_when=asyncio.FIRST_COMPLETED)
-        for task in (*tasks, listener, ending):
-            task.cancel()
-        await asyncio.gather(*tasks, listener, ending, return_exceptions=True)
+        await asyncio.gather(*[end(task) for task in (*tasks, listener, ending)])
         self.deaths.close()
         with contextlib.suppress(HivemindError, OSError):
             await self.bus.aclose()
