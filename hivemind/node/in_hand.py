@@ -18,52 +18,49 @@ class InHand:
     def __init__(self) -> None:
         self.running: set[Call] = set()
         self._waiting: deque[Job] = deque()
-        self._gone = 0
+        self._wanted: set[Call] = set()  # of those that wait
 
     def __len__(self) -> int:
-        return len(self.running) + len(self._waiting) - self._gone
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether anything waits for a worker."""
-        return bool(self._waiting)
+        return len(self.running) + len(self._wanted)
 
     def wait(self, call: Call, payload: Any) -> None:
         """Take one more in."""
         self._waiting.append((call, payload))
+        self._wanted.add(call)
 
     def next(self, now: float) -> Job | None:
         """Begin what is next and still in time; None if there is nothing."""
         while self._waiting:
             call, _ = job = self._waiting.popleft()
-            if call.is_over:
-                self._gone -= 1
-            elif call.deadline <= now:
-                call.drop()  # which withdraws it
-                self._gone -= 1
-            else:
+            if call not in self._wanted:
+                continue
+            if call.deadline <= now:
+                call.drop()
+            self._wanted.discard(call)
+            if not call.is_over:
                 self.running.add(call)
                 return job
         return None
 
     def withdraw(self, call: Call) -> bool:
         """Nobody wants it any more; True if it waited, and will not be begun."""
-        if call in self.running:
+        if call not in self._wanted:
             return False
-        self._gone += 1
+        self._wanted.discard(call)
         return True
 
     def drop_late(self, now: float) -> None:
         """Drop what is past its deadline."""
-        for call in [*self.running, *(call for call, _ in self._waiting)]:
+        for call in [*self.running, *self._wanted]:
             if call.deadline <= now and not call.is_stream:
                 call.drop()
-        if self._gone > len(self._waiting) // 2:
-            self._waiting = deque(job for job in self._waiting if not job[0].is_over)
-            self._gone = 0
+        if len(self._wanted) < len(self._waiting) // 2:
+            self._waiting = deque(job for job in self._waiting if job[0] in self._wanted)
 
     def hand_back(self) -> None:
         """Let others have all that waits."""
-        while self._waiting:
-            self._waiting.popleft()[0].hand_back()
-        self._gone = 0
+        for call, _ in self._waiting:
+            if call in self._wanted:
+                call.hand_back()
+        self._waiting.clear()
+        self._wanted.clear()
