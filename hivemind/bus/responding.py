@@ -33,7 +33,6 @@ SILENT = 10.0  #: seconds after which who takes the replies of a stream, and say
 REMEMBERED = 10_000  #: outcomes that are remembered at the most
 REMEMBERED_BYTES = 8 * 1024 * 1024  #: bytes of replies among them
 RELEASE = 0.002  #: seconds in which requests that are over are counted together
-FRESH = 0.05  #: seconds for which a measured distance of clocks is beyond doubt
 
 
 class Answerer(Protocol):
@@ -58,7 +57,7 @@ class Responding:
         self.calls = calls
         self._bus = bus
         self._posts: dict[str, Post] = {}
-        self._distance = self._measured = 0.0  # Redis's clock less the loop's, in seconds; when that was measured
+        self._distance = 0.0  # Redis's clock less the loop's, in seconds
         self._late: list[Call] = []
         self._judging: asyncio.Task[None] | None = None
         self._tending: asyncio.Task[None] | None = None
@@ -130,8 +129,7 @@ class Responding:
         loop = asyncio.get_running_loop()
         before = loop.time()
         now = await self._bus.now()
-        self._measured = loop.time()
-        self._distance = now / 1000 - (before + self._measured) / 2
+        self._distance = now / 1000 - (before + loop.time()) / 2
 
     def deadline(self, at: float, budget: float) -> float:
         """When a request of so many seconds is over, by the loop's clock."""
@@ -146,8 +144,7 @@ class Responding:
     async def _judge_late(self) -> None:
         try:
             while self._late:
-                if asyncio.get_running_loop().time() - self._measured > FRESH:
-                    await self._measure()
+                await self._measure()  # what was measured a moment ago was before somebody set a clock
                 late, self._late = self._late, []
                 for call in late:
                     call.deadline = self.deadline(call.at, call.budget)
