@@ -76,6 +76,20 @@ async def within(seconds: float, waiting: Any) -> Any:
     return await asyncio.wait_for(waiting, seconds)
 
 
+class Deaf(Owner):
+    """Its first greeting goes on when it is cancelled, as what waits with redis-py may."""
+
+    async def link_up(self) -> None:
+        is_first = not self.told
+        self.told.append("up")
+        while is_first:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                is_first = False
+                await asyncio.Event().wait()
+
+
 async def test_it_is_up_when_its_owner_has_greeted(server: RedisServer) -> None:
     owner = Owner()
     link = owner.open(server.url)
@@ -162,6 +176,15 @@ async def test_a_connection_that_comes_down_while_greeting_is_told(server: Redis
     await eventually_async(lambda: len(owner.told) >= 4)
     owner.greeting = None
     await within(2, link.wait(LinkState.UP))
+    await link.aclose()
+
+
+async def test_a_greeting_that_swallows_a_cancellation_does_not_hold_the_link_up(server: RedisServer) -> None:
+    owner = Deaf()
+    link = owner.open(server.url)
+    await eventually_async(lambda: "up" in owner.told)
+    link.drop("cut")
+    await asyncio.wait_for(link.wait(LinkState.UP), 10)
     await link.aclose()
 
 

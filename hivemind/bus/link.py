@@ -187,13 +187,12 @@ class Link:
             await asyncio.wait((greeting, gone), timeout=CONNECT_TIMEOUT, return_when="FIRST_COMPLETED")
             is_greeted = greeting.done()
         finally:
-            greeting.cancel()
-            (error,) = await asyncio.gather(greeting, return_exceptions=True)
+            await end(greeting)  # one that waits for redis-py may not end at the first word
         if gone.done():
             return gone.result()
-        if not is_greeted:
+        if not is_greeted or greeting.cancelled():
             return f"no answer to the greeting within {CONNECT_TIMEOUT:g} s"
-        if error is not None:
+        if (error := greeting.exception()) is not None:
             self._denied(error)
             return str(error)
         self._is_up()
