@@ -121,6 +121,7 @@ async def test_since_says_where_to_begin(here: Place, till: Till, since: str, ex
     till.counts["orders.new"] = 2
     await till.send("orders.new", 3)
     shown = await listening(here, "tail", "--json", "--since", since, "--count", str(len(expected)), "orders.new")
+    await asyncio.to_thread(eventually, lambda: shown.stdout.count("\n") == len(expected) - 1, 20)
     await till.send("orders.new", 10)
     assert await payloads(shown) == expected
 
