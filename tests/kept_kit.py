@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 from hivemind.bus.bus import Bus
-from hivemind.bus.streams import Streams
 from hivemind.cancelling import end
 from hivemind.data.kept import Kept
 from hivemind.data.kept_watch import KeptWatch
@@ -22,7 +21,7 @@ from .waiting import eventually_async
 
 async def keep(bus: Bus, *topics: str) -> Bus:
     """Let a process keep what it sends on ``topics``, as a node does with its services."""
-    kept = Kept(bus.commands, Streams(bus.commands, bus.functions, bus.names), bus.names)
+    kept = Kept(bus.streams)
     for topic in topics:
         await kept.announce(topic)
         bus.keep(topic)

@@ -47,7 +47,7 @@ class Garden:
 
     def another(self, terms: Terms) -> Caretaker:
         shelf = self.shelf
-        return Caretaker(shelf.commands, shelf.streams, shelf.names, terms, lambda: self.now)
+        return Caretaker(shelf.streams, terms, lambda: self.now)
 
     async def later(self) -> bool:
         """Look twice, and let the time pass between in which nothing may change."""

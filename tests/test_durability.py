@@ -14,6 +14,7 @@ import pytest
 from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
+from hivemind.bus.streams import Streams
 from hivemind.data.backlog import GroupBacklog, TopicBacklog
 from hivemind.data.durability import BEHIND, Durability, durability
 from hivemind.data.entries import KeptTopic, Reading
@@ -135,7 +136,7 @@ async def test_a_group_whose_node_left_is_retired_and_not_behind(store: Store) -
     gone = int(time.time() - 3600) * 1000
     entry = reading(seen=gone).entry()
     await store.commands.execute("HSET", store.names.readings(), "shop orders.*", entry)
-    found = await durability(store.commands, Functions(store.commands), store.names, [])
+    found = await durability(Streams(store.commands, Functions(store.commands), store.names), [])
     assert [one.group for one in found.retired] == ["shop"]
     assert found.notes()[0].startswith("group shop has retired from orders.*: shop was not seen for ")
     assert found.behind == []

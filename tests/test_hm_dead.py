@@ -69,7 +69,7 @@ class Cemetery:
     async def reads(self, topic: str, *groups: str) -> None:
         """Announce a topic, which these groups read."""
         streams = Streams(self.commands, Functions(self.commands), self.names)
-        await Kept(self.commands, streams, self.names).announce(topic)
+        await Kept(streams).announce(topic)
         for group in groups:
             await streams.join(topic, group, "0")
 
@@ -82,7 +82,7 @@ class Cemetery:
 
     @property
     def letters(self) -> Letters:
-        return Letters(self.commands, Functions(self.commands), self.names)
+        return Letters(Streams(self.commands, Functions(self.commands), self.names))
 
 
 @pytest.fixture

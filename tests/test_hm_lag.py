@@ -36,7 +36,7 @@ class Store:
     def __init__(self, commands: Commands, names: Names) -> None:
         self.commands, self.names = commands, names
         self.streams = Streams(commands, Functions(commands), names)
-        self.kept = Kept(commands, self.streams, names)
+        self.kept = Kept(self.streams)
 
     async def fill(self, topic: str, count: int, ago: float = 0.0) -> None:
         """Append messages as if they had been sent so many seconds ago."""

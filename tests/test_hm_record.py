@@ -53,7 +53,7 @@ class Till:
     def __init__(self, commands: Commands, names: Names) -> None:
         self.commands, self.names = commands, names
         self.functions = Functions(commands)
-        self.kept = Kept(commands, Streams(commands, self.functions, names), names)
+        self.kept = Kept(Streams(commands, self.functions, names))
         self.counts: dict[str, int] = {}
 
     async def announce(self, *topics: str) -> None:

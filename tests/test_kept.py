@@ -33,7 +33,7 @@ class Shelf:
         self.commands, self.names = Commands(Endpoint.parse(url)), Names(hive)
         self.functions = Functions(self.commands)
         self.streams = Streams(self.commands, self.functions, self.names)
-        self.kept = Kept(self.commands, self.streams, self.names)
+        self.kept = Kept(self.streams)
 
     async def length(self, topic: str) -> int:
         return int(await self.commands.execute("XLEN", self.names.stream(topic)))
@@ -146,7 +146,7 @@ async def test_a_reader_is_entered_with_its_node_and_seen_again(shelf: Shelf) ->
 
 
 async def test_who_read_before_redis_lost_everything_misses_nothing_that_is_sent_afterwards(shelf: Shelf) -> None:
-    others = Kept(shelf.commands, shelf.streams, shelf.names)
+    others = Kept(shelf.streams)
     await others.announce("n")
     assert await shelf.kept.read("shop", "n", "new") == ["n"]
     for key in (shelf.names.kept(), shelf.names.readings(), shelf.names.stream("n")):

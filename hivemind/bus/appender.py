@@ -21,7 +21,7 @@ from .carrier import WRITE, Carrier, Keeper
 from .endpoint import is_unauthenticated, reply_error
 from .link import bulk
 from .outbox import Outbox
-from .outgoing import Asked, Batch, Entry, OutboxOptions, Topic
+from .outgoing import Batch, Entry, OutboxOptions, Question, Topic
 from .queues import index_of
 from .spool import Spool
 from .streams import Home, limits
@@ -193,15 +193,15 @@ class Appender(Carrier):
                 self._keeper.done(batch.entries)
         self._go_on()
 
-    def _pong(self, asked: Asked, reply: object) -> None:
+    def _pong(self, question: Question, reply: object) -> None:
         """A sign of life, or what was appended is confirmed, or is not yet: then it is asked again."""
-        if not isinstance(asked, Asking):
-            super()._pong(asked, reply)
+        if not isinstance(question, Asking):
+            super()._pong(question, reply)
             return
-        done, late = self.assurance.answered(asked.tier, reply, self._clock())
+        done, late = self.assurance.answered(question.tier, reply, self._clock())
         self._keeper.done(done)
         if late and self._complaints.first() is not None:
-            log.error("messages wait to be confirmed at the tier %r: %s", str(asked.tier), late)
+            log.error("messages wait to be confirmed at the tier %r: %s", str(question.tier), late)
         self._go_on()
 
     def _refuse(self, batch: Batch, reply: object) -> bool:

@@ -14,9 +14,9 @@ from typing import Any
 
 from ..errors import RedisError
 from ..retention import Tier
-from .commands import Commands
+from .commands import Commands, pairs_in
 from .link import pack
-from .outgoing import Asked, Entry
+from .outgoing import Entry, Question
 from .queues import weight
 
 PATIENCE = 0.025  #: seconds that Redis may take to confirm: meanwhile it does nothing else on this connection
@@ -31,7 +31,7 @@ _LATER = (
 _WITHOUT_AOF = "this Redis has no append-only file (appendonly no)"
 
 
-class Asking(Asked):
+class Asking(Question):
     """A question that is under way: whether all that was written before it is confirmed at ``tier``."""
 
     __slots__ = ("tier",)
@@ -165,7 +165,7 @@ def _fault(tier: Tier, reply: Any) -> str:
         return "" if int(reply) >= 1 else "no replica has it"
     if not isinstance(reply, Mapping) and len(reply) == 2 and isinstance(reply[0], int):
         return "" if reply[0] >= 1 else "it is not on the disk yet"
-    said = reply if isinstance(reply, Mapping) else dict(zip(reply[::2], reply[1::2], strict=True))
+    said = pairs_in(reply)
     if said.get(b"appendonly") == b"no":
         return _WITHOUT_AOF
     return "" if said == _ALWAYS else _LATER

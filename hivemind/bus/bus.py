@@ -32,7 +32,7 @@ from .sharded_live import ShardedLive
 from .sharded_outbox import ShardedOutbox
 from .shards import Shards
 from .spool import Spool
-from .streams import Home
+from .streams import Home, Streams
 
 AHEAD = 86_400_000.0  #: milliseconds by which an incarnation may be ahead of Redis's clock: it may have been set back
 WATCH = 60.0  #: seconds between two looks at which senders have fallen silent
@@ -85,6 +85,7 @@ class Bus:
             self._spreading = (self.shards.start, outbox.spread, receiving.spread)  # and so they are told of changes
         self.commands.epoch = lambda: self.outbox.link.gaps + self.live.link.gaps  # those of the home
         self.functions = Functions(self.commands)
+        self.streams = Streams(self.commands, self.functions, self.names)
         self.resolver: Resolves | None = None  # without one Redis matches patterns
         self.filler: Filler | None = None  # without one nothing that is kept is read
         self.keeping: DurableOutbox | None = None  # what goes to topics that are kept

@@ -17,7 +17,7 @@ import hiredis
 from ..errors import RedisError, RedisUnavailable
 from .endpoint import Endpoint, is_unauthenticated, reply_error
 from .link import BACKOFF_CAP, PING, Link
-from .outgoing import Asked, Batch, Entry, Fate
+from .outgoing import Batch, Entry, Fate, Question
 
 GRACE = 2 * BACKOFF_CAP  #: seconds that messages wait after a re-made link, so that subscribers are back first
 WRITE = 256 * 1024  #: bytes of commands in one write, about
@@ -64,7 +64,7 @@ class Carrier:
     def __init__(self, endpoint: Endpoint, name: str, source: Source, keeper: Keeper) -> None:
         self.link = Link(endpoint, name, self)
         self._source, self._keeper = source, keeper
-        self._unanswered: deque[Batch | Asked] = deque()
+        self._unanswered: deque[Batch | Question] = deque()
         self._pings = 0  # how many of the unanswered are no batches
         self._is_due = self._closed = False
         self._grace: asyncio.TimerHandle | None = None
@@ -170,7 +170,7 @@ class Carrier:
         self._ping()
 
     def _ping(self, pong: asyncio.Future[Any] | None = None) -> None:
-        self._unanswered.append(Asked(pong))
+        self._unanswered.append(Question(pong))
         self._pings += 1
         self.link.write(PING)
 
@@ -193,7 +193,7 @@ class Carrier:
         """Take one reply after the other."""
         while (reply := reader.gets()) is not False:
             oldest = self._unanswered[0]
-            if isinstance(oldest, Asked):
+            if isinstance(oldest, Question):
                 self._unanswered.popleft()
                 self._pings -= 1
                 self._pong(oldest, reply)
@@ -229,11 +229,11 @@ class Carrier:
                 self._unanswered.popleft()
                 self._keeper.done(batch.entries)
 
-    def _pong(self, asked: Asked, reply: object) -> None:
-        if asked.reply is None:
+    def _pong(self, question: Question, reply: object) -> None:
+        if question.reply is None:
             self.link.ponged()
-        elif not asked.reply.done():
+        elif not question.reply.done():
             if isinstance(reply, Exception):
-                asked.reply.set_exception(reply_error(reply))
+                question.reply.set_exception(reply_error(reply))
             else:
-                asked.reply.set_result(reply)
+                question.reply.set_result(reply)

@@ -131,6 +131,11 @@ class Commands:
         await self.aclose()
 
 
+def pairs_in(reply: Any) -> dict[bytes, Any]:
+    """A hash, or what else Redis says as names and values, whichever protocol it came by."""
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+
+
 def checked(reply: Any) -> Any:
     """One reply of a pipeline. Raises what stands in its place."""
     if isinstance(reply, RedisError):

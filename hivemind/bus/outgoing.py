@@ -85,7 +85,7 @@ class Batch:
         self.entries[self.done] = _NOTHING
 
 
-class Asked:
+class Question:
     """A PING of ours, and who wants its reply; nobody: it is a sign of life for the link."""
 
     __slots__ = ("reply",)

@@ -16,7 +16,7 @@ from ..errors import RedisRefused, TakenOver
 from ..retention import Retention
 from ..since import span
 from ..topics import Names, is_instance
-from .commands import Argument, Commands
+from .commands import Argument, Commands, pairs_in
 from .endpoint import Endpoint
 from .functions import Functions
 
@@ -123,14 +123,14 @@ class Streams:
     """
 
     def __init__(self, commands: Commands, functions: Functions, names: Names) -> None:
-        self._commands, self._functions, self._names = commands, functions, names
+        self.commands, self.functions, self.names = commands, functions, names
 
     async def join(self, topic: str, group: str, start: str) -> bool:
         """Let ``group`` read ``topic`` from the entry after ``start`` ("0": all, "$": what comes from now on); False if
         it does already.
         """
         try:
-            await self._commands.execute("XGROUP", "CREATE", self._names.stream(topic), group, start, "MKSTREAM")
+            await self.commands.execute("XGROUP", "CREATE", self.names.stream(topic), group, start, "MKSTREAM")
         except RedisRefused as error:
             if "BUSYGROUP" not in str(error) and not await self._reads(topic, group):
                 raise
@@ -140,22 +140,21 @@ class Streams:
     async def _reads(self, topic: str, group: str) -> bool:
         """Whether the group is there: a Redis without memory does not say so when it is to make one."""
         try:
-            groups = await self._commands.execute("XINFO", "GROUPS", self._names.stream(topic))
+            groups = await self.commands.execute("XINFO", "GROUPS", self.names.stream(topic))
         except RedisRefused:
             return False
-        names = [one[b"name"] if isinstance(one, dict) else one[one.index(b"name") + 1] for one in groups]
-        return group.encode() in names
+        return group.encode() in [pairs_in(one)[b"name"] for one in groups]
 
     async def ensure(self, topic: str) -> bool:
         """Let the stream be there, if only empty; False if it was. What lies in its place and is none is removed."""
-        name = self._names.stream(topic)
-        kind = await self._commands.execute("TYPE", name)
+        name = self.names.stream(topic)
+        kind = await self.commands.execute("TYPE", name)
         if kind in (b"stream", "stream"):
             return False
         if kind not in (b"none", "none"):
-            await self._commands.execute("DEL", name)
+            await self.commands.execute("DEL", name)
         await self.join(topic, NOBODY, "$")
-        await self._commands.execute("XGROUP", "DESTROY", name, NOBODY)
+        await self.commands.execute("XGROUP", "DESTROY", name, NOBODY)
         return True
 
     async def start(self, topic: str, since: str) -> str:
@@ -166,11 +165,11 @@ class Streams:
             return "$"
         if since == "all":
             return "0"
-        stream = self._names.stream(topic)
+        stream = self.names.stream(topic)
         if since.isdigit():
-            newest = await self._commands.execute("XREVRANGE", stream, "+", "-", "COUNT", int(since) + 1)
+            newest = await self.commands.execute("XREVRANGE", stream, "+", "-", "COUNT", int(since) + 1)
             return newest[int(since)][0].decode() if len(newest) > int(since) else "0"
-        seconds, _ = await self._commands.execute("TIME")
+        seconds, _ = await self.commands.execute("TIME")
         return f"{max(0, int((int(seconds) - (span(since) or 0.0)) * 1000))}-0"
 
     async def acknowledge(self, topic: str, reader: Reader, entries: Sequence[bytes]) -> int:
@@ -194,7 +193,7 @@ class Streams:
         """Write a dead letter and acknowledge its message; return the letter's id, None when it is not the reader's
         any more. About ``most`` letters of a topic are kept.
         """
-        keys = (*self._keys(topic), self._names.letters(topic), self._names.order(topic))
+        keys = (*self._keys(topic), self.names.letters(topic), self.names.order(topic))
         said = await self._call("bury", keys, reader, entry, letter, most, key, reader.consumer)
         return said if isinstance(said, bytes) else None
 
@@ -202,7 +201,7 @@ class Streams:
         self, topic: str, reader: Reader, entries: Sequence[tuple[bytes, bytes]], window: float, marks: Sequence[Mark]
     ) -> int:
         """Acknowledge messages, each with its key, and remember for ``window`` seconds what was handled."""
-        keys = (*self._keys(topic), self._names.order(topic), self._names.memory(topic))
+        keys = (*self._keys(topic), self.names.order(topic), self.names.memory(topic))
         each = [part for entry in entries for part in entry]
         asked: tuple[Argument, ...] = (reader.consumer, int(window * 1000), len(entries), *each, *_intervals(marks))
         return int(await self._call("conclude", keys, reader, *asked))
@@ -210,11 +209,11 @@ class Streams:
     async def seen(self, topic: str, group: str, marks: Sequence[Mark]) -> list[bool]:
         """Whether messages with these marks were handled by a group, and that is remembered."""
         asked = [part for mark in marks for part in (mark.who, mark.sequence)]
-        return [bool(one) for one in await self._functions.call("seen", (self._names.memory(topic),), (group, *asked))]
+        return [bool(one) for one in await self.functions.call("seen", (self.names.memory(topic),), (group, *asked))]
 
     async def draw(self, topic: str, reader: Reader, most: int, path: str) -> Drawn:
         """Read up to ``most`` messages in the order of a key: what others gave to the reader, then what is new."""
-        keys = (self._names.stream(topic), self._names.producers(topic), self._names.order(topic))
+        keys = (self.names.stream(topic), self.names.producers(topic), self.names.order(topic))
         last, is_held_up, lost, found = await self._call("draw", keys, reader, reader.consumer, most, path)
         return Drawn(found, last, bool(is_held_up), lost)
 
@@ -223,31 +222,30 @@ class Streams:
         what it holds.
         """
         whose: tuple[Argument, ...] = ("" if ended == reader else ended.instance, ended.incarnation, ended.consumer)
-        keys = (*self._keys(topic), self._names.order(topic))
+        keys = (*self._keys(topic), self.names.order(topic))
         arguments = (reader.group, reader.consumer, *whose, path)
-        found = await self._functions.call("take_over_keys", keys, arguments)
+        found = await self.functions.call("take_over_keys", keys, arguments)
         return [Held(entry, tries, _seconds(wait), key) for entry, tries, wait, key in found]
 
     async def readers(self, topic: str, group: str) -> list[Reader]:
         """Who has read a topic in a group and may hold some of it, living and dead."""
         try:
-            found = await self._commands.execute("XINFO", "CONSUMERS", self._names.stream(topic), group)
+            found = await self.commands.execute("XINFO", "CONSUMERS", self.names.stream(topic), group)
         except RedisRefused:  # the stream or the group is gone, or it is no stream: whoever reads it says so
             return []
-        names = (one[b"name"] if isinstance(one, dict) else one[one.index(b"name") + 1] for one in found)
-        lives = (reader_of(group, name) for name in names)
+        lives = (reader_of(group, pairs_in(one)[b"name"]) for one in found)
         return [one for one in lives if one is not None]
 
     async def held(self, topic: str, reader: Reader) -> list[Held]:
         """What a reader holds, as Redis sees it; a portion."""
-        asked = ("XPENDING", self._names.stream(topic), reader.group, "-", "+", 10_000, reader.consumer)
-        return [Held(one[0], int(one[3])) for one in await self._commands.execute(*asked)]
+        asked = ("XPENDING", self.names.stream(topic), reader.group, "-", "+", 10_000, reader.consumer)
+        return [Held(one[0], int(one[3])) for one in await self.commands.execute(*asked)]
 
     async def take_over(self, topic: str, reader: Reader, ended: Reader, most: int = 1000) -> list[Held]:
         """Take up to ``most`` messages that a life held when it ended; from then on it may acknowledge nothing."""
         from_whom: tuple[Argument, ...] = (ended.instance, ended.incarnation, ended.consumer)
         arguments = (reader.group, reader.consumer, *from_whom, most)
-        found = await self._functions.call("take_over", self._keys(topic), arguments)
+        found = await self.functions.call("take_over", self._keys(topic), arguments)
         return [Held(entry, tries, _seconds(wait)) for entry, tries, wait in found]
 
     async def trim(self, topic: str, retention: Retention, retired: Collection[str] = ()) -> int:
@@ -256,33 +254,32 @@ class Streams:
         """
         most_ms, most = limits(retention)
         arguments: tuple[Argument, ...] = (most_ms, most, "durable" if retention.durable else "", *retired)
-        return int(await self._functions.call("trim", (self._names.stream(topic),), arguments))
+        return int(await self.functions.call("trim", (self.names.stream(topic),), arguments))
 
     async def change(self, key: str, fields: Mapping[str, tuple[bytes, bytes]]) -> int:
         """Change the fields of a hash that are what they were before, to what comes after (b"": they go); how many."""
         flat = [part for name, (before, after) in fields.items() for part in (name, before, after)]
-        return int(await self._functions.call("change", (key,), flat)) if flat else 0
+        return int(await self.functions.call("change", (key,), flat)) if flat else 0
 
     async def idle(self, topic: str, group: str) -> float | None:
         """For how many seconds no consumer of a group has done anything; None where it has none."""
         try:
-            found = await self._commands.execute("XINFO", "CONSUMERS", self._names.stream(topic), group)
+            found = await self.commands.execute("XINFO", "CONSUMERS", self.names.stream(topic), group)
         except RedisRefused:  # there is no such group
             return None
-        times = [one[b"idle"] if isinstance(one, dict) else one[one.index(b"idle") + 1] for one in found]
-        return min(times) / 1000 if times else None
+        return min((pairs_in(one)[b"idle"] / 1000 for one in found), default=None)
 
     async def disband(self, topic: str, group: str) -> bool:
         """Remove a group from a topic, with all that is remembered of it; False if there was none."""
-        return bool(await self._functions.call("disband", self._all_keys(topic), (group,)))
+        return bool(await self.functions.call("disband", self._all_keys(topic), (group,)))
 
     async def abandon(self, topic: str, seconds: float) -> bool:
         """Remove a topic that no group reads, and whose last message is ``seconds`` old; False if it is not so, or has
         dead letters.
         """
         stream, *others = self._all_keys(topic)
-        keys = (stream, self._names.letters(topic), *others)
-        return bool(await self._functions.call("abandon", keys, (int(seconds * 1000),)))
+        keys = (stream, self.names.letters(topic), *others)
+        return bool(await self.functions.call("abandon", keys, (int(seconds * 1000),)))
 
     async def _act(self, function: str, topic: str, reader: Reader, *arguments: Argument) -> Any:
         return await self._call(function, self._keys(topic), reader, *arguments)
@@ -290,7 +287,7 @@ class Streams:
     async def _call(self, function: str, keys: Sequence[str], reader: Reader, *arguments: Argument) -> Any:
         who: tuple[Argument, ...] = (reader.group, reader.instance, reader.incarnation)
         try:
-            return await self._functions.call(function, keys, (*who, *arguments))
+            return await self.functions.call(function, keys, (*who, *arguments))
         except RedisRefused as error:
             if not str(error).startswith(FENCED):
                 raise
@@ -298,10 +295,10 @@ class Streams:
 
     def _all_keys(self, topic: str) -> tuple[str, ...]:
         """All but that of dead letters."""
-        return *self._keys(topic), self._names.order(topic), self._names.memory(topic)
+        return *self._keys(topic), self.names.order(topic), self.names.memory(topic)
 
     def _keys(self, topic: str) -> tuple[str, ...]:
-        names = self._names
+        names = self.names
         return names.stream(topic), names.producers(topic), names.retries(topic)
 
 

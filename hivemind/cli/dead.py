@@ -143,10 +143,8 @@ def _with(
     job: Callable[[Letters, Picked], Awaitable[T]],
 ) -> T:
     """Do ``job`` with the letters that were picked, or that ``which`` picks now."""
-    from ..bus.commands import Commands
-    from ..bus.functions import Functions
+    from ..bus.streams import Streams
     from ..data.letters import Letters
-    from ..topics import Names
     from .context import announce, context_settings
     from .letters import pick
     from .reading import work
@@ -155,8 +153,8 @@ def _with(
     if isinstance(which, tuple):
         announce(settings)
 
-    async def begin(commands: Commands, functions: Functions, names: Names) -> T:
-        letters = Letters(commands, functions, names)
+    async def begin(streams: Streams) -> T:
+        letters = Letters(streams)
         picked = await pick(letters, which, since or 0.0, group) if isinstance(which, tuple) else which
         return await job(letters, picked)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..bus.bus import Bus
 from ..bus.ranges import GOAL, RawEntry, portions
-from ..bus.streams import Streams, body_of, is_for
+from ..bus.streams import body_of, is_for
 from ..data.kept import Kept
 from ..errors import RedisRefused
 from ..message import Envelope, Malformed, decode, foreign, is_envelope, payload_of
@@ -49,14 +49,13 @@ class Past:
 
     def __init__(self, bus: Bus, patterns: Sequence[str], since: str) -> None:
         self._bus, self._patterns, self._since = bus, patterns, since
-        self._streams = Streams(bus.commands, bus.functions, bus.names)
         self._marks: dict[tuple[str, str], tuple[int, int]] = {}
         self.malformed = 0
 
     async def read(self) -> AsyncIterator[list[PastMessage]]:
         """All of it, oldest first. Begin when you have subscribed. Raises RedisError."""
         subscribed = await self._bus.now() - BEFORE
-        kept = await Kept(self._bus.commands, self._streams, self._bus.names).topics()
+        kept = await Kept(self._bus.streams).topics()
         topics = [one.topic for one in kept if any(matches(each, one.topic) for each in self._patterns)]
         heads = [head for topic in topics if (head := await self._begin(topic, len(topics))) is not None]
         heapq.heapify(heads)
@@ -90,7 +89,7 @@ class Past:
     async def _entries(self, topic: str, goal: int) -> AsyncIterator[tuple[tuple[int, int], bytes]]:
         """Id and body of what was sent to everybody: no dead letter that was replayed for one group."""
         try:
-            start = await self._streams.start(topic, self._since)
+            start = await self._bus.streams.start(topic, self._since)
             stream = self._bus.names.stream(topic)
             async for entries in portions(self._bus.commands, stream, f"({start}", "+", goal):
                 for one in entries:

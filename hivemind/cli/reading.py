@@ -124,23 +124,27 @@ def add_topics(settings: Settings, topics: Sequence[str]) -> tuple[str, list[str
 
 def read_backlogs(settings: Settings, pattern: str = "*") -> list[TopicBacklog]:
     """How far all groups are on the kept topics that match. Raises RedisError, as ``read_instances``."""
-    return work(settings, lambda commands, functions, names: _backlogs(commands, functions, names, pattern))
+    return work(settings, lambda streams: _backlogs(streams, pattern))
 
 
-async def _backlogs(commands: Commands, functions: Functions, names: Names, pattern: str) -> list[TopicBacklog]:
-    kept = await Kept(commands, Streams(commands, functions, names), names).topics()
-    alive = [one for one in await Registry(commands, functions, names).instances() if not one.is_lost]
+async def _backlogs(streams: Streams, pattern: str) -> list[TopicBacklog]:
+    commands, names = streams.commands, streams.names
+    kept = await Kept(streams).topics()
+    alive = [one for one in await Registry(commands, streams.functions, names).instances() if not one.is_lost]
     lives = {one.instance: one.incarnation for one in alive}
     return await backlogs(commands, names, [one for one in kept if matches(pattern, one.topic)], lives)
 
 
 def read_durability(settings: Settings, instances: Sequence[Instance]) -> Durability:
     """What there is to say of durable delivery; nothing where Redis does not tell."""
-    names = Names(settings.name)
     try:
-        return asyncio.run(_ask(settings, lambda commands: durability(commands, Functions(commands), names, instances)))
+        return asyncio.run(_ask(settings, lambda commands: durability(_streams(commands, settings), instances)))
     except RedisError:
         return Durability()
+
+
+def _streams(commands: Commands, settings: Settings) -> Streams:
+    return Streams(commands, Functions(commands), Names(settings.name))
 
 
 def _directory(commands: Commands, settings: Settings) -> Directory:
@@ -153,13 +157,12 @@ def ask(settings: Settings, question: Callable[[Registry], Awaitable[T]]) -> T:
     return asyncio.run(_ask(settings, lambda commands: question(Registry(commands, Functions(commands), names))))
 
 
-def work(settings: Settings, job: Callable[[Commands, Functions, Names], Awaitable[T]]) -> T:
+def work(settings: Settings, job: Callable[[Streams], Awaitable[T]]) -> T:
     """Do what may take long, such as going through a hundred thousand messages: each command has its own limit.
 
     Raises RedisError in words that say what to do.
     """
-    names = Names(settings.name)
-    return asyncio.run(_ask(settings, lambda commands: job(commands, Functions(commands), names), None))
+    return asyncio.run(_ask(settings, lambda commands: job(_streams(commands, settings)), None))
 
 
 async def _ask(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..bus.commands import Argument, Commands
+from ..bus.commands import Argument, Commands, pairs_in
 from ..bus.streams import reader_of
 from ..errors import RedisError
 from ..topics import Names
@@ -159,10 +159,8 @@ def _rows(reply: Any) -> list[Any]:
     return [] if isinstance(reply, RedisError) or reply is None else list(reply)
 
 
-def _flat(listed: Any) -> dict[str, Any]:
-    """Names and values, whichever protocol they came by."""
-    pairs = listed.items() if isinstance(listed, dict) else zip(listed[::2], listed[1::2], strict=True)
-    return {name.decode(): value for name, value in pairs}
+def _flat(reply: Any) -> dict[str, Any]:
+    return {name.decode(): value for name, value in pairs_in(reply).items()}
 
 
 def _number(reply: Any) -> int:

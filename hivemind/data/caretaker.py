@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ..bus.commands import Commands, checked
+from ..bus.commands import checked
 from ..bus.streams import Streams
 from ..english import duration
 from ..errors import RedisError
-from ..topics import Names, is_instance, matches
+from ..topics import is_instance, matches
 from .entries import KeptTopic, Reading, reading_from, topic_from
 from .kept import Kept
 
@@ -41,12 +41,10 @@ class Terms:
 class Caretaker:
     """Looks after one hive, if nobody else does. All methods but ``run`` raise RedisError."""
 
-    def __init__(
-        self, commands: Commands, streams: Streams, names: Names, terms: Terms, clock: Callable[[], float] | None = None
-    ) -> None:
-        self._commands, self._streams, self._names = commands, streams, names
+    def __init__(self, streams: Streams, terms: Terms, clock: Callable[[], float] | None = None) -> None:
+        self._commands, self._streams, self._names = streams.commands, streams, streams.names
         self._terms, self._clock = terms, clock or time.monotonic
-        self._kept = Kept(commands, streams, names)
+        self._kept = Kept(streams)
         self._me = secrets.token_hex(8)
         self._known: dict[tuple[str, str, bytes], float] = {}  # since when an entry is as it is
         self._seen: set[tuple[str, str, bytes]] = set()

@@ -12,11 +12,10 @@ One of the two sees the other.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import orjson
 
-from ..bus.commands import Argument, Commands, checked
+from ..bus.commands import Argument, Commands, checked, pairs_in
 from ..bus.functions import Functions
 from ..errors import InvalidName, RedisRefused, RedisUnavailable
 from ..message import MAX_COUNT
@@ -71,7 +70,7 @@ class Directory:
 
     async def resolvers(self, topics: Collection[str]) -> dict[str, set[str]]:
         """The instances that have patterns that match, for each of ``topics``."""
-        entries = _pairs(await self._commands.execute("HGETALL", self._names.resolvers()))
+        entries = pairs_in(await self._commands.execute("HGETALL", self._names.resolvers()))
         if entries != self._entries:
             self._entries, self._resolvers = entries, _table(entries)
         return {topic: set(self._resolvers.of(topic)) for topic in topics}
@@ -98,7 +97,7 @@ class Directory:
         asked = ("ZRANGEBYSCORE", self._names.topics(), f"({since}", "+inf", "WITHSCORES")
         now, found = map(checked, await self._commands.pipeline([("TIME",), asked]))
         limit = int(now[0]) * 1000 + AHEAD
-        pairs = {topic.decode(errors="replace"): _version(version, limit) for topic, version in _pairs(found).items()}
+        pairs = {topic.decode(errors="replace"): _version(version, limit) for topic, version in pairs_in(found).items()}
         return {topic: version for topic, version in pairs.items() if is_topic(topic)}
 
     async def report(
@@ -127,13 +126,6 @@ def _patterns(entry: bytes) -> list[str]:
         return [check_pattern(pattern) for pattern in orjson.loads(entry)["patterns"]]
     except (ValueError, TypeError, KeyError, InvalidName):
         return []  # anybody may write there
-
-
-def _pairs(flat: Any) -> dict[bytes, Any]:
-    """What Redis says of a hash or of scores, whichever form redis-py gives it."""
-    if isinstance(flat, dict):
-        return flat
-    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _version(raw: bytes, limit: int = MAX_COUNT) -> int:

@@ -9,11 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..bus.commands import Commands
-from ..bus.functions import Functions
 from ..bus.streams import Streams
 from ..english import MOST, amount, duration, listed
-from ..topics import Names, matches
+from ..topics import matches
 from .backlog import GroupBacklog, TopicBacklog, backlogs
 from .entries import Reading, retired
 from .kept import Kept
@@ -86,15 +84,13 @@ class Durability:
         }
 
 
-async def durability(
-    commands: Commands, functions: Functions, names: Names, instances: Sequence[Instance]
-) -> Durability:
+async def durability(streams: Streams, instances: Sequence[Instance]) -> Durability:
     """Look; ``instances`` are those of the registry. Raises RedisError."""
-    kept = Kept(commands, Streams(commands, functions, names), names)
+    kept = Kept(streams)
     topics, readings, now = await kept.topics(), await kept.readings(), await kept.now()
     found = mismatches(instances, topics, readings, now)
     lives = {one.instance: one.incarnation for one in instances if not one.is_lost}
-    states = await backlogs(commands, names, topics, lives)
+    states = await backlogs(streams.commands, streams.names, topics, lives)
     return Durability(tuple(states), found.waiting, found.unkept, tuple(retired(readings, now)), now)
 
 

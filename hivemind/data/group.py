@@ -15,7 +15,7 @@ from ..bus.bus import Bus
 from ..bus.deliveries import Deliveries, Delivery
 from ..bus.group_reader import GroupReader
 from ..bus.keyed_reader import KeyedReader
-from ..bus.streams import Home, Reader, Streams
+from ..bus.streams import Home, Reader
 from ..bus.tally import Counted, Tally, total
 from ..bus.trials import Rules
 from ..cancelling import end
@@ -52,10 +52,10 @@ class Group:
         self.topics: list[str] = []
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self._bus, self._rules, self._hand = bus, rules, hand
-        self._streams = Streams(bus.commands, bus.functions, bus.names)
+        self._streams = bus.streams
         self._lease = lease
         self._home = Home(bus.endpoint, f"hm:{bus.instance}:read", bus.names, bus.functions)
-        self._kept = Kept(bus.commands, self._streams, bus.names)
+        self._kept = Kept(bus.streams)
         self._heirs = Heirs(bus.commands, bus.names, lease)
         self._news = Bell()
         self._gaps = 0

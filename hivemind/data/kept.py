@@ -13,10 +13,10 @@ from dataclasses import replace
 
 import orjson
 
-from ..bus.commands import Commands
+from ..bus.commands import pairs_in
 from ..bus.streams import Streams
 from ..errors import RedisRefused
-from ..topics import Names, matches
+from ..topics import matches
 from .entries import KeptTopic, Reading, reading_from, topic_from
 
 log = logging.getLogger("hivemind.durable")
@@ -32,8 +32,8 @@ SETTLED = 600_000  #: milliseconds for which the word of a durable sender holds 
 class Kept:
     """Reads and writes what a hive remembers of durable delivery. All methods raise RedisError."""
 
-    def __init__(self, commands: Commands, streams: Streams, names: Names) -> None:
-        self._commands, self._streams, self._names = commands, streams, names
+    def __init__(self, streams: Streams) -> None:
+        self._commands, self._streams, self._names = streams.commands, streams, streams.names
         self._entered: dict[str, int] = {}  # when we entered readings: also if Redis loses them we were there before
 
     async def announce(
@@ -112,13 +112,12 @@ class Kept:
     async def entries(self, key: str) -> dict[str, bytes]:
         """A hash as it lies there; empty if it is none."""
         try:
-            flat = await self._commands.execute("HGETALL", key)
+            found = await self._commands.execute("HGETALL", key)
         except RedisRefused as error:
             if WRONG not in str(error):
                 raise
             return {}
-        pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
-        return {name.decode(errors="replace"): raw for name, raw in pairs}
+        return {name.decode(errors="replace"): raw for name, raw in pairs_in(found).items()}
 
     async def now(self) -> int:
         """Redis's time in unix milliseconds."""

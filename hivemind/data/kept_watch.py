@@ -11,7 +11,6 @@ from ..bell import Bell
 from ..bus.bus import Bus
 from ..bus.filling import Filler
 from ..bus.rereading import Rereading
-from ..bus.streams import Streams
 from ..cancelling import end
 from ..errors import RedisError, RedisUnavailable
 from ..topics import is_topic
@@ -29,7 +28,7 @@ class KeptWatch:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._kept = Kept(bus.commands, Streams(bus.commands, bus.functions, bus.names), bus.names)
+        self._kept = Kept(bus.streams)
         self._filler = Filler(Rereading(bus.commands, bus.names), bus.live)
         self._bell = Bell()
         self._losses = 0

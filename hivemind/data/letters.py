@@ -8,12 +8,11 @@ from typing import Any
 
 import orjson
 
-from ..bus.commands import Commands, checked
-from ..bus.functions import Functions
+from ..bus.commands import checked
 from ..bus.ranges import portions
 from ..bus.streams import Streams
 from ..message import Malformed, decode, is_envelope, payload_of
-from ..topics import Names, is_pattern, matches
+from ..topics import is_pattern, matches
 from .kept import Kept
 
 AT_ONCE = 100  #: letters in one call
@@ -84,9 +83,9 @@ class Shelf:
 class Letters:
     """The dead letters of one hive. All methods raise RedisError."""
 
-    def __init__(self, commands: Commands, functions: Functions, names: Names) -> None:
-        self._commands, self._functions, self._names = commands, functions, names
-        self._kept = Kept(commands, Streams(commands, functions, names), names)
+    def __init__(self, streams: Streams) -> None:
+        self._commands, self._functions, self._names = streams.commands, streams.functions, streams.names
+        self._kept = Kept(streams)
 
     async def topics(self, pattern: str = "*") -> list[str]:
         """The topics that match and have, or may get, dead letters; a topic that is written out is looked at, too."""

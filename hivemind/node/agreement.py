@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from ..bus.streams import Streams
 from ..cancelling import end
 from ..data.entries import Reading
 from ..data.kept import Kept
@@ -44,7 +43,7 @@ class Agreement:
 
     async def _look_on(self, node: BaseNode) -> None:
         bus = node.bus
-        kept = Kept(bus.commands, Streams(bus.commands, bus.functions, bus.names), bus.names)
+        kept = Kept(bus.streams)
         while True:
             try:
                 if readings := await kept.readings():

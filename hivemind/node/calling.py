@@ -43,11 +43,6 @@ class Caller:
         """Whether the handler wants the payload only, and nothing is around it."""
         return self.handler.is_plain and self._chain is None
 
-    @property
-    def shows_message(self) -> bool:
-        """Whether anybody sees the message itself: the handler, or middleware."""
-        return self._wants_message or self._chain is not None
-
     def call(self, payload: Any, make: MakeMessage, *source: Any) -> Any:
         """Call it; ``make(*source)`` is the message, should somebody ask. A coroutine if the handler is async.
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from ..bell import Bell
 from ..bus.assurance import shortfall
 from ..bus.deliveries import Delivery
-from ..bus.streams import Streams
 from ..bus.trials import Rules
 from ..cancelling import end
 from ..data.caretaker import Caretaker, Terms
@@ -77,15 +76,14 @@ class DurableSending:
         """Announce the topics; wait for Redis as long as it takes. Raises ConfigurationError on a Cluster."""
         bus = node.bus
         _check_place(bus)
-        streams = Streams(bus.commands, bus.functions, bus.names)
-        kept = Kept(bus.commands, streams, bus.names)
+        kept = Kept(bus.streams)
         for topic in self._services:
             await insist(node, f"topic {topic}", partial(self._announce, node, kept, topic))
         await self._check_tiers(node)
         terms = Terms(node.settings.constants.GROUP_RETIRE)
-        caretaker = Caretaker(bus.commands, streams, bus.names, terms, asyncio.get_running_loop().time)
+        caretaker = Caretaker(bus.streams, terms, asyncio.get_running_loop().time)
         self._tending = [
-            asyncio.create_task(self._tend(node, kept, streams), name="tend kept topics"),
+            asyncio.create_task(self._tend(node, kept), name="tend kept topics"),
             asyncio.create_task(caretaker.run(), name="caretaker"),
         ]
 
@@ -118,7 +116,7 @@ class DurableSending:
             if lack:
                 node.logger.log(*_LACKING[tier], tier.value, lack)
 
-    async def _tend(self, node: BaseNode, kept: Kept, streams: Streams) -> None:
+    async def _tend(self, node: BaseNode, kept: Kept) -> None:
         """Keep the topics known, whatever Redis loses, and their streams short."""
         while True:
             await self._news.wait(TEND * random.uniform(0.8, 1.2))
@@ -126,7 +124,7 @@ class DurableSending:
                 readings = await kept.readings()
                 for topic in self._services:
                     found = await self._announce(node, kept, topic)
-                    while await streams.trim(topic, found.retention, idle_groups(topic, readings)):
+                    while await node.bus.streams.trim(topic, found.retention, idle_groups(topic, readings)):
                         pass
             except RedisError as error:
                 node.logger.debug("kept topics: %s", error)
@@ -173,7 +171,6 @@ class DurableReading:
         def reads(topic: str) -> DurableSubscription:
             return next(one for one in members if matches(one.name, topic))
 
-        @cache
         @cache
         def rules(topic: str) -> Rules:
             return replace(reads(topic).rules, letters=node.settings.constants.DEAD_LETTERS)

@@ -12,7 +12,6 @@ from typing import Any
 
 from ..bell import Bell
 from ..bus.bus import Bus
-from ..bus.streams import Streams
 from ..cancelling import end
 from ..data.caretaker import Caretaker, Terms
 from ..data.entries import KeptTopic, idle_groups
@@ -37,8 +36,7 @@ class Posting:
 
     def __init__(self, bus: Bus, tier: Tier) -> None:
         self._bus, self._tier = bus, tier
-        self._streams = Streams(bus.commands, bus.functions, bus.names)
-        self._kept = Kept(bus.commands, self._streams, bus.names)
+        self._kept = Kept(bus.streams)
         self._unread = Unread(bus, self._kept)
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
@@ -179,9 +177,7 @@ class Posting:
             while True:
                 await self._due.wait(TEND * random.uniform(0.8, 1.2))
                 if self._mine and caretaker is None:
-                    looking = Caretaker(
-                        self._bus.commands, self._streams, self._bus.names, Terms(WEEK), self._loop.time
-                    )
+                    looking = Caretaker(self._bus.streams, Terms(WEEK), self._loop.time)
                     caretaker = asyncio.create_task(looking.run(), name="caretaker")
                 try:
                     await self._tend_once()
@@ -199,5 +195,5 @@ class Posting:
         known, readings = await self._learn(), await self._kept.readings()
         for topic in topics:
             retention = await self._announce(topic, known.get(topic))
-            while retention and await self._streams.trim(topic, retention, idle_groups(topic, readings)):
+            while retention and await self._bus.streams.trim(topic, retention, idle_groups(topic, readings)):
                 pass

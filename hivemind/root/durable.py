@@ -97,7 +97,7 @@ class HiveSource:
         now = self._clock()
         if now >= self._due:
             try:
-                state = await durability(self._bus.commands, self._bus.functions, self._bus.names, instances)
+                state = await durability(self._bus.streams, instances)
             except RedisRefused as error:  # the registry can be read all the same
                 log.debug("the streams could not be read: %s", error)
                 return self._last

@@ -9,7 +9,6 @@ import asyncio
 import logging
 
 from ..bus.bus import Bus
-from ..bus.streams import Streams
 from ..data.caretaker import Caretaker, Terms
 from ..data.kept import Kept
 from ..errors import RedisError
@@ -26,9 +25,8 @@ class Steward:
 
     def __init__(self, engine: Engine, bus: Bus) -> None:
         self._engine = engine
-        streams = Streams(bus.commands, bus.functions, bus.names)
-        self._kept = Kept(bus.commands, streams, bus.names)
-        self.caretaker = Caretaker(bus.commands, streams, bus.names, Terms(engine.settings.constants.GROUP_RETIRE))
+        self._kept = Kept(bus.streams)
+        self.caretaker = Caretaker(bus.streams, Terms(engine.settings.constants.GROUP_RETIRE))
 
     async def run(self) -> None:
         """Say so for ever."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 import orjson
 
 from ..bus.bus import Bus
-from ..bus.functions import Functions
+from ..bus.commands import pairs_in
 from ..bus.streams import Reader
 from ..data.heirs import Heirs
 from ..data.letters import Letter, Letters
@@ -48,7 +48,7 @@ class Harm:
 
     async def letters(self, pattern: str) -> list[Letter]:
         """The dead letters of the topics that match."""
-        shelves = Letters(self._commands, Functions(self._commands), self._names)
+        shelves = Letters(self._bus.streams)
         there = [await shelves.shelf(topic) for topic in await shelves.topics(pattern)]
         return [one for shelf in there if shelf is not None async for found in shelves.read(shelf) for one in found]
 
@@ -87,8 +87,7 @@ class Harm:
 
     async def _groups(self, stream: str) -> list[str]:
         found = await self._commands.execute("XINFO", "GROUPS", stream)
-        names = (one[b"name"] if isinstance(one, dict) else one[one.index(b"name") + 1] for one in found)
-        return [name.decode() for name in names]
+        return [pairs_in(one)[b"name"].decode() for one in found]
 
     async def _is_held(self, stream: str, group: str, entry: bytes) -> bool:
         return bool(await self._commands.execute("XPENDING", stream, group, entry, entry, 1))
