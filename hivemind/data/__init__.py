@@ -3,7 +3,7 @@
 - who is alive: ``registry`` ``records`` ``heartbeat``
 - which topics there are, where patterns are resolved: ``directory`` ``resolution`` ``announcer`` ``resolver``
   ``onlooker``
-- kept topics: ``kept`` ``entries`` ``kept_watch``; what of them is over: ``caretaker``
+- kept topics: ``kept`` ``entries`` ``tending`` ``kept_watch``; what of them is over: ``caretaker``
 - groups that read them: ``group`` ``heirs``; how they are: ``backlog`` ``mismatch`` ``durability`` ``letters``
 - who of the responders is dead: ``responders``
 """

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ..bus.commands import checked
 from ..bus.streams import Streams
 from ..english import duration
-from ..errors import RedisError
+from ..tolerance import tolerated
 from ..topics import is_instance, matches
 from .entries import KeptTopic, Reading, reading_from, topic_from
 from .kept import Kept
@@ -52,12 +52,8 @@ class Caretaker:
     async def run(self) -> None:
         """Look for ever."""
         while True:
-            try:
+            with tolerated(log, "what retires is looked after later"):
                 await self.look()
-            except RedisError as error:
-                log.debug("what retires is looked after later: %s", error)
-            except Exception:
-                log.exception("what retires is looked after later")
             await asyncio.sleep(self._terms.look)
 
     async def look(self) -> bool:

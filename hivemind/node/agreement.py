@@ -13,7 +13,7 @@ from ..cancelling import end
 from ..data.entries import Reading
 from ..data.kept import Kept
 from ..data.mismatch import UNKEPT, unkept_among
-from ..errors import RedisError
+from ..tolerance import tolerated
 from ..topics import is_instance, is_topic, matches
 
 if TYPE_CHECKING:
@@ -45,13 +45,9 @@ class Agreement:
         bus = node.bus
         kept = Kept(bus.streams)
         while True:
-            try:
+            with tolerated(node.logger, "who reads durably"):
                 if readings := await kept.readings():
                     self._tell(node, readings, await kept.now())
-            except RedisError as error:
-                node.logger.debug("who reads durably: %s", error)
-            except Exception:
-                node.logger.exception("who reads durably")
             await asyncio.sleep(LOOK * random.uniform(0.8, 1.2))
 
     def _tell(self, node: BaseNode, readings: Sequence[Reading], now: int) -> None:

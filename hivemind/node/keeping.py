@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from ..bell import Bell
 from ..bus.assurance import shortfall
 from ..bus.deliveries import Delivery
 from ..bus.trials import Rules
 from ..cancelling import end
-from ..data.caretaker import Caretaker, Terms
-from ..data.entries import KeptTopic, idle_groups
+from ..data.entries import KeptTopic
 from ..data.group import Group
-from ..data.kept import Kept
+from ..data.tending import Tending
 from ..errors import ConfigurationError, RedisError
 from ..retention import Tier, check_tier
 from ..topics import matches
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
     from ..bus.bus import Bus
     from .base import BaseNode
 
-TEND = 15.0  #: seconds, about, between two looks at a kept topic that a node sends
 TRY_AGAIN = 0.5  #: seconds between two tries to begin while Redis is away
 _LACKING = {
     Tier.SECOND: (logging.WARNING, 'confirm="%s": %s, so that what it has taken is lost when it ends'),
@@ -68,46 +64,31 @@ class DurableSending:
     def __init__(self, services: Sequence[ServiceDeclaration]) -> None:
         self._services = {one.topic: one for one in services}
         self._ruled: set[str] = set()
-        self._anew: set[str] = set()
-        self._news = Bell()
-        self._tending: list[asyncio.Task[None]] = []
+        self._tending: asyncio.Task[None] | None = None
 
     async def start(self, node: BaseNode) -> None:
         """Announce the topics; wait for Redis as long as it takes. Raises ConfigurationError on a Cluster."""
-        bus = node.bus
-        _check_place(bus)
-        kept = Kept(bus.streams)
+        _check_place(node.bus)
+        tending = Tending(node.bus, node.logger)
         for topic in self._services:
-            await insist(node, f"topic {topic}", partial(self._announce, node, kept, topic))
+            await insist(node, f"topic {topic}", partial(self._announce, node, tending, topic))
         await self._check_tiers(node)
-        terms = Terms(node.settings.constants.GROUP_RETIRE)
-        caretaker = Caretaker(bus.streams, terms, asyncio.get_running_loop().time)
-        self._tending = [
-            asyncio.create_task(self._tend(node, kept), name="tend kept topics"),
-            asyncio.create_task(caretaker.run(), name="caretaker"),
-        ]
 
-    async def _announce(self, node: BaseNode, kept: Kept, topic: str) -> KeptTopic:
-        """Enter a topic, and send it as it is kept from now on."""
+        async def renew() -> list[KeptTopic]:
+            return [await self._announce(node, tending, topic) for topic in self._services]
+
+        self._tending = asyncio.create_task(
+            tending.run(renew, node.settings.constants.GROUP_RETIRE), name="tend kept topics"
+        )
+
+    async def _announce(self, node: BaseNode, tending: Tending, topic: str) -> KeptTopic:
         mine = self._services[topic]
         keep = None if mine.keep is None else str(mine.keep)
-        is_anew = topic in self._anew
-        self._anew.discard(topic)
-        try:
-            found = await kept.announce(topic, mine.durable, keep, is_anew=is_anew)
-        except RedisError:
-            self._anew |= {topic} if is_anew else set()
-            raise
+        found = await tending.announce(topic, mine.durable, keep, _tier(node, mine))
         if found.durable and not mine.durable and topic not in self._ruled:
             self._ruled.add(topic)
             node.logger.warning("%s is kept durably, as another service says, and not by keep=%r", topic, mine.keep)
-        node.bus.keep(topic, found.retention, _tier(node, mine), self._is_anew)
         return found
-
-    def _is_anew(self, topic: str) -> None:
-        """Something was appended to a stream that had been removed: the groups of all who want it are made anew."""
-        self._anew.add(topic)
-        self._news.ring()
 
     async def _check_tiers(self, node: BaseNode) -> None:
         """Say what this Redis cannot confirm."""
@@ -116,25 +97,9 @@ class DurableSending:
             if lack:
                 node.logger.log(*_LACKING[tier], tier.value, lack)
 
-    async def _tend(self, node: BaseNode, kept: Kept) -> None:
-        """Keep the topics known, whatever Redis loses, and their streams short."""
-        while True:
-            await self._news.wait(TEND * random.uniform(0.8, 1.2))
-            try:
-                readings = await kept.readings()
-                for topic in self._services:
-                    found = await self._announce(node, kept, topic)
-                    while await node.bus.streams.trim(topic, found.retention, idle_groups(topic, readings)):
-                        pass
-            except RedisError as error:
-                node.logger.debug("kept topics: %s", error)
-            except Exception:
-                node.logger.exception("kept topics")
-
     async def stop(self) -> None:
         """Tend the topics no more. What was sent is flushed when the node says goodbye."""
-        for task in self._tending:
-            await end(task)
+        await end(self._tending)
 
 
 class DurableReading:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -13,18 +12,17 @@ from typing import Any
 from ..bell import Bell
 from ..bus.bus import Bus
 from ..cancelling import end
-from ..data.caretaker import Caretaker, Terms
-from ..data.entries import KeptTopic, idle_groups
-from ..data.kept import KEPT, Kept
+from ..data.entries import KeptTopic
+from ..data.kept import KEPT
+from ..data.tending import TEND, Tending
 from ..errors import ConfigurationError, OutboxFull, RedisError, Unconfirmed, Undelivered, check_seconds
 from ..message import encode_headers, encode_payload
-from ..retention import WEEK, Retention, Tier
+from ..retention import WEEK, Tier
 from ..topics import check_topic
 from .unread import Unread
 
 log = logging.getLogger("hivemind.client")
 
-TEND = 15.0  #: seconds, about, between two looks at the durable topics that a client sends
 TRY_AGAIN = 0.25  #: seconds until what Redis did not do is tried again
 MOST = 10_000  #: messages that may wait until a topic is announced
 
@@ -36,15 +34,14 @@ class Posting:
 
     def __init__(self, bus: Bus, tier: Tier) -> None:
         self._bus, self._tier = bus, tier
-        self._kept = Kept(bus.streams)
-        self._unread = Unread(bus, self._kept)
+        self._tending = Tending(bus, log)
+        self._unread = Unread(bus, self._tending.kept)
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._known: set[str] = set()  # topics that somebody keeps
         self._mine: set[str] = set()  # those that we send durably, whatever others say
-        self._anew: set[str] = set()  # whose stream was removed
         self._held: dict[str, deque[bytes]] = {}
-        self._news, self._due = Bell(), Bell()
+        self._news = Bell()
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -56,7 +53,7 @@ class Posting:
         self._bus.live.listen(self._bus.names.control(KEPT), self._heard)
         self._tasks = [
             asyncio.create_task(self._run(), name="kept topics of a client"),
-            asyncio.create_task(self._tend(), name="tend kept topics of a client"),
+            asyncio.create_task(self._tending.run(self._renew, WEEK), name="tend kept topics of a client"),
             asyncio.create_task(self._unread.run(), name="durable readers of what a client sends live"),
         ]
 
@@ -116,7 +113,7 @@ class Posting:
         self._news.ring()
 
     async def _learn(self) -> dict[str, KeptTopic]:
-        found = {one.topic: one for one in await self._kept.topics()}
+        found = {one.topic: one for one in await self._tending.kept.topics()}
         with self._lock:
             self._known = set(found)
         return found
@@ -138,16 +135,11 @@ class Posting:
                 log.exception("kept topics")
                 await asyncio.sleep(TRY_AGAIN)
 
-    async def _announce(self, topic: str, said: KeptTopic | None) -> Retention | None:
+    async def _announce(self, topic: str, said: KeptTopic | None) -> KeptTopic | None:
         """Enter it as it is kept, durably if that is our word, and append from now on; None where nobody keeps it."""
-        if said is None and topic not in self._mine:
-            return None
-        durable, keep = (said.durable, said.keep) if said is not None else (True, None)
-        is_anew = topic in self._anew
-        found = await self._kept.announce(topic, durable or topic in self._mine, keep, is_anew=is_anew)
-        self._anew.discard(topic)
-        self._bus.keep(topic, found.retention, self._tier, self._is_anew)
-        return found.retention
+        if said is None:
+            return await self._tending.announce(topic, True, None, self._tier) if topic in self._mine else None
+        return await self._tending.announce(topic, said.durable or topic in self._mine, said.keep, self._tier)
 
     async def _release(self, topic: str) -> None:
         while True:
@@ -166,34 +158,9 @@ class Posting:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _is_anew(self, topic: str) -> None:
-        self._anew.add(topic)
-        self._due.ring()
-
-    async def _tend(self) -> None:
-        """Keep our durable topics known, whatever Redis loses, and their streams short."""
-        caretaker: asyncio.Task[None] | None = None
-        try:
-            while True:
-                await self._due.wait(TEND * random.uniform(0.8, 1.2))
-                if self._mine and caretaker is None:
-                    looking = Caretaker(self._bus.streams, Terms(WEEK), self._loop.time)
-                    caretaker = asyncio.create_task(looking.run(), name="caretaker")
-                try:
-                    await self._tend_once()
-                except RedisError as error:
-                    log.debug("kept topics: %s", error)
-                except Exception:
-                    log.exception("kept topics")
-        finally:
-            await end(caretaker)
-
-    async def _tend_once(self) -> None:
-        topics = {topic for topic in [*self._mine, *self._anew] if self._bus.keeps(topic)}
-        if not topics:
-            return
-        known, readings = await self._learn(), await self._kept.readings()
-        for topic in topics:
-            retention = await self._announce(topic, known.get(topic))
-            while retention and await self._bus.streams.trim(topic, retention, idle_groups(topic, readings)):
-                pass
+    async def _renew(self) -> list[KeptTopic]:
+        """Announce again what we send durably, and what was made anew."""
+        topics = [topic for topic in {*self._mine, *self._tending.anew} if self._bus.keeps(topic)]
+        known = await self._learn() if topics else {}
+        found = [await self._announce(topic, known.get(topic)) for topic in topics]
+        return [one for one in found if one is not None]

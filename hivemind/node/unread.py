@@ -11,6 +11,7 @@ from ..bus.bus import Bus
 from ..data.kept import Kept
 from ..english import listed
 from ..errors import RedisError
+from ..tolerance import tolerated
 from ..topics import matches
 
 log = logging.getLogger("hivemind.client")
@@ -42,12 +43,8 @@ class Unread:
         """Look at new topics, and at all from time to time."""
         while True:
             await self._bell.wait(LOOK)
-            try:
+            with tolerated(log, "who reads durably"):
                 await self._look()
-            except RedisError as error:
-                log.debug("who reads durably: %s", error)
-            except Exception:
-                log.exception("who reads durably")
             await asyncio.sleep(PAUSE)
 
     async def look_at_new(self) -> None:

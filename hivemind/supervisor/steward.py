@@ -11,7 +11,7 @@ import logging
 from ..bus.bus import Bus
 from ..data.caretaker import Caretaker, Terms
 from ..data.kept import Kept
-from ..errors import RedisError
+from ..tolerance import tolerated
 from .engine import Engine
 from .plan import Plan, load
 
@@ -31,10 +31,8 @@ class Steward:
     async def run(self) -> None:
         """Say so for ever."""
         while True:
-            try:
+            with tolerated(log, "groups of declared nodes"):
                 await self._kept.see(declared(await asyncio.to_thread(load, self._engine.paths)))
-            except RedisError as error:
-                log.debug("groups of declared nodes: %s", error)
             await asyncio.sleep(SEE)
 
 
