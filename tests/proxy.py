@@ -25,12 +25,15 @@ class Mode(Enum):
 class Proxy:
     """Listens on a free port of the loopback and passes on to a unix socket or a port of the loopback.
 
-    ``latency`` is in seconds each way. With ``tls``, clients speak TLS and the server does not. It is an async
-    context manager: ``async with Proxy(server.socket) as proxy: ... f"redis://127.0.0.1:{proxy.port}"``.
+    ``latency`` is in seconds each way, ``rate`` in bytes of replies a second (0: as fast as it goes). With ``tls``,
+    clients speak TLS and the server does not. It is an async context manager: ``async with Proxy(server.socket) as
+    proxy: ... f"redis://127.0.0.1:{proxy.port}"``.
     """
 
-    def __init__(self, target: Path | int, *, latency: float = 0.0, tls: ssl.SSLContext | None = None) -> None:
-        self.target, self.latency, self.tls = target, latency, tls
+    def __init__(
+        self, target: Path | int, *, latency: float = 0.0, rate: float = 0.0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.target, self.latency, self.rate, self.tls = target, latency, rate, tls
         self.mode = Mode.PASS
         self.port = 0
         self.accepted = self.eaten = 0  # connections; bytes of replies
@@ -130,6 +133,8 @@ class Proxy:
                 else:
                     writer.write(chunk)
                     await writer.drain()
+                if replies and self.rate:
+                    await asyncio.sleep(len(chunk) / self.rate)
 
         async def collect() -> None:
             chunk = b"?"

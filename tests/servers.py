@@ -93,7 +93,7 @@ class RedisServer:
             with (self.folder / "server.log").open("ab") as log:
                 command = [*_dies_with_us(), str(self.binary), str(self.folder / "redis.conf")]
                 self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            eventually(self.answers, within=10.0)
+            eventually(self.answers, within=30.0)
         return self
 
     def stop(self) -> None:

@@ -67,6 +67,20 @@ def test_what_is_sent_after_redis_forgot_arrives(world: World, what: str) -> Non
     assert not world.faults.found
 
 
+def test_what_redis_forgot_was_acknowledged_does_not_stay_with_its_reader(world: World) -> None:
+    reader, sender = world.up(world.begin(shop)), world.up(world.begin(till))
+    for _ in range(3):
+        world.send(sender)
+    assert world.until(world.is_done), world
+    consumer = f"{reader.life.bus.instance}.e{reader.life.bus.incarnation}"
+    for entry, _fields in world.ask("XRANGE", world.stream, "-", "+"):  # as if it came back with what it had before
+        world.ask("XCLAIM", world.stream, GROUP, consumer, 0, entry, "FORCE", "JUSTID")
+    assert world.left() == (3, 0)
+    world.cut()
+    assert world.until(lambda: world.left() == (0, 0)), world
+    assert not world.faults.found
+
+
 def test_without_memory_readers_go_on_end_and_begin_again(world: World) -> None:
     reader, sender = world.up(world.begin(shop)), world.up(world.begin(till))
     for plan in ({"holds": True}, {"fails": 1}, {"rejects": True}, {"fails": 9}, {}, {}):

@@ -25,6 +25,9 @@ class Conversation(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, connection._writer.transport)
         self._parser = hiredis.Reader()
         self._reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._patience = 0.0
+        self._limit: asyncio.Timeout | None = None  # of who waits for a reply
+        self.size = 0  # bytes of the last reply
         self._transport.set_protocol(self)
 
     @classmethod
@@ -35,18 +38,22 @@ class Conversation(asyncio.Protocol):
     async def ask(self, *command: Argument, timeout: float) -> Any:
         """Send a command and return its reply, as hiredis reads it.
 
-        Raises RedisRefused and RedisDenied for what Redis says, RedisUnavailable when there is no answer within
-        ``timeout`` seconds, or none will come any more: then, and when this was cancelled, it cannot go on.
+        Raises RedisRefused and RedisDenied for what Redis says, RedisUnavailable when nothing of an answer comes for
+        ``timeout`` seconds, or none will come any more: then, and when this was cancelled, it cannot go on. An answer
+        may take as long as it needs while more of it comes.
         """
         if self._transport.is_closing():
             raise RedisUnavailable(f"{self._where}: the connection is closed")
         self._reply = asyncio.get_running_loop().create_future()
+        self._patience, self.size = timeout, 0
         self._transport.write(pack(*command))
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout) as self._limit:
                 reply = await self._reply
         except TimeoutError as error:
             raise translated(error, self._where) from None
+        finally:
+            self._limit = None
         if isinstance(reply, hiredis.ReplyError):
             raise reply_error(reply)
         return reply
@@ -60,6 +67,7 @@ class Conversation(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """A part of a reply, or all of it."""
+        self.size += len(data)
         self._parser.feed(data)
         try:
             reply = self._parser.gets()
@@ -69,6 +77,8 @@ class Conversation(asyncio.Protocol):
             return
         if reply is not False and not self._reply.done():
             self._reply.set_result(reply)
+        elif self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._patience)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """No reply will come any more."""

@@ -19,6 +19,7 @@ from ..errors import RedisError, RedisRefused
 from .commands import Commands
 from .conversation import Conversation
 from .link import BACKOFF_CAP
+from .ranges import GOAL
 from .streams import Given, Home, Reader
 
 log = logging.getLogger("hivemind.durable")
@@ -26,7 +27,7 @@ log = logging.getLogger("hivemind.durable")
 BLOCK = 10.0  #: seconds that Redis lets a read wait for messages
 LATE = 5.0  #: seconds more after which an answer will not come
 AGAIN = 0.05  #: seconds between two tries to wake a read
-COUNT = 500  #: messages of one topic in one answer at the most
+FIRST, COUNT = 20, 500  #: messages of one topic in the first answer, and in each of the others at the most
 IDLE = 60.0  #: seconds between two looks of a reader that has nothing to read
 REFUSED = 1.0  #: seconds until what Redis refused is tried again
 _GONE = ("NOGROUP", "ERR The XGROUP subcommand requires the key")  # the stream, or its group, was removed: so fakeredis
@@ -52,6 +53,7 @@ class GroupReader:
         self._keys: dict[bytes, str] = {}
         self._busy: list[str] = []  # topics, of several, that had more than we asked for
         self._client = 0
+        self.mean = GOAL // FIRST  # bytes of a message, as they were in the last answer; none is known yet
         self._is_reading = self._closing = False
         self._is_behind = False  # whether Redis may have given us what never came
         self._complaints = Burst(10.0)
@@ -67,6 +69,10 @@ class GroupReader:
             self._topics.setdefault(topic, b"0")
             self._keys[self._home.names.stream(topic).encode()] = topic
         await self._wake()
+
+    def passed(self, topic: str) -> bytes:
+        """The last entry that we were given."""
+        return self._topics.get(topic, b"0")
 
     async def aclose(self) -> None:
         """Read no more. What was given to us and is not acknowledged stays ours, until somebody takes over."""
@@ -112,7 +118,7 @@ class GroupReader:
                 await self.room.wait(IDLE)
                 continue
             asked, self._busy = self._busy or list(self._topics), []
-            is_all, most = len(asked) == len(self._topics), max(1, min(COUNT, spare // len(asked)))
+            is_all, most = len(asked) == len(self._topics), self._most(spare // len(asked))
             try:
                 found = await self._read(conversation, asked, most, may_wait=is_all)
             except RedisRefused as error:
@@ -120,11 +126,17 @@ class GroupReader:
                 continue
             backoff.reset()
             self._is_behind = self._is_behind and bool(found)
+            if found:
+                self.mean = conversation.size // sum(len(given) for _, given in found)
             for topic, given in found:
                 self._topics[topic] = given[-1][0]
                 if is_all and len(given) == most < COUNT:
                     self._busy.append(topic)
                 self._sink(topic, given)
+
+    def _most(self, spare: int) -> int:
+        """How many of a topic fit into one answer: large messages come a few at a time."""
+        return max(1, min(COUNT, spare, GOAL // max(1, self.mean)))
 
     async def _read(
         self, conversation: Conversation, topics: Sequence[str], most: int, *, may_wait: bool

@@ -236,9 +236,9 @@ class Streams:
         lives = (reader_of(group, pairs_in(one)[b"name"]) for one in found)
         return [one for one in lives if one is not None]
 
-    async def held(self, topic: str, reader: Reader) -> list[Held]:
-        """What a reader holds, as Redis sees it; a portion."""
-        asked = ("XPENDING", self.names.stream(topic), reader.group, "-", "+", 10_000, reader.consumer)
+    async def held(self, topic: str, reader: Reader, last: str | bytes = "+") -> list[Held]:
+        """What a reader holds up to the entry ``last``, as Redis sees it; a portion."""
+        asked = ("XPENDING", self.names.stream(topic), reader.group, "-", last, 10_000, reader.consumer)
         return [Held(one[0], int(one[3])) for one in await self.commands.execute(*asked)]
 
     async def take_over(self, topic: str, reader: Reader, ended: Reader, most: int = 1000) -> list[Held]:

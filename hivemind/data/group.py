@@ -28,7 +28,7 @@ log = logging.getLogger("hivemind.durable")
 
 LOOK = 2.0  #: seconds between two looks at who else reads
 CHECK = 15.0  #: seconds between two looks whether there are new topics, though nobody told
-ROOM = 2000  #: messages that one life holds of a group
+ROOM, ROOM_SIZE = 2000, 64 << 20  #: messages that one life holds of a group, and how many bytes they are, about
 AHEAD, LEAST = 4, 32  #: messages of different keys that one life takes, for each worker, and in any case
 PORTION = 1000  #: messages that are taken over at once
 
@@ -72,11 +72,11 @@ class Group:
         self._reader = GroupReader(self._home, self._bus.commands, self._me, self.deliveries.came)
         deliveries = self.deliveries
         self._keyed = KeyedReader(self._home, self._bus.commands, self._streams, deliveries, self._path)
-        self._reader.spare = lambda: ROOM - len(deliveries)
+        self._reader.spare = lambda: min(ROOM, ROOM_SIZE // max(1, self._reader.mean)) - len(deliveries)
         self._keyed.spare = self._spare_keyed
         self._reader.on_gone = self._keyed.on_gone = self.deliveries.on_gone = self._make_anew
         self.deliveries.on_fewer = self._ring
-        self._is_reading = self._is_in_doubt = False
+        self._is_reading = self._is_in_doubt = self._may_be_ours_again = False
 
     def _path(self, topic: str) -> str:
         """Where in a payload the key lies that orders a topic; "" where none does."""
@@ -171,7 +171,7 @@ class Group:
         if is_news and (new := await self._find_topics()) and self._is_reading:
             await self._add(new)
         if self._gaps != (gaps := self._bus.outbox.link.gaps):
-            self._gaps = gaps
+            self._gaps, self._may_be_ours_again = gaps, True
             self._heirs.start_afresh()
         await self._inherit()
         if not self._is_reading and not self.deliveries.inherits:  # what our last life left comes before what is new
@@ -189,15 +189,18 @@ class Group:
             await self._take_over(ended, others[ended])
 
     async def _look_at_own(self, topics: list[str]) -> None:
-        """An answer was lost: what it gave us we hold without knowing."""
-        if not self._is_in_doubt:
+        """An answer was lost: what it gave us we hold without knowing. Or Redis came back with what it had before: then
+        what we had acknowledged may be ours again, among what our reader has passed; what is behind that it asks for.
+        """
+        if not (self._is_in_doubt or self._may_be_ours_again):
             return
         for topic in topics:
             if self._path(topic):  # its reader knows better
                 continue
-            held = await self._streams.held(topic, self._me)
+            last = "+" if self._is_in_doubt else self._reader.passed(topic)
+            held = await self._streams.held(topic, self._me, last)
             self.deliveries.inherit(topic, [one for one in held if not self.deliveries.has(topic, one.entry)])
-        self._is_in_doubt = False
+        self._is_in_doubt = self._may_be_ours_again = False
 
     async def _take_over(self, ended: Reader, topics: list[str]) -> None:
         count = 0
