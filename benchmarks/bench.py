@@ -69,6 +69,7 @@ class Setup:
     limit: int = 20_000
     beside: Sequence[Part] = ()
     patterns: PatternMode = SERVER
+    durable: bool = False
     unsettled: Callable[[str], int] = lambda _: 0
 
 
@@ -130,7 +131,7 @@ def measure_at(
         for number, part in enumerate(setup.beside):
             hold(processes, part, Task(url, str(folder / f"beside-{number}"), slot=number, patterns=setup.patterns))
         window = Window.create(folder / "window", sum(part.slots for part in setup.subscribers), setup.limit)
-        task = Task(url, str(folder / "window"), setup.payload, TOPIC, patterns=setup.patterns)
+        task = Task(url, str(folder / "window"), setup.payload, TOPIC, patterns=setup.patterns, durable=setup.durable)
         first = subscribe(processes, setup, task)
         processes.start(setup.publisher, task)
         processes.wait_until("every subscriber has heard a hello", lambda: window.has_begun, READY)

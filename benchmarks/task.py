@@ -23,7 +23,7 @@ Payload = Literal["small", "clock"] | int
 @dataclass(frozen=True, slots=True)
 class Task:
     """One process's part. ``payload`` is "small", "clock" (a latency is taken) or how many characters of text;
-    ``patterns`` says how the hive keeps them.
+    ``patterns`` says how the hive keeps them, ``durable`` whether messages are to be handled at least once.
     """
 
     url: str
@@ -33,6 +33,7 @@ class Task:
     slot: int = 0
     count: int = 1
     patterns: PatternMode = SERVER
+    durable: bool = False
 
     @classmethod
     def here(cls) -> Task:

@@ -9,7 +9,7 @@ TASK = Task.here()
 sender = TASK.sender()
 
 
-@service(TASK.topic)
+@service(TASK.topic, durable=TASK.durable)
 async def load(service: AsyncService) -> int:
     while not sender.is_over:
         for payload in sender.payloads():

@@ -18,71 +18,43 @@ from . import roles
 GROUP = "group"
 
 
+def where(task: Task) -> dict[str, Any]:
+    """To what it publishes."""
+    return {"stream": task.topic} if task.durable else {"channel": task.topic}
+
+
 async def publish(task: Task) -> None:
     """As its documentation begins: ``await broker.publish``."""
-    sender = task.sender()
+    sender, to = task.sender(), where(task)
     async with RedisBroker(task.url, logger=None) as broker:
         while not sender.is_over:
             for payload in sender.payloads():
-                await broker.publish(payload, task.topic)
+                await broker.publish(payload, **to)
             await asyncio.sleep(sender.pause)
 
 
 async def publish_by_pipeline(task: Task) -> None:
     """As its page on pipelines says."""
-    sender = task.sender()
+    sender, to = task.sender(), where(task)
     async with RedisBroker(task.url, logger=None) as broker:
         redis = await broker.connect()
         while not sender.is_over:
             pipe = redis.pipeline(transaction=False)
             for payload in sender.payloads():
-                await broker.publish(payload, task.topic, pipeline=pipe)
+                await broker.publish(payload, pipeline=pipe, **to)
             await pipe.execute()
             await asyncio.sleep(sender.pause)
 
 
 async def subscribe(task: Task) -> None:
-    """One subscriber in an application."""
+    """One subscriber in an application; as its page on consumer groups says, it acknowledges what was handled."""
     broker, count = RedisBroker(task.url, logger=None), task.handler()
 
     async def handle(message: dict[str, Any]) -> None:
         count(message)
 
-    broker.subscriber(task.topic)(handle)
-    await FastStream(broker, logger=None).run()
-
-
-async def add(task: Task) -> None:
-    """The same to a stream."""
-    sender = task.sender()
-    async with RedisBroker(task.url, logger=None) as broker:
-        while not sender.is_over:
-            for payload in sender.payloads():
-                await broker.publish(payload, stream=task.topic)
-            await asyncio.sleep(sender.pause)
-
-
-async def add_by_pipeline(task: Task) -> None:
-    """The same to a stream."""
-    sender = task.sender()
-    async with RedisBroker(task.url, logger=None) as broker:
-        redis = await broker.connect()
-        while not sender.is_over:
-            pipe = redis.pipeline(transaction=False)
-            for payload in sender.payloads():
-                await broker.publish(payload, stream=task.topic, pipeline=pipe)
-            await pipe.execute()
-            await asyncio.sleep(sender.pause)
-
-
-async def read_group(task: Task) -> None:
-    """As its page on consumer groups says; it acknowledges what was handled."""
-    broker, count = RedisBroker(task.url, logger=None), task.handler()
-
-    async def handle(message: dict[str, Any]) -> None:
-        count(message)
-
-    broker.subscriber(stream=StreamSub(task.topic, group=GROUP, consumer="1"))(handle)
+    group = StreamSub(task.topic, group=GROUP, consumer="1") if task.durable else None
+    broker.subscriber(task.topic if group is None else None, stream=group)(handle)
     await FastStream(broker, logger=None).run()
 
 
@@ -113,9 +85,6 @@ if __name__ == "__main__":
         publish=publish,
         publish_by_pipeline=publish_by_pipeline,
         subscribe=subscribe,
-        add=add,
-        add_by_pipeline=add_by_pipeline,
-        read_group=read_group,
         ask=ask,
         respond=respond,
     )

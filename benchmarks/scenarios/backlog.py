@@ -39,7 +39,7 @@ TENDED = 30.0  #: seconds in which a sender looks at its streams
 PORTION = 10_000
 FILL = "for _ = 1, tonumber(ARGV[1]) do redis.call('XADD', KEYS[1], '*', 'b', ARGV[2]) end"
 BODY = {"v": 1, "n": "filler.0", "e": 1795321510007, "s": 1234567, "t": 1795321514.224113, "d": {"i": 1, "unit": "C"}}
-FOLLOWING = Setup(node("send_durable"), [Part(node("handle_durable"))])
+FOLLOWING = Setup(node("send"), [Part(node("handle_durable"))], durable=True)
 
 
 def rate(entries: int) -> str:

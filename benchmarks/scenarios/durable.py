@@ -40,7 +40,7 @@ def in_jetstream(url: str) -> int:
 
 def redis(sender: list[str], handler: list[str]) -> Setup:
     """Two processes and a Redis that writes its append-only file every second, as hived's does."""
-    return Setup(sender, [Part(handler)], unsettled=in_redis)
+    return Setup(sender, [Part(handler)], durable=True, unsettled=in_redis)
 
 
 def jetstream(role: str) -> Setup:
@@ -49,10 +49,10 @@ def jetstream(role: str) -> Setup:
 
 
 SETUPS: Mapping[str, Setup] = {
-    OURS: redis(node("send_durable"), node("handle_durable")),
+    OURS: redis(node("send"), node("handle_durable")),
     BARE: redis(peer("bare_stream", "publish"), peer("bare_stream", "subscribe")),
-    FASTSTREAM: redis(peer("fast_stream", "add"), peer("fast_stream", "read_group")),
-    FASTSTREAM_PIPELINES: redis(peer("fast_stream", "add_by_pipeline"), peer("fast_stream", "read_group")),
+    FASTSTREAM: redis(peer("fast_stream", "publish"), peer("fast_stream", "subscribe")),
+    FASTSTREAM_PIPELINES: redis(peer("fast_stream", "publish_by_pipeline"), peer("fast_stream", "subscribe")),
     JETSTREAM: jetstream("pull"),
     JETSTREAM_PUSH: jetstream("push"),
 }
