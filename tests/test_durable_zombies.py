@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from .hand_loop import Clock
-from .lives_kit import LEASE, World, shop, till
+from .lives_kit import GROUP, LEASE, TOPIC, World, shop, till
 from .servers import RedisServer
 
 pytestmark = pytest.mark.filterwarnings(  # a killed life leaves open what a killed process leaves to the kernel
@@ -105,3 +105,30 @@ def test_a_reader_cut_off_for_longer_than_a_lease_begins_nothing_until_it_knows(
     assert world.until(world.is_done)
     assert reader.begun == [1, 2, 3, 4, 5]
     world.verdict()
+
+
+@pytest.mark.parametrize("left", ["fence", "goodbye", "reader"])
+def test_what_dead_lives_left_when_the_clock_was_ahead_holds_up_nobody_who_begins_now(
+    world: World, left: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, sender = world.up(world.begin(shop)), world.up(world.begin(till))
+    world.send(sender)
+    assert world.until(world.is_done)
+    world.kill(first)
+    tomorrow = int(world.ask("TIME")[0] + "000") + 86_400_000
+    world.send(sender)
+    world.settle()
+    if left == "fence":
+        world.ask("HSET", world.names.producers(TOPIC), f"taken:{GROUP}:shop.0", tomorrow)
+    elif left == "goodbye":
+        world.ask("HSET", world.names.readers(), f"{GROUP} shop.0", tomorrow)
+    else:
+        world.ask("XREADGROUP", "GROUP", GROUP, f"shop.0.e{tomorrow}", "STREAMS", world.stream, ">")
+    world.up(world.begin(shop))
+    world.up(world.begin(shop, 1))
+    world.turn(3.0)
+    for _ in range(3):
+        world.send(sender)
+    assert world.until(world.is_done), world
+    assert "took over what this process holds" not in caplog.text
+    world.verdict(in_order=False)

@@ -21,6 +21,8 @@ from .endpoint import Endpoint
 from .functions import Functions
 
 FENCED = "FENCED "
+GREATEST = 1 << 53  #: what no incarnation can be
+LONGEST = 17  #: digits that no incarnation has
 NOBODY = "-"  #: a group that is there only until its stream is; no node can be called so
 #: a message as a group was given it: its entry's id, and the entry's fields, or None where the stream has lost it
 Given = Sequence[Any]
@@ -235,6 +237,15 @@ class Streams:
             return []
         lives = (reader_of(group, pairs_in(one)[b"name"]) for one in found)
         return [one for one in lives if one is not None]
+
+    async def fence(self, topic: str, reader: Reader) -> int:
+        """The newest life of a reader's instance that was taken over from; 0 if none was."""
+        field = f"taken:{reader.group}:{reader.instance}"
+        try:
+            found = await self.commands.execute("HGET", self.names.producers(topic), field)
+        except RedisRefused:  # it is no hash: whoever takes over next makes it anew
+            return 0
+        return int(found) if found is not None and found.isdigit() and len(found) < LONGEST else 0
 
     async def held(self, topic: str, reader: Reader, last: str | bytes = "+") -> list[Held]:
         """What a reader holds up to the entry ``last``, as Redis sees it; a portion."""

@@ -15,7 +15,7 @@ from ..bus.bus import Bus
 from ..bus.deliveries import Deliveries, Delivery
 from ..bus.group_reader import GroupReader
 from ..bus.keyed_reader import KeyedReader
-from ..bus.streams import Home, Reader
+from ..bus.streams import GREATEST, Home, Reader
 from ..bus.tally import Counted, Tally, total
 from ..bus.trials import Rules
 from ..cancelling import end
@@ -94,6 +94,8 @@ class Group:
     async def start(self) -> None:
         """Begin to read. Raises RedisError when Redis does not do its part; then call it again."""
         await self._find_topics()
+        if (known := await self._newest_before()) >= self._me.incarnation:
+            self._join(known + 1)
         for kind in (KEPT, ENDED):
             self._bus.live.listen(self._bus.names.control(kind), self._heard)
         self.deliveries.start()
@@ -216,8 +218,19 @@ class Group:
 
     async def _join_again(self) -> None:
         """Others took over from us, because our lease had ended: go on as a new reader."""
-        incarnation = max(int(await self._bus.now()), self._me.incarnation + 1)
+        incarnation = max(int(await self._bus.now()), self._me.incarnation + 1, await self._newest_before() + 1)
         await self._stop_readers()
         await self.deliveries.aclose()
         self._join(incarnation)
         self.deliveries.start()
+
+    async def _newest_before(self) -> int:
+        """The newest incarnation that is known of our instance, but for our own: it is newer than ours where Redis's
+        clock was ahead in its time, and what counts for the dead would count for us.
+        """
+        found = [await self._heirs.said_goodbye(self._me)]
+        for topic in self.topics:
+            readers = await self._streams.readers(topic, self.name)
+            theirs = [one.incarnation for one in readers if one.instance == self._me.instance and one != self._me]
+            found += [await self._streams.fence(topic, self._me), *theirs]
+        return max(one for one in found if one < GREATEST)

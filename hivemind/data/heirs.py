@@ -45,6 +45,15 @@ class Heirs:
             await self._commands.execute("HSET", self._names.readers(), field, me.incarnation)
         await _tell(self._commands, self._names, me.instance, me.incarnation)
 
+    async def said_goodbye(self, me: Reader) -> int:
+        """The newest life of our instance that is known to have ended; 0 if none is."""
+        field = f"{me.group} {me.instance}"
+        try:
+            found = await self._commands.execute("HMGET", self._names.readers(), field, me.instance)
+        except RedisRefused:  # somebody wrote something else in its place
+            return 0
+        return max(map(_number, found))
+
     def start_afresh(self) -> None:
         """Our own link was away: what we saw of others says nothing."""
         self._signs.clear()
