@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Unconfirmed,
     )
     from .message import Message
+    from .node.awaited import AsyncClient
     from .node.client import Client, connect
     from .node.declarations import responder, service, subscription
     from .node.middleware import Handling, Middleware, Sending
@@ -69,6 +70,7 @@ _WHERE = {  # all other names are errors
     "Sending": "node.middleware",
     "resource": "node.resources",
     "Message": "message",
+    "AsyncClient": "node.awaited",
     "Client": "node.client",
     "connect": "node.client",
     "RootController": "root.controller",
@@ -80,6 +82,7 @@ _SEEDS = {  # the names of the original documentation, whose programs run unchan
 }
 
 __all__ = [
+    "AsyncClient",
     "AsyncService",
     "CannotSettle",
     "Client",

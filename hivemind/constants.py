@@ -26,6 +26,18 @@ _URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*(?=@)")
 _QUERY_PASSWORD = re.compile(r"([?&]\w*(?:password|secret|token)=)[^&\s]*", re.IGNORECASE)
 
 
+_PLAIN = {  # what pydantic says of a type is not what one writes
+    "dict_type": "a dict, such as {...}",
+    "model_type": "a dict, such as {...}",
+    "model_attributes_type": "a dict, such as {...}",
+    "list_type": "a list, such as [...]",
+    "string_type": "a text in quotes",
+    "path_type": "a path as a text in quotes",
+    "bool_type": "True or False",
+    "bool_parsing": "True or False",
+}
+
+
 class NodeTuning(BaseModel):
     """What ``NODES`` may say about one node. It tunes an enabled node, or with ``target`` adds one from elsewhere."""
 
@@ -33,7 +45,9 @@ class NodeTuning(BaseModel):
 
     replicas: int = Field(1, ge=0, le=1000, description="How many copies run.")
     env: dict[str, str] = Field({}, description="Environment variables for its processes.")
-    restart: Literal["always", "on-failure", "never"] = Field("always", description="When it ends: start it again?")
+    restart: Literal["always", "on-failure", "never"] = Field(
+        "always", description="When it ends, start it again: always, on-failure, never."
+    )
     needs: list[str] = Field([], description="Nodes that are started before it.")
     tags: list[str] = Field([], description="Names for groups of nodes: `hm restart @tag`.")
     target: str | None = Field(None, description="Where its code is, if not in nodes/: package.module:Class.")
@@ -184,7 +198,8 @@ def allowed(error: ErrorDetails) -> str:
         return error["msg"].removeprefix("Value error, ")
     if error["type"].startswith(("int_", "float_")) or "_than" in error["type"]:
         return _range(model.model_fields[str(path[-1])])
-    return "must be " + error["msg"].removeprefix("Input should be ")
+    told = error["msg"].removeprefix("Input should be ")
+    return "must be " + _PLAIN.get(error["type"], told)
 
 
 def _range(number: FieldInfo) -> str:

@@ -42,6 +42,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .english import amount
+
 UNCONFIRMED = "unconfirmed"  #: the reason that is given where none is known
 LONGEST_DELAY = 30 * 86_400  #: seconds for which a handler may put a message off
 
@@ -133,7 +135,7 @@ class Refused(SendError):
         self.messages = tuple(messages)
         first = self.messages[0]
         super().__init__(
-            f"Redis refused {len(self.messages)} message(s), the first on topic {first.topic!r}: {first.reason}"
+            f"Redis refused {amount(len(self.messages), 'message')}, the first on topic {first.topic!r}: {first.reason}"
         )
 
 
@@ -144,9 +146,8 @@ class Unconfirmed(SendError):
         self.messages, self.timeout = tuple(messages), timeout
         reasons = {one.reason for one in self.messages} - {UNCONFIRMED}
         why = f": {min(reasons)}" if reasons else ""
-        super().__init__(
-            f"no confirmation from Redis for {len(self.messages)} message(s) within {round(timeout, 2):g} s{why}"
-        )
+        many, seconds = amount(len(self.messages), "message"), f"{round(timeout, 2):g} s"
+        super().__init__(f"no confirmation from Redis for {many} within {seconds}{why}")
 
 
 class RedisError(HivemindError):

@@ -75,6 +75,16 @@ def merge(files: Sequence[Path], since: float | None = None) -> Iterator[LogLine
                 yield line
 
 
+def last_entries(path: Path, size: int) -> list[LogLine]:
+    """The entries in the last ``size`` bytes of one log file, the first maybe cut; none if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+            return list(_entries(path, [file]))
+    except OSError:
+        return []
+
+
 class Follower:
     """Reads what is added to one log file, across its rotations; the file need not exist yet.
 

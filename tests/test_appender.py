@@ -157,7 +157,7 @@ async def test_a_redis_that_comes_back_with_less_than_it_had_taken_is_found_out(
         send(outbox, 5)
         await outbox.flush(5.0)
     assert await numbers(own_server.url, "n") == [1, 2, 5]
-    assert "2 message(s) of n that it had taken are lost" in caplog.text
+    assert "it has lost 2 messages of n that it had taken" in caplog.text
 
 
 @given(st.sets(st.integers(1, 5000), max_size=50))

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import orjson
 import pytest
+from click.testing import CliRunner
 
+from hivemind.cli.hm import hm
 from hivemind.supervisor.actions import Request, Result, Verb, select
 from hivemind.supervisor.control import Hived, decode_answer, decode_request, encode_answer, encode_request
 from hivemind.supervisor.plan import Plan
@@ -167,3 +169,22 @@ def test_a_node_is_scaled_and_not_one_of_its_copies(here: Place) -> None:
         2,
         "error: packer.0 is one copy, and a node is scaled: `hm scale packer 2`\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "how many copies? The number comes last: `hm scale NODE 3`"),
+        (("packer",), "how many copies? The number comes last: `hm scale packer 3`"),
+        (("packer", "two"), "how many copies?"),
+        (("3",), "which node? `hm scale NODE 3`"),
+        (("packer", "-1"), "-1: a node has 0 to 1,000 copies"),
+        (("packer", "1001"), "1001: a node has 0 to 1,000 copies"),
+        (("packer", "--fast"), "there is no option --fast"),
+    ],
+    ids=repr,
+)
+def test_a_number_of_copies_that_is_none_is_told_in_plain_words(words: tuple[str, ...], says: str) -> None:
+    done = CliRunner().invoke(hm, ["scale", *words], prog_name="hm")
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: {says}")

@@ -49,8 +49,8 @@ def test_messages_that_did_not_get_through_are_in_the_error() -> None:
     lost = [errors.Undelivered("bat-signal", 7, "OOM command not allowed"), errors.Undelivered("bat-signal", 8, "OOM")]
     refused = errors.Refused(lost)
     assert refused.messages == tuple(lost)
-    assert "2 message(s), the first on topic 'bat-signal': OOM command" in str(refused)
-    assert "2 message(s) within 1.5 s" in str(errors.Unconfirmed(lost, 1.5))
+    assert "2 messages, the first on topic 'bat-signal': OOM command" in str(refused)
+    assert "2 messages within 1.5 s" in str(errors.Unconfirmed(lost, 1.5))
     assert "within 9.49 s" in str(errors.Unconfirmed(lost, 9.48833))
 
 

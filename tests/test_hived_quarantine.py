@@ -51,3 +51,36 @@ def test_a_broken_node_runs_once_its_file_is_mended(gotham: Hive) -> None:
     assert gotham.states()["batman"] == "quarantined"
     file.write_text(QUIET.replace("{name}", "Batman"))
     eventually(lambda: gotham.states().get("batman.0") == "running", within=15)
+
+
+THERMO = """
+from hivemind import Node, resource, subscription
+
+class {name}(Node):
+    @resource
+    def probe(self):
+        raise OSError("no probe on the bus")
+
+    @subscription("warm")
+    def read(self, payload, probe):
+        pass
+"""
+
+
+def test_why_a_node_does_not_stay_up_is_said_in_its_own_words(gotham: Hive) -> None:
+    gotham.node("thermo", THERMO)
+    gotham.start()
+    reason = "resource 'probe' of thermo cannot be made: OSError: no probe on the bus"
+    eventually(lambda: gotham.program("thermo.0").detail.endswith(f"thermo cannot start: {reason}"), within=20)
+    assert reason in gotham.run("hm", "restart", "thermo").stdout
+    log = gotham.log("thermo")
+    assert "in probe" in log
+    assert "hivemind/node" not in log.replace("hivemind.node", "")
+
+
+def test_a_hive_whose_middleware_is_not_there_does_not_start(gotham: Hive) -> None:
+    gotham.node("batman")
+    gotham.configure('MIDDLEWARE = ["watching:Timing"]')
+    done = gotham.run("hived", "start")
+    assert (done.returncode, "MIDDLEWARE: 'watching:Timing' cannot be imported" in done.stderr) == (1, True)
+    assert gotham.processes() == []

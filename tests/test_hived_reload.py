@@ -145,7 +145,31 @@ class {name}(Node):
 def test_a_reload_says_what_does_not_stay_up(running: Hive) -> None:
     running.node("twoface", TWOFACE)
     done = running.run("hived", "reload")
-    assert (done.returncode, "twoface.0: started, but it does not stay up" in done.stdout) == (1, True)
+    assert (done.returncode, "twoface.0: started, but it does not stay up: " in done.stdout) == (1, True)
+    assert "process log" not in done.stdout
+    assert "process log" not in running.program("twoface.0").detail
+
+
+def test_a_reload_names_a_running_node_whose_file_is_broken_by_now(running: Hive) -> None:
+    before, file = running.pids(), running.folder / "nodes/batman/batman.py"
+    sound = file.read_text()
+    file.write_text("import nothere\n")
+    done = running.run("hived", "reload")
+    file.write_text(sound)
+    assert (done.returncode, "nothing was touched" in done.stdout) == (1, True)
+    assert "batman: nodes/batman/batman.py:1: ModuleNotFoundError: No module named 'nothere'; it goes on" in done.stderr
+    assert running.pids() == before
+
+
+def test_middleware_that_cannot_be_imported_is_refused_before_anything_is_touched(running: Hive) -> None:
+    before = running.pids()
+    running.configure('MIDDLEWARE = ["watching:Timing"]')
+    line = (running.folder / "config/hive.py").read_text().splitlines().index('MIDDLEWARE = ["watching:Timing"]') + 1
+    said = f"error: config/hive.py:{line}: MIDDLEWARE: 'watching:Timing' cannot be imported: ModuleNotFoundError"
+    for command in (("hived", "reload"), ("hm", "config")):
+        done = running.run(*command)
+        assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+    assert running.pids() == before
 
 
 def test_a_reload_tells_how_patterns_are_kept_from_then_on(running: Hive) -> None:

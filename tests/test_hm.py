@@ -163,6 +163,39 @@ def test_create_node_ends_with_the_line_to_uncomment(gotham: Path, name: str) ->
     assert (again.exit_code, "already exists" in again.stderr) == (1, True)
 
 
+def test_config_names_what_a_setting_names_and_is_not_there(gotham: Path) -> None:
+    (gotham / "nodes" / "batman.py").write_text("")
+    (gotham / "config" / "hive.py").write_text('HIVE_NAME = "gotham"\nNODES = {"batmn": {"replicas": 2}}\n')
+    result = run("config")
+    assert (result.exit_code, "gotham" in result.stdout) == (1, True)
+    said = "error: config/hive.py:2: NODES tunes batmn, but there is no such node, did you mean batman?"
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ('NODES = {"a": 3}', "must be a dict, such as {...}"),
+        ('MIDDLEWARE = "x"', "must be a list, such as [...]"),
+        ("HIVE_NAME = 3", "must be a text in quotes"),
+        ('PRODUCTION = "perhaps"', "must be True or False"),
+    ],
+)
+def test_what_a_setting_must_be_is_said_as_it_is_written(gotham: Path, typed: str, says: str) -> None:
+    (gotham / "config" / "hive.py").write_text(f"{typed}\n")
+    assert says in run("config").stderr
+
+
+def test_a_hive_inside_of_a_hive_is_remarked(gotham: Path) -> None:
+    result = run("new", "--dir", str(gotham), "metropolis")
+    assert (result.exit_code, f"it lies inside of the hive {gotham}: with --dir" in result.stderr) == (0, True)
+
+
+def test_what_is_no_command_of_a_group_is_told_what_there_is() -> None:
+    assert "there is no command 'nope'; there is add" in run("topics", "nope").stderr
+    assert "there is no command 'lst', did you mean list?" in run("dead", "lst").stderr
+
+
 def test_create_node_outside_a_hive_says_so() -> None:
     result = run("create_node", "BatSignal")
     assert result.exit_code == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,3 +125,66 @@ def test_the_root_serves_the_page_of_the_hive_one_is_in(hive: Place, hive_name: 
     root.says("running")
     assert root.stderr.startswith(f"hive {hive_name} on ")
     assert root.end() == 0
+
+
+UNBOUND = {
+    "two responders are called 'sum'": """
+class Bad(Node):
+    @responder("sum")
+    def one(self, payload): ...
+    @responder("sum")
+    def two(self, payload): ...
+""",
+    "two durable subscriptions to 'a' in group 'bad'": """
+class Bad(Node):
+    @subscription("a", durable=True)
+    def one(self, payload): ...
+    @subscription("a", durable=True)
+    def two(self, payload): ...
+""",
+    "a service function takes nothing or the service": """
+class Bad(Node):
+    def services(self):
+        self.add_service(
+            "a", lambda one, two: 0)
+""",
+    "'a b' cannot be the name of a pattern": """
+class Bad(Node):
+    def subscriptions(self):
+
+        self.add_subscription("a b", print)
+""",
+    "resource 'two' takes other": """
+class Bad(Node):
+    @resource
+    def one(self): ...
+    @resource
+    def two(self, other): ...
+""",
+    "OSError: no camera": """
+class Bad(Node):
+    def __init__(self):
+        super().__init__("bad")
+        raise OSError("no camera")
+""",
+}
+
+
+@pytest.mark.parametrize("says", UNBOUND, ids=lambda says: says[:20])
+def test_what_cannot_be_bound_is_one_line_with_the_line_that_is_to_blame(here: Place, says: str) -> None:
+    head = "from hivemind import Node, resource, responder, service, subscription\n"
+    file = here.write("bad.py", head + UNBOUND[says])
+    done = here.run("run", "bad.py")
+    error = [line for line in done.stderr.splitlines() if says in line]
+    assert (done.returncode, len(error)) == (1, 1)
+    assert re.search(rf"{file}:[5-7]: ", error[0]), error
+    assert "Traceback" not in done.stderr
+
+
+def test_of_a_start_that_fails_one_sees_ones_own_code_alone(here: Place) -> None:
+    code = "    def on_start(self):\n        self.open()\n    def open(self):\n        raise OSError('no camera')\n"
+    here.write("bad.py", f"from hivemind import Node\nclass Bad(Node):\n{code}")
+    done = here.run("run", "bad.py")
+    assert done.returncode == 1
+    assert "bad cannot start: OSError: no camera\nTraceback" in done.stderr
+    assert [line.split()[-1] for line in done.stderr.splitlines() if "  File " in line] == ["on_start", "open"]

@@ -37,7 +37,7 @@ def test_a_process_counts_as_one_instance_of_all_its_nodes() -> None:
         "gotham is well: 2 nodes run in 1 instance"
     )
     assert health_of(snapshot_of(small(PENGUIN, RIDDLER))).sentence.startswith(
-        "All is well: 1 instance of 2 nodes running."
+        "1 instance of 2 nodes running; worth a look: "
     )
 
 

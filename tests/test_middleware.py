@@ -334,7 +334,7 @@ def test_a_start_hook_that_fails_ends_the_start(hive: HiveTest) -> None:
     ("target", "says"),
     [
         ("tests.test_middleware:Tolt", "did you mean Told"),
-        ("tests.no_such_file:Told", "cannot be imported: ModuleNotFoundError"),
+        ("tests.no_such_file:Told", "MIDDLEWARE: 'tests.no_such_file:Told' cannot be imported: ModuleNotFoundError"),
         ("tests.test_middleware:Relay", "no such class derived from Middleware"),
     ],
 )

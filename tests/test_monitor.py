@@ -137,6 +137,7 @@ def test_losses_are_told_also_when_all_runs() -> None:
     assert health.level is Level.NOTE
     assert "3 messages were missed or dropped" in health.sentence
     assert "4 messages failed in a handler" in health.sentence
+    assert ("worth a look: " in health.sentence, "All is well" in health.sentence) == (True, False)
 
 
 def test_a_hive_with_nothing_but_its_root_says_so() -> None:

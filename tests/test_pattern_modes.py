@@ -239,7 +239,7 @@ def test_a_client_announces_what_it_sends_and_hears_all_topics(
         client.flush()
         assert resolved.expect("heard", 5).payload == "hi"
         own_server.command("PUBLISH", f"hm:{hive_name}:t:n.foreign", "1")
-        assert {heard.receive(5).payload for _ in range(2)} == {"hi", 1}
+        assert {next(heard).payload for _ in range(2)} == {"hi", 1}
 
 
 async def test_a_client_that_was_there_before_the_hive_announces_when_that_starts(own_server: RedisServer) -> None:

@@ -445,3 +445,22 @@ def test_the_registry_says_what_responders_did(hive: HiveTest) -> None:
     hive.request("sum", [1])
     record = node._hm.stats().responders[0]
     assert (record.name, record.handler, record.received, record.handled) == ("sum", "Abacus.add", 1, 1)
+
+
+def test_who_asks_for_a_name_that_is_none_is_told_which_was_meant(hive: HiveTest) -> None:
+    class Lost(Node):
+        @service("asked")
+        def ask(self, service: Service) -> int:
+            try:
+                self.request("sum.thraed", [1])
+            except NoResponders as error:
+                service.send(str(error))
+            return 1
+
+    hive.start(Abacus)
+    with pytest.raises(NoResponders, match=r"nobody answers to it, did you mean strange\? If not, start a node"):
+        hive.request("strang")
+    with pytest.raises(NoResponders, match="did you mean bytes"):
+        next(hive.request_stream("byts"))
+    hive.start(Lost)
+    assert "did you mean sum.thread?" in hive.expect("asked").payload

@@ -50,6 +50,15 @@ def test_an_event_changes_the_page_and_adds_and_removes_rows(browser: Browser) -
         assert browser.evaluate("document.querySelector('#page').dataset.state") == "trouble"
 
 
+def test_no_column_runs_into_the_next_however_narrow_the_window(browser: Browser) -> None:
+    with running(FakeSource([instance("batman.0", received={"bat-signal-*": 12}, sent={"lamp": 1})])) as page:
+        browser.open(f"http://127.0.0.1:{page.port}/")
+        browser.evaluate("document.querySelector('.page').style.width = '700px'")
+        cut = "[...document.querySelectorAll('th')].filter(one => one.scrollWidth > one.clientWidth).length"
+        assert browser.evaluate("document.querySelectorAll('th').length") > 10
+        assert browser.evaluate(cut) == 0
+
+
 def test_hostile_names_run_nothing_whether_the_server_or_an_event_brings_them(browser: Browser) -> None:
     evil = "</script><svg onload=window.hacked=1><img src=x onerror=window.hacked=1>"
     source = FakeSource([instance("batman.0", sent={evil: 1})])

@@ -359,6 +359,13 @@ def test_a_controller_file_run_by_itself_joins_its_own_hive(house: House) -> Non
     assert orjson.loads(page.get("/api/nodes")[1])["hive"] == "gotham"
 
 
+def test_the_page_is_there_though_the_hives_middleware_cannot_be_imported(house: House) -> None:
+    root, page = house.root(HIVEMIND_MIDDLEWARE='["watching:Timing"]')
+    eventually(lambda: page.states() == {"root.0": "running"}, within=10)
+    assert "'watching:Timing' cannot be imported" in house.output(root)
+    assert "the root goes on without middleware" in house.output(root)
+
+
 def test_a_root_that_hived_started_is_number_0_and_writes_its_own_log(house: House) -> None:
     make_hive(house, CONTROLLER)
     root = house.start("-m", "hivemind.root", HIVEMIND_SUPERVISED="1")

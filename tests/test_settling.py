@@ -50,6 +50,7 @@ def test_what_was_acknowledged_is_not_tried_again_whatever_its_handler_does_then
     packed = [hive.expect("packed", timeout=5).payload for _ in range(4)]
     assert packed == [["ack", 1], ["ack fail", 1], ["nack fail", 1], ["nack fail", 2]]
     eventually(lambda: records(node).acknowledged == 2)
+    assert records(node).failed == 2  # of its own accord, after it had put it back
 
 
 def test_it_is_acknowledged_while_its_handler_runs_on(hive: HiveTest) -> None:
@@ -71,6 +72,7 @@ def test_what_was_put_back_is_tried_again_and_what_was_rejected_is_a_dead_letter
     assert sorted(packed) == [["nack", 1], ["nack", 2], ["reject", 1]]
     eventually(lambda: (records(node).dead, records(node).acknowledged, records(node).retried) == (1, 1, 1))
     assert [letter["reason"] for letter in letters(hive)] == ["not ours"]
+    assert (records(node).failed, records(node).error) == (0, "")  # what is meant is no failure
 
 
 def test_it_can_be_said_on_another_thread(hive: HiveTest) -> None:

@@ -15,7 +15,7 @@ import hivemind
 
 
 class State(TypedDict):
-    hive: hivemind.Client
+    hive: hivemind.AsyncClient
 
 
 class Order(BaseModel):
@@ -34,7 +34,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/orders", status_code=202)
 async def order(wanted: Order, request: Request) -> dict[str, bool]:
-    hive: hivemind.Client = request.state.hive
+    hive: hivemind.AsyncClient = request.state.hive
     hive.send("order.new", wanted, durable=True)
     await hive.flush(timeout=2.0)  # now Redis has it: it will be handled, whoever is down
     return {"ordered": True}

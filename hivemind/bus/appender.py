@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from ..burst import Burst
+from ..english import amount
 from ..errors import RedisRefused, RedisUnavailable, Refused, Unconfirmed, Undelivered
 from ..retention import Retention, Tier
 from ..topics import Names
@@ -176,8 +177,8 @@ class Appender(Carrier):
         if not is_there and topic in self.on_anew:
             self.on_anew[topic](topic)
         if is_there and lost > 0:
-            text = "Redis came back with what it had before: %d message(s) of %s that it had taken are lost"
-            log.error(text, lost, topic)
+            text = "Redis came back with what it had before: it has lost %s of %s that it had taken"
+            log.error(text, amount(lost, "message"), topic)
 
     def _advance(self, replies: int) -> None:
         """So many calls are done."""

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ..cancelling import end
-from ..errors import RedisDenied, RedisError, RedisRefused
+from ..constants import did_you_mean
+from ..errors import NoResponders, RedisDenied, RedisError, RedisRefused
 from .asked import Asked
 from .requests_wire import pairs
 
@@ -29,6 +30,9 @@ class Lives(Protocol):
     async def ended(self, members: Sequence[str]) -> set[str]:
         """Those of ``members`` (``<instance>.e<incarnation>``) that live no more, for certain. Raises RedisError."""
 
+    async def called(self) -> set[str]:
+        """The names that anybody answers to, as far as is known."""
+
 
 class Looking:
     """Looks at ``asked`` as long as there is something in it. ``lives`` says who has died; without it what a dead
@@ -42,6 +46,11 @@ class Looking:
         self._looked: asyncio.Task[None] | None = None
         self._unwanted: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)  # by name
         self._telling: set[asyncio.Task[None]] = set()
+
+    async def hinted(self, error: NoResponders) -> NoResponders:
+        """The same with the name that was probably meant."""
+        known = await self.lives.called() if self.lives is not None else set()
+        return NoResponders(error.request, did_you_mean(error.request, known - {error.request}).removesuffix("?"))
 
     def begin(self) -> None:
         """There is something to look after. May be called any time."""

@@ -168,7 +168,7 @@ class Outbox:
 
     def _why(self) -> str:
         """Why messages are not confirmed, in words."""
-        return UNCONFIRMED
+        return self.link.last_error or UNCONFIRMED
 
     def _here(self) -> Iterable[Entry]:
         """All messages that have a number and no answer, in order."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import HivemindError, RequestLost
+from ..errors import HivemindError, NoResponders, RequestLost
 from ..message import Malformed, payload_of
 from .asked import Asked
 from .requests_wire import WINDOW, remote_error
@@ -46,6 +46,8 @@ class Replies(Asked):
             self._grant()
             return self._parts.popleft()
         self.stop()
+        if isinstance(self._error, NoResponders):
+            raise await self._requests.looking.hinted(self._error) from None
         if self._error is not None:
             raise self._error
         raise StopAsyncIteration

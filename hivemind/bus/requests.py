@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigurationError, HivemindError, RequestTimeout
+from ..errors import ConfigurationError, HivemindError, NoResponders, RequestTimeout
 from ..message import Malformed, encode_payload
 from ..topics import check_topic
 from .asked import Asked, AskedOne
@@ -88,6 +88,8 @@ class Requests:
         self._ask(one, body, ONE, headers)
         try:
             return await one.reply
+        except NoResponders as error:
+            raise await self.looking.hinted(error) from None
         except (asyncio.CancelledError, RequestTimeout):
             one.cancel()
             raise

@@ -9,10 +9,6 @@ from typing import Any
 
 import orjson
 
-from ..constants import did_you_mean
-from ..data.registry import Registry
-from ..errors import HivemindError, NoResponders, RedisError
-from ..node.client import Client
 from ..node.requesting import RequestStream
 from ..node.runner import new_loop
 from ..settings import Settings
@@ -31,10 +27,7 @@ def ask(settings: Settings, name: str, payload: str, timeout: float, *, is_text:
 
 async def _ask(settings: Settings, asked: tuple[str, Any, float, None]) -> None:
     async with opened(settings) as (client, stop):
-        try:
-            await _until(stop, _print(RequestStream(client, asked, strict=False)))
-        except NoResponders as error:
-            raise await _with_hint(client, error) from None
+        await _until(stop, _print(RequestStream(client, asked, strict=False)))
 
 
 async def _until(stop: asyncio.Event, work: Any) -> None:
@@ -57,13 +50,3 @@ async def _print(replies: RequestStream) -> None:
 
 def _text(reply: Any) -> bytes:
     return base64.b64encode(reply) if isinstance(reply, bytes) else orjson.dumps(reply)
-
-
-async def _with_hint(client: Client, error: NoResponders) -> HivemindError:
-    bus = client.bus
-    try:
-        instances = await Registry(bus.commands, bus.functions, bus.names).instances()
-    except RedisError:
-        return error
-    known = {one.name for each in instances for one in each.stats.responders}
-    return NoResponders(error.request, did_you_mean(error.request, known).removesuffix("?"))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..supervisor.control import Answer
     from .nodes import WrongName
 
+MOST_COPIES = 1000
 NODES = click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
 
 
@@ -68,11 +69,10 @@ def restart(ctx: click.Context, nodes: tuple[str, ...]) -> int:
     return _ask(ctx, Request(Verb.RESTART, nodes))
 
 
-@click.command()
-@NODES
-@click.argument("replicas", type=click.IntRange(0, 1000))
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, metavar="NODE... REPLICAS")
 @click.pass_context
-def scale(ctx: click.Context, nodes: tuple[str, ...], replicas: int) -> int:
+def scale(ctx: click.Context, words: tuple[str, ...]) -> int:
     """Run REPLICAS copies of each node, until it is scaled again.
 
     Examples:
@@ -81,11 +81,26 @@ def scale(ctx: click.Context, nodes: tuple[str, ...], replicas: int) -> int:
     from ..supervisor.actions import Request, Verb
     from .nodes import WrongName
 
+    nodes, replicas = _how_many(words)
     for one in nodes:
         node, dot, number = one.rpartition(".")
         if dot and number.isdigit():
             raise WrongName(f"{one} is one copy, and a node is scaled: `hm scale {node} {replicas}`")
     return _ask(ctx, Request(Verb.SCALE, nodes, replicas))
+
+
+def _how_many(words: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
+    """The nodes and the number behind them. Raises UsageError in our words: click's speak of what nobody has typed."""
+    *nodes, number = words or ("",)
+    if number.isdecimal() and not nodes:
+        raise click.UsageError(f"which node? `hm scale NODE {number}`")
+    if number.isdecimal() and int(number) <= MOST_COPIES:
+        return tuple(nodes), int(number)
+    if number.removeprefix("-").isdecimal():
+        raise click.UsageError(f"{number}: a node has 0 to {MOST_COPIES:,} copies")
+    if number.startswith("-"):
+        raise click.UsageError(f"there is no option {number}")
+    raise click.UsageError(f"how many copies? The number comes last: `hm scale {' '.join(words) or 'NODE'} 3`")
 
 
 def _ask(ctx: click.Context, request: Request) -> int:

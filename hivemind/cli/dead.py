@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from . import output
-from .groups import FAILED, HELP, WELL
+from .groups import FAILED, HELP, WELL, NamingGroup
 from .logs import Since
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SINCE = click.option(
 JSON = click.option("--json", "as_json", is_flag=True, help="One object a line, and nothing else on standard output.")
 
 
-@click.group(context_settings=HELP)
+@click.group(cls=NamingGroup, context_settings=HELP)
 def dead() -> None:
     """Dead letters: messages that a group gave up, after all tries.
 
@@ -114,25 +114,18 @@ def drop(ctx: click.Context, which: tuple[str, ...], group: str, since: float | 
       hm dead drop 'orders.*' --since 1h
       hm dead drop orders.new:1795333478064-0 --yes
     """
+    from .asked import confirmed
     from .letters import count_letters, drop_letters, told
 
     picked, counts = _with(ctx, which, group, since, count_letters)
     if not counts:
         output.note("no dead letters there: nothing was dropped")
         return WELL
-    if not yes and not _is_sure(told(counts)):
+    if not yes and not confirmed(f"Drop {told(counts)} for good?", "nothing was dropped"):
         output.note("nothing was dropped")
         return FAILED
     _with(ctx, picked, group, since, drop_letters)
     return WELL
-
-
-def _is_sure(what: str) -> bool:
-    try:
-        return click.confirm(f"Drop {what} for good?", err=True)
-    except click.Abort:  # nobody is there to ask, or Ctrl-C
-        output.note("")
-        raise click.ClickException("nobody said yes, and nothing was dropped: --yes does it without asking") from None
 
 
 def _with(

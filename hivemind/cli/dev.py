@@ -37,6 +37,7 @@ def dev(
       hm dev -v -n batman -n batsignal --no-root
     """
     from ..settings import load_settings
+    from ..supervisor.check import check_settings
     from ..supervisor.dev import not_enabled, refuse_production
     from ..supervisor.engine import engine_for
     from ..supervisor.reload import Reloader
@@ -56,6 +57,7 @@ def dev(
     if engine.is_running():
         output.error(f"hive {settings.name} already runs: `hived stop` stops it, `hived status` shows it")
         return FAILED
+    check_settings(engine.settings, environ)
     for sentence in not_enabled(engine, nodes):
         output.note(sentence)
     selection = Selection(nodes, root=not no_root, nodes=not root_only)

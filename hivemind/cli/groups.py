@@ -17,6 +17,7 @@ from . import output
 
 VERSION = f"hivemind %(version)s (Python {'.'.join(map(str, sys.version_info[:3]))})"
 HELP = {"help_option_names": ["-h", "--help"]}
+MANY = 10  #: commands that are not listed any more for one that does not exist
 WELL, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -38,7 +39,26 @@ def _at_home(command: click.Command) -> click.Command:
     return command
 
 
-class SectionGroup(click.Group):
+class NamingGroup(click.Group):
+    """A group that says what was probably meant by a command that it does not have."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that ``args`` begin with. A name that is none is wrong use, and told what was probably meant."""
+        name = args[0]
+        if not (name.startswith("-") or ctx.resilient_parsing or self.get_command(ctx, name)):
+            from ..constants import did_you_mean
+            from ..english import are
+
+            known = self.list_commands(ctx)
+            hint = did_you_mean(name, known)
+            there = f"; there {are(known)} {', '.join(known)}" if len(known) < MANY and not hint else hint
+            ctx.fail(f"there is no command {name!r}{there}")
+        return super().resolve_command(ctx, args)
+
+
+class SectionGroup(NamingGroup):
     """A group whose ``sections`` map heading -> command -> "module:function" in this package.
 
     A command is any click command; it may return its exit code. Errors end it like this: HivemindError prints
@@ -63,17 +83,6 @@ class SectionGroup(click.Group):
         module, _, function = place.partition(":")
         command: click.Command = getattr(importlib.import_module(f".{module}", __package__), function)
         return _at_home(command)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that ``args`` begin with. A name that is none is wrong use, and told what was probably meant."""
-        name = args[0]
-        if not (name.startswith("-") or ctx.resilient_parsing or self.get_command(ctx, name)):
-            from ..constants import did_you_mean
-
-            ctx.fail(f"there is no command {name!r}{did_you_mean(name, self.list_commands(ctx))}")
-        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, or without one show the help."""

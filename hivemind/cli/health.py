@@ -26,7 +26,7 @@ _COUNTS: tuple[tuple[str, Count], ...] = (
     ("invalid", lambda one: one.invalid),
     ("malformed", lambda one: one.malformed),
     ("parked for another try", lambda one: one.parked),
-    ("given up", lambda one: one.dead),
+    ("dead-lettered", lambda one: one.dead),
     ("lost by a stream", lambda one: one.lost),
 )
 

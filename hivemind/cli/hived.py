@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ..supervisor.status import ProgramStatus
     from ..supervisor.topology import Problem
 
+PATIENCE, POLL = 10.0, 0.1  #: seconds in which what was restarted has registered, and between two looks
+
 SECTIONS = {
     "Commands": {
         "start": "hived:start",
@@ -48,6 +50,7 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
       hived start
       hived --hive ~/repos/gotham start --foreground
     """
+    from ..supervisor.check import check_settings
     from ..supervisor.engine import engine_for
     from ..supervisor.lifecycle import start as begin
     from ..supervisor.lifecycle import wait_for_redis
@@ -58,6 +61,7 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
 
     _, settings = hive_settings(ctx)
     engine = engine_for(settings)
+    check_settings(settings, engine.environ)
     if foreground:
         return watch(engine)
     announce(settings)
@@ -140,11 +144,14 @@ def reload(ctx: click.Context) -> int:
     """
     from ..settings import load_settings
     from ..supervisor.apply import settled
+    from ..supervisor.check import check_settings
     from ..supervisor.client import FAILING
     from ..supervisor.engine import engine_for, inherited
     from ..supervisor.last_settings import last_settings
     from ..supervisor.lifecycle import reload as apply_anew
     from ..supervisor.paths import HivePaths
+    from ..supervisor.plan import load
+    from ..supervisor.status import why_not
     from .context import hive_settings
 
     hive, settings = hive_settings(ctx)
@@ -152,32 +159,45 @@ def reload(ctx: click.Context) -> int:
     if environ is not None:  # what is set where this is typed must not count
         settings = load_settings(hive, environ)
     engine = engine_for(settings, environ)
+    check_settings(settings, engine.environ)
     before = last_settings(hive)
     done = apply_anew(engine)
     _problems(done.problems)
     infos = settled(engine.client(), (*done.added, *done.changed))
     failing = [name for name in (*done.added, *done.changed) if name in infos and infos[name].state in FAILING]
+    plan = load(engine.paths)
+    words = {name: why_not(engine, program, infos[name]) for name in failing if (program := plan.program(name))}
     for what, names in (("started", done.added), ("restarted", done.changed), ("stopped", done.removed)):
         for name in names:
-            end = ", but it does not stay up: `hived status` says why" if name in failing else ""
+            end = f", but it does not stay up: {words[name]}" if name in words else ""
             output.say(f"{name}: {what}{end}", "red" if end else "")
     if not (done.added or done.changed or done.removed):
         output.say("nothing changed: nothing was touched")
     if before is not None and before.constants.PATTERNS != settings.constants.PATTERNS:
-        _tell_patterns(settings)
+        _tell_patterns(settings, done.changed)
     return FAILED if done.problems or failing else WELL
 
 
-def _tell_patterns(settings: Settings) -> None:
-    """What became of a change of PATTERNS: it holds for all or for nobody."""
-    from ..errors import RedisError
-    from .reading import read_mode
+def _tell_patterns(settings: Settings, restarted: Sequence[str]) -> None:
+    """What became of a change of PATTERNS, as soon as those that were ``restarted`` are there: it holds for all or for
+    nobody.
+    """
+    import time
 
-    wanted = settings.constants.PATTERNS
-    try:
-        mode = read_mode(settings)
-    except RedisError:
-        mode = ""
+    from ..errors import RedisError
+    from .reading import read_instances, read_mode
+
+    wanted, deadline = settings.constants.PATTERNS, time.monotonic() + PATIENCE
+    waiting = {name if "." in name else f"{name}.0" for name in restarted}
+    while True:
+        try:
+            waiting -= {one.instance for one in read_instances(settings) if one.state == "running"}
+            mode = read_mode(settings)
+        except RedisError:
+            mode = ""
+        if mode == wanted or not waiting or time.monotonic() > deadline:
+            break
+        time.sleep(POLL)
     if mode == wanted:
         output.say(f'the hive runs with PATTERNS = "{wanted}" now')
     else:

@@ -41,6 +41,7 @@ SECTIONS = {
     "Repair": {
         "config": "repair:config",
         "dead": "dead:dead",
+        "forget": "forget:forget",
         "redis": "redis_server:redis",
     },
 }

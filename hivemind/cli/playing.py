@@ -17,7 +17,7 @@ import orjson
 from ..english import amount, duration
 from ..errors import HivemindError, PayloadError
 from ..message import Malformed, is_envelope, payload_of
-from ..node.client import Client
+from ..node.awaited import AsyncClient
 from ..node.runner import new_loop
 from ..settings import Settings
 from ..topics import is_topic
@@ -87,10 +87,10 @@ async def _play(settings: Settings, path: Path, lines: AsyncIterator[bytes], man
     async with opened(settings) as (client, stop):
         began, played = time.monotonic(), Played(path)
         try:
-            await Player(client, manner, stop, played).play(_recorded(lines, played))
+            await Player(client.awaited, manner, stop, played).play(_recorded(lines, played))
         finally:
             output.end_progress()
-            await client.flush(CONFIRM)
+            await client.awaited.flush(CONFIRM)
     seconds = max(time.monotonic() - began, 1e-6)
     kept = f", {played.kept:,} of them kept" if played.kept else ""
     cut = "; cut short" if played.is_cut else ""
@@ -101,7 +101,7 @@ async def _play(settings: Settings, path: Path, lines: AsyncIterator[bytes], man
 class Player:
     """Keeps the pauses of a recording, as its ``manner`` says; ``stop`` cuts it short."""
 
-    def __init__(self, client: Client, manner: Manner, stop: asyncio.Event, played: Played) -> None:
+    def __init__(self, client: AsyncClient, manner: Manner, stop: asyncio.Event, played: Played) -> None:
         self._client, self._manner, self._rate = client, manner, manner.rate
         self._stop, self._played = stop, played
         self._begun: set[str] = set()

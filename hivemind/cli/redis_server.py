@@ -9,13 +9,13 @@ import click
 
 from ..errors import ConfigurationError
 from . import output
-from .groups import FAILED, HELP, WELL
+from .groups import FAILED, HELP, WELL, NamingGroup
 
 if TYPE_CHECKING:
     from ..settings import Settings
 
 
-@click.group(context_settings=HELP)
+@click.group(cls=NamingGroup, context_settings=HELP)
 def redis() -> None:
     """The Redis server that a hive without REDIS_URL has of its own.
 

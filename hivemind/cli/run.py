@@ -11,7 +11,7 @@ from . import output
 
 if TYPE_CHECKING:
     from ..errors import NodeLoadError
-    from ..node.loading import LoadedNode
+    from ..node.base import BaseNode
     from ..settings import Settings
 
 
@@ -36,7 +36,7 @@ def run(ctx: click.Context, target: str, *, verbose: bool) -> int:
 
     settings = context_settings(ctx)
     announce(settings)
-    node = _loaded(target, settings, verbose=verbose).build()
+    node = _loaded(target, settings, verbose=verbose)
     ensure_redis(settings)  # where an embedded server cannot be started, one sentence says why
     return run_node(node, settings, How(place_in(settings, node.name), verbose))
 
@@ -63,12 +63,12 @@ def root(ctx: click.Context, *, verbose: bool) -> int:
     return run_root(settings, verbose)
 
 
-def _loaded(target: str, settings: Settings, *, verbose: bool) -> LoadedNode:
+def _loaded(target: str, settings: Settings, *, verbose: bool) -> BaseNode:
     from ..errors import NodeLoadError
-    from ..node.loading import load_target
+    from ..node.loading import built, load_target
 
     try:
-        return load_target(target, settings)
+        return built(target, load_target(target, settings))
     except NodeLoadError as error:
         if error.file is None:
             raise _no_such(target, error, settings) from error

@@ -14,7 +14,7 @@ from ..data.records import Instance
 from ..data.registry import Registry
 from ..english import amount
 from ..errors import HivemindError, PayloadError, RedisError
-from ..node.client import Client
+from ..node.awaited import AsyncClient
 from ..node.runner import new_loop
 from ..settings import Settings
 from ..topics import matches
@@ -59,15 +59,15 @@ def send(settings: Settings, what: Sending) -> str:
 async def _send(settings: Settings, what: Sending) -> str:
     async with opened(settings) as (client, stop):
         began = time.monotonic()
-        sent = await _send_until(client, what, stop)
+        sent = await _send_until(client.awaited, what, stop)
         seconds = max(time.monotonic() - began, 1e-6)
-        await _tell_if_nobody_subscribes(client, what.topic)
+        await _tell_if_nobody_subscribes(client.awaited, what.topic)
         is_kept = client.bus.keeps(what.topic)
     pace = f" in {seconds:.1f} s ({sent / seconds:,.0f}/s)" if sent > 1 else ""
     return f"sent {amount(sent, 'message')} on {what.topic}{pace}, {'kept and ' if is_kept else ''}confirmed by Redis"
 
 
-async def _send_until(client: Client, what: Sending, stop: asyncio.Event) -> int:
+async def _send_until(client: AsyncClient, what: Sending, stop: asyncio.Event) -> int:
     """Send all, or what there is until ``stop``; what was sent is confirmed, also before an error is raised."""
     work = asyncio.create_task(_send_all(client, what))
     stopping = asyncio.create_task(stop.wait())
@@ -81,7 +81,7 @@ async def _send_until(client: Client, what: Sending, stop: asyncio.Event) -> int
     return client.bus.outbox.sent + (client.bus.keeping.sent if client.bus.keeping is not None else 0)
 
 
-async def _send_all(client: Client, what: Sending) -> None:
+async def _send_all(client: AsyncClient, what: Sending) -> None:
     sent, began = 0, time.monotonic()
     async for payload in _payloads(what):
         for _ in range(what.times):
@@ -127,7 +127,7 @@ def parsed(text: str, *, is_text: bool) -> Any:
         raise PayloadError("$", "nested too deep") from None
 
 
-async def _tell_if_nobody_subscribes(client: Client, topic: str) -> None:
+async def _tell_if_nobody_subscribes(client: AsyncClient, topic: str) -> None:
     """Say so when no node is subscribed: a topic may be mistyped."""
     bus = client.bus
     try:

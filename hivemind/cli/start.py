@@ -29,9 +29,12 @@ def new(name: str, parent: Path, *, verbose: bool) -> None:
       hm new gotham
       hm new --dir ~/repos gotham
     """
+    from ..settings import find_hive
     from .scaffold import plan_hive
 
     plan = plan_hive(name, parent.absolute())
+    if (around := find_hive(parent.absolute(), None, {})) is not None and around in plan.folder.parents:
+        output.warn(f"it lies inside of the hive {around}: with --dir it is placed elsewhere")
     _list_files(plan.write(), verbose=verbose)
     output.say(f"New hive at: {plan.folder}")
     output.say("Next:")

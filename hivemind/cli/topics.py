@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from . import output
-from .groups import HELP
+from .groups import HELP, NamingGroup
 
 if TYPE_CHECKING:
     from ..data.backlog import TopicBacklog
 
 
-@click.group(context_settings=HELP, invoke_without_command=True)
+@click.group(cls=NamingGroup, context_settings=HELP, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="One object with `topics` and `unfed`; with -v also `kept`.")
 @click.option("-v", "--verbose", is_flag=True, help="Also what is kept of each, and how far its groups are.")
 @click.pass_context

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,13 +17,23 @@ if TYPE_CHECKING:
     from .declared import Declared
 
 PATIENCE = 60  #: seconds that a handler may run before that is worth a word
-_ODD = ("missed", "dropped", "failed", "invalid", "stale", "malformed", "dead", "lost")  # counts that should be 0
+_ODD = {  # counts that should be 0
+    "missed": "missed",
+    "dropped": "dropped",
+    "failed": "failed in a handler",
+    "invalid": "invalid",
+    "stale": "stale",
+    "malformed": "malformed",
+    "dead": "dead-lettered",
+    "lost": "lost by a stream",
+}
 
 
 @click.command()
+@click.option("--json", "as_json", is_flag=True, help="One object: the sentences, and what they were made from.")
 @click.argument("node")
 @click.pass_context
-def why(ctx: click.Context, node: str) -> int:
+def why(ctx: click.Context, node: str, *, as_json: bool) -> int:
     """Tell in words what is known of a node.
 
     Is it enabled, does it run, since when and where; if not, why; what failed last, and where its log is. NODE may
@@ -32,6 +42,7 @@ def why(ctx: click.Context, node: str) -> int:
     Examples:
       hm why batsignal
       hm why batsignal.1
+      hm why batsignal --json | jq -r '.sentences[]'
     """
     from ..errors import RedisError
     from .context import announce, context_hive, settings_or_last
@@ -50,8 +61,11 @@ def why(ctx: click.Context, node: str) -> int:
         away = error
     found = _Known(settings, node, instances, should)
     found.check()
-    for line in found.lines():
-        output.say(*line)
+    if as_json:
+        output.as_json(found.to_json() | {"error": None if away is None else str(away)})
+    else:
+        for line in found.lines():
+            output.say(*line)
     if away is not None:
         output.error(str(away))
         return FAILED
@@ -84,6 +98,19 @@ class _Known:
         known |= {name.rpartition(".")[0] for name in self.logs} - {"hived"}
         if self.node not in known:
             raise no_such_node(self.node, known)
+
+    def to_json(self) -> dict[str, Any]:
+        """One object; stable names. ``logs`` are the files of the copies that have one."""
+        mine = [one for one in self.instances if self._is_mine(one.instance)]
+        return {
+            "node": self.node,
+            "process": self.process,
+            "sentences": [text for text, _ in self.lines()],
+            "instances": [one.to_json() for one in mine],
+            "should_run": [name for name in self.should.instances if self._is_mine(name)],
+            "stopped": [name for name in self.should.stopped if self._is_mine(name)],
+            "logs": {name: str(path) for name, path in self.logs.items() if self._is_mine(name)},
+        }
 
     def lines(self) -> list[tuple[str, str]]:
         """Sentences, each with its colour."""
@@ -118,7 +145,7 @@ class _Known:
         """An instance; of one that nodes share, the members that were asked for."""
         from .members import common_of, part_of
 
-        found = _instance(common_of(one))
+        found = about_instance(common_of(one))
         for member in one.stats.members if not one.is_lost else ():
             if self.node in (member.name, self.process):
                 part = part_of(one, member)
@@ -195,7 +222,8 @@ class _Known:
         return found + [(f"    {line}", "red") for error in errors for line in view.plain(error).splitlines()[-8:]]
 
 
-def _instance(one: Instance) -> list[tuple[str, str]]:
+def about_instance(one: Instance) -> list[tuple[str, str]]:
+    """What there is to say of one instance, each sentence with its colour."""
     from ..english import duration
     from .health import is_gone
 
@@ -209,9 +237,10 @@ def _instance(one: Instance) -> list[tuple[str, str]]:
         style = "green" if one.state == "running" else "yellow"
         head = (f"{one.instance} is {one.state}{since}: process {about.pid} on {about.host}", style)
     watched = [] if about.watched else [("  it is not watched: a debugger may hold it", "")]
-    waiting = f"  {one.stats.outbox:,} of its messages wait in its outbox: Redis, or a part of it, does not take them"
+    many, is_one = f"  {one.stats.outbox:,} of its messages", one.stats.outbox == 1
+    waiting = f"{many} {'waits' if is_one else 'wait'} in its outbox: Redis, or a part of it, does not take them"
     if one.stats.unconfirmed:
-        waiting = f"  {one.stats.outbox:,} of its messages are taken, but not confirmed: {one.stats.unconfirmed}"
+        waiting = f"{many} {'is' if is_one else 'are'} taken, but not confirmed: {one.stats.unconfirmed}"
     outbox = [(waiting, "yellow")] if one.stats.overdue else []
     return [head, *watched, *outbox, *_services(one), *_subscriptions(one), *_responders(one)]
 
@@ -233,7 +262,7 @@ def _subscriptions(one: Instance) -> list[tuple[str, str]]:
 
     found = []
     for each in one.stats.subscriptions:
-        odd = "".join(f", {count:,} {name}" for name in _ODD if (count := getattr(each, name)))
+        odd = "".join(f", {count:,} {words}" for name, words in _ODD.items() if (count := getattr(each, name)))
         waiting = f", {each.inbox:,} waiting" if each.inbox else ""
         waiting += f", {each.parked:,} parked for another try" if each.parked else ""
         waiting += f", a handler has been running for {duration(each.longest)}" if each.longest >= PATIENCE else ""

@@ -19,6 +19,7 @@ from ..bus.streams import GREATEST, Home, Reader
 from ..bus.tally import Counted, Tally, total
 from ..bus.trials import Rules
 from ..cancelling import end
+from ..english import amount
 from ..errors import RedisError
 from ..states import DeliveryState
 from .heirs import ENDED, Heirs
@@ -214,7 +215,7 @@ class Group:
                 self.deliveries.inherit(topic, held)
                 count += len(held)
         if count:
-            log.warning("group %s: %d message(s) of %s are taken over", self.name, count, ended.consumer)
+            log.warning("group %s: taken over from %s: %s", self.name, ended.consumer, amount(count, "message"))
 
     async def _join_again(self) -> None:
         """Others took over from us, because our lease had ended: go on as a new reader."""

@@ -101,6 +101,17 @@ class Kept:
         found = [reading_from(*one) for one in (await self.entries(self._names.readings())).items()]
         return [one for one in found if one is not None]
 
+    async def forget(self, group: str) -> None:
+        """Remove a group that nobody reads with, and all that is remembered of it: nothing is kept for it any more."""
+        key = self._names.readings()
+        found = {name: raw for name, raw in (await self.entries(key)).items() if name.partition(" ")[0] == group}
+        patterns = [name.partition(" ")[2] for name in found]
+        topics = [one.topic for one in await self.topics() if any(matches(each, one.topic) for each in patterns)]
+        for _ in range(2):  # a sender may make it anew as long as it is entered
+            for topic in topics:
+                await self._streams.disband(topic, group)
+            await self._streams.change(key, {name: (raw, b"") for name, raw in found.items()})
+
     async def see(self, nodes: Collection[str]) -> None:
         """Say of all groups in which one of ``nodes`` reads that it is to be there, whether it runs or not."""
         now, key = await self.now(), self._names.readings()

@@ -8,23 +8,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
 
 from ..bus.commands import Commands, checked
-from ..errors import RedisRefused
+from ..bus.functions import Functions
+from ..errors import RedisError, RedisRefused
 from ..topics import Names
 from .records import about_from
+from .registry import Registry
 
+FRESH = 2.0  #: seconds for which the names of responders need not be read again
+PATIENCE = 0.5  #: seconds that reading them may take
 GONE = 3.0  #: seconds that a lease has to be gone: after Redis lost its data all who live register again in fewer
 
 
 class Responders:
     """What the registry says of responders; see ``bus.requests.Lives``."""
 
-    def __init__(self, commands: Commands, names: Names) -> None:
+    def __init__(self, commands: Commands, functions: Functions, names: Names) -> None:
         self._commands, self._names = commands, names
+        self._registry = Registry(commands, functions, names)
+        self._called: set[str] = set()
+        self._called_at = -FRESH
         self._gone: dict[str, float] = {}  # since when the lease is
 
     async def ended(self, members: Sequence[str]) -> set[str]:
@@ -35,6 +43,17 @@ class Responders:
         self._gone = {one: since for one, since in self._gone.items() if one in members}
         each = zip(members, lives, replies, strict=True)
         return {one for one, (instance, _, life), reply in each if self._has_ended(one, instance, int(life), reply)}
+
+    async def called(self) -> set[str]:
+        """The names that anybody answers to, as of the last FRESH seconds; those known if Redis takes too long."""
+        now = asyncio.get_running_loop().time()
+        if now - self._called_at >= FRESH:
+            self._called_at = now
+            with suppress(RedisError, TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    found = await self._registry.instances()
+                self._called = {one.name for each in found for one in each.stats.responders if not each.is_lost}
+        return self._called
 
     def _has_ended(self, member: str, instance: str, life: int, reply: Any) -> bool:
         if isinstance(reply, RedisRefused):  # somebody wrote something else in its place

@@ -2,8 +2,8 @@
 
 - what authors see: ``node`` ``base`` ``declarations`` ``logs``; ``middleware`` ``carrying`` ``resources``
 - what a node is made of: ``inner`` ``service`` ``subscription`` ``durable`` ``settling`` ``responder`` ``in_hand``; how
-  its functions are called: ``signature`` ``calling`` ``handover`` ``patience``
+  its functions are called: ``signature`` ``calling`` ``handover`` ``patience``; where they stand: ``places``
 - what it does beside its handlers: ``keeping`` ``agreement`` ``answering`` ``gaps`` ``overdue``
 - a process and its nodes: ``runner`` ``loading`` ``life`` ``member`` ``shared`` ``stopping`` ``signals``
-- on the bus without a node: ``client`` ``posting`` ``unread`` ``messages``; as a node does: ``requesting``
+- on the bus without a node: ``client`` ``posting`` ``unread`` ``messages`` ``awaited``; as a node does: ``requesting``
 """

@@ -1,5 +1,7 @@
 """``python -m hivemind.node TARGET [--number N | --check]``: what hived's programs run.
 
+``--check`` without a target asks whether what the settings name can be imported.
+
 ``NAME=TARGET NAME=TARGET --name PROCESS`` runs several nodes together in one process. The hive is the one that
 HIVEMIND_HIVE names, else the one around the current folder.
 """
@@ -11,16 +13,17 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from ..errors import HivemindError, NodeLoadError
+from ..errors import ConfigurationError, HivemindError, NodeLoadError
 from ..settings import Settings, find_hive, load_settings
 from .life import Place
-from .loading import load_target
+from .loading import load_target, make_importable
+from .middleware import hive_middleware, middleware_of
 from .runner import SUPERVISED, How, place_in, run, start_logging
 from .shared import SharedProcess
 
@@ -32,7 +35,7 @@ MEMBER = re.compile(r"(?P<name>[A-Za-z][\w-]*)=(?P<target>.+)")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run or check one node; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m hivemind.node", description=__doc__)
-    parser.add_argument("targets", nargs="+", metavar="[NAME=]TARGET")
+    parser.add_argument("targets", nargs="*", metavar="[NAME=]TARGET")
     parser.add_argument("--name", default="", help="what the hive calls it, or the process that several share")
     parser.add_argument("--number", type=int, default=None, help="run as exactly this copy")
     parser.add_argument("--verbose", action="store_true", help="log at DEBUG")
@@ -46,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (shared and not chosen.name) or len(chosen.targets) != len(shared or chosen.targets[:1]):
         parser.error("several nodes in one process: NAME=TARGET for each, and a --name for the process")
     if chosen.check:
-        return max([check(target, settings) for target in shared.values() or chosen.targets])
+        targets = [*shared.values()] or chosen.targets
+        return max([check(target, settings) for target in targets]) if targets else check_settings(settings)
+    if not chosen.targets:
+        parser.error("name a node: package.module, package.module:Class or file.py")
     return start_shared(chosen, shared, settings) if shared else start(chosen, settings)
 
 
@@ -58,13 +64,32 @@ def members(targets: Sequence[str]) -> dict[str, str]:
 
 def check(target: str, settings: Settings) -> int:
     """Say whether a node can be loaded, as one line of JSON."""
+
+    def load() -> None:
+        node = load_target(target, settings).build()
+        node._hm.bind()
+        middleware_of(node)
+
+    return answer(load)
+
+
+def check_settings(settings: Settings) -> int:
+    """Say whether the middleware that the settings name is there, as one line of JSON."""
+    if settings.hive is not None:
+        make_importable(settings.hive)
+    return answer(lambda: hive_middleware(settings))
+
+
+def answer(question: Callable[[], object]) -> int:
+    """Say in a line of JSON whether ``question`` can be called, or why not; return the exit code."""
     said: dict[str, Any] = {"ok": True, "file": None, "line": None, "reason": ""}
     try:
-        load_target(target, settings).build()._hm.bind()
+        question()
     except NodeLoadError as error:
         said = {"ok": False, "file": error.file and str(error.file), "line": error.line, "reason": error.reason}
     except Exception as error:  # noqa: BLE001 - whatever a node file raises is what is asked for
-        said = {"ok": False, "file": None, "line": None, "reason": f"{type(error).__name__}: {error}"}
+        reason = str(error) if isinstance(error, ConfigurationError) else f"{type(error).__name__}: {error}"
+        said = {"ok": False, "file": None, "line": None, "reason": reason}
     sys.stdout.write(f"{orjson.dumps(said).decode()}\n")  # the text, not the bytes: behind whatever the node printed
     return 0 if said["ok"] else 1
 

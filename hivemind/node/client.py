@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
@@ -27,6 +27,7 @@ from ..errors import HivemindError, RedisDenied, RedisUnavailable
 from ..retention import Tier, check_tier
 from ..settings import find_hive, load_settings
 from ..states import LinkState
+from .awaited import AsyncClient
 from .carrying import carried, carrying, with_carried
 from .messages import Messages
 from .posting import Posting
@@ -35,6 +36,7 @@ from .runner import ensure_redis, new_loop
 
 log = logging.getLogger("hivemind.client")
 
+T = TypeVar("T")
 PATIENCE = 10.0  #: seconds that a client waits for Redis when it is opened; a node would wait for ever
 
 
@@ -128,11 +130,11 @@ class Client(Requesting):
         with carrying({**carried(), **(headers or {}), **more}):
             yield
 
-    def drain(self) -> Any:
+    def drain(self) -> None:
         """Wait until there is room for more; awaited under ``async with``."""
         return self.bridge(self.bus.drain())
 
-    def flush(self, timeout: float = 10.0) -> Any:
+    def flush(self, timeout: float = 10.0) -> None:
         """Return when Redis has confirmed what was sent; awaited under ``async with``. Raises Refused, Unconfirmed."""
         return self.bridge(self._post.flush(timeout))
 
@@ -160,7 +162,7 @@ class Client(Requesting):
         endpoint = where.endpoint
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
         self._bus = bus = Bus(endpoint, where.hive, f"client-{secrets.token_hex(4)}.0")
-        bus.requests.looking.lives = Responders(bus.commands, bus.names)
+        bus.requests.looking.lives = Responders(bus.commands, bus.functions, bus.names)
         bus.start()
         try:
             async with asyncio.timeout(self._timeout):
@@ -195,9 +197,14 @@ class Client(Requesting):
                 self._kept_watch = None
             await bus.aclose()
 
-    async def __aenter__(self) -> Self:
+    @property
+    def awaited(self) -> AsyncClient:
+        """The same client, as type checkers have to see it on the event loop."""
+        return cast(AsyncClient, self)
+
+    async def __aenter__(self) -> AsyncClient:
         await self.open()
-        return self
+        return self.awaited
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -263,14 +270,17 @@ class Client(Requesting):
         if threading.get_ident() == self._loop_thread:
             raise HivemindError(f"this would block the event loop: under `async with connect()` write `{word}`")
 
-    def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run ``coroutine`` on the client's loop and return its result; not from that loop."""
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    def bridge(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Return ``coroutine`` to be awaited under ``async with``; under ``with`` run it and return its result."""
-        return coroutine if threading.get_ident() == self._loop_thread else self.call(coroutine)
+    def bridge(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Return ``coroutine`` to be awaited under ``async with``; under ``with`` run it and return its result.
+
+        The type is that under ``with``; ``awaited`` has the other.
+        """
+        return cast(T, coroutine) if threading.get_ident() == self._loop_thread else self.call(coroutine)
 
     def outgoing(
         self,

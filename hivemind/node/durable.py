@@ -29,6 +29,7 @@ from .calling import Caller
 from .declarations import SubscriptionDeclaration
 from .handover import Handover
 from .patience import Patience
+from .places import place_of
 from .settling import DurableMessage, Said, Settling, Verdict
 from .signature import Function, InvalidPayload, handler
 from .stopping import where_task, where_thread
@@ -261,13 +262,10 @@ class DurableSubscription:
             self.handled += 1
             if not delivery.owner.is_taken:
                 delivery.owner.handled(delivery)
-        elif verdict.said is Said.REJECT:
-            self.failed += 1
-            if not delivery.owner.is_taken:
-                delivery.owner.failed(delivery, Death(verdict.reason), is_final=True)
+        elif verdict.said is Said.REJECT and not delivery.owner.is_taken:  # it counts as dead, and is no failure
+            delivery.owner.failed(delivery, Death(verdict.reason), is_final=True)
 
     def _put_back(self, delivery: Delivery) -> None:
-        self.failed += 1
         if not delivery.owner.is_taken:
             delivery.owner.failed(delivery, Death("its handler put it back, with nack()"), delivery.verdict.delay)
 
@@ -278,6 +276,7 @@ class DurableSubscription:
         if (held := burst.first()) is not None:
             _tell(self.node.logger, _failure(self.handler.name, delivery, said, held, burst.seconds), error)
         if said is Said.NACK:
+            self.failed += not _is_meant(error)
             self._put_back(delivery)
         elif said is Said.NOTHING:
             self._try_again(delivery, error)
@@ -299,8 +298,8 @@ def check_groups(node: str, subscriptions: list[DurableSubscription]) -> None:
     for one in subscriptions:
         if (one.group, one.name) in seen:
             raise DeclarationError(
-                f"{node}: two durable subscriptions to {one.name!r} in group {one.group!r}: each message would reach "
-                "only one of them; give one of them another group="
+                f"{place_of(one.handler.function)}{node}: two durable subscriptions to {one.name!r} in group "
+                f"{one.group!r}: each message would reach only one of them; give one of them another group="
             )
         seen.add((one.group, one.name))
 
@@ -332,9 +331,11 @@ def _is_meant(error: BaseException) -> bool:
 
 
 def _tell(logger: logging.Logger, what: str, error: BaseException) -> None:
-    """Log what became of a message: what the handler meant in a line, all else as an error."""
+    """Log what became of a message: what the handler meant, and what never came to it, in a line."""
     if _is_meant(error):
         logger.info("%s: it raised %s", what, in_words(error))
+    elif isinstance(error, InvalidPayload | Malformed):
+        logger.error("%s: it does not fit: %s", what, in_words(error))
     else:
         logger.error("%s", what, exc_info=error)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..burst import Burst
 from ..cancelling import RAISED, end, is_ending
+from ..english import amount
 
 if TYPE_CHECKING:
     from .base import BaseNode
@@ -36,7 +37,7 @@ class Gaps:
             return
         if len(self._gaps) >= MOST:
             if (held := self._too_many.first()) is not None:
-                self._node.logger.error("on_gap is too slow: it is not told of %d gap(s)", held + 1)
+                self._node.logger.error("on_gap is too slow: it is not told of %s", amount(held + 1, "gap"))
             return
         self._gaps.append((topic, sender, first, last))
         if self._task is None or self._task.done():

@@ -17,7 +17,7 @@ from ..bus.bus import Bus
 from ..bus.inbox import InboxLimits
 from ..data.records import Stats
 from ..data.registry import Registry
-from ..errors import DeclarationError
+from ..errors import ConfigurationError, DeclarationError
 from ..settings import Settings
 from ..states import NODE, NodeState, advance
 from ..topics import check_name
@@ -33,8 +33,9 @@ from .declarations import (
 from .durable import DurableSubscription, check_groups
 from .gaps import Gaps
 from .keeping import DurableReading, DurableSending
-from .middleware import Chain, middleware_of
+from .middleware import Chain, hive_middleware, middleware_of
 from .overdue import Overdue
+from .places import line_of, place_of
 from .resources import Resources, declared_resources, is_resource
 from .responder import Responder, check_names
 from .service import BoundService
@@ -97,14 +98,17 @@ class Inner:
     def bind(self) -> None:
         """Turn what was declared into services and subscriptions. Called once, by whoever runs the node."""
         node = self.node
-        node.services()
-        node.subscriptions()
+        for hook in (node.services, node.subscriptions):
+            try:
+                hook()
+            except ConfigurationError as error:
+                raise DeclarationError(f"{line_of(error)}{error}") from error
         for function in node._hm_functions().values():
             for declaration in declarations_of(function):
                 try:
                     self._bind(declaration, function)
                 except DeclarationError as error:
-                    raise DeclarationError(f"{_where(function)}{error}") from error
+                    raise DeclarationError(f"{place_of(function)}{error}") from error
 
         self.components.append(Agreement([service.name for service in node.bound_services]))
         kept = [service.declaration for service in node.bound_services if service.declaration.is_kept]
@@ -153,8 +157,9 @@ class Inner:
 
         Raises ConfigurationError where there is no such middleware.
         """
-        constants = self.node.settings.constants
-        self.chain = Chain(self.node, middleware_of(self.node, constants.MIDDLEWARE), constants.PROPAGATE)
+        settings = self.node.settings
+        found = middleware_of(self.node, hive_middleware(settings))
+        self.chain = Chain(self.node, found, settings.constants.PROPAGATE)
         if self.chain.is_around_sending:
             self.send_through_chain()
 
@@ -229,9 +234,3 @@ def functions_of(node: BaseNode) -> dict[str, Callable[..., Any]]:
             f"{node.name}: a function cannot be called {min(taken)}: every node has something of that name"
         )
     return {name: getattr(node, name) for name in declared}
-
-
-def _where(function: Callable[..., Any]) -> str:
-    """File and line of a function, as they stand before an error; "" if it has none."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}: " if code is not None else ""

@@ -22,6 +22,7 @@ from ..data.records import About
 from ..data.registry import Registry
 from ..data.resolution import Resolution
 from ..data.responders import Responders
+from ..english import amount
 from ..errors import Fenced, InstanceHeld, RedisDenied, RedisError, SendError
 from ..identity import ProcessIdentity
 from ..patterns import RESOLVED, PatternTable
@@ -75,7 +76,7 @@ class Life:
         node = self.node
         node._hm.connected(self.bus, self.registry, self.settings)
         node._hm.enter(NodeState.STARTING)
-        self.bus.requests.looking.lives = Responders(self.bus.commands, self.bus.names)
+        self.bus.requests.looking.lives = Responders(self.bus.commands, self.bus.functions, self.bus.names)
         self.bus.start()
         self.bus.live.on_gap = self._on_gap
         instance, incarnation = await self._register()
@@ -228,9 +229,9 @@ class Life:
         for subscription, where in zip(subscriptions, hangs, strict=True):
             if where:
                 subscription.node.logger.error(
-                    "%s did not finish: %d message(s) of %s are abandoned; it is in\n%s",
+                    "%s did not finish, %s of %s abandoned; it is in\n%s",
                     subscription.handler.name,
-                    subscription.abandoned,
+                    amount(subscription.abandoned, "message"),
                     subscription.name,
                     where,
                 )

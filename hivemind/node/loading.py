@@ -13,15 +13,15 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, TypeGuard
 
-from ..errors import InvalidName, NodeLoadError
+from ..errors import ConfigurationError, InvalidName, NodeLoadError
 from ..settings import Settings
 from ..topics import check_name
 from .base import BaseNode
 from .declarations import declarations_of
 from .node import Node
+from .places import OURS
 from .resources import is_resource
 
-OURS = str(Path(__file__).parents[1])  #: where this library is: a fault of the user's is never there
 NODES = "nodes"  #: the folder of a hive in which its nodes are, and the package that they are imported from
 
 
@@ -45,7 +45,7 @@ class ModuleNode(Node):
 def load_target(target: str, settings: Settings) -> LoadedNode:
     """Import what ``target`` names. Raises NodeLoadError, with file and line where the fault has one."""
     if settings.hive is not None:
-        _make_importable(settings.hive)
+        make_importable(settings.hive)
     source, _, class_name = target.partition(":")
     hive_node = _in_hive(source, settings)
     if hive_node is not None and class_name:
@@ -82,7 +82,7 @@ def _in_hive(name: str, settings: Settings) -> _Module | str | None:
     return _Module(f"{NODES}.{name}") if (folder / f"{name}.py").is_file() else None
 
 
-def _make_importable(hive: Path) -> None:
+def make_importable(hive: Path) -> None:
     """Let a node import what is in its hive, without running ``nodes/__init__.py``: that imports all the others."""
     if str(hive) not in sys.path:
         sys.path.insert(0, str(hive))
@@ -120,6 +120,16 @@ def _import_file(target: str, path: Path) -> ModuleType:
         del sys.modules[name]
         raise load_fault(target, error) from error
     return module
+
+
+def built(target: str, node: LoadedNode) -> BaseNode:
+    """Build it. Raises NodeLoadError for whatever its code raises, but a ConfigurationError as it is."""
+    try:
+        return node.build()
+    except ConfigurationError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise load_fault(target, error) from error
 
 
 def load_fault(target: str, error: BaseException) -> NodeLoadError:

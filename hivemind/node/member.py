@@ -16,6 +16,7 @@ from ..log_writer import speaker
 from ..states import NodeState
 from .base import BaseNode
 from .inner import Component
+from .places import raised_by_author, reason_of
 from .subscription import Subscription
 
 TRY_AGAIN = 0.25  #: seconds between two tries while Redis is away
@@ -85,7 +86,10 @@ class Member:
                 if is_ending(error):
                     raise
                 node._hm.start_error, delay = in_words(error), backoff.next()
-                node.logger.error("cannot start; it is tried again in %.1f s", delay, exc_info=error)
+                trace = raised_by_author(error)
+                node.logger.error(
+                    "cannot start; it is tried again in %.1f s: %s", delay, reason_of(error), exc_info=trace
+                )
                 tried.set()
                 await asyncio.sleep(delay)
             else:

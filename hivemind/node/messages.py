@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from ..bus.receiving import LiveSubscription
 from ..message import Message
@@ -48,7 +48,7 @@ class Messages:
         assert entry is not None
         return Message(entry[0], entry[2], entry[1])
 
-    def receive(self, timeout: float | None = None) -> Any:
+    def receive(self, timeout: float | None = None) -> Message | None:
         """The next message, awaited under ``async with``; None after ``timeout`` seconds, or when the subscription is
         closed.
         """
@@ -74,7 +74,7 @@ class Messages:
 
     def __next__(self) -> Message:
         self.client.refuse_to_block("async for")
-        message: Message | None = self.receive()
+        message = self.receive()
         if message is None:
             raise StopIteration
         return message

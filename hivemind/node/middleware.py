@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..constants import did_you_mean
 from ..errors import ConfigurationError, DeclarationError, HivemindError, Skip
 from ..message import Message
+from ..settings import Settings
 from .carrying import carrying, with_carried
 
 if TYPE_CHECKING:
@@ -238,12 +239,11 @@ def _has(one: Middleware, *hooks: str) -> bool:
     return any(getattr(type(one), hook) is not getattr(Middleware, hook) for hook in hooks)
 
 
-def middleware_of(node: BaseNode, targets: Sequence[str]) -> list[Middleware]:
-    """The hive's middleware, from MIDDLEWARE, then the node's own; classes are built without arguments.
+def middleware_of(node: BaseNode, declared: Sequence[type[Middleware]] = ()) -> list[Middleware]:
+    """The hive's middleware, which is ``declared``, then the node's own; classes are built without arguments.
 
-    Raises ConfigurationError where a target cannot be had, DeclarationError where something else was declared.
+    Raises DeclarationError where something else stands there.
     """
-    declared: list[object] = [_load(target) for target in targets]
     own = node.middleware
     if not isinstance(own, list | tuple):
         raise DeclarationError(f"{node.name}: middleware = {own!r:.100}: write a list of Middleware")
@@ -257,15 +257,21 @@ def _built(node: BaseNode, one: object) -> Middleware:
     return made
 
 
-def _load(target: str) -> type[Middleware]:
+def hive_middleware(settings: Settings) -> list[type[Middleware]]:
+    """The classes that MIDDLEWARE names. Raises ConfigurationError, with file and line, where one cannot be had."""
+    where = f"{settings.sources.get('MIDDLEWARE', 'default')}: MIDDLEWARE"
+    return [_load(target, where) for target in settings.constants.MIDDLEWARE]
+
+
+def _load(target: str, where: str) -> type[Middleware]:
     module_name, _, name = target.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise ConfigurationError(f"MIDDLEWARE: {target!r} cannot be imported: {reason}") from error
+        raise ConfigurationError(f"{where}: {target!r} cannot be imported: {reason}") from error
     kind = getattr(module, name, None)
     if not (inspect.isclass(kind) and issubclass(kind, Middleware)):
         hint = did_you_mean(name, [key for key, value in vars(module).items() if inspect.isclass(value)])
-        raise ConfigurationError(f"MIDDLEWARE: {target!r}: no such class derived from Middleware there{hint}")
+        raise ConfigurationError(f"{where}: {target!r}: no such class derived from Middleware there{hint}")
     return kind

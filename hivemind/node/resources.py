@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ..cancelling import RAISED, end, is_ending
 from ..errors import DeclarationError, HivemindError, in_words
+from .places import place_of
 
 if TYPE_CHECKING:
     from .base import BaseNode
@@ -92,12 +93,12 @@ def declared_resources(functions: Mapping[str, Callable[..., Any]], where: str) 
             continue
         name = getattr(function, MARK)
         if name in found:
-            raise DeclarationError(f"{where}: there are two resources called {name!r}")
+            raise DeclarationError(f"{place_of(function)}{where}: there are two resources called {name!r}")
         takes = tuple(inspect.signature(function).parameters)
         if unknown := [one for one in takes if one != "node" and one not in found]:
             raise DeclarationError(
-                f"{where}: resource {name!r} takes {', '.join(unknown)}: it can take node, and resources that are "
-                f"declared above it ({', '.join(found) or 'none'})"
+                f"{place_of(function)}{where}: resource {name!r} takes {', '.join(unknown)}: it can take node, and "
+                f"resources that are declared above it ({', '.join(found) or 'none'})"
             )
         found[name] = Resource(name, function, _kind(function), takes)
     return found

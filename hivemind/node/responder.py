@@ -21,6 +21,7 @@ from ..message import Malformed, Message, encode_payload, payload_of
 from .calling import Caller
 from .declarations import ResponderDeclaration
 from .in_hand import InHand, Job
+from .places import place_of
 from .signature import Function, InvalidPayload, handler, result_check
 from .stopping import where_task, where_thread
 
@@ -303,6 +304,9 @@ def _check_kind(declaration: ResponderDeclaration, function: Function, *, is_asy
 
 def check_names(node: str, responders: list[Responder]) -> None:
     """Raise DeclarationError where two of a node have one name."""
-    names = [one.name for one in responders]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DeclarationError(f"{node}: two responders are called {twice[0]!r}")
+    seen: set[str] = set()
+    for one in responders:
+        if one.name in seen:
+            where = place_of(one.handler.function)
+            raise DeclarationError(f"{where}{node}: two responders are called {one.name!r}: give one another name")
+        seen.add(one.name)

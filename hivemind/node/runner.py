@@ -19,10 +19,10 @@ from ..bus.bus import Bus
 from ..bus.embedded import Embedded
 from ..bus.endpoint import Endpoint
 from ..cancelling import end
-from ..errors import ConfigurationError
 from ..settings import Settings
 from .base import BaseNode
 from .life import Life, Place
+from .places import raised_by_author, reason_of
 from .signals import Signals
 
 logger = logging.getLogger("hivemind.runner")
@@ -50,11 +50,8 @@ def run(node: BaseNode, settings: Settings, how: How) -> int:
         calm_collector()
         with asyncio.Runner(loop_factory=new_loop) as runner:
             return runner.run(_serve(node, settings, how))
-    except ConfigurationError as error:
-        logger.error("%s cannot run: %s", node.name, error)
-        return 1
-    except Exception:
-        logger.exception("%s cannot run", node.name)
+    except Exception as error:
+        logger.error("%s cannot run: %s", node.name, reason_of(error), exc_info=raised_by_author(error))
         return 1
     finally:
         stop_logging()
@@ -113,10 +110,7 @@ async def _until_asked(starting: asyncio.Task[None], asked: asyncio.Event, life:
     try:
         await asyncio.wait([starting, *waits], return_when="FIRST_COMPLETED")
         if starting.done() and (error := starting.exception()) is not None:
-            if isinstance(error, ConfigurationError):
-                logger.error("%s cannot start: %s", life.node.name, error)
-            else:
-                logger.error("%s cannot start", life.node.name, exc_info=error)
+            logger.error("%s cannot start: %s", life.node.name, reason_of(error), exc_info=raised_by_author(error))
             return 1
         await asyncio.wait(waits, return_when="FIRST_COMPLETED")
         return 0

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -65,13 +65,13 @@ class AsyncService(Protocol):
     def send(self, payload: Any, *, headers: Mapping[str, str] | None = None) -> None:
         """Hand one message over. Raises PayloadError, and OutboxFull when there is no room: await ``drain()``."""
 
-    def sleep_for(self, seconds: float) -> Awaitable[bool]:
+    def sleep_for(self, seconds: float) -> Coroutine[Any, Any, bool]:
         """Sleep; False at once when the node stops, also if that came first."""
 
-    def drain(self) -> Awaitable[None]:
+    def drain(self) -> Coroutine[Any, Any, None]:
         """Give the loop a turn, and wait until the outbox has room."""
 
-    def flush(self, timeout: float = 10.0) -> Awaitable[None]:
+    def flush(self, timeout: float = 10.0) -> Coroutine[Any, Any, None]:
         """Return when Redis has confirmed what was sent before. Raises Refused or Unconfirmed."""
 
 

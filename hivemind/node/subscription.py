@@ -13,6 +13,7 @@ from ..bus.inbox import BATCH, Entry, Inbox
 from ..bus.receiving import LiveSubscription
 from ..cancelling import RAISED, is_ending
 from ..data.records import SubscriptionRecord
+from ..english import amount
 from ..errors import in_words
 from ..message import Message, envelope_of
 from .calling import Caller
@@ -192,7 +193,7 @@ class Subscription:
     def _on_gap(self, topic: str, sender: str, first: int, last: int) -> None:
         if (held := self._losses.first()) is not None:
             count = last - first + 1
-            self._say(f"missed {count} message(s) of {sender} on {topic}, numbers {first} to {last}", held)
+            self._say(f"missed {amount(count, 'message')} of {sender} on {topic}, numbers {first} to {last}", held)
         self.node._hm.gaps.tell(topic, sender, first, last)
 
     def _say(self, text: str, held: int, error: BaseException | None = None) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 
 from ..bus.bus import Bus
 from ..data.registry import Registry
-from ..errors import NodeLoadError
+from ..errors import ConfigurationError, NodeLoadError
 from ..node.inner import Inner
 from ..node.life import Place
 from ..node.loading import load_fault
@@ -126,6 +126,13 @@ class RootInner(Inner):
         if self._complaint:
             self.node.logger.error("%s", self._complaint)
         self._web.begin(self.node)
+
+    def dress(self) -> None:
+        """Without middleware that cannot be had: the page is there in any case."""
+        try:
+            super().dress()
+        except ConfigurationError as error:
+            self.node.logger.error("%s; the root goes on without middleware", error)
 
 
 def load_controller(settings: Settings) -> type[RootController]:

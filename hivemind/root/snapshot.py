@@ -145,10 +145,10 @@ def health_of(snapshot: Snapshot) -> Health:
     if not running:
         return Health(Level.NOTE, "No node has joined yet.")
     nodes = {name for one in running for name in one.nodes}
-    well = f"All is well: {amount(len(running), 'instance')} of {amount(len(nodes), 'node')} running."
+    runs = f"{amount(len(running), 'instance')} of {amount(len(nodes), 'node')} running"
     if notes := [*_notes(views), *snapshot.durable.notes()]:
-        return Health(Level.NOTE, f"{well} {_sentence(notes)}")
-    return Health(Level.WELL, well)
+        return Health(Level.NOTE, _sentence([runs, f"worth a look: {notes[0]}", *notes[1:]]))
+    return Health(Level.WELL, f"All is well: {runs}.")
 
 
 def counts_of(instance: Instance) -> dict[str, int]:

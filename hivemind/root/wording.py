@@ -140,7 +140,12 @@ def _subscription(view: SubscriptionView, at: int) -> Item:
 
 def _durable(record: SubscriptionRecord) -> str:
     """What became of the messages of a durable subscription."""
-    odd = (("tried again", record.retried), ("parked", record.parked), ("given up", record.dead), ("lost", record.lost))
+    odd = (
+        ("tried again", record.retried),
+        ("parked", record.parked),
+        ("dead-lettered", record.dead),
+        ("lost", record.lost),
+    )
     told = "".join(f", {count(total)} {what}" for what, total in odd if total)
     return f"group {record.group}: {count(record.acknowledged)} acknowledged{told}"
 

@@ -13,11 +13,12 @@ from enum import StrEnum
 
 from .apply import apply, patience, settled, stop
 from .check import check_all
-from .client import LIVE, ProgramInfo, ProgramState, SupervisorClient
+from .client import FAILING, LIVE, ProgramInfo, ProgramState
 from .desired import read_scale, read_stopped, write_scale, write_stopped
 from .engine import Engine
 from .narrow import Meant
 from .plan import Plan, load
+from .status import why_not
 from .topology import Program
 
 
@@ -155,7 +156,7 @@ def _start(engine: Engine, before: Plan, request: Request) -> Done:
         if name in known:
             client.start(name)
     well: Callable[[str], str] = lambda name: "runs already" if name in were else "started"  # noqa: E731 - mypy needs its type
-    return Done(_settled(client, load(engine.paths), names, well), done.waiting)
+    return Done(_settled(engine, names, well), done.waiting)
 
 
 def _named(names: Sequence[str]) -> Meant:
@@ -201,26 +202,29 @@ def _scale(engine: Engine, before: Plan, request: Request) -> Done:
     write_stopped(engine.paths, read_stopped(engine.paths) - over)
     been = {each.name for each in before.programs}
     done = apply(engine, lambda one: one.node in nodes and (one.name not in been or one.number >= request.replicas))
-    plan = load(engine.paths)
-    names = [each.name for each in plan.programs if each.node in nodes]
-    up = _settled(engine.client(), plan, names, lambda name: "started" if name in done.added else "runs already")
+    names = [each.name for each in load(engine.paths).programs if each.node in nodes]
+    up = _settled(engine, names, lambda name: "started" if name in done.added else "runs already")
     return Done([*up, *(Result(name, True, "stopped and removed") for name in done.removed)], done.waiting)
 
 
 _DO = {Verb.START: _start, Verb.STOP: _stop, Verb.RESTART: _restart, Verb.SCALE: _scale}
 
 
-def _settled(client: SupervisorClient, plan: Plan, names: Sequence[str], well: Callable[[str], str]) -> list[Result]:
+def _settled(engine: Engine, names: Sequence[str], well: Callable[[str], str]) -> list[Result]:
     """Wait until each program is up or has failed, and say which."""
-    infos = settled(client, names)
-    return [_result(plan, name, infos.get(name), well(name)) for name in names]
+    infos = settled(engine.client(), names)
+    return [_result(engine, name, infos.get(name), well(name)) for name in names]
 
 
-def _result(plan: Plan, name: str, info: ProgramInfo | None, well: str) -> Result:
+def _result(engine: Engine, name: str, info: ProgramInfo | None, well: str) -> Result:
+    plan = load(engine.paths)
     if info is None:
         problem = next((each for each in plan.problems if name.startswith(f"{each.node}.")), None)
         return Result(name, False, problem.text if problem else "it is not enabled any more")
     if info.state in (ProgramState.RUNNING, ProgramState.STARTING):
         return Result(name, True, well)
-    ended = "it ended with 0" if info.exit_status == 0 and not info.error else info.error
-    return Result(name, info.state is ProgramState.EXITED and info.exit_status == 0, f"{info.state.name}: {ended}")
+    if info.state is ProgramState.EXITED:
+        return Result(name, info.exit_status == 0, f"it ended with {info.exit_status}")
+    program = plan.program(name)
+    why = why_not(engine, program, info) if program is not None else info.error
+    return Result(name, False, f"does not stay up: {why}" if info.state in FAILING else f"{info.state.name.lower()}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
@@ -55,7 +55,8 @@ def apply(engine: Engine, is_meant: Meant | None = None) -> Applied:
     settings contradict the hive; SupervisorError if supervisord does not play along.
     """
     before, client = load(engine.paths), engine.client()
-    running = {info.name for info in client.programs() if info.state in LIVE}
+    live = {info.name: info for info in client.programs() if info.state in LIVE}
+    running = live.keys()
     keep = frozenset(name for program in before.programs if program.name in running for name in program.members)
     plan, waiting = engine.plan(keep), tuple[str, ...]()
     if is_meant is not None:
@@ -77,10 +78,30 @@ def apply(engine: Engine, is_meant: Meant | None = None) -> Applied:
     for name in sorted((*changed, *changes.added), key=order.index):
         client.add(name)
     is_new = plan.settings != before.settings
+    if is_meant is None:
+        known = {each.node for each in (*plan.problems, *spared)}
+        spared += [each for each in _spoilt(engine, before, live) if each.node not in known]
     return Applied(changes.added, tuple(changed), tuple(removed), (*plan.problems, *spared), is_new, waiting)
 
 
-def _spare(engine: Engine, before: Plan, plan: Plan, running: set[str]) -> tuple[Plan, list[Problem]]:
+def _spoilt(engine: Engine, before: Plan, live: Mapping[str, ProgramInfo]) -> list[Problem]:
+    """Nodes that run and would not load any more: their files have changed since they were started, or are gone."""
+    running = [(each, live[each.name].started) for each in before.programs if each.name in live]
+    suspects = {
+        name
+        for program, started in running
+        for name, file in program.members.items()
+        if file and not 0 < time_of(file) < started * 1e9
+    }
+    nodes = [node for node in engine.nodes() if node.name in suspects] if suspects else []
+    return [_going_on(each) for each in check_all(nodes, engine.check)]
+
+
+def _going_on(problem: Problem) -> Problem:
+    return replace(problem, reason=f"{problem.reason}; it goes on as it was")
+
+
+def _spare(engine: Engine, before: Plan, plan: Plan, running: Collection[str]) -> tuple[Plan, list[Problem]]:
     """Keep, as they were, the running programs that ``plan`` would restart with code that does not load."""
     old = {each.name: each for each in before.programs if each.kind == "node" and each.name in running}
     changed = [each for each in plan.programs if each.name in old and is_other(each, old[each.name])]
@@ -94,8 +115,7 @@ def _spare(engine: Engine, before: Plan, plan: Plan, running: set[str]) -> tuple
     files = {str(engine.paths.hive / each.file) for each in problems.values() if each.file}
     files |= {file for each in kept for name, file in each.members.items() if name in problems and file}
     mending = {**plan.mending, **{file: time_of(file) for file in files}}
-    told = [replace(each, reason=f"{each.reason}; it goes on as it was") for each in problems.values()]
-    return replace(plan, programs=tuple(kept), mending=mending), told
+    return replace(plan, programs=tuple(kept), mending=mending), [_going_on(each) for each in problems.values()]
 
 
 def _kept(engine: Engine, old: Program) -> Program:

@@ -9,7 +9,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+from ..errors import ConfigurationError
+from ..settings import Settings
 from .files import within
 from .processes import NodePlan
 from .topology import Problem
@@ -56,12 +59,33 @@ def unreadable_file(hive: Path, node: str, file: str) -> Problem | None:
 
 def unloadable(hive: Path, node: NodePlan, environ: Mapping[str, str]) -> Problem | None:
     """The problem of a node that fails when ``python -m hivemind.node TARGET --check`` imports it."""
-    command = [sys.executable, "-m", "hivemind.node", node.target, "--check"]
+    answer = _asked([node.target], hive, {**environ, **node.tuning.env})
+    if answer is None or answer.get("ok"):
+        return None
+    blamed = node.file if answer.get("ended") else answer.get("file")
+    file = within(hive, Path(str(blamed))) if blamed else None
+    return Problem(node.name, str(answer.get("reason")), file, answer.get("line"))
+
+
+def check_settings(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Raise ConfigurationError, with file and line, where MIDDLEWARE names what cannot be imported."""
+    if not settings.constants.MIDDLEWARE:
+        return
+    hive = {"HIVEMIND_HIVE": str(settings.hive)} if settings.hive else {}
+    answer = _asked([], settings.hive or Path.cwd(), {**environ, **hive})
+    if answer is not None and not answer.get("ok"):
+        reason = str(answer.get("reason"))
+        where = "" if "MIDDLEWARE" in reason else f"{settings.sources['MIDDLEWARE']}: MIDDLEWARE: "
+        raise ConfigurationError(f"{where}{reason}")
+
+
+def _asked(targets: Sequence[str], folder: Path, environ: Mapping[str, str]) -> dict[str, Any] | None:
+    """What ``python -m hivemind.node --check`` answers; None if it takes too long for that."""
     try:
         done = subprocess.run(
-            command,
-            cwd=hive,
-            env={**environ, **node.tuning.env},
+            [sys.executable, "-m", "hivemind.node", *targets, "--check"],
+            cwd=folder,
+            env=dict(environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=CHECK_TIMEOUT,
@@ -70,11 +94,8 @@ def unloadable(hive: Path, node: NodePlan, environ: Mapping[str, str]) -> Proble
     except subprocess.TimeoutExpired:
         return None
     try:
-        answer = json.loads(done.stdout.splitlines()[-1])
+        return dict(json.loads(done.stdout.splitlines()[-1]))
     except (ValueError, IndexError):
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [""]
-        return Problem(node.name, f"importing it ends the process with {done.returncode}: {last[0]}", node.file or None)
-    if answer.get("ok"):
-        return None
-    file = within(hive, Path(str(answer["file"]))) if answer.get("file") else None
-    return Problem(node.name, str(answer.get("reason")), file, answer.get("line"))
+        reason = f"importing it ends the process with {done.returncode}: {last[0]}"
+        return {"ok": False, "reason": reason, "ended": True}

@@ -16,7 +16,7 @@ from ..data.records import BROKEN, Instance
 from ..data.registry import Registry
 from ..errors import HivemindError, SupervisorError
 from ..identity import PidFile, ProcessIdentity
-from ..log_files import parse_line
+from ..log_files import last_entries
 from ..topics import Names
 from .check import unreadable_file
 from .client import ProgramInfo, ProgramState
@@ -28,6 +28,8 @@ from .topology import Problem, Program
 from .watchdog import of_process
 
 REGISTRY_TIMEOUT = 1.5  # seconds; status is shown without the registry when Redis is away
+
+TAIL = 65_536  # bytes of a log in which its last words are looked for
 
 WORDS: Mapping[ProgramState, str] = {
     ProgramState.STOPPED: "stopped",
@@ -130,7 +132,7 @@ class _Look:
             round(max(0.0, time.time() - started), 1) if is_up else None,
             int(self.revivals.get(program.name, 0)),
             bool(is_up and process is not None and process.pid != info.pid),
-            holder or (", ".join(program.sharing) if is_up else _why(engine, program, info)),
+            holder or (", ".join(program.sharing) if is_up else why_not(engine, program, info)),
         )
 
     def left_out(self, programs: Sequence[Program]) -> list[ProgramStatus]:
@@ -179,7 +181,7 @@ async def registered(engine: Engine) -> list[Instance] | None:
         return None
 
 
-def _why(engine: Engine, program: Program, info: ProgramInfo) -> str:
+def why_not(engine: Engine, program: Program, info: ProgramInfo) -> str:
     """Why a program does not run: the fault in its file if there is one, else its last words."""
     if info.state is ProgramState.EXITED:
         return f"ended with {info.exit_status}"
@@ -189,23 +191,33 @@ def _why(engine: Engine, program: Program, info: ProgramInfo) -> str:
         problem = unreadable_file(engine.paths.hive, node, file) if file else None
         if problem is not None:
             return str(problem) if program.sharing else _where(problem)
-    return last_words(engine, program) or info.error
+    return last_words(engine, program, info.started - 1.0) or _unheard(program, info.error)
 
 
-def last_words(engine: Engine, program: Program) -> str:
-    """The error with which the program's log ends; if it printed something since, that line: it had no log yet."""
+def _unheard(program: Program, error: str) -> str:
+    """What to say of a program that ended without a word: supervisord points to a log of its own, which is empty."""
+    if "process log" not in error:
+        return error
+    return f"it ended as soon as it had started, see `hm why {program.node}`"
+
+
+def last_words(engine: Engine, program: Program, since: float = 0.0) -> str:
+    """The last error in the program's log, if it is not older than ``since``, in unix seconds; if it printed something
+    after that, that line: it had no log yet.
+    """
     printed, own = engine.paths.program_log(program.name), engine.settings.log_file(program.node, program.number)
     if time_of(own) < time_of(printed):
-        return next((line.strip() for line in reversed(_last_lines(printed)) if line.strip()), "")
-    entries = [entry for line in _last_lines(own) if (entry := parse_line(line)) is not None]
-    return entries[-1].text if entries and entries[-1].level in ("ERROR", "CRITICAL") else ""
+        texts = [line for entry in last_entries(printed, TAIL) for line in entry.text.split("\n")]
+        return next((line.strip() for line in reversed(texts) if line.strip()), "")
+    errors = [one for one in last_entries(own, TAIL) if one.level in ("ERROR", "CRITICAL") and one.time >= since]
+    return _in_a_line(errors[-1].text) if errors else ""
 
 
-def _last_lines(path: Path) -> list[str]:
-    try:
-        return path.read_bytes()[-2000:].decode(errors="replace").split("\n")
-    except OSError:
-        return []
+def _in_a_line(text: str) -> str:
+    """An error and, if it has a traceback, what was raised."""
+    first, *rest = text.split("\n")
+    raised = next((line for line in reversed(rest) if line and not line.startswith(" ")), "")
+    return f"{first}: {raised}" if raised and raised not in first else first
 
 
 def _where(problem: Problem) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ..constants import did_you_mean
 from ..errors import ConfigurationError
 from ..settings import Constants, NodeTuning, Settings
 from .enabled import EnabledNode
@@ -198,7 +199,8 @@ def _not_enabled(settings: Settings, name: str, existing: Mapping[str, str]) -> 
 def _nothing_enables(what: str, name: str, existing: Mapping[str, str]) -> ConfigurationError:
     if name in existing:
         return ConfigurationError(f"{what}, but nothing enables it: uncomment `{existing[name]}` in nodes/__init__.py")
-    return ConfigurationError(f"{what}, but there is no such node: make it with `hm create_node {name}`")
+    hint = did_you_mean(name, existing)
+    return ConfigurationError(f"{what}, but there is no such node{hint}: make it with `hm create_node {name}`")
 
 
 def _ranks(wanted: Sequence[ProcessPlan]) -> dict[str, int]:
