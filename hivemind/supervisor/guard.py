@@ -54,13 +54,13 @@ class Guard:
                 continue
 
     async def _look(self) -> None:
+        await self._look_at_patterns()
         running = await asyncio.to_thread(self._running)
         # Whether Redis takes beats at all: with a full disk it answers questions but refuses PEXPIRE.
         await self.bus.commands.execute("PEXPIRE", self.bus.names.control("watchdog"), 1)
         instances = self.instances = await self.registry.instances()
         self.on_look(instances)
         await self._forget(instances)
-        await self._look_at_patterns()
         for name, process in self.watchdog.observe(time.monotonic(), running, instances):
             if not self.engine.paths.stopping.exists():
                 await self._end(name, process)
