@@ -40,8 +40,8 @@ run: $(RUN) ## run an example hive in this terminal; EXAMPLE=gotham or watchtowe
 	@HIVEMIND_LOG_LOCATION=logs exec $(BIN)/hived --hive examples/$(EXAMPLE) start --foreground
 
 test: $(DEV) ## all tests, on every Redis server that is installed; most of them wait, so JOBS=4 at a time
-	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "not alone" || $(AGAIN) -m "not alone"; }
-	@$(BIN)/pytest -q -n 2 -m alone || $(AGAIN) -m alone; }
+	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "not alone and not drill" || $(AGAIN) -m "not alone and not drill"; }
+	@$(BIN)/pytest -q -n 2 -m "alone and not drill" || $(AGAIN) -m "alone and not drill"; }
 
 lint: $(DEV) ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
@@ -56,7 +56,7 @@ format: $(DEV) ## let ruff rewrite the sources
 
 coverage: $(DEV) ## the tests that do not measure time, with the lines and branches that they reach; fails under 90 %
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -q -n $(JOBS) --dist worksteal -m "not alone and not slow"
+	@$(BIN)/coverage run -m pytest -q -n $(JOBS) --dist worksteal -m "not alone and not slow and not drill"
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --fail-under=90
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import itertools
+import os
 import re
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -57,6 +60,21 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], a
     return plain | {"uvloop": importlib.import_module("uvloop").new_event_loop}
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked root_only are skipped where we may make no network of our own."""
+    if item.get_closest_marker("root_only") is not None and not may_make_namespaces():
+        pytest.skip("not root, or no right to make namespaces")
+
+
+@cache
+def may_make_namespaces() -> bool:
+    """Whether this process may make networks and process tables of its own, as root on an ordinary Linux may."""
+    try:
+        return os.geteuid() == 0 and subprocess.run(["unshare", "-n", "-p", "-f", "true"], check=False).returncode == 0
+    except (AttributeError, OSError):
+        return False
+
+
 def _kinds(config: pytest.Config, every: bool) -> list[Kind]:
     wanted = config.getoption("--server")
     if wanted == "all" or (wanted == "auto" and every):
@@ -70,6 +88,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for kind in Kind:
         if find_server(kind) is None:
             terminalreporter.write_line(f"!!! NOT TESTED on {kind}: {HOW_TO_INSTALL[kind]}", red=True, bold=True)
+
+    skipped = [
+        one for one in terminalreporter.stats.get("skipped", []) if "no right to make namespaces" in str(one.longrepr)
+    ]
+    if skipped:
+        terminalreporter.write_line(f"!!! NOT TESTED without root: {len(skipped)} test(s)", red=True, bold=True)
 
 
 @pytest.fixture(scope="session")

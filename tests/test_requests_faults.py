@@ -6,7 +6,7 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -167,6 +167,25 @@ class Once(Node):
 def own_hive(own_server: RedisServer) -> Iterator[HiveTest]:
     with HiveTest(own_server.url, "t") as hive:
         yield hive
+
+
+class Large(Node):
+    """Answers with much, and counts it."""
+
+    yielded = 0
+
+    @responder("large", stream=True)
+    async def much(self, count: int) -> AsyncIterator[str]:
+        for _ in range(count):
+            self.yielded += 1
+            yield "x" * 900_000
+
+
+def test_large_replies_of_a_stream_come_a_few_at_a_time(own_hive: HiveTest) -> None:
+    node = own_hive.start(Large)
+    leads = [node.yielded - number for number, _ in enumerate(own_hive.request_stream("large", 60))]
+    assert len(leads) == 60
+    assert max(leads) < 20  # all 60, if they only were counted
 
 
 def started(hive: HiveTest, count: int = 1) -> list[Once]:

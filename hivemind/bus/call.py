@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..message import Envelope, encode_payload
-from .requests_wire import ANY, MANY, ONE, WINDOW, Key, failure
+from .requests_wire import ANY, LARGE, MANY, ONE, WINDOW, Key, failure
 
 if TYPE_CHECKING:
     from .responding import Post
+
+PATIENCE = 1.0  #: seconds for which a large reply waits for a caller that does not tell when it took others
 
 
 class Call:
@@ -19,7 +23,7 @@ class Call:
 
     __slots__ = (
         *("at", "budget", "deadline", "envelope", "heard", "is_over", "is_stream", "key", "post", "sent", "tried"),
-        *("_allowed", "_room", "work"),
+        *("_allowed", "_heavy", "_room", "_weight", "work"),
     )
 
     def __init__(self, post: Post, key: Key, envelope: Envelope, tried: int) -> None:
@@ -29,6 +33,8 @@ class Call:
         self.sent = 0
         self.work: Any = None  # whoever handles it keeps here what it needs to end that
         self._allowed = WINDOW
+        self._heavy: deque[tuple[int, int]] = deque()  # large replies that are not taken yet, as far as we know
+        self._weight = 0  # bytes that they are
         self._room: asyncio.Event | None = None
 
     def wants(self, *, stream: bool) -> bool:
@@ -84,15 +90,31 @@ class Call:
         while self.sent >= self._allowed and not self.is_over:
             self._room.clear()
             await self._room.wait()
+        if is_large := len(payload) >= LARGE:
+            await self._lighten(self._room)
+            self._heavy.append((self.sent, len(payload)))
+            self._weight += len(payload)
         if not self.is_over:
-            body = self.post.forms.reply(self.key[1], b"part", payload, self.sent)
+            body = self.post.forms.reply(self.key[1], b"part", payload, self.sent, is_large=is_large)
             self.sent += 1
             self.post.calls.say(self.key[0], body)
+
+    async def _lighten(self, room: asyncio.Event) -> None:
+        """Return when few large replies are not taken: Redis cuts off whoever has too much to come. A caller of an
+        older version does not tell soon enough: it has a while for each.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while self._weight >= LARGE * WINDOW and not self.is_over:
+                    room.clear()
+                    await room.wait()
 
     def still_wanted(self, allowed: Any) -> None:
         """The caller has said something of it, maybe how many replies it takes by now."""
         self.heard = asyncio.get_running_loop().time()
         if allowed.__class__ is int and self._allowed < allowed <= self.sent + 2 * WINDOW:
             self._allowed = allowed
+            while self._heavy and self._heavy[0][0] < allowed - WINDOW:
+                self._weight -= self._heavy.popleft()[1]
             if self._room is not None:
                 self._room.set()

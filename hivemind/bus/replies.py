@@ -27,6 +27,7 @@ class Replies(Asked):
         self._parts: deque[Any] = deque()
         self._received = self._taken = 0
         self._granted = WINDOW
+        self._large = 0  # up to which reply the responder wants to hear of each that is taken
         self._is_begun = self._is_whole = False
         self._error: HivemindError | None = None
         self._news = asyncio.Event()
@@ -64,9 +65,10 @@ class Replies(Asked):
             raise self.too_late(f"{what} from {self.member}" if self.member else "no reply came") from None
 
     def _grant(self) -> None:
-        """Let the responder send more when half of what it may send is taken."""
+        """Let the responder send more when half of what it may send is taken, or what it waits for."""
         self._taken += 1
-        if self._granted - self._taken <= WINDOW // 2 and self.member and not self._is_whole:
+        is_due = self._granted - self._taken <= WINDOW // 2 or self._taken <= self._large
+        if is_due and self.member and not self._is_whole:
             self._granted = self._taken + WINDOW
             note = self._requests.forms.note("more", q=[[self.number, self.tries]], w=self._granted)
             self._requests.calls.say(self._requests.channel(self.name, self.member), note)
@@ -126,6 +128,8 @@ class Replies(Asked):
         try:
             self._parts.append(payload_of(said))
             self._received += 1
+            if said.get("w"):
+                self._large = self._received
         except (Malformed, LookupError) as error:
             self.fail(RequestLost(self.name, f"a reply cannot be read: {error}"))
 

@@ -17,6 +17,9 @@ from ..message import MAX_DEPTH, Malformed, decode, encode_headers, head, is_cou
 
 ONE, MANY, ANY = "one", "many", "any"  #: how many replies are wanted
 WINDOW = 64  #: replies of a stream that may be under way, or wait for who iterates
+LARGE = (
+    65_536  #: bytes of a reply of a stream whose taking is told at once; as many as ``WINDOW`` of them are under way
+)
 SHORT = 4096  #: bytes of what is short
 LONGEST_TRACEBACK = 8192  #: characters of a remote traceback
 Key = tuple[str, int]  #: a request: where its reply goes, and its number there
@@ -43,9 +46,11 @@ class Forms:
         tail = self._tail(mode, headers) if headers else self._tails[mode]
         return self._head % (number, b"%.6f" % time.time()) + payload + tail
 
-    def reply(self, number: int, kind: bytes, payload: bytes = b"", part: int = -1) -> bytes:
-        """A reply; ``payload`` is encoded, ``part`` is which of a stream it is, or how many there were."""
-        index = b"" if part < 0 else b',"i":%d' % part
+    def reply(self, number: int, kind: bytes, payload: bytes = b"", part: int = -1, *, is_large: bool = False) -> bytes:
+        """A reply; ``payload`` is encoded, ``part`` is which of a stream it is, or how many there were. Who takes one
+        that ``is_large`` says so.
+        """
+        index = b"" if part < 0 else b',"i":%d%b' % (part, b',"w":1' if is_large else b"")
         return self._reply_head % (number, kind) + index + (b"," + payload if payload else b"") + b"}"
 
     def note(self, kind: str, **what: Any) -> bytes:
