@@ -28,6 +28,8 @@ class Proxy:
     ``latency`` is in seconds each way, ``rate`` in bytes of replies a second (0: as fast as it goes). With ``tls``,
     clients speak TLS and the server does not. It is an async context manager: ``async with Proxy(server.socket) as
     proxy: ... f"redis://127.0.0.1:{proxy.port}"``.
+
+    A connection on which one of the words ``cut_on`` was asked is reset when the answer comes, which is lost.
     """
 
     def __init__(
@@ -36,7 +38,8 @@ class Proxy:
         self.target, self.latency, self.rate, self.tls = target, latency, rate, tls
         self.mode = Mode.PASS
         self.port = 0
-        self.accepted = self.eaten = 0  # connections; bytes of replies
+        self.accepted = self.eaten = self.cuts = 0  # connections; bytes of replies; connections that were reset
+        self.cut_on: tuple[bytes, ...] = ()
         self._passing = asyncio.Event()
         self._passing.set()
         self._open: set[asyncio.StreamWriter] = set()
@@ -94,9 +97,10 @@ class Proxy:
             _reset(writer)
             return
         self._open |= {writer, far_writer}
+        doomed = asyncio.Event()
         pumps = [
-            asyncio.create_task(self._pump(reader, far_writer, replies=False)),
-            asyncio.create_task(self._pump(far_reader, writer, replies=True)),
+            asyncio.create_task(self._pump(reader, far_writer, doomed, replies=False)),
+            asyncio.create_task(self._pump(far_reader, writer, doomed, replies=True)),
         ]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -115,8 +119,12 @@ class Proxy:
             return await asyncio.open_unix_connection(self.target)
         return await asyncio.open_connection("127.0.0.1", self.target)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, replies: bool) -> None:
-        """Pass bytes one way until an end closes; each chunk travels ``latency`` seconds, chunks overlap."""
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, doomed: asyncio.Event, *, replies: bool
+    ) -> None:
+        """Pass bytes one way until an end closes, or what answers a word of ``cut_on`` comes; each chunk travels
+        ``latency`` seconds, chunks overlap.
+        """
         loop = asyncio.get_running_loop()
         travelling: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
 
@@ -130,7 +138,13 @@ class Proxy:
                     return
                 if replies and self.mode is Mode.EAT_REPLIES:
                     self.eaten += len(chunk)
+                elif replies and doomed.is_set():
+                    self.cuts += 1
+                    _reset(writer)
+                    return
                 else:
+                    if not replies and any(word in chunk for word in self.cut_on):
+                        doomed.set()
                     writer.write(chunk)
                     await writer.drain()
                 if replies and self.rate:

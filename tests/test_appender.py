@@ -88,6 +88,16 @@ async def test_a_batch_whose_answer_was_lost_is_there_once(server: RedisServer, 
     assert await numbers(server.url, "n", hive_name) == list(range(1500))
 
 
+async def test_a_lie_about_what_was_appended_loses_nothing(server: RedisServer, hive_name: str) -> None:
+    async with sending(server.url, hive_name) as outbox, Commands(Endpoint.parse(server.url)) as commands:
+        send(outbox, 0)
+        await outbox.flush(5.0)
+        await commands.execute("HSET", Names(hive_name).producers("n"), "a.0", "1:900719925474099")
+        send(outbox, *range(1, 2500))
+        await outbox.flush(5.0)
+    assert await numbers(server.url, "n", hive_name) == list(range(2500))
+
+
 async def test_redis_out_of_memory_holds_all_back_and_nothing_is_lost(own_server: RedisServer) -> None:
     async with sending(own_server.url) as outbox, Commands(Endpoint.parse(own_server.url)) as commands:
         send(outbox, 0)

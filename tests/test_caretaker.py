@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 import pytest
@@ -15,7 +16,7 @@ from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.streams import Reader
 from hivemind.data.caretaker import Caretaker, Terms
-from hivemind.data.entries import UNSEEN, Reading, idle_groups, retired
+from hivemind.data.entries import UNSEEN, Reading, idle_groups, reading_from, retired
 from hivemind.data.heirs import Heirs
 from hivemind.retention import Retention
 from hivemind.supervisor.plan import Plan
@@ -28,6 +29,7 @@ from .bus_kit import until
 from .servers import RedisServer
 from .streams_kit import append
 from .test_kept import Shelf
+from .waiting import eventually
 
 RETIRE = 0.05
 NOTHING = Retention(True, 0.0, 0)
@@ -152,6 +154,71 @@ async def test_a_reader_of_an_older_version_does_not_retire_while_it_reads(garde
     await garden.shelf.commands.execute(*words)
     await slow.later()
     assert (await slow.readings())["shop n"].retired == 0
+
+
+async def test_a_group_that_another_program_made_retires_as_others_unless_it_reads(garden: Garden) -> None:
+    shelf, stream = garden.shelf, garden.shelf.names.stream("n")
+    garden.caretaker = garden.another(Terms(0.5))
+    await shelf.kept.announce("n")
+    await garden.send("n", count=1000)
+    await shelf.commands.execute("XGROUP", "CREATE", stream, "their.own", "0")
+    await shelf.commands.execute("XGROUP", "CREATE", stream, "reads", "0")
+
+    async def retires() -> bool:
+        await shelf.commands.execute("XREADGROUP", "GROUP", "reads", "it", "COUNT", 1, "STREAMS", stream, ">")
+        await garden.later()
+        return idle_groups("n", await shelf.kept.readings()) == {"their.own"}
+
+    await until(retires)
+    assert await shelf.streams.trim("n", NOTHING, {"their.own", "reads"}) > 0
+    await until(lambda: retired_and_removed(garden, "their.own n"))
+    assert await shelf.streams.groups("n") <= {"reads"}
+
+
+async def retired_and_removed(garden: Garden, name: str) -> bool:
+    await garden.later()
+    return name not in await garden.readings()
+
+
+def test_what_retires_on_a_running_hive_holds_nothing_back_and_is_removed(hive: HiveTest) -> None:
+    names = Names(hive.settings.name)
+    entry = "theirs order"
+
+    class Till(Node):
+        @service("order", durable=True, keep="0.001s")
+        async def sell(self, service: AsyncService) -> int:
+            for number in range(1000):
+                service.send(number)
+            await service.flush()
+            return 1
+
+    async def ask(*words: Any) -> Any:
+        async with Commands(Endpoint.parse(hive.settings.redis_url)) as commands:
+            return await commands.execute(*words)
+
+    def reading() -> Reading | None:
+        raw = asyncio.run(ask("HGET", names.readings(), entry))
+        return reading_from(entry, raw) if raw else None
+
+    def a_week_ago(**times: int) -> None:
+        found = reading()
+        assert found is not None
+        asyncio.run(ask("HSET", names.readings(), entry, found.entry(**times)))
+
+    till = hive.start(Till)
+    eventually(lambda: till.bound_services[0].record().state == "finished")
+    asyncio.run(ask("XGROUP", "CREATE", names.stream("order"), "theirs", "0"))
+    hive.advance(61)
+    eventually(lambda: reading() is not None)
+    a_week_ago(seen=1)
+    hive.advance(700)
+    eventually(lambda: (found := reading()) is not None and found.retired > 0)
+    hive.advance(20)
+    eventually(lambda: asyncio.run(ask("XLEN", names.stream("order"))) < 1000)
+    a_week_ago(retired=1)
+    hive.advance(700)
+    eventually(lambda: reading() is None)
+    assert asyncio.run(ask("XINFO", "GROUPS", names.stream("order"))) == []
 
 
 async def test_a_group_stays_where_another_of_its_patterns_is_read(garden: Garden) -> None:

@@ -15,11 +15,14 @@ from dataclasses import dataclass, field
 import orjson
 import pytest
 
+from hivemind import connect
 from hivemind.bus.bus import Bus
 from hivemind.bus.streams import Reader
 from hivemind.data.heirs import ENDED, Heirs
-from hivemind.data.records import About, Stats
+from hivemind.data.records import About, ResponderRecord, Stats
 from hivemind.data.registry import Registry
+from hivemind.data.responders import Responders
+from hivemind.errors import NoResponders
 from hivemind.identity import ProcessIdentity
 from hivemind.supervisor.deaths import Deaths
 
@@ -43,14 +46,17 @@ class Ward:
     def hear(self, body: bytes) -> None:
         self.told.append(orjson.loads(body)["instance"])
 
-    async def register(self, instance: str, process: subprocess.Popen[bytes], incarnation: int = 0) -> int:
+    async def register(
+        self, instance: str, process: subprocess.Popen[bytes], incarnation: int = 0, *answers: str
+    ) -> int:
         me = ProcessIdentity.of(process.pid)
         assert me is not None
         about = About(instance.partition(".")[0], me.host, me.pid, time.time(), LONG, me)
+        stats = Stats(responders=tuple(ResponderRecord(name, "handler") for name in answers))
         if incarnation:
-            await self.registry.register_again(instance, incarnation, about, Stats())
+            await self.registry.register_again(instance, incarnation, about, stats)
             return incarnation
-        return await self.registry.register(instance, about, Stats())
+        return await self.registry.register(instance, about, stats)
 
     async def ended(self, instance: str, incarnation: int) -> bool:
         """Whether the readers of a group take that life for ended."""
@@ -101,6 +107,24 @@ async def test_whose_process_is_killed_is_told_to_all_groups_at_once(
         assert await found.ended("shop.0", ended)
         assert not await found.ended("shop.0", ended + 1)
         assert not await found.ended("shop.1", other)
+
+
+async def test_who_answered_requests_and_is_killed_is_struck_from_their_lists(
+    server: RedisServer, hive_name: str, processes: Start
+) -> None:
+    async with ward(server, hive_name) as found:
+        dies, ask, names = processes(), found.bus.commands.execute, found.bus.names
+        ended = await found.register("shop.0", dies, 0, "sum", "no name", "other")
+        await ask("ZADD", names.responders("sum"), 1, f"shop.0.e{ended}", 2, "shop.1.e5")
+        await ask("SET", names.responders("other"), "nonsense")
+        responders = Responders(found.bus.commands, found.bus.functions, names)
+        assert await responders.ended([f"shop.0.e{ended}"]) == set()
+        found.deaths.watch(await found.registry.instances())
+        dies.kill()
+        await eventually_async(lambda: found.told == ["shop.0"])
+        assert await ask("ZRANGE", names.responders("sum"), 0, -1) == [b"shop.1.e5"]
+        await ask("HSET", names.node("shop.0"), "about", "{}")  # as if it had run on another machine
+        assert await responders.ended([f"shop.0.e{ended}", f"shop.0.e{ended + 1}"]) == {f"shop.0.e{ended}"}
 
 
 async def test_of_a_process_that_lives_nothing_is_told_whatever_supervisord_says(
@@ -218,3 +242,29 @@ def test_what_a_killed_node_held_is_handled_by_its_copy_within_seconds_of_a_leas
     print(f"taken over after {float(at) - began:.3f} s")
     assert (who, float(at) - began < 3.0) == (other, True)  # on a machine that has nothing else to do far below 1.5
     assert f"{holder} has ended without a goodbye" in gotham.log("hived")
+
+
+ANSWERS = """
+from hivemind import Node, responder
+
+class {name}(Node):
+    @responder("sum")
+    def sum(self, numbers):
+        return sum(numbers)
+"""
+
+
+@pytest.mark.timeout(90)
+def test_that_the_only_responder_was_killed_is_known_at_once(gotham: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hivemind.bus.asked.AWAY", 600.0)  # nobody waits for who is known to be dead
+    gotham.configure('LEASE = 600.0\nNODES = {"adder": {"restart": "never"}}')
+    gotham.node("adder", ANSWERS)
+    gotham.start()
+    eventually(lambda: "adder.0" in gotham.run("hm", "nodes").stdout, within=20)
+    with connect(gotham.folder) as client:
+        assert client.request("sum", [1, 2]) == 3
+        pid = gotham.program("adder.0").pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(NoResponders):
+            client.request("sum", [1, 2], timeout=30.0)

@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from hivemind.bus.commands import Commands
-from hivemind.bus.deliveries import Death, Deliveries, Delivery
+from hivemind.bus.deliveries import Deliveries
+from hivemind.bus.delivery import Death, Delivery
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.bus.group_reader import GroupReader
@@ -18,6 +19,7 @@ from hivemind.bus.streams import Given, Home, Reader, Streams
 from hivemind.bus.trials import Rules
 from hivemind.topics import Names
 
+from .proxy import Proxy
 from .servers import RedisServer
 from .streams_kit import append
 from .waiting import eventually_async
@@ -38,7 +40,7 @@ class Shop:
         self.queue: asyncio.Queue[Delivery] = asyncio.Queue()
         self.deliveries = Deliveries(self.streams, reader, lambda topic: rules, self.queue.put_nowait)
         home = Home(endpoint, f"hm:{reader.instance}:read", names, functions)
-        self.group = GroupReader(home, self.commands, reader, self.deliveries.came)
+        self.group = GroupReader(home, self.streams, reader, self.deliveries)
         self.group.spare = lambda: 1000 - len(self.deliveries)
         self.deliveries.on_fewer = self.group.room.ring
         self.handler, self.names = handler, names
@@ -214,6 +216,87 @@ async def test_a_reader_that_was_taken_over_from_says_so_and_lets_go(server: Red
     await heir.stop()
 
 
+async def read_and_die(server: RedisServer, hive: str) -> Shop:
+    """A life that was given a message, and ended before it began with it."""
+
+    async def handle(payload: int, number: int) -> None:
+        await asyncio.sleep(60)
+
+    shop = Shop(server.url, hive, life(0), handle, Rules(retries=0))
+    await shop.start()
+    assert shop.worker is not None
+    shop.worker.cancel()
+    await shop.send(7)
+    await eventually_async(lambda: len(shop.deliveries) == 1)
+    return shop
+
+
+@pytest.mark.every_server
+async def test_what_no_handler_began_is_no_dead_letter_however_often_the_connection_was_cut(
+    server: RedisServer, hive_name: str
+) -> None:
+    got: list[tuple[int, int]] = []
+
+    async def handle(payload: int, number: int) -> None:
+        got.append((payload, number))
+
+    async with Proxy(server.socket) as proxy:
+        cut = Shop(f"redis://127.0.0.1:{proxy.port}", hive_name, life(0), handle, Rules(retries=0))
+        heir = Shop(server.url, hive_name, life(1), handle, Rules(retries=0))
+        await heir.streams.join(TOPIC, "shop", "0")
+        proxy.cut_on = (b"XREADGROUP", b"_reread")
+        await cut.start()
+        await heir.send(7)
+        await eventually_async(lambda: proxy.cuts >= 4, 20.0)
+        await cut.die()
+    assert got == []
+    await heir.start()
+    await heir.take_over(cut)
+    await eventually_async(lambda: heir.deliveries.tally.acknowledged == 1)
+    assert (got, await heir.letters()) == ([(7, 1)], [])
+    await heir.stop()
+
+
+async def test_a_try_whose_answer_was_lost_counts_once(server: RedisServer, hive_name: str) -> None:
+    got: list[tuple[int, int]] = []
+
+    async def handle(payload: int, number: int) -> None:
+        got.append((payload, number))
+
+    dead = await read_and_die(server, hive_name)
+    await dead.die()
+    async with Proxy(server.socket) as proxy:
+        heir = Shop(f"redis://127.0.0.1:{proxy.port}", hive_name, life(1), handle, Rules(retries=0))
+        await heir.start()
+        proxy.cut_on = (b"_retake",)
+        await heir.take_over(dead)
+        await eventually_async(lambda: proxy.cuts >= 3, 20.0)
+        proxy.cut_on = ()
+        await eventually_async(lambda: heir.deliveries.tally.acknowledged == 1)
+        assert (got, await heir.letters()) == ([(7, 1)], [])
+        await heir.stop()
+
+
+async def test_what_others_left_and_an_answer_did_not_tell_is_tried_as_what_was_taken_over(
+    server: RedisServer, hive_name: str
+) -> None:
+    async def handle(payload: int, number: int) -> None:
+        got.append((payload, number))
+
+    got: list[tuple[int, int]] = []
+    dead = await read_and_die(server, hive_name)
+    ((entry, *_),) = await dead.commands.execute("XPENDING", dead.names.stream(TOPIC), "shop", "-", "+", 9)
+    await dead.streams.retake(TOPIC, life(0), [entry])
+    heir = Shop(server.url, hive_name, life(1), handle)
+    await heir.streams.take_over(TOPIC, life(1), life(0))  # the answer is lost
+    heir.group._is_behind = True
+    await heir.start()
+    await eventually_async(lambda: heir.deliveries.tally.acknowledged == 1)
+    assert got == [(7, 2)]
+    await dead.die()
+    await heir.stop()
+
+
 @pytest.mark.parametrize("keep_data", [True])
 async def test_redis_killed_under_way_loses_nothing(own_server: RedisServer, keep_data: bool) -> None:
     got: list[int] = []
@@ -245,14 +328,15 @@ async def test_no_more_is_read_at_once_than_there_is_room_for_however_many_topic
     sizes: list[int] = []
     topics = [f"order-{number}" for number in range(8)]
 
-    def sink(topic: str, given: Sequence[Given]) -> None:
+    def count(topic: str, given: Sequence[Given]) -> None:
         came[topic] = came.get(topic, 0) + len(given)
         sizes.append(len(given))
 
     for number, topic in enumerate(topics):
         await shop.streams.join(topic, "shop", "0")
         await append(shop.functions, shop.names, topic, ("a.0", 1), 1, [b"1"] * (300 if number else 3000))
-    reader = GroupReader(shop.group._home, shop.commands, life(), sink)
+    shop.deliveries.came = count  # type: ignore[method-assign]
+    reader = GroupReader(shop.group._home, shop.streams, life(), shop.deliveries)
     reader.spare = lambda: 80
     reader.start()
     await reader.add(topics)

@@ -83,7 +83,7 @@ def test_who_is_behind_is_told_worst_first_unless_it_retired() -> None:
         "group shop is more than 1,000 messages behind on orders.old, by 2 h 30 min",
         "group shop is 7 messages behind on orders.new, by 1 min 30 s",
     ]
-    retired = Durability(found.topics, retired=(reading(),))
+    retired = Durability((topic(lag=7, unread=90.0, is_retired=True),), retired=(reading(),))
     assert [one for one in retired.notes() if "behind" in one] == []
 
 

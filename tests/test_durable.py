@@ -13,11 +13,12 @@ from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.bus.streams import Reader, Streams
+from hivemind.data.letters import Letters
 from hivemind.errors import ConfigurationError, DeclarationError
 from hivemind.testing import HiveTest
 from hivemind.topics import Names
 
-from .waiting import eventually
+from .waiting import eventually, eventually_async
 
 
 def sender(*payloads: Any) -> type[Node]:
@@ -70,6 +71,26 @@ def test_what_cannot_be_handled_is_tried_again_or_becomes_a_dead_letter(hive: Hi
     record = node.bound_durables[0].record()
     assert (record.handled, record.failed, record.invalid) == (3, 2, 1)
     assert (record.retried, record.dead) == (2, 3)
+
+
+def test_a_dead_letter_keeps_every_byte_of_what_is_no_text(hive: HiveTest) -> None:
+    body = b'{"v":1,"d":"\xff\x00\xc3"'
+    node = hive.start(Picky)
+    hive.start(sender(0))
+    hive.expect("packed", timeout=5)
+
+    async def replayed() -> bytes:
+        async with Commands(Endpoint.parse(hive.settings.redis_url)) as commands:
+            names = Names(hive.settings.name)
+            await commands.execute("XADD", names.stream("order"), "*", "b", body)
+            await eventually_async(lambda: node.bound_durables[0].record().dead == 1)
+            await Letters(Streams(commands, Functions(commands), names)).replay(hive.dead_letters("order"))
+            ((_, (_, again, *_)),) = await commands.execute("XREVRANGE", names.stream("order"), "+", "-", "COUNT", 1)
+            return bytes(again)
+
+    assert asyncio.run(replayed()) == body
+    eventually(lambda: node.bound_durables[0].record().dead == 2)  # it is no more of a message than before
+    assert [letter.body for letter in hive.dead_letters("order")] == [body]
 
 
 def test_what_a_handler_means_is_one_line_and_no_error(hive: HiveTest, caplog: pytest.LogCaptureFixture) -> None:

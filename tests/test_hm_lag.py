@@ -15,6 +15,7 @@ from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.bus.streams import Reader, Streams
 from hivemind.data.backlog import COUNTED
+from hivemind.data.entries import Reading
 from hivemind.data.kept import Kept
 from hivemind.topics import Names
 
@@ -89,6 +90,17 @@ async def test_the_worst_comes_first_and_a_pattern_chooses(here: Place, store: S
     table = (await asyncio.to_thread(here.run, "lag")).stdout
     assert table.split()[:6] == ["TOPIC", "GROUP", "LAG", "PENDING", "OLDEST", "READERS"]
     assert "nobody" in table
+
+
+async def test_a_group_that_has_retired_is_marked(here: Place, store: Store) -> None:
+    await store.fill("orders.new", 3)
+    for group, seen in (("shop", 1), ("books", await store.kept.now())):
+        await store.streams.join("orders.new", group, "0")
+        entry = Reading(group, "orders.*", "all", 1, group, seen).entry()
+        await store.commands.execute("HSET", store.names.readings(), f"{group} orders.*", entry)
+    assert {one["group"]: one["retired"] for one in await lag(here)} == {"shop": True, "books": False}
+    lines = (await asyncio.to_thread(here.run, "lag")).stdout.splitlines()
+    assert {line.split()[1]: line.endswith("nobody: retired") for line in lines[1:]} == {"shop": True, "books": False}
 
 
 @pytest.mark.every_server

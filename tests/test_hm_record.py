@@ -18,6 +18,7 @@ from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.bus.streams import Streams
 from hivemind.cli.playing import Manner, Played, Player, Recorded
+from hivemind.cli.spelling import spelled
 from hivemind.data.kept import Kept
 from hivemind.topics import Names
 
@@ -235,6 +236,26 @@ async def test_what_was_recorded_is_played_as_it_was(here: Place, till: Till) ->
         return sorted((one["topic"], *(str(one["envelope"].get(key)) for key in "dbh")) for one in found)
 
     assert said("a.jsonl") == said("b.jsonl")
+
+
+async def test_what_no_python_number_holds_is_recorded_and_played_as_it_was_written(here: Place, till: Till) -> None:
+    written = b'{"big": 123456789012345678901234567890, "exact": 1.10, "text": "\\u00e9"}'
+    body = b'{"v":1,"n":"y.0","e":1,"s":1,\r\n"d":' + written + b',"h":{"d":"x"}}'
+    await till.commands.execute("XADD", till.names.stream("orders.new"), "*", "b", body)
+    done = await asyncio.to_thread(here.run, "record", "orders.new", "a.jsonl", "--since", "all", "--count", "1")
+    assert done.returncode == 0, done.stderr
+    done = await asyncio.to_thread(here.run, "play", "a.jsonl", "--into", "orders.old")
+    assert done.returncode == 0, done.stderr
+    (_, (_, played)), *_ = await till.commands.execute("XRANGE", till.names.stream("orders.old"), "-", "+")
+    assert b'"d":' + written + b',"h":' in played
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a":1}', ' { "b" : [1, {"a": 2}] , "a" :1, "c": {}}', '{"\\u0061": 1}', '{"b": "}\\",", "a": 1 }'],
+)
+def test_the_text_of_a_member_is_found(text: str) -> None:
+    assert spelled(text, "a") == "1"
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,57 @@ async def test_an_entry_that_was_removed_is_told_and_holds_nobody_up(table: Tabl
     assert await table.pending("n") == 0
 
 
+async def test_who_asks_again_because_an_answer_was_lost_begins_the_same_try(table: Table) -> None:
+    await table.streams.join("n", GROUP, "0")
+    await table.append("n", 1, 1, [b"1"])
+    ((entry, _),) = await table.read("n", reader())
+    tries = [await table.streams.retake("n", reader(), [entry], counted) for counted in (1, 1, 2, 2, 2)]
+    assert [one.number for (one,) in tries] == [2, 2, 3, 3, 3]
+
+
+async def test_reading_again_what_one_holds_counts_nothing(table: Table) -> None:
+    await table.streams.join("n", GROUP, "0")
+    await table.append("n", 1, 1, [b"1", b"2", b"3"])
+    first, second, third = [entry for entry, _ in await table.read("n", reader())]
+    await table.streams.park("n", reader(), second, 60.0)
+    await table.commands.execute("XDEL", table.names.stream("n"), third)
+    for _ in range(3):
+        owned = await table.streams.owned("n", reader(), b"0", 10)
+    assert [(one.held.entry, one.held.tries, one.is_new) for one in owned] == [
+        (first, 1, True),
+        (second, 1, False),
+        (third, 1, False),
+    ]
+    assert [one.held.entry for one in await table.streams.owned("n", reader(), first, 1)] == [second]
+
+
+@pytest.mark.every_server
+async def test_where_the_last_so_many_begin_is_found_without_reading_them(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def sent() -> int:
+        said = await table.commands.execute("INFO", "stats")
+        text = said if isinstance(said, str) else said.decode()
+        return int(next(line for line in text.splitlines() if "total_net_output" in line).partition(":")[2])
+
+    monkeypatch.setattr("hivemind.bus.streams.BACK", 7)
+    await table.append("n", 1, 1, [b"x" * 100_000] * 50)
+    entries = await table.commands.execute("XRANGE", table.names.stream("n"), "-", "+")
+    before = await sent()
+    starts = [await table.streams.start("n", since) for since in ("0", "1", "6", "7", "49", "50", "9" * 12)]
+    assert starts == [*(entries[-1 - back][0].decode() for back in (0, 1, 6, 7, 49)), "0", "0"]
+    assert await sent() - before < 100_000
+
+
+async def test_what_somebody_else_wrote_of_a_sender_loses_nothing(table: Table) -> None:
+    arguments = (table.functions, table.names, "n", ("a.0", 1))
+    assert await append(*arguments, 1, [b"1", b"2"], written=0) == 2
+    await table.commands.execute("HSET", table.names.producers("n"), "a.0", "1:999999")
+    assert await append(*arguments, 3, [b"3"], after=(2, ""), written=2) == 1
+    assert await append(*arguments, 3, [b"3", b"4"], after=(2, ""), written=4) == 1
+    assert await table.length("n") == 4
+
+
 async def test_trimming_stops_at_what_the_slowest_group_has_yet_to_acknowledge(table: Table) -> None:
     for group in (GROUP, "slow"):
         await table.streams.join("n", group, "0")

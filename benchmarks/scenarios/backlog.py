@@ -112,7 +112,7 @@ async def lag(url: str) -> float:
     async with Commands(Endpoint.parse(url)) as commands:
         await commands.ping()
         began = time.perf_counter()
-        (found,) = await backlogs(commands, Names("default"), [KeptTopic(TOPIC, 0)], {})
+        (found,) = await backlogs(commands, Names("default"), [KeptTopic(TOPIC, 0)], [], {})
         taken = time.perf_counter() - began
     if len(found.groups) != len(GROUPS) + 2 or found.length < FULL:
         raise Lost(f"a look at the groups saw {len(found.groups)}, on {found.length:,} entries")

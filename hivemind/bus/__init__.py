@@ -3,11 +3,12 @@
 - one process on the bus: ``bus``
 - connections: ``endpoint`` ``link`` ``commands`` ``conversation`` ``fences``; what runs inside Redis: ``functions``
 - a server of the hive's own: ``embedded`` ``server_program``
-- sending: ``outbox`` ``outgoing`` ``spool`` ``queues`` ``held`` ``carrier``; durably: ``appender`` ``assurance``
+- sending: ``outbox`` ``outgoing`` ``spool`` ``queues`` ``held`` ``carrier``
 - receiving live: ``live`` ``channels`` ``channel_topics`` ``receiving`` ``inbox`` ``ledger``
 - what passed by on kept topics: ``holes`` ``filling`` ``rereading`` ``ranges``
-- groups, from Redis: ``streams`` ``group_reader`` ``keyed_reader`` ``jobs``; until they are settled: ``deliveries``
-  ``standing`` ``trials`` ``gate`` ``once`` ``turns`` ``outcomes`` ``tally``
+- durable delivery: sending ``appender`` ``assurance``; groups, from Redis ``streams`` ``group_reader`` ``keyed_reader``
+  ``jobs``; until they are settled ``deliveries`` ``delivery`` ``standing`` ``trials`` ``gate`` ``once`` ``turns``
+  ``outcomes`` ``tally``
 - requests: ``requests`` ``requests_wire`` ``requests_link``; who asks: ``asked`` ``replies`` ``looking``; who answers:
   ``responding`` ``call``
 - a Cluster's shards: ``cluster`` ``shards`` ``open_shards`` ``doubts`` ``lanes`` ``sharded_outbox`` ``sharded_live``

@@ -69,6 +69,7 @@ class Appender(Carrier):
         self._home, self._spool = home, spool
         self._call: tuple[str, ...] = ()  # how the function is called, known as soon as it is there
         self._confirmed: dict[str, int] = {}  # the last sequence on each topic that Redis has answered for
+        self._written: dict[str, int] = {}  # the greatest on each that was ever written
         self._sender = spool.sender
         self._back: list[Entry] = []  # what Redis refused
         self._rest: asyncio.TimerHandle | None = None
@@ -106,7 +107,7 @@ class Appender(Carrier):
     def _calls(self) -> list[bytes]:
         """What is there, topic by topic."""
         if self._sender != self._spool.sender:
-            self._sender, self._confirmed = self._spool.sender, {}
+            self._sender, self._confirmed, self._written = self._spool.sender, {}, {}
         piles: defaultdict[str, list[Entry]] = defaultdict(list)
         for entry in self._spool.take(WRITE) if self._spool else ():
             piles[entry[1]].append(entry)
@@ -127,6 +128,8 @@ class Appender(Carrier):
         names, (instance, incarnation) = self._home.names, self._spool.sender
         most_ms, most = self.caps.get(topic, NO_CAP)
         keys = (2, names.stream(topic), names.producers(topic))
+        written = self._written.get(topic, 0)
+        self._written[topic] = max(written, part[-1][2])
         words: tuple[str | int, ...] = (
             *self._call,
             *keys,
@@ -137,6 +140,7 @@ class Appender(Carrier):
             part[0][2],
             before,
             only_then,
+            written,
             most,
             most_ms,
         )

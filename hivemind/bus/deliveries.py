@@ -10,7 +10,8 @@ acknowledged, or lie among the dead letters.
                     └──► dead        (it failed for the last time, or was rejected)
 
 A try counts when it begins. The first is counted by Redis as it gives the message out; each later one is counted
-before the handler is called, so that a message that kills its process is tried no more often than any other.
+before the handler is called, so that a message that kills its process is tried no more often than any other. What is
+asked once more because an answer was lost counts once.
 """
 
 from __future__ import annotations
@@ -19,52 +20,20 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 from ..burst import Burst
 from ..errors import RedisError, TakenOver
-from ..states import DELIVERY, DeliveryState, advance
+from ..states import DeliveryState
+from .delivery import Death, Delivery
 from .gate import Gate
 from .jobs import RETRY, Jobs
 from .outcomes import Outcomes
 from .standing import Standing
-from .streams import Given, Held, Mark, Reader, Streams, body_of, is_for
+from .streams import Given, Held, Mark, Owned, Reader, Streams, body_of, is_for
 from .tally import Tally, total
 from .trials import Rules, Trials
 
 log = logging.getLogger("hivemind.durable")
-
-
-@dataclass(slots=True, eq=False)
-class Delivery:
-    """One message in our hands: its topic and entry, its envelope as it came, who is told what becomes of it, and the
-    how-manieth try this is. ``again`` is True while it is tried again: then it goes before what is new. ``verdict``
-    belongs to who handles it, anew for each try. ``key`` orders it, ``mark`` tells whether it was handled before.
-    """
-
-    topic: str
-    entry: bytes
-    body: bytes
-    owner: Deliveries
-    number: int = 1
-    state: DeliveryState = field(default=DeliveryState.WAITING)
-    verdict: Any = None
-    again: bool = False
-    key: bytes = b""
-    mark: Mark | None = None
-
-    def enter(self, state: DeliveryState) -> None:
-        """Go to another state."""
-        self.state = state if state in DELIVERY[self.state] else advance(DELIVERY, self.state, state)
-
-
-@dataclass(frozen=True, slots=True)
-class Death:
-    """Why a message is tried no more: in a sentence, and with the traceback of its last try."""
-
-    reason: str
-    traceback: str = ""
 
 
 class Deliveries:
@@ -114,7 +83,7 @@ class Deliveries:
 
     def untried(self, wants: Callable[[str], bool]) -> int:
         """How many were taken over, of the topics that somebody ``wants``, and have yet to be tried."""
-        keys = self._trials.inherited | self._gate.queued.keys()
+        keys = self._trials.inherited.keys() | self._gate.queued.keys()
         return sum(key not in self._held and wants(key[0]) for key in keys)
 
     @property
@@ -181,11 +150,18 @@ class Deliveries:
                 self.begin(delivery)
                 self.handled(delivery)
 
+    def found(self, topic: str, owned: Sequence[Owned]) -> None:
+        """These are ours, and an answer that said so may never have come."""
+        unknown = [one for one in owned if not self.has(topic, one.held.entry)]
+        self.came(topic, [(one.held.entry, one.fields) for one in unknown if one.is_new])
+        self.inherit(topic, [one.held for one in unknown if not one.is_new])
+
     def inherit(self, topic: str, held: Sequence[Held]) -> None:
         """We took these over: see ``Trials``."""
         for one in held:
             if one.wait is not None:
                 parked = Delivery(topic, one.entry, b"", self, max(1, one.tries - 1), DeliveryState.PARKED)
+                parked.counted = one.tries
                 self._held[topic, one.entry] = parked
                 self._gate.parked(parked, one.key)
                 self._trials.park(topic, one.entry, one.wait)
@@ -280,12 +256,15 @@ class Deliveries:
         known = self._held.get((topic, entry))
         if known is not None and known.state is not DeliveryState.PARKED:
             return None
-        for found in await self._streams.retake(topic, self.reader, [entry]):
-            if found.body is None:
+        counted = known.counted if known is not None else self._trials.inherited.get((topic, entry), 0)
+        is_lost = False
+        for found in await self._streams.retake(topic, self.reader, [entry], counted):
+            if is_lost := found.body is None:
                 break
             self.tallies[topic].retried += 1
             # Redis counts one when it gives a message out, though that may never have been begun: it is not counted.
             delivery = known or Delivery(topic, entry, found.body, self, found.number - 2)
+            delivery.counted = found.number
             if (queued := self._gate.queued.pop((topic, entry), None)) is not None:
                 delivery.key = queued.key
             self._held[topic, entry] = delivery
@@ -300,16 +279,17 @@ class Deliveries:
         gone = self._gate.queued.pop((topic, entry), None) or self._held.pop((topic, entry), None)
         if gone is not None:
             self._gate.left(topic, entry, gone, self.rules(topic))
+        if is_lost or gone is not None:
             self.tallies[topic].lost += 1
-            self._tell_of_loss(topic, entry)
+            _tell_of_loss(self._losses, self.reader.group, topic, entry)
         self.on_fewer()
         return None
 
-    def _tell_of_loss(self, topic: str, entry: bytes) -> None:
-        if (held := self._losses.first()) is not None:
-            more = f" ({held} more like it in the last {self._losses.seconds:g} s or so)" if held else ""
-            text = "group %s: message %s of %s is not there any more%s"
-            log.error(text, self.reader.group, entry.decode(), topic, more)
+
+def _tell_of_loss(losses: Burst, group: str, topic: str, entry: bytes) -> None:
+    if (held := losses.first()) is not None:
+        more = f" ({held} more like it in the last {losses.seconds:g} s or so)" if held else ""
+        log.error("group %s: message %s of %s is not there any more%s", group, entry.decode(), topic, more)
 
 
 def _nobody() -> None:

@@ -19,9 +19,9 @@ log = logging.getLogger("hivemind.functions")
 
 NAMES = (
     *("register", "renew", "deregister", "forget", "announce", "resolve"),
-    *("append", "ack", "park", "retake", "bury", "take_over", "trim", "replay"),
+    *("append", "ack", "park", "retake", "bury", "take_over", "reread", "trim", "replay"),
     *("ask", "inquire", "enlist", "release"),
-    *("change", "disband", "abandon"),
+    *("change", "disband", "abandon", "back"),
     *("draw", "take_over_keys", "conclude", "seen"),
 )
 

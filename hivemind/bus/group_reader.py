@@ -10,17 +10,18 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import Any, Protocol
 
 from ..backoff import Backoff
 from ..bell import Bell
 from ..burst import Burst
 from ..cancelling import end
 from ..errors import RedisError, RedisRefused
-from .commands import Commands
+from .commands import Argument
 from .conversation import Conversation
 from .link import BACKOFF_CAP
 from .ranges import GOAL
-from .streams import Given, Home, Reader
+from .streams import Given, Home, Owned, Reader, Streams
 
 log = logging.getLogger("hivemind.durable")
 
@@ -32,23 +33,30 @@ IDLE = 60.0  #: seconds between two looks of a reader that has nothing to read
 REFUSED = 1.0  #: seconds until what Redis refused is tried again
 _GONE = ("NOGROUP", "ERR The XGROUP subcommand requires the key")  # the stream, or its group, was removed: so fakeredis
 
-#: topic, what came
-Sink = Callable[[str, Sequence[Given]], None]
+
+class Taker(Protocol):
+    """Who is given what is read, on the loop."""
+
+    def came(self, topic: str, given: Sequence[Given]) -> None:
+        """Redis has given these to us."""
+
+    def found(self, topic: str, owned: Sequence[Owned]) -> None:
+        """These are ours, and an answer that said so may never have come; some may be known."""
 
 
 class GroupReader:
-    """Gives ``sink`` what is new on its topics, in order: no more than ``spare()`` messages at once, or one of each
+    """Gives ``taker`` what is new on its topics, in order: no more than ``spare()`` messages at once, or one of each
     topic; ring ``room`` when there is more.
 
     ``on_gone()`` is awaited when streams or groups have been removed, and has to make them anew.
     """
 
-    def __init__(self, home: Home, commands: Commands, reader: Reader, sink: Sink) -> None:
+    def __init__(self, home: Home, streams: Streams, reader: Reader, taker: Taker) -> None:
         self.reader = reader
         self.room = Bell()
         self.spare: Callable[[], int] = lambda: COUNT
         self.on_gone: Callable[[], Awaitable[None]] | None = None
-        self._home, self._commands, self._sink = home, commands, sink
+        self._home, self._streams, self._taker = home, streams, taker
         self._topics: dict[str, bytes] = {}  # with what is the last entry that we were given
         self._keys: dict[bytes, str] = {}
         self._busy: list[str] = []  # topics, of several, that had more than we asked for
@@ -89,7 +97,7 @@ class GroupReader:
         self.room.ring()
         while self._is_reading:
             with suppress(RedisError):
-                await self._commands.execute("CLIENT", "UNBLOCK", self._client)
+                await self._streams.commands.execute("CLIENT", "UNBLOCK", self._client)
             await asyncio.sleep(AGAIN)
 
     async def _run(self) -> None:
@@ -120,19 +128,34 @@ class GroupReader:
             asked, self._busy = self._busy or list(self._topics), []
             is_all, most = len(asked) == len(self._topics), self._most(spare // len(asked))
             try:
+                await self._catch_up(conversation)
                 found = await self._read(conversation, asked, most, may_wait=is_all)
             except RedisRefused as error:
                 await self._refused(error)
                 continue
             backoff.reset()
-            self._is_behind = self._is_behind and bool(found)
             if found:
                 self.mean = conversation.size // sum(len(given) for _, given in found)
             for topic, given in found:
                 self._topics[topic] = given[-1][0]
                 if is_all and len(given) == most < COUNT:
                     self._busy.append(topic)
-                self._sink(topic, given)
+                self._taker.came(topic, given)
+
+    async def _catch_up(self, conversation: Conversation) -> None:
+        """Ask for what Redis gave us in answers that never came: nobody can have begun it, so that it counts once."""
+        if not self._is_behind:
+            return
+        words = await self._home.functions.ready("reread")
+
+        async def ask(_: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+            return await conversation.ask(*words, len(keys), *keys, *arguments, timeout=LATE)
+
+        for topic in list(self._topics):
+            while owned := await self._streams.owned(topic, self.reader, self._topics[topic], self._most(COUNT), ask):
+                self._topics[topic] = owned[-1].held.entry
+                self._taker.found(topic, owned)
+        self._is_behind = False
 
     def _most(self, spare: int) -> int:
         """How many of a topic fit into one answer: large messages come a few at a time."""
@@ -141,14 +164,12 @@ class GroupReader:
     async def _read(
         self, conversation: Conversation, topics: Sequence[str], most: int, *, may_wait: bool
     ) -> list[tuple[str, Sequence[Given]]]:
-        is_behind, may_wait = self._is_behind, may_wait and not self._is_behind
         who = ("XREADGROUP", "GROUP", self.reader.group, self.reader.consumer, "COUNT", most)
         wait = ("BLOCK", int(BLOCK * 1000)) if may_wait else ()
         keys = [self._home.names.stream(topic) for topic in topics]
-        after = [self._topics[topic] if is_behind else b">" for topic in topics]
         self._is_reading = may_wait
         try:
-            reply = await conversation.ask(*who, *wait, "STREAMS", *keys, *after, timeout=BLOCK + LATE)
+            reply = await conversation.ask(*who, *wait, "STREAMS", *keys, *(b">" for _ in keys), timeout=BLOCK + LATE)
         finally:
             self._is_reading = False
         pairs = reply.items() if isinstance(reply, dict) else reply or ()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 from ..backoff import Backoff
 from ..errors import RedisRefused, TakenOver
-from .commands import Argument, Commands
+from .commands import Argument
 from .conversation import Conversation
 from .deliveries import Deliveries
 from .group_reader import COUNT, IDLE, LATE, GroupReader
@@ -26,11 +26,9 @@ HELD_UP = 0.05  #: seconds until a reader looks again whether another one has ta
 class KeyedReader(GroupReader):
     """Gives ``deliveries`` what comes on its topics; ``path`` says of a topic where its key lies."""
 
-    def __init__(
-        self, home: Home, commands: Commands, streams: Streams, deliveries: Deliveries, path: Callable[[str], str]
-    ) -> None:
-        super().__init__(home, commands, deliveries.reader, deliveries.came)
-        self._streams, self._deliveries, self._path = streams, deliveries, path
+    def __init__(self, home: Home, streams: Streams, deliveries: Deliveries, path: Callable[[str], str]) -> None:
+        super().__init__(home, streams, deliveries.reader, deliveries)
+        self._deliveries, self._path = deliveries, path
         self._news: set[str] = set()
         self._lock = asyncio.Lock()  # what one call brought is entered before the next call is made
 

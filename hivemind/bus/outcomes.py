@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from base64 import b64encode
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING
 
 import orjson
 
 from ..bell import Bell
 from ..states import DeliveryState
+from .delivery import Death, Delivery
 from .jobs import LONG, RETRY
 from .standing import Standing
 from .streams import Reader
 from .tally import Tally
 from .trials import Rules
-
-if TYPE_CHECKING:
-    from .deliveries import Death, Delivery
 
 AT_ONCE = 1000  #: messages acknowledged in one call at the most
 GATHER = 0.002  #: seconds in which more may be handled before so few are acknowledged, while others wait for that
@@ -120,6 +118,10 @@ def _safe(text: str) -> str:
 
 def _letter(delivery: Delivery, reader: Reader, death: Death) -> bytes:
     """A dead letter: where the message came from, what became of it, and the message as it was."""
+    try:
+        message, raw = delivery.body.decode(), {}
+    except UnicodeDecodeError:
+        message, raw = delivery.body.decode(errors="replace"), {"raw": b64encode(delivery.body).decode()}
     return orjson.dumps(
         {
             "topic": delivery.topic,
@@ -131,6 +133,7 @@ def _letter(delivery: Delivery, reader: Reader, death: Death) -> bytes:
             "died": time.time(),
             "reason": _safe(death.reason),
             "traceback": _safe(death.traceback),
-            "message": delivery.body.decode(errors="replace"),
+            "message": message,
+            **raw,
         }
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,12 @@ from .functions import Functions
 FENCED = "FENCED "
 GREATEST = 1 << 53  #: what no incarnation can be
 LONGEST = 17  #: digits that no incarnation has
+BACK = 10_000  #: entries that are gone back at once, which takes Redis a few milliseconds
 NOBODY = "-"  #: a group that is there only until its stream is; no node can be called so
 #: a message as a group was given it: its entry's id, and the entry's fields, or None where the stream has lost it
 Given = Sequence[Any]
+#: calls a function by its name with keys and arguments
+Caller = Callable[[str, Sequence[str], Sequence[Argument]], Awaitable[Any]]
 _CONSUMER = re.compile(r"(.+)\.e(\d{1,16})")
 
 
@@ -69,6 +72,19 @@ class Held:
     tries: int
     wait: float | None = None
     key: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A message that a reader holds, as Redis sees it, and the entry's fields, or None where the stream has lost it."""
+
+    held: Held
+    fields: Sequence[bytes] | None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it was given to somebody, and nothing more is known to have happened to it."""
+        return self.held.tries <= 1 and self.held.wait is None and self.fields is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +150,19 @@ class Streams:
         try:
             await self.commands.execute("XGROUP", "CREATE", self.names.stream(topic), group, start, "MKSTREAM")
         except RedisRefused as error:
-            if "BUSYGROUP" not in str(error) and not await self._reads(topic, group):
+            # a Redis without memory does not say that the group is there already
+            if "BUSYGROUP" not in str(error) and group not in await self.groups(topic):
                 raise
             return False
         return True
 
-    async def _reads(self, topic: str, group: str) -> bool:
-        """Whether the group is there: a Redis without memory does not say so when it is to make one."""
+    async def groups(self, topic: str) -> set[str]:
+        """The groups that read a topic, whoever made them; none where there is no stream."""
         try:
-            groups = await self.commands.execute("XINFO", "GROUPS", self.names.stream(topic))
+            found = await self.commands.execute("XINFO", "GROUPS", self.names.stream(topic))
         except RedisRefused:
-            return False
-        return group.encode() in [pairs_in(one)[b"name"] for one in groups]
+            return set()
+        return {pairs_in(one)[b"name"].decode(errors="replace") for one in found}
 
     async def ensure(self, topic: str) -> bool:
         """Let the stream be there, if only empty; False if it was. What lies in its place and is none is removed."""
@@ -169,10 +186,21 @@ class Streams:
             return "0"
         stream = self.names.stream(topic)
         if since.isdigit():
-            newest = await self.commands.execute("XREVRANGE", stream, "+", "-", "COUNT", int(since) + 1)
-            return newest[int(since)][0].decode() if len(newest) > int(since) else "0"
+            return await self._back(stream, int(since) + 1)
         seconds, _ = await self.commands.execute("TIME")
         return f"{max(0, int((int(seconds) - (span(since) or 0.0)) * 1000))}-0"
+
+    async def _back(self, stream: str, left: int) -> str:
+        """The entry that is so many from the end; "0" if there are fewer. Only ids travel, however many it is."""
+        if left > int(await self.commands.execute("XLEN", stream)):
+            return "0"
+        last = "+"
+        while left > 0:
+            last, went = await self.functions.call("back", (stream,), (last, min(left, BACK)))
+            left -= int(went)
+            if not went:
+                return "0"  # it was trimmed meanwhile
+        return last.decode() if isinstance(last, bytes) else str(last)
 
     async def acknowledge(self, topic: str, reader: Reader, entries: Sequence[bytes]) -> int:
         """Say that messages are handled; return how many of them were still the reader's."""
@@ -184,9 +212,13 @@ class Streams:
         """
         return int(await self._act("park", topic, reader, entry, int(delay * 1000))) / 1000
 
-    async def retake(self, topic: str, reader: Reader, entries: Sequence[bytes]) -> list[Try]:
-        """Begin one more try of messages that the reader holds; those that it does not hold are left out."""
-        found = await self._act("retake", topic, reader, reader.consumer, *entries)
+    async def retake(self, topic: str, reader: Reader, entries: Sequence[bytes], counted: int = 0) -> list[Try]:
+        """Begin one more try of messages that the reader holds; those that it does not hold are left out.
+
+        ``counted`` is how many tries of each Redis had counted when the reader last heard (0: it does not know): who
+        asks once more, because an answer was lost, begins the same try.
+        """
+        found = await self._act("retake", topic, reader, reader.consumer, counted, *entries)
         return [Try(entry, tries, fields[1] if fields else None) for entry, tries, fields in found]
 
     async def bury(
@@ -246,6 +278,16 @@ class Streams:
         except RedisRefused:  # it is no hash: whoever takes over next makes it anew
             return 0
         return int(found) if found is not None and found.isdigit() and len(found) < LONGEST else 0
+
+    async def owned(
+        self, topic: str, reader: Reader, after: bytes, most: int, ask: Caller | None = None
+    ) -> list[Owned]:
+        """What a reader holds behind an entry, as Redis sees it, with what is in it; counts as no try. ``ask`` calls a
+        function, over another connection.
+        """
+        keys = (self.names.stream(topic), self.names.retries(topic))
+        found = await (ask or self.functions.call)("reread", keys, (reader.group, reader.consumer, after, most))
+        return [Owned(Held(entry, tries, _seconds(wait)), fields) for entry, tries, wait, fields in found]
 
     async def held(self, topic: str, reader: Reader, last: str | bytes = "+") -> list[Held]:
         """What a reader holds up to the entry ``last``, as Redis sees it; a portion."""

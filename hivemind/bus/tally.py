@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .deliveries import Delivery
+    from .delivery import Delivery
 
 
 @dataclass(slots=True)

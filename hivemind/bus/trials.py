@@ -63,7 +63,7 @@ class Trials:
 
     def __init__(self, rules: Callable[[str], Rules], retake: Callable[[str, bytes], Awaitable[Trial | None]]) -> None:
         self.bell = Bell()
-        self.inherited: set[Key] = set()  # until their try has ended
+        self.inherited: dict[Key, int] = {}  # until their try has ended, with the tries that Redis had counted
         self._rules, self._retake = rules, retake
         self._parked: list[tuple[float, str, bytes]] = []
         self._due: defaultdict[Rules, deque[Key]] = defaultdict(deque)
@@ -81,7 +81,7 @@ class Trials:
         key, rules = (topic, held.entry), self._rules(topic)
         if key in self.inherited:
             return
-        self.inherited.add(key)
+        self.inherited[key] = held.tries
         if held.tries > 1 or not rules.retries:
             self._suspects.append(key)
         else:
@@ -93,7 +93,7 @@ class Trials:
         trial.again = False
         key = (trial.topic, trial.entry)
         self._under_way[self._rules(trial.topic)] -= 1
-        self.inherited.discard(key)
+        self.inherited.pop(key, None)
         if key == self._alone:
             self._alone = None
         self.bell.ring()
@@ -126,7 +126,7 @@ class Trials:
         trial = await self._retake(topic, entry)
         queue.popleft()
         if trial is None:
-            self.inherited.discard((topic, entry))
+            self.inherited.pop((topic, entry), None)
             self._alone = None
         else:
             self._under_way[self._rules(topic)] += 1

@@ -26,7 +26,7 @@ def lag(ctx: click.Context, pattern: str, *, as_json: bool, watch: bool) -> None
 
     LAG messages have not been given to the group yet; PENDING ones were, and are handled now, or wait for their next
     try. OLDEST is how long ago the oldest of both was sent. READERS are the living copies that
-    have been given some of it so far.
+    have been given some of it so far. A group that has retired is marked: its node left the configuration.
 
     Examples:
       hm lag
@@ -57,6 +57,11 @@ def unread(group: GroupBacklog) -> str:
     return f"{group.lag:,}{'+' if group.is_more else ''}"
 
 
+def _readers(group: GroupBacklog) -> str:
+    """Who reads in a group, or why nobody does."""
+    return ", ".join(group.readers) or ("nobody: retired" if group.is_retired else "nobody")
+
+
 def _groups(settings: Settings, pattern: str) -> list[GroupBacklog]:
     from .reading import read_backlogs
 
@@ -71,11 +76,8 @@ def _show(groups: list[GroupBacklog], as_json: bool) -> None:
     if not groups:
         output.note("no group reads durably there")
         return
-    rows = [
-        (one.topic, one.group, unread(one), f"{one.pending:,}", age(one.oldest), ", ".join(one.readers) or "nobody")
-        for one in groups
-    ]
-    styles = ["yellow" if one.lag and not one.readers else "" for one in groups]
+    rows = [(one.topic, one.group, unread(one), f"{one.pending:,}", age(one.oldest), _readers(one)) for one in groups]
+    styles = ["yellow" if one.lag and not one.readers and not one.is_retired else "" for one in groups]
     output.table(("topic", "group", "lag", "pending", "oldest", "readers"), rows, styles=styles)
 
 

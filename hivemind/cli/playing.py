@@ -16,7 +16,7 @@ import orjson
 
 from ..english import amount, duration
 from ..errors import HivemindError, PayloadError
-from ..message import Malformed, is_envelope, payload_of
+from ..message import Malformed, encode_payload, is_envelope, payload_of
 from ..node.awaited import AsyncClient
 from ..node.runner import new_loop
 from ..settings import Settings
@@ -24,6 +24,7 @@ from ..topics import is_topic
 from . import output
 from .opening import opened
 from .reading import read_instances
+from .spelling import spelled
 from .streams import lines_of
 
 CONFIRM = 30.0  #: seconds in which Redis has to confirm what was sent last
@@ -160,6 +161,8 @@ async def _recorded(lines: AsyncIterator[bytes], played: Played) -> AsyncIterato
             continue
         try:
             one = _read(line, number)
+        except PayloadError as error:
+            raise _broken(played, number, str(error)) from None
         except (ValueError, KeyError, TypeError) as error:
             raise _broken(played, number, _why(error)) from None
         yield one
@@ -187,7 +190,20 @@ def _read(line: bytes, number: int) -> Recorded:
     if not isinstance(headers, dict):
         raise ValueError("its headers are no object")
     texts = {str(name): str(text) for name, text in headers.items()}
-    return Recorded(float(at), topic, payload_of(envelope), texts, number, len(line))
+    return Recorded(float(at), topic, _as_recorded(line, envelope), texts, number, len(line))
+
+
+def _as_recorded(line: bytes, envelope: dict[str, Any]) -> Any:
+    """The payload in a line, spelled as it is there if that is not as it would be: an integer of more than 64 bits is
+    nothing that we could read and write.
+    """
+    payload = payload_of(envelope)
+    if "d" not in envelope:
+        return payload
+    usual = encode_payload(payload)
+    if usual in line:
+        return payload
+    return orjson.Fragment(spelled(line.decode(), "envelope", "d").encode())
 
 
 def _why(error: Exception) -> str:

@@ -128,11 +128,11 @@ def read_backlogs(settings: Settings, pattern: str = "*") -> list[TopicBacklog]:
 
 
 async def _backlogs(streams: Streams, pattern: str) -> list[TopicBacklog]:
-    commands, names = streams.commands, streams.names
-    kept = await Kept(streams).topics()
+    commands, names, kept = streams.commands, streams.names, Kept(streams)
+    topics = [one for one in await kept.topics() if matches(pattern, one.topic)]
     alive = [one for one in await Registry(commands, streams.functions, names).instances() if not one.is_lost]
     lives = {one.instance: one.incarnation for one in alive}
-    return await backlogs(commands, names, [one for one in kept if matches(pattern, one.topic)], lives)
+    return await backlogs(commands, names, topics, await kept.readings(), lives)
 
 
 def read_durability(settings: Settings, instances: Sequence[Instance]) -> Durability:

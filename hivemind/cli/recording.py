@@ -15,6 +15,8 @@ from ..message import Envelope
 from ..settings import Settings
 from .tailing import Wanted, follow
 
+_ON_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")  # in JSON both can stand between words only
+
 
 def record(settings: Settings, wanted: Wanted, path: Path) -> str:
     """Write a new file until Ctrl-C, or enough; return a summary. Raises RedisDenied, ClickException of the file."""
@@ -35,6 +37,7 @@ def record(settings: Settings, wanted: Wanted, path: Path) -> str:
                 path.unlink()
 
 
-def line_of(at: float | None, topic: str, envelope: Envelope, _: Any) -> bytes:
-    """One line of a recording: when the message came, its topic, and its envelope."""
-    return orjson.dumps({"time": time.time() if at is None else at, "topic": topic, "envelope": envelope}) + b"\n"
+def line_of(at: float | None, topic: str, envelope: Envelope, _: Any, source: bytes | Envelope) -> bytes:
+    """One line of a recording: when the message came, its topic, and its envelope, as it was written."""
+    written = orjson.Fragment(source.translate(_ON_ONE_LINE)) if isinstance(source, bytes) else envelope
+    return orjson.dumps({"time": time.time() if at is None else at, "topic": topic, "envelope": written}) + b"\n"

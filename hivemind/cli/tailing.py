@@ -45,8 +45,9 @@ PATIENCE = 1.0  #: seconds without Redis after which we say that we wait for it
 GOODBYE = 2.0  #: seconds after Ctrl-C in which what was received is still shown
 
 
-#: when it came in unix seconds (None: now), topic, envelope, payload -> one line with its end
-Line = Callable[[float | None, str, Envelope, Any], bytes]
+#: when it came in unix seconds (None: now), topic, envelope, payload, and all of it as it came or as it was read ->
+#: one line with its end
+Line = Callable[[float | None, str, Envelope, Any, bytes | Envelope], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Wanted:
 def tail(settings: Settings, wanted: Wanted, form: Form) -> None:
     """Show messages until Ctrl-C, SIGTERM, or enough of them; then the summary. Raises RedisDenied."""
     show = shower(form)
-    output.note(follow(settings, wanted, lambda _, *message: show(*message)))
+    output.note(follow(settings, wanted, lambda _, topic, envelope, payload, __: show(topic, envelope, payload)))
 
 
 def follow(settings: Settings, wanted: Wanted, line: Line, file: int | None = None) -> str:
@@ -152,7 +153,7 @@ class Tail:
         """Show what is kept: what passes by meanwhile waits in the inboxes."""
         async for messages in self._past.read():
             lines = [
-                self._made(one.at, one.topic, envelope_of(one.source), one.payload, one.size)
+                self._made(one.size, one.at, one.topic, envelope_of(one.source), one.payload, one.source)
                 for one in messages
                 if self._is_wanted(one.topic, one.payload)
             ]
@@ -180,16 +181,16 @@ class Tail:
                 continue
             envelope = envelope_of(source)
             if not self._past.had(topic, envelope):
-                yield self._made(None, topic, envelope, payload, size)
+                yield self._made(size, None, topic, envelope, payload, source)
 
     def _is_wanted(self, topic: str, payload: Any) -> bool:
         grep = self.wanted.grep
         return not self._is_enough and (not grep or grep in topic or grep in text_of(payload))
 
-    def _made(self, at: float | None, topic: str, envelope: Envelope, payload: Any, size: int) -> bytes:
+    def _made(self, size: int, *message: Any) -> bytes:
         self.shown += 1
         self.size += size
-        return self._line(at, topic, envelope, payload)
+        return self._line(*message)
 
     @property
     def _is_enough(self) -> bool:

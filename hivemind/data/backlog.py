@@ -10,7 +10,7 @@ from ..bus.commands import Argument, Commands, pairs_in
 from ..bus.streams import reader_of
 from ..errors import RedisError
 from ..topics import Names
-from .entries import KeptTopic
+from .entries import KeptTopic, Reading, retired_groups
 
 AT_ONCE = 20  #: topics that are asked about in one round trip
 COUNTED = 1000  #: unread messages that are counted one by one, where Redis does not know their number
@@ -24,7 +24,7 @@ class GroupBacklog:
 
     ``lag`` messages have not been given to it (``is_more``: at least so many), ``pending`` ones are given and not
     acknowledged. ``unread`` and ``held`` are the ages in seconds of the oldest of each; None where there is none.
-    ``readers`` are the instances that read in it and live.
+    ``readers`` are the instances that read in it and live. ``is_retired``: its node has left the configuration.
     """
 
     topic: str
@@ -35,6 +35,7 @@ class GroupBacklog:
     held: float | None
     readers: tuple[str, ...] = ()
     is_more: bool = False
+    is_retired: bool = False
 
     @property
     def oldest(self) -> float | None:
@@ -57,6 +58,7 @@ class GroupBacklog:
             "oldest_pending": self.held,
             "oldest": self.oldest,
             "consumers": list(self.readers),
+            "retired": self.is_retired,
         }
 
 
@@ -84,22 +86,25 @@ class TopicBacklog:
 Lives = Mapping[str, int]
 
 
-async def backlogs(commands: Commands, names: Names, topics: Sequence[KeptTopic], lives: Lives) -> list[TopicBacklog]:
-    """How far all groups are on ``topics``; ``lives`` are the incarnations of the instances that live.
+async def backlogs(
+    commands: Commands, names: Names, topics: Sequence[KeptTopic], readings: Sequence[Reading], lives: Lives
+) -> list[TopicBacklog]:
+    """How far all groups are on ``topics``; ``lives`` are the incarnations of the instances that live, ``readings``
+    say which groups have retired.
 
     What strangers put in a stream's place counts as nothing. Raises RedisError when Redis is away.
     """
     found: list[TopicBacklog] = []
     for start in range(0, len(topics), AT_ONCE):
-        found += await _Portion(commands, names, lives).read(topics[start : start + AT_ONCE])
+        found += await _Portion(commands, names, readings, lives).read(topics[start : start + AT_ONCE])
     return found
 
 
 class _Portion:
     """Some topics at a time, in three round trips."""
 
-    def __init__(self, commands: Commands, names: Names, lives: Lives) -> None:
-        self._commands, self._names, self._lives = commands, names, lives
+    def __init__(self, commands: Commands, names: Names, readings: Sequence[Reading], lives: Lives) -> None:
+        self._commands, self._names, self._readings, self._lives = commands, names, readings, lives
         self._now = 0.0
 
     async def read(self, topics: Sequence[KeptTopic]) -> list[TopicBacklog]:
@@ -132,16 +137,17 @@ class _Portion:
 
     def _group(self, topic: str, group: Mapping[str, Any], pending: Any, consumers: Any, unread: Any) -> GroupBacklog:
         held, rest = _rows(pending), _rows(unread)
-        lag = group.get("lag")
+        name, lag = group["name"].decode(errors="replace"), group.get("lag")
         return GroupBacklog(
             topic,
-            group["name"].decode(errors="replace"),
+            name,
             len(rest) if lag is None else int(lag),
             _number(held[0]) if held else 0,
             self._age(rest[0][0]) if rest else None,
             self._age(held[1]) if held and held[1] else None,
             self._living(group["name"], [_flat(one) for one in _rows(consumers)]),
             lag is None and len(rest) == COUNTED,
+            name in retired_groups(topic, self._readings, int(self._now * 1000)),
         )
 
     def _living(self, group: bytes, consumers: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

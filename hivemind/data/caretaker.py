@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..bus.commands import checked
@@ -19,8 +19,8 @@ from ..bus.streams import Streams
 from ..english import duration
 from ..tolerance import tolerated
 from ..topics import is_instance, matches
-from .entries import KeptTopic, Reading, reading_from, topic_from
-from .kept import Kept
+from .entries import UNSEEN, KeptTopic, Reading, reading_from, topic_from
+from .kept import FRESH, Kept
 
 log = logging.getLogger("hivemind.durable")
 
@@ -85,18 +85,18 @@ class Caretaker:
     # -- groups
 
     async def _look_at_readings(self) -> None:
-        key, now = self._names.readings(), await self._kept.now()
+        key, now, topics = self._names.readings(), await self._kept.now(), await self._kept.topics()
+        await self._enter_strangers(topics, now)
         found = await self._kept.entries(key)
         readings = {name: one for name, raw in found.items() if (one := reading_from(name, raw)) is not None}
-        topics = await self._kept.topics()
         for name, one in readings.items():
             term = self._terms.retire * 1000
+            theirs = [each.topic for each in topics if matches(one.pattern, each.topic)]
             if not one.seen:
                 await self._streams.change(key, {name: (found[name], one.entry(seen=now))})
-            if not one.seen or not self._rests(key, name, found[name]) or now - one.seen < term:
+            if not one.seen or await self._acts(name, one, found[name], theirs, now):
                 continue
-            theirs = [each.topic for each in topics if matches(one.pattern, each.topic)]
-            if await self._somebody_reads(one, theirs):
+            if not self._rests(key, name, found[name]) or now - one.seen < term:
                 continue
             if not one.retired:
                 if await self._streams.change(key, {name: (found[name], one.entry(retired=now))}):
@@ -107,13 +107,30 @@ class Caretaker:
                 if await self._streams.change(key, {name: (found[name], b"")}):
                     log.warning("%s, and is removed", _unseen(one, now))
 
-    async def _somebody_reads(self, one: Reading, topics: Iterable[str]) -> bool:
-        """Whether a reader asked for something lately, though it does not say that it is there: an older version."""
-        for topic in topics:
-            idle = await self._streams.idle(topic, one.group)
-            if idle is not None and idle < self._terms.retire:
-                return True
-        return False
+    async def _enter_strangers(self, topics: Sequence[KeptTopic], now: int) -> None:
+        """Groups that another program made retire as all others: from now on they are known."""
+        groups = {one.topic: await self._streams.groups(one.topic) for one in topics}
+        readings = await self._kept.readings()  # afterwards: a group of ours is there later than its entry
+        for topic, there in groups.items():
+            known = {one.group for one in readings if matches(one.pattern, topic)}
+            for group in there - known:
+                name, entry = f"{group} {topic}", Reading(group, topic, "new", now, group, now).entry()
+                if reading_from(name, entry) is not None:
+                    await self._commands.execute("HSETNX", self._names.readings(), name, entry)
+
+    async def _acts(self, name: str, one: Reading, raw: bytes, topics: Iterable[str], now: int) -> bool:
+        """Whether a reader asked for something lately, though it does not say that it is there: an older version, or a
+        program of another kind. Enters when that was.
+        """
+        if now - one.seen < min(self._terms.retire * 1000, UNSEEN / 4):
+            return False
+        found = [idle for topic in topics if (idle := await self._streams.idle(topic, one.group)) is not None]
+        if not found or min(found) >= self._terms.retire:
+            return False
+        seen = now - int(min(found) * 1000)
+        if seen - one.seen >= FRESH:
+            await self._streams.change(self._names.readings(), {name: (raw, one.entry(seen=seen, retired=0))})
+        return True
 
     async def _disband(self, one: Reading, topics: Iterable[str], others: Iterable[Reading]) -> None:
         patterns = [each.pattern for each in others]

@@ -11,7 +11,6 @@ from typing import Any
 
 from ..bus.streams import Streams
 from ..english import MOST, amount, duration, listed
-from ..topics import matches
 from .backlog import GroupBacklog, TopicBacklog, backlogs
 from .entries import Reading, retired
 from .kept import Kept
@@ -45,12 +44,9 @@ class Durability:
             group
             for topic in self.topics
             for group in topic.groups
-            if (group.unread or 0.0) > BEHIND and not self._is_retired(group)
+            if (group.unread or 0.0) > BEHIND and not group.is_retired
         ]
         return sorted(found, key=lambda one: one.badness, reverse=True)
-
-    def _is_retired(self, group: GroupBacklog) -> bool:
-        return any(one.group == group.group and matches(one.pattern, group.topic) for one in self.retired)
 
     def troubles(self) -> list[str]:
         """What is wrong, in clauses of a sentence."""
@@ -90,7 +86,7 @@ async def durability(streams: Streams, instances: Sequence[Instance]) -> Durabil
     topics, readings, now = await kept.topics(), await kept.readings(), await kept.now()
     found = mismatches(instances, topics, readings, now)
     lives = {one.instance: one.incarnation for one in instances if not one.is_lost}
-    states = await backlogs(streams.commands, streams.names, topics, lives)
+    states = await backlogs(streams.commands, streams.names, topics, readings, lives)
     return Durability(tuple(states), found.waiting, found.unkept, tuple(retired(readings, now)), now)
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from ..bus.streams import NOBODY
 from ..errors import ConfigurationError
 from ..message import is_count
 from ..retention import Retention, check_keep
 from ..since import check_since
-from ..topics import check_name, check_pattern, is_topic, matches
+from ..topics import check_pattern, is_topic, matches
 
+_GROUP = re.compile(r"[!-~]{1,128}")  # a program of another kind may call its group what it likes
 UNSEEN = 120_000  #: milliseconds after which a group that nobody has seen counts as retired
 
 
@@ -67,8 +70,17 @@ class Reading:
 
 def idle_groups(topic: str, readings: Collection[Reading]) -> set[str]:
     """The groups that hold nothing back on ``topic`` any more, because they retired long ago."""
+    return _all_of(topic, readings, lambda one: one.retired > 0)
+
+
+def retired_groups(topic: str, readings: Collection[Reading], now: int) -> set[str]:
+    """The groups that have retired from ``topic``, at ``now`` in unix milliseconds."""
+    return _all_of(topic, readings, lambda one: one.is_retired(now))
+
+
+def _all_of(topic: str, readings: Collection[Reading], is_so: Callable[[Reading], bool]) -> set[str]:
     fitting = [one for one in readings if matches(one.pattern, topic)]
-    return {one.group for one in fitting} - {one.group for one in fitting if not one.retired}
+    return {one.group for one in fitting} - {one.group for one in fitting if not is_so(one)}
 
 
 def retired(readings: Sequence[Reading], now: int) -> list[Reading]:
@@ -113,9 +125,10 @@ def reading_from(name: str, raw: bytes) -> Reading | None:
     node = said.get("node")
     try:
         since = check_since(said.get("since"))
-        check_name(group, "group")
         check_pattern(pattern)
     except ConfigurationError:
+        return None
+    if not _GROUP.fullmatch(group) or group == NOBODY:
         return None
     node = node if isinstance(node, str) and node else group
     return Reading(group, pattern, since, said["at"], node, _time(said, "seen"), _time(said, "retired"))

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 
 from ..bell import Bell
 from ..bus.bus import Bus
-from ..bus.deliveries import Deliveries, Delivery
+from ..bus.deliveries import Deliveries
+from ..bus.delivery import Delivery
 from ..bus.group_reader import GroupReader
 from ..bus.keyed_reader import KeyedReader
 from ..bus.streams import GREATEST, Home, Reader
@@ -70,9 +71,9 @@ class Group:
         self.deliveries = Deliveries(self._streams, self._me, self._rules, self._hand, self.tallies)
         self.deliveries.standing.lease = self._lease
         self.deliveries.standing.speaks = self._bus.outbox.may_write
-        self._reader = GroupReader(self._home, self._bus.commands, self._me, self.deliveries.came)
         deliveries = self.deliveries
-        self._keyed = KeyedReader(self._home, self._bus.commands, self._streams, deliveries, self._path)
+        self._reader = GroupReader(self._home, self._streams, self._me, deliveries)
+        self._keyed = KeyedReader(self._home, self._streams, deliveries, self._path)
         self._reader.spare = lambda: min(ROOM, ROOM_SIZE // max(1, self._reader.mean)) - len(deliveries)
         self._keyed.spare = self._spare_keyed
         self._reader.on_gone = self._keyed.on_gone = self.deliveries.on_gone = self._make_anew

@@ -18,7 +18,8 @@ import orjson
 from ..bus.commands import Argument, Commands, checked
 from ..bus.streams import Reader
 from ..errors import RedisRefused
-from ..topics import Names
+from ..topics import Names, is_topic
+from .records import json_object, stats_from
 
 ENDED = "ended"  #: the kind of notice that tells of a life that has ended
 
@@ -52,7 +53,7 @@ class Heirs:
             found = await self._commands.execute("HMGET", self._names.readers(), field, me.instance)
         except RedisRefused:  # somebody wrote something else in its place
             return 0
-        return max(map(_number, found))
+        return max(map(life_of, found))
 
     def start_afresh(self) -> None:
         """Our own link was away: what we saw of others says nothing."""
@@ -72,7 +73,7 @@ class Heirs:
             one
             for one, life, expires, gone in each
             if (one.instance == me.instance and one.incarnation < me.incarnation)
-            or max([_number(life), *_ended(gone)]) > one.incarnation
+            or max([life_of(life), *_ended(gone)]) > one.incarnation
             or self._is_silent(one, checked(expires))
         ]
 
@@ -85,17 +86,25 @@ class Heirs:
 
 
 async def say_that_it_ended(commands: Commands, names: Names, instance: str, incarnation: int) -> bool:
-    """Say goodbye for a life whose process is gone, to all groups, and tell them to look; False if it had left, or if a
-    newer life is there: then its groups need not be told that.
+    """Say goodbye for a life whose process is gone, to all groups, tell them to look, and strike it from the lists of
+    those who answer requests; False if it had left, or if a newer life is there: then its groups need not be told that.
 
     Call it only of who surely runs no more: what it held goes to others. Raises RedisError.
     """
-    known = _number(await commands.execute("HGET", names.node(instance), "incarnation"))
+    life, stats = await commands.execute("HMGET", names.node(instance), "incarnation", "stats")
+    known = life_of(life)
     if known == incarnation:
         await commands.execute("HSET", names.readers(), instance, incarnation)
+        await _strike(commands, names, f"{instance}.e{incarnation}", stats)
     if known >= incarnation:
         await _tell(commands, names, instance, incarnation)
     return known == incarnation
+
+
+async def _strike(commands: Commands, names: Names, member: str, stats: bytes | None) -> None:
+    """Nobody waits for a responder to come back that never will."""
+    found = {one.name for one in stats_from(json_object(stats)).responders}
+    await commands.pipeline([("ZREM", names.responders(name), member) for name in sorted(found) if is_topic(name)])
 
 
 async def _tell(commands: Commands, names: Names, instance: str, incarnation: int) -> None:
@@ -103,8 +112,8 @@ async def _tell(commands: Commands, names: Names, instance: str, incarnation: in
     await commands.execute("PUBLISH", names.control(ENDED), orjson.dumps(said))
 
 
-def _number(raw: Any) -> int:
-    """An incarnation as it is stored, or 0."""
+def life_of(raw: Any) -> int:
+    """An incarnation as it was stored, a reply of Redis; 0 for what is none."""
     if isinstance(raw, RedisRefused):  # somebody wrote something else in its place
         return 0
     found = checked(raw) or b""
@@ -114,4 +123,4 @@ def _number(raw: Any) -> int:
 def _ended(raw: Any) -> list[int]:
     """For lives that said goodbye, or were seen to die: the least incarnation that may still live."""
     goodbyes = [] if isinstance(raw, RedisRefused) else checked(raw)
-    return [_number(one) + 1 for one in goodbyes if one]
+    return [life_of(one) + 1 for one in goodbyes if one]

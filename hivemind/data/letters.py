@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ from ..topics import is_pattern, matches
 from .kept import Kept
 
 AT_ONCE = 100  #: letters in one call
+_TEXTS = ("group", "instance", "entry", "reason", "traceback", "message", "raw")
 GONE, UNREAD = 0, -1  #: what a replay answers for a letter that is not there, and where its group does not read
 
 
@@ -23,7 +26,8 @@ GONE, UNREAD = 0, -1  #: what a replay answers for a letter that is not there, a
 class Letter:
     """A message that ``group`` gave up at unix time ``died`` after ``tries`` deliveries, and why.
 
-    ``message`` is its envelope as it came; "" where somebody wrote something else among the letters.
+    ``message`` is its envelope as it came; "" where somebody wrote something else among the letters. Where it was no
+    UTF-8 that is only about what it was, and ``raw`` is base64 of it.
     """
 
     topic: str
@@ -37,6 +41,15 @@ class Letter:
     reason: str = ""
     traceback: str = ""
     message: str = ""
+    raw: str = ""
+
+    @property
+    def body(self) -> bytes:
+        """Its message, byte for byte."""
+        with suppress(ValueError):
+            if self.raw:
+                return b64decode(self.raw, validate=True)
+        return self.message.encode(errors="replace")
 
     @property
     def name(self) -> str:
@@ -121,7 +134,7 @@ class Letters:
         for start in range(0, len(letters), AT_ONCE):
             part = letters[start : start + AT_ONCE]
             keys = (self._names.stream(part[0].topic), self._names.letters(part[0].topic))
-            wanted = [word for one in part for word in (one.id, "" if for_all else one.group, one.message)]
+            wanted = [word for one in part for word in (one.id, "" if for_all else one.group, one.body)]
             said = await self._functions.call("replay", keys, wanted)
             done += [one.decode() if isinstance(one, bytes) else int(one) for one in said]
         return done
@@ -141,7 +154,7 @@ def letter_from(topic: str, entry: bytes, fields: Sequence[bytes]) -> Letter:
         return Letter(topic, name)
     if not isinstance(said, dict):
         return Letter(topic, name)
-    texts = {key: str(said.get(key) or "") for key in ("group", "instance", "entry", "reason", "traceback", "message")}
+    texts = {key: str(said.get(key) or "") for key in _TEXTS}
     return Letter(
         topic,
         name,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
+import orjson
+
 from ..identity import ProcessIdentity
 
 BROKEN = "broken"  #: the state of a member that could not be loaded
@@ -229,6 +231,15 @@ def stats_from(raw: Mapping[str, Any]) -> Stats:
         responders=tuple(_record(ResponderRecord, entry) for entry in _objects(raw.get("responders"))),
         unconfirmed=_text(raw.get("unconfirmed")),
     )
+
+
+def json_object(raw: bytes | str | None) -> dict[str, Any]:
+    """The object that is stored as JSON; an empty one for what is none."""
+    try:
+        value = orjson.loads(raw or b"{}")
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _process(raw: object) -> ProcessIdentity | None:

@@ -16,7 +16,7 @@ from ..bus.functions import Functions
 from ..errors import Fenced, InstanceHeld, RedisRefused
 from ..patterns import SERVER
 from ..topics import Names, is_instance
-from .records import About, Instance, Stats, about_from, stats_from
+from .records import About, Instance, Stats, about_from, json_object, stats_from
 
 TOPICS = "topics"  #: the kind of notice that tells of new topics, and of how patterns are kept
 CHUNK = 500  #: instances read in one round trip
@@ -42,7 +42,7 @@ class Registry:
         """
         reply = await self._register(instance, about, stats, 0, "")
         if reply[0] == 0:
-            holder = about_from(_object(reply[1]), instance)
+            holder = about_from(json_object(reply[1]), instance)
             if holder.process is None or not holder.process.has_ended():
                 raise InstanceHeld(instance, f"process {holder.pid} on {holder.host or 'an unknown host'}")
             reply = await self._register(instance, about, stats, 0, reply[2])
@@ -163,17 +163,9 @@ def _instance(name: str, fields: list[bytes | None], expires: int) -> Instance:
         instance=name,
         incarnation=_incarnation(incarnation),
         expires=expires / 1000 if expires > 0 and incarnation else None,
-        about=about_from(_object(about), name),
-        stats=stats_from(_object(stats)),
+        about=about_from(json_object(about), name),
+        stats=stats_from(json_object(stats)),
     )
-
-
-def _object(raw: bytes | str | None) -> dict[str, Any]:
-    try:
-        value = orjson.loads(raw or b"{}")
-    except orjson.JSONDecodeError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _order(instance: str) -> tuple[str, int]:

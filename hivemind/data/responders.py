@@ -1,7 +1,8 @@
 """Who of the responders that have requests in hand is dead, for certain: only then may another have them.
 
 A responder whose connection was cut lives, and comes back to what it had. It is dead when its instance has a newer
-life, when its process ran on this machine and has ended, or when its lease is gone for some seconds.
+life, when hived saw its process end, when that ran on this machine and has ended, or when its lease is gone for some
+seconds.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-import orjson
-
-from ..bus.commands import Commands, checked
+from ..bus.commands import Argument, Commands, checked
 from ..bus.functions import Functions
 from ..errors import RedisError, RedisRefused
 from ..topics import Names
-from .records import about_from
+from .heirs import life_of
+from .records import about_from, json_object
 from .registry import Registry
 
 FRESH = 2.0  #: seconds for which the names of responders need not be read again
@@ -38,11 +38,18 @@ class Responders:
     async def ended(self, members: Sequence[str]) -> set[str]:
         """Those of ``members`` that live no more."""
         lives = [one.rpartition(".e") for one in members]
-        asked = [("HMGET", self._names.node(instance), "incarnation", "about") for instance, _, _ in lives]
+        asked: list[tuple[Argument, ...]] = []
+        for instance, _, _ in lives:
+            asked.append(("HMGET", self._names.node(instance), "incarnation", "about"))
+            asked.append(("HGET", self._names.readers(), instance))
         replies = await self._commands.pipeline(asked)
         self._gone = {one: since for one, since in self._gone.items() if one in members}
-        each = zip(members, lives, replies, strict=True)
-        return {one for one, (instance, _, life), reply in each if self._has_ended(one, instance, int(life), reply)}
+        each = zip(members, lives, replies[::2], replies[1::2], strict=True)
+        return {
+            one
+            for one, (instance, _, life), reply, seen in each
+            if life_of(seen) >= int(life) or self._has_ended(one, instance, int(life), reply)
+        }
 
     async def called(self) -> set[str]:
         """The names that anybody answers to, as of the last FRESH seconds; those known if Redis takes too long."""
@@ -67,13 +74,5 @@ class Responders:
             return False
         if int(incarnation) != life:
             return int(incarnation) > life
-        process = about_from(_object(about), instance).process
+        process = about_from(json_object(about), instance).process
         return process is not None and process.has_ended()
-
-
-def _object(raw: bytes | None) -> dict[str, Any]:
-    try:
-        value = orjson.loads(raw or b"{}")
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

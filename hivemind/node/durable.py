@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from orjson import JSONDecodeError, loads
 
 from ..burst import Burst
-from ..bus.deliveries import Death, Delivery
+from ..bus.delivery import Death, Delivery
 from ..bus.tally import Counted
 from ..bus.trials import Rules
 from ..cancelling import RAISED, is_ending

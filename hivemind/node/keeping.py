@@ -10,7 +10,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from ..bus.assurance import shortfall
-from ..bus.deliveries import Delivery
+from ..bus.delivery import Delivery
 from ..bus.trials import Rules
 from ..cancelling import end
 from ..data.entries import KeptTopic

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ..bus.deliveries import Delivery
+from ..bus.delivery import Delivery
 
 LONG = 60.0  #: seconds after which a handler is worth a word; then again whenever that time has doubled
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from ..bus.deliveries import Delivery
+from ..bus.delivery import Delivery
 from ..errors import CannotSettle, check_delay
 from ..message import Message
 

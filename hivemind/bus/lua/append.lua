@@ -1,6 +1,6 @@
 -- keys: stream, producers   args: PUBLISH or SPUBLISH, channel, instance, incarnation, first sequence, the one that was
--- last and has to be there, whether else nothing may be appended ('' or 1), most entries or '', most milliseconds or '',
--- bodies...
+-- last and has to be there, whether else nothing may be appended ('' or 1), the greatest that the sender ever wrote here
+-- before, most entries or '', most milliseconds or '', bodies...
 -- appends the bodies that are not there yet, publishes them, and caps the stream, if it is to be capped; returns how
 -- many it appended. Where the stream was not there, or was something else, it returns -2 - 2 * the sequence that was
 -- last; where only that is less than it has to be, because Redis came back with what it had before, one more than that
@@ -19,6 +19,9 @@ if stored then
   end
   if life == incarnation then
     last = tonumber(sent)
+    if last > tonumber(args[8]) then -- somebody else wrote that: what is confirmed is there, of more nobody knows
+      last = tonumber(args[6])
+    end
   end
 end
 local is_behind = last < tonumber(args[6])
@@ -31,7 +34,7 @@ if not is_there then
 end
 local call, stream, verb, channel = redis.call, keys[1], args[1], args[2]
 local appended, hearers = 0, nil
-for at = 10, #args do
+for at = 11, #args do
   if sequence > last then
     call('XADD', stream, '*', 'b', args[at])
     if hearers ~= 0 then -- who does not listen now will not before this function ends
@@ -43,12 +46,12 @@ for at = 10, #args do
 end
 -- Also where nothing is new: then this connection has written something for whose confirmation it can wait.
 redis.call('HSET', keys[2], producer, args[4] .. ':' .. string.format('%.0f', math.max(last, sequence - 1)))
-if appended > 0 and args[8] ~= '' then
-  redis.call('XTRIM', keys[1], 'MAXLEN', '~', args[8])
-end
 if appended > 0 and args[9] ~= '' then
+  redis.call('XTRIM', keys[1], 'MAXLEN', '~', args[9])
+end
+if appended > 0 and args[10] ~= '' then
   local time = redis.call('TIME')
-  local oldest = math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(args[9]))
+  local oldest = math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(args[10]))
   redis.call('XTRIM', keys[1], 'MINID', '~', string.format('%.0f-0', oldest))
 end
 if is_there and not is_behind then

@@ -1,17 +1,19 @@
--- keys: stream, producers, retries   args: group, instance, incarnation, consumer, ids...
+-- keys: stream, producers, retries   args: group, instance, incarnation, consumer, how many tries of each were
+-- counted when the reader last heard (0: it does not know), ids...
 -- begins one more try of messages that are pending; returns for each {id, tries, fields}; fields are false where the
--- entry itself was removed, and then it is acknowledged: nobody can handle it any more
+-- entry itself was removed, and then it is acknowledged: nobody can handle it any more. Who asks again, because the
+-- answer was lost, begins the same try
 local refused = fenced(keys[2], args[1], args[2], args[3])
 if refused then
   return refused
 end
 as_kind(keys[3], 'zset')
-local found = {}
-for at = 5, #args do
+local found, known = {}, tonumber(args[5])
+for at = 6, #args do
   local id = args[at]
   local held = redis.call('XPENDING', keys[1], args[1], id, id, 1)[1]
   if held and held[2] == args[4] then
-    local tries = held[4] + 1
+    local tries = (known > 0 and math.min(held[4], known) or held[4]) + 1
     local entry = redis.call('XRANGE', keys[1], id, id)[1]
     redis.call('ZREM', keys[3], args[1] .. ' ' .. id)
     if entry and entry[2][3] == 'g' and entry[2][4] ~= args[1] then
