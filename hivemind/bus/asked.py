@@ -18,9 +18,14 @@ AGAIN = 0.05  #: seconds between two tries meanwhile
 
 
 class Asked(ABC):
-    """A command of the link that carries requests. ``deadline`` and ``since``, when it was asked last, are times of
-    the loop; ``member`` is who has it ("" while that is not known); ``tries`` counts how often it was asked.
+    """What was asked. ``deadline`` and ``since``, when it was asked last, are times of the loop; ``member`` is who has
+    it ("" while that is not known); ``tries`` counts how often it was asked.
     """
+
+    __slots__ = (
+        *("body", "deadline", "is_over", "member", "name", "number", "since", "tries"),
+        *("_away_until", "_denied", "_loop", "_requests", "_was_held"),
+    )
 
     def __init__(self, requests: Requests, name: str, deadline: float) -> None:
         self.name, self.deadline = name, deadline
@@ -31,9 +36,8 @@ class Asked(ABC):
         self.is_over = self._was_held = False
         self._requests = requests
         self._loop = asyncio.get_running_loop()
-        self._denied: set[str] = set()
+        self._denied: frozenset[str] = frozenset()
         self._away_until = 0.0
-        self._timer: asyncio.TimerHandle | None = None
 
     # -- to override
 
@@ -52,32 +56,22 @@ class Asked(ABC):
 
     # -- asking
 
-    def begin(self) -> None:
-        """Ask for the first time."""
-        self._timer = self._loop.call_at(self.deadline, self._expired)
-        self._ask()
-
-    def end(self) -> None:
-        """Nobody waits any more."""
-        self.is_over = True
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _ask(self) -> None:
+    def ask(self) -> None:
+        """Give it to somebody, once more."""
         self.tries += 1
-        self.member = ""
-        self._denied.clear()
-        self._requests.calls.put(self)
+        self.member, self._denied = "", frozenset()
+        self._requests.way(self.name).put(self)
 
     def _ask_again(self, why: str) -> None:
         if self.is_over:
             return
         if self.may_be_asked_again:
-            self._ask()
+            self.ask()
         else:
             self.fail(RequestLost(self.name, f"{why}, and a part of the answer had come already"))
 
-    def _expired(self) -> None:
+    def expired(self) -> None:
+        """Its time is over."""
         who = f"{self.member} did not answer" if self.member else "no answer came"
         self.fail(self.too_late(who))
 
@@ -94,17 +88,15 @@ class Asked(ABC):
         elif self.since:
             requests.looking.cancel(self.name, self.number, self.tries)
 
-    # -- as a command
+    # -- on its way
 
-    def packed(self) -> bytes:
-        """The call that gives it to somebody, with the time that is left."""
-        if self.is_over:
-            return b""
-        self.since = now = self._loop.time()
+    def packed(self, now: float) -> bytes:
+        """What the call that gives it to somebody says of it, with the time that is left."""
+        self.since = now
         said = b'"budget":%d,"try":%d' % (max(0, int((self.deadline - now) * 1000)), self.tries)
         number, body = b"%d" % self.number, self.body
         rest = (len(said), said, len(number), number, len(body), body)
-        return self._requests.way(self.name) + b"$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % rest
+        return b"$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % rest
 
     def nobody(self, said: dict[str, Any]) -> None:
         """There is nobody, or nobody who can be reached just now."""
@@ -119,7 +111,7 @@ class Asked(ABC):
 
     def _put_again(self) -> None:
         if not self.is_over:
-            self._requests.calls.put(self)
+            self._requests.way(self.name).put(self)
 
     def _may_wait(self) -> bool:
         """Whether responders that live and cannot be reached have a moment left to come back."""
@@ -127,9 +119,6 @@ class Asked(ABC):
         if not self._away_until:
             self._away_until = now + AWAY
         return now < self._away_until
-
-    def lost(self) -> None:  # noqa: B027 - nothing is to be done
-        """Nobody knows whether it was given to somebody: it is found out at the next look."""
 
     # -- what others know of it
 
@@ -151,7 +140,7 @@ class Asked(ABC):
         if self.member == member:
             self._ask_again(f"{member} never got it")
         else:
-            self._denied.add(member)
+            self._denied |= {member}
 
     def ended(self, members: set[str]) -> None:
         """These are dead."""
@@ -167,6 +156,8 @@ class Asked(ABC):
 
 class AskedOne(Asked):
     """A request with one reply."""
+
+    __slots__ = ("reply",)
 
     def __init__(self, requests: Requests, name: str, deadline: float) -> None:
         super().__init__(requests, name, deadline)

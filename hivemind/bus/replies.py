@@ -85,9 +85,8 @@ class Replies(Asked):
 
     # -- as what is asked
 
-    def begin(self) -> None:
-        """Ask for the first time; each reply has a time of its own."""
-        self._ask()
+    def expired(self) -> None:
+        """Whoever takes the replies looks at the clock: each has a time of its own."""
 
     @property
     def may_be_asked_again(self) -> bool:

@@ -16,6 +16,8 @@ from ..errors import ConfigurationError, HivemindError, NoResponders, RequestTim
 from ..message import Malformed, encode_payload
 from ..topics import check_topic
 from .asked import Asked, AskedOne
+from .asking import Way
+from .deadlines import Deadlines
 from .looking import Looking
 from .replies import Replies
 from .requests_link import Calls
@@ -49,7 +51,10 @@ class Requests:
         self._names: set[str] = set()  # that were found right
         self._is_started = self._is_closed = False
         self._opening: asyncio.Future[None] | None = None
+        self._hears = False
+        self._ways: dict[str, Way] = {}
         self.looking = Looking(self, bus, self._asked)
+        self._deadlines = Deadlines(self._asked)
 
     def start(self) -> None:
         """Connect, in the background. May be called twice. Raises ConfigurationError on a Cluster."""
@@ -67,6 +72,7 @@ class Requests:
         self._is_closed = True
         for asked in list(self._asked.values()):
             asked.fail(HivemindError(f"request {asked.name!r}: the connection was closed"))
+        self._deadlines.close()
         await self.looking.aclose()
         await self.answering.aclose()
         if self._is_started:
@@ -83,7 +89,7 @@ class Requests:
         """
         body = self.checked(name, payload, timeout)
         one = AskedOne(self, name, asyncio.get_running_loop().time() + timeout)
-        if not self._hears():
+        if not self._hears:
             await self._open(one)
         self._ask(one, body, ONE, headers)
         try:
@@ -98,7 +104,7 @@ class Requests:
 
     async def begin(self, replies: Replies, asked: tuple[bytes, str, Mapping[str, str] | None]) -> None:
         """Ask for the first of ``replies``."""
-        if not self._hears():
+        if not self._hears:
             await self._open(replies)
         self._ask(replies, *asked)
 
@@ -118,9 +124,6 @@ class Requests:
             raise ValueError(f"request {name!r}: timeout={timeout!r}: use seconds, above 0 and at most {LONGEST:,.0f}")
         return encode_payload(payload)
 
-    def _hears(self) -> bool:
-        return self._opening is not None and self._opening.done()
-
     async def _open(self, asked: Asked) -> None:
         """Connect and listen to the inbox, once. Raises RequestTimeout when that takes too long."""
         if self._is_closed:
@@ -135,19 +138,21 @@ class Requests:
                 await asyncio.shield(self._opening)
         except TimeoutError:
             raise asked.too_late("Redis does not answer") from None
+        self._hears = True
 
     def _ask(self, asked: Asked, payload: bytes, mode: str, headers: Mapping[str, str] | None) -> None:
         self._number = number = self._number + 1
         asked.number = number
         asked.body = self.forms.request(number, payload, mode, dict(headers) if headers else None)
         self._asked[number] = asked
-        asked.begin()
+        asked.ask()
+        self._deadlines.watch(asked.deadline)
         self.looking.begin()
 
     def _over(self, asked: Asked) -> None:
         """Whoever waited does no more."""
         self._asked.pop(asked.number, None)
-        asked.end()
+        asked.is_over = True
 
     def over(self, asked: Asked) -> None:
         """The same, said by itself."""
@@ -170,13 +175,20 @@ class Requests:
 
     # -- for what is asked
 
-    def way(self, name: str) -> bytes:
-        """How a request of that name is given to somebody, but for what is different each time."""
+    def way(self, name: str) -> Way:
+        """How requests of that name are given to somebody."""
+        found = self._ways.get(name)
+        if found is None or found.is_full:
+            if len(self._ways) >= MOST_NAMES:
+                self._ways.clear()
+            found = self._ways[name] = Way(self, name)
+        return found
+
+    def begun(self, name: str) -> tuple[int, bytes]:
+        """The same, as the beginning of a call: how many words it has, and all but their number."""
         found = self.calls.ways.get(name)
         if found is None:
-            found = self.calls.begin(
-                "ask", 3, self.responders(name), self.registry, self.channel(name), self.forms.inbox
-            )
+            found = self.calls.begun("ask", self.responders(name), self.registry, self.channel(name), self.forms.inbox)
             if len(self.calls.ways) >= MOST_NAMES:
                 self.calls.ways.clear()
             self.calls.ways[name] = found

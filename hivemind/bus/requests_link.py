@@ -72,7 +72,7 @@ class Calls:
     def __init__(self, home: Home) -> None:
         self.link = Link(home.endpoint, home.name, self)
         self.on_ready: Callable[[], None] | None = None
-        self.ways: dict[str, bytes] = {}  # calls that are kept ready, as long as the connection lasts
+        self.ways: dict[str, tuple[int, bytes]] = {}  # calls that are kept ready, as long as the connection lasts
         self._functions, self._probe_key = home.functions, home.names.responders("")
         self._ready: dict[str, bytes] = {}  # how functions are called, known as soon as they are there
         self._waiting: list[Command] = []
@@ -88,6 +88,7 @@ class Calls:
 
     def start(self) -> None:
         """Begin to connect."""
+        self._loop = asyncio.get_running_loop()
         self.link.start()
 
     async def aclose(self) -> None:
@@ -117,11 +118,19 @@ class Calls:
         """Write ``command``, as soon as there is a connection: what comes in one turn of the loop goes together. Where
         the turn before had but one it is written at once, for then it is probably the only one again.
         """
-        self._waiting.append(command)
         self._in_turn += 1
+        self.add(command)
+
+    def joined(self) -> None:
+        """Something was added to a command that waits."""
+        self._in_turn += 1
+
+    def add(self, command: Command) -> None:
+        """The same for what nobody waits for, and makes no company."""
+        self._waiting.append(command)
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self.flush)
+            self._loop.call_soon(self.flush)
             if self._is_lonely:
                 self._write()
 
@@ -137,7 +146,8 @@ class Calls:
     def flush(self) -> None:
         """Write what waits, if there is a connection."""
         self._is_due = False
-        self._is_lonely, self._in_turn = self._in_turn <= 1, 0
+        if self._in_turn:
+            self._is_lonely, self._in_turn = self._in_turn == 1, 0
         if self._waiting:
             self._write()
 
@@ -145,16 +155,13 @@ class Calls:
         if not self.link.is_up or not self.link.is_writable or "grace" in self._timers or self._closed:
             return
         commands, self._waiting = self._waiting, []
-        parts = []
-        for command in commands:
-            if data := command.packed():
-                parts.append(data)
-                if self._is_silent:
-                    self._written.append(command)
-                else:
-                    self._questions.append(_Question([command], self._complain))
-        if parts:
-            self.link.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        written = [(command, data) for command in commands if (data := command.packed())]
+        if self._is_silent:
+            self._written += [command for command, _ in written]
+        else:
+            self._questions += [_Question([command], self._complain) for command, _ in written]
+        if written:
+            self.link.write(written[0][1] if len(written) == 1 else b"".join([data for _, data in written]))
         if self._written and "sure" not in self._timers:
             self._after("sure", SURE, self._make_sure)
 
@@ -176,15 +183,14 @@ class Calls:
 
     def call(self, function: str, key: str, *arguments: str | int | bytes) -> bytes:
         """A call of a function with one key, as it travels. Only once the link was up."""
-        return self.begin(function, 0, key, *arguments)
+        return b"*%d\r\n%b" % self.begun(function, key, *arguments)
 
-    def begin(self, function: str, more: int, key: str, *arguments: str | int | bytes) -> bytes:
-        """The same, to which so ``more`` arguments are to be added."""
-        count = 4 + len(arguments) + more
-        return b"*%d\r\n%b%b%b" % (count, self._ready[function], bulk(key), b"".join([_bulk(one) for one in arguments]))
+    def begun(self, function: str, key: str, *arguments: str | int | bytes) -> tuple[int, bytes]:
+        """The same, to which more arguments can be added: how many words it has, and all but their number."""
+        return 4 + len(arguments), b"".join([self._ready[function], bulk(key), *map(_bulk, arguments)])
 
     def _after(self, name: str, seconds: float, what: Callable[[], None]) -> None:
-        self._timers[name] = asyncio.get_running_loop().call_later(seconds, what)
+        self._timers[name] = self._loop.call_later(seconds, what)
 
     # -- as the owner of its link
 

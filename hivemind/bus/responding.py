@@ -33,6 +33,7 @@ SILENT = 10.0  #: seconds after which who takes the replies of a stream, and say
 REMEMBERED = 10_000  #: outcomes that are remembered at the most
 REMEMBERED_BYTES = 8 * 1024 * 1024  #: bytes of replies among them
 RELEASE = 0.002  #: seconds in which requests that are over are counted together
+MANY = 16  #: of them that do not wait for that
 
 
 class Answerer(Protocol):
@@ -131,9 +132,9 @@ class Responding:
         now = await self._bus.now()
         self._distance = now / 1000 - (before + loop.time()) / 2
 
-    def deadline(self, at: float, budget: float) -> float:
-        """When a request of so many seconds is over, by the loop's clock."""
-        return min(at + budget - self._distance, asyncio.get_running_loop().time() + budget)
+    def deadline(self, at: float, budget: float, now: float) -> float:
+        """When a request of so many seconds is over, by the loop's clock, at which it is ``now``."""
+        return min(at - self._distance, now) + budget
 
     def judge_late(self, call: Call) -> None:
         """A request came when its time seems over: measure the clocks before it is thrown away."""
@@ -147,7 +148,6 @@ class Responding:
                 await self._measure()  # what was measured a moment ago was before somebody set a clock
                 late, self._late = self._late, []
                 for call in late:
-                    call.deadline = self.deadline(call.at, call.budget)
                     call.post.begin_or_drop(call)
         except RedisError as error:
             log.debug("late requests: %s", error)
@@ -167,6 +167,7 @@ class Post:
         self.responders, self.channel = bus.names.responders(name), bus.names.request(name, self.member)
         self.forms, self.calls = responding.forms, responding.calls
         self._responding = responding
+        self._loop = asyncio.get_running_loop()
         self._replies = bus.names.replies("")
         self._in_hand: dict[Key, Call] = {}
         self._outcomes: OrderedDict[Key, bytes] = OrderedDict()
@@ -202,14 +203,15 @@ class Post:
         else:
             call = self._in_hand[key] = Call(self, key, said, tried)
             call.at, call.budget = at, budget
-            call.deadline = self._responding.deadline(at, budget)
             self.begin_or_drop(call, is_sure=False)
 
     def begin_or_drop(self, call: Call, *, is_sure: bool = True) -> None:
         """Hand a request to its handler, unless its time is over."""
         if call.is_over:
             return
-        if asyncio.get_running_loop().time() < call.deadline:
+        now = self._loop.time()
+        call.deadline = self._responding.deadline(call.at, call.budget, now)
+        if now < call.deadline:
             self.answerer.take(call)
         elif is_sure:
             call.drop()
@@ -306,18 +308,33 @@ class Post:
 class _Releases:
     """How many requests a responder has no more, since that was written last. Others may see it a moment later."""
 
-    __slots__ = ("_count", "_post")
+    __slots__ = ("_count", "_is_put", "_is_timed", "_loop", "_post")
 
     def __init__(self, post: Post) -> None:
         self._post, self._count = post, 0
+        self._is_put = self._is_timed = False
+        self._loop = asyncio.get_running_loop()
 
     def count(self) -> None:
         self._count += 1
-        if self._count == 1:
-            asyncio.get_running_loop().call_later(RELEASE, self._post.calls.put, self)
+        if self._count >= MANY:
+            self._put()
+        elif not self._is_timed:
+            self._is_timed = True
+            self._loop.call_later(RELEASE, self._ring)
+
+    def _ring(self) -> None:
+        self._is_timed = False
+        if self._count:
+            self._put()
+
+    def _put(self) -> None:
+        if not self._is_put:
+            self._is_put = True
+            self._post.calls.add(self)
 
     def packed(self) -> bytes:
-        count, self._count = self._count, 0
+        count, self._count, self._is_put = self._count, 0, False
         return self._post.calls.call("release", self._post.responders, self._post.member, count)
 
     def lost(self) -> None:

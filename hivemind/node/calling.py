@@ -31,11 +31,13 @@ class Caller:
         self._chain: Chain | None = None
         self._given: dict[str, Any] = {"node": node} if "node" in handler.wants else {}
         self._wants_message = "message" in handler.wants
+        self._plain = handler.function if self.is_plain else None
 
     def prepare(self) -> None:
         """Take the node's middleware and resources: from now on calls use them."""
         node = self._node
         self._chain = node._hm.chain if node._hm.chain.is_around_handling else None
+        self._plain = self.handler.function if self.is_plain else None
         self._given |= {name: node.resources[resource] for name, resource in self.handler.resources.items()}
 
     @property
@@ -48,6 +50,8 @@ class Caller:
 
         Returns None where middleware skipped the message.
         """
+        if self._plain is not None:
+            return self._plain(payload)
         if self._chain is None:
             return self._call(payload, make(*source) if self._wants_message else None)
         message = make(*source)

@@ -204,10 +204,8 @@ class Responder:
                 await self.caller.send(payload, consume, Message, self.name, call.envelope, payload)
                 outcome: Outcome = b"", None
             else:
-                outcome = (
-                    self._encoded(await self.caller.call(payload, Message, self.name, call.envelope, payload)),
-                    None,
-                )
+                result = await self.caller.call(payload, Message, self.name, call.envelope, payload)
+                outcome = self._encoded(result), None
         except RAISED as error:  # a cancelled one ends here, too
             outcome = b"", raised_on(error)
         self._done(call, *outcome)

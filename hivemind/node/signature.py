@@ -17,6 +17,7 @@ from .resources import Resource, wanted_resource
 
 Function = Callable[..., Any]
 _PLAIN = (str, int, float, bool, list, dict, bytes)  # what needs no validator when the type is exactly this
+_OF_JSON = ((dict[str, Any], dict), (list[Any], list))  # nor these: JSON has no other ones
 _GIVEN = ("message", "node")
 
 
@@ -132,21 +133,26 @@ def result_check(function: Function, *, is_stream: bool = False) -> Callable[[An
     annotation = _annotation(function, "return")
     if is_stream:
         annotation = next(iter(typing.get_args(annotation)), Any)
-    return _checker(annotation, f"{_where(function)}: what it returns")
+    return _checker(annotation, f"{_where(function)}: what it returns", _plain(annotation))
 
 
 def _check(function: Function, parameter: str) -> Callable[[Any], Any] | None:
-    return _checker(_annotation(function, parameter), f"{_where(function)}: {parameter}")
+    annotation = _annotation(function, parameter)
+    of_json = next((kind for shape, kind in _OF_JSON if shape == annotation), None)
+    return _checker(annotation, f"{_where(function)}: {parameter}", _plain(annotation) or of_json)
 
 
-def _checker(annotation: Any, where: str) -> Callable[[Any], Any] | None:
+def _plain(annotation: Any) -> type | None:
+    return annotation if annotation in _PLAIN else None
+
+
+def _checker(annotation: Any, where: str, plain: type | None) -> Callable[[Any], Any] | None:
     if annotation in (Any, object, inspect.Parameter.empty):
         return None
     try:
         validate = TypeAdapter(annotation).validate_python
     except PydanticSchemaGenerationError as error:
         raise DeclarationError(f"{where}: {error}") from error
-    plain = annotation if annotation in _PLAIN else None
 
     def check(payload: Any) -> Any:
         if payload.__class__ is plain:
