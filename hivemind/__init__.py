@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .client.awaited import AsyncClient
+    from .client.client import Client, connect
     from .errors import (
         CannotSettle,
         ConfigurationError,
@@ -43,8 +45,6 @@ if TYPE_CHECKING:
         Unconfirmed,
     )
     from .message import Message
-    from .node.awaited import AsyncClient
-    from .node.client import Client, connect
     from .node.declarations import responder, service, subscription
     from .node.middleware import Handling, Middleware, Sending
     from .node.node import Node
@@ -70,9 +70,9 @@ _WHERE = {  # all other names are errors
     "Sending": "node.middleware",
     "resource": "node.resources",
     "Message": "message",
-    "AsyncClient": "node.awaited",
-    "Client": "node.client",
-    "connect": "node.client",
+    "AsyncClient": "client.awaited",
+    "Client": "client.client",
+    "connect": "client.client",
     "RootController": "root.controller",
 }
 _SEEDS = {  # the names of the original documentation, whose programs run unchanged

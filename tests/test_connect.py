@@ -14,9 +14,9 @@ import pytest
 
 import hivemind
 from hivemind import HivemindError, Node, RedisUnavailable, Service, service, subscription
-from hivemind.node.awaited import AsyncClient, AsyncMessages, AsyncReplies
-from hivemind.node.client import Client
-from hivemind.node.messages import Messages
+from hivemind.client.awaited import AsyncClient, AsyncMessages, AsyncReplies
+from hivemind.client.client import Client
+from hivemind.client.messages import Messages
 from hivemind.node.requesting import RequestStream
 from hivemind.testing import HiveTest
 
@@ -74,7 +74,7 @@ def test_on_a_topic_that_the_hive_keeps_a_client_needs_no_word(hive: HiveTest) -
 
     hive.start(Till)
     hive.start(Shop)
-    eventually(lambda: "order" in hive._client._post._known)
+    eventually(lambda: "order" in hive._client._opened.posting._known)
     hive.send("order", "tea")
     assert hive.expect("packed", timeout=10).payload == ["tea", True]
 

@@ -17,8 +17,8 @@ import pytest
 from hivemind import Node, RequestTimeout, connect, responder
 from hivemind.bus.bus import Bus
 from hivemind.bus.endpoint import Endpoint
+from hivemind.client.client import Client
 from hivemind.errors import ConfigurationError, NoResponders, RequestError, RequestLost
-from hivemind.node.client import Client
 from hivemind.testing import HiveTest
 
 from .clusters import Cluster

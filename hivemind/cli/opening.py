@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ..bus.endpoint import Endpoint
+from ..client.client import Client
+from ..client.session import Where
 from ..errors import RedisUnavailable
-from ..node.client import Client, Where
 from ..settings import Settings
 from ..supervisor.engine import redis_url
 from . import output

@@ -14,10 +14,10 @@ from typing import Any
 import click
 import orjson
 
+from ..client.awaited import AsyncClient
 from ..english import amount, duration
 from ..errors import HivemindError, PayloadError
 from ..message import Malformed, encode_payload, is_envelope, payload_of
-from ..node.awaited import AsyncClient
 from ..node.runner import new_loop
 from ..settings import Settings
 from ..topics import is_topic

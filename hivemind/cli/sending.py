@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from ..client.awaited import AsyncClient
 from ..constants import did_you_mean
 from ..data.records import Instance
 from ..data.registry import Registry
 from ..english import amount
 from ..errors import HivemindError, PayloadError, RedisError
-from ..node.awaited import AsyncClient
 from ..node.runner import new_loop
 from ..settings import Settings
 from ..topics import matches

@@ -5,5 +5,5 @@
   its functions are called: ``signature`` ``calling`` ``handover`` ``patience``; where they stand: ``places``
 - what it does beside its handlers: ``keeping`` ``agreement`` ``answering`` ``gaps`` ``overdue``
 - a process and its nodes: ``runner`` ``loading`` ``life`` ``member`` ``shared`` ``stopping`` ``signals``
-- on the bus without a node: ``client`` ``posting`` ``unread`` ``messages`` ``awaited``; as a node does: ``requesting``
+- how it asks others, as clients do: ``requesting``
 """

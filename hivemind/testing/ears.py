@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
+from ..client.client import Client
+from ..client.messages import Messages
 from ..message import Message
-from ..node.client import Client
-from ..node.messages import Messages
 from ..topics import matches
 
 

@@ -8,12 +8,13 @@ from typing import Any, Self, TypeVar, overload
 
 from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
+from ..client.client import Client
+from ..client.session import Where
 from ..constants import Constants
 from ..data.letters import Letter
 from ..errors import HivemindError, check_seconds
 from ..message import Message
 from ..node.base import BaseNode
-from ..node.client import Client, Where
 from ..node.life import Life, Place
 from ..node.loading import node_in
 from ..node.requesting import RequestStream

@@ -6,12 +6,10 @@ import asyncio
 import atexit
 import logging
 import os
-import secrets
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -20,19 +18,15 @@ from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..bus.inbox import InboxLimits
 from ..bus.receiving import LiveSubscription
-from ..data.kept_watch import KeptWatch
-from ..data.onlooker import Onlooker
-from ..data.responders import Responders
-from ..errors import HivemindError, RedisDenied, RedisUnavailable
+from ..errors import HivemindError
+from ..node.carrying import carried, carrying, with_carried
+from ..node.requesting import Requesting
+from ..node.runner import ensure_redis, new_loop
 from ..retention import Tier, check_tier
 from ..settings import find_hive, load_settings
-from ..states import LinkState
 from .awaited import AsyncClient
-from .carrying import carried, carrying, with_carried
 from .messages import Messages
-from .posting import Posting
-from .requesting import Requesting
-from .runner import ensure_redis, new_loop
+from .session import Session, Where
 
 log = logging.getLogger("hivemind.client")
 
@@ -56,15 +50,6 @@ def connect(where: str | Path | None = None, *, timeout: float = PATIENCE, confi
     """
     tier = None if confirm is None else check_tier(confirm)
     return Client(lambda: _resolve(where, tier), timeout)
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """Where a client goes: the Redis, the hive on it, and when a message counts as safe there."""
-
-    endpoint: Endpoint
-    hive: str
-    tier: Tier = Tier.SECOND
 
 
 def _resolve(where: str | Path | None, tier: Tier | None) -> Where:
@@ -91,22 +76,23 @@ class Client(Requesting):
         connections are that one's.
         """
         self._inherited.append(vars(self).copy())
-        self._bus: Bus | None = None
-        self._posting: Posting | None = None
-        self._onlooker: Onlooker | None = None
-        self._kept_watch: KeptWatch | None = None
+        self._session: Session | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
         self._thread: threading.Thread | None = None
         self._opening = threading.Lock()
-        self._is_open = self._is_over = False
+        self._is_over = False
 
     @property
     def bus(self) -> Bus:
         """The connection. Raises HivemindError when it was closed, and on a loop outside of ``async with``."""
+        return self._opened.bus
+
+    @property
+    def _opened(self) -> Session:
         self.make_ready()
-        assert self._bus is not None
-        return self._bus
+        assert self._session is not None
+        return self._session
 
     def send(
         self, topic: str, payload: Any, *, durable: bool = False, headers: Mapping[str, str] | None = None
@@ -116,13 +102,7 @@ class Client(Requesting):
 
         Raises PayloadError and InvalidName; on the loop OutboxFull: await ``drain()``.
         """
-        self._post.send(topic, payload, with_carried(headers), durable=durable)
-
-    @property
-    def _post(self) -> Posting:
-        self.make_ready()
-        assert self._posting is not None
-        return self._posting
+        self._opened.posting.send(topic, payload, with_carried(headers), durable=durable)
 
     @contextmanager
     def carrying(self, headers: Mapping[str, str] | None = None, /, **more: str) -> Iterator[None]:
@@ -136,7 +116,7 @@ class Client(Requesting):
 
     def flush(self, timeout: float = 10.0) -> None:
         """Return when Redis has confirmed what was sent; awaited under ``async with``. Raises Refused, Unconfirmed."""
-        return self.bridge(self._post.flush(timeout))
+        return self.bridge(self._opened.posting.flush(timeout))
 
     def subscribe(
         self, pattern: str, *, raw: bool = False, since: str | int = "new", limits: InboxLimits | None = None
@@ -149,53 +129,23 @@ class Client(Requesting):
 
     async def listen(self, live: LiveSubscription) -> None:
         """Subscribe; what passes by on topics that are kept is filled in. Raises RedisDenied, RedisUnavailable."""
-        if self._kept_watch is None:
-            self._kept_watch = KeptWatch(self.bus)
-            self._kept_watch.start()
-        await self.bus.subscribe(live)
+        await self._opened.listen(live)
 
     # -- opening and closing
 
     async def open(self) -> None:
-        """Connect, on the running loop."""
+        """Connect, on the running loop. Raises RedisDenied, RedisUnavailable."""
         where = await asyncio.to_thread(self._resolve)
-        endpoint = where.endpoint
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
-        self._bus = bus = Bus(endpoint, where.hive, f"client-{secrets.token_hex(4)}.0")
-        bus.requests.looking.lives = Responders(bus.commands, bus.functions, bus.names)
-        bus.start()
-        try:
-            async with asyncio.timeout(self._timeout):
-                state = await bus.outbox.link.wait(LinkState.UP, LinkState.DENIED)
-                if state is LinkState.DENIED:
-                    raise RedisDenied(f"{endpoint.redacted}: {bus.outbox.link.last_error}")
-                bus.identify(bus.instance, int(await bus.now()))  # by Redis's clock, as a node's incarnation
-                self._onlooker = Onlooker(bus)
-                await self._onlooker.start()
-                self._posting = Posting(bus, where.tier)
-                await self._posting.start()
-                self._is_open = True
-        except TimeoutError:
-            why = f" ({bus.outbox.link.last_error})" if bus.outbox.link.last_error else ""
-            await self.aclose()
-            raise RedisUnavailable(f"{endpoint.redacted}: no answer within {self._timeout:g} s{why}") from None
-        except BaseException:
-            await self.aclose()
-            raise
+        session = Session(where)
+        await session.open(self._timeout)
+        self._session = session
 
     async def aclose(self) -> None:
         """Disconnect. What was not flushed may be lost. May be called twice."""
-        self._is_open, self._is_over = False, True
-        if self._bus is not None:
-            bus, self._bus = self._bus, None
-            if self._posting is not None:
-                await self._posting.stop()
-            if self._onlooker is not None:
-                await self._onlooker.stop()
-            if self._kept_watch is not None:
-                await self._kept_watch.stop()
-                self._kept_watch = None
-            await bus.aclose()
+        session, self._session, self._is_over = self._session, None, True
+        if session is not None:
+            await session.aclose()
 
     @property
     def awaited(self) -> AsyncClient:
@@ -211,7 +161,7 @@ class Client(Requesting):
     ) -> None:
         try:
             if error is None:
-                await self._post.flush(self._timeout)
+                await self._opened.posting.flush(self._timeout)
         finally:
             await self.aclose()
 
@@ -222,7 +172,7 @@ class Client(Requesting):
 
     def make_ready(self) -> None:
         """Open, if nobody has. Raises HivemindError when it was closed, and on a loop outside of ``async with``."""
-        if self._is_open:
+        if self._session is not None:
             return
         if self._is_over:
             raise HivemindError("the client is closed: use it inside of `with connect() as hive:`")
@@ -230,15 +180,15 @@ class Client(Requesting):
             asyncio.get_running_loop()
             raise HivemindError("the client is not open: on an event loop write `async with connect() as hive:`")
         with self._opening:
-            if not self._is_open:
+            if self._session is None:
                 self._open_on_thread()
                 atexit.register(self.close)
 
     def close(self) -> None:
         """Flush and disconnect, if it opened by itself; what cannot be confirmed is logged. May be called twice."""
-        if self._thread is not None and self._is_open:
+        if self._thread is not None and self._session is not None:
             try:
-                self.call(self._post.flush(self._timeout))
+                self.call(self._opened.posting.flush(self._timeout))
             except HivemindError as error:
                 log.error("not everything that was sent has arrived: %s", error)
             self.call(self.aclose())
@@ -252,8 +202,7 @@ class Client(Requesting):
         try:
             self.call(self.open())
         except BaseException:
-            self._end_loop()
-            self._is_over = False  # the next who uses it tries again
+            self._end_loop()  # the next who uses it tries again
             raise
 
     def __exit__(
