@@ -50,6 +50,15 @@ class DeliveryState(StrEnum):
     TAKEN = "taken"  # another reader took over: whatever becomes of it is not ours to say
 
 
+class RepliesState(StrEnum):
+    """The life of many replies to one request, with who asked."""
+
+    NEW = "new"  # nobody was asked yet
+    OPEN = "open"  # they come
+    WHOLE = "whole"  # all have come; some may have yet to be taken
+    FAILED = "failed"  # no more will come, or are wanted; some may have yet to be taken
+
+
 State = TypeVar("State", bound=StrEnum)
 
 NODE: Mapping[NodeState, frozenset[NodeState]] = {
@@ -90,6 +99,14 @@ DELIVERY: Mapping[DeliveryState, frozenset[DeliveryState]] = {
     DeliveryState.ACKNOWLEDGED: frozenset(),
     DeliveryState.DEAD: frozenset(),
     DeliveryState.TAKEN: frozenset(),
+}
+
+
+REPLIES: Mapping[RepliesState, frozenset[RepliesState]] = {
+    RepliesState.NEW: frozenset({RepliesState.OPEN, RepliesState.FAILED}),
+    RepliesState.OPEN: frozenset({RepliesState.WHOLE, RepliesState.FAILED}),
+    RepliesState.WHOLE: frozenset(),
+    RepliesState.FAILED: frozenset(),
 }
 
 

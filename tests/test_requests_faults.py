@@ -118,6 +118,16 @@ def test_a_stream_whose_responder_is_killed_in_the_middle_ends_with_an_error(sho
         next(parts)
 
 
+def test_replies_that_have_all_come_are_taken_though_who_sent_them_has_died(shop: Workshop, client: Client) -> None:
+    running = workers(shop, 1)
+    whole, cut = (client.request_stream("many", seconds, timeout=60) for seconds in (0.0, 40.0))
+    assert next(whole) == next(cut) == "worker.0"  # one after the other: all of the first has come
+    running["worker.0"].signal(signal.SIGKILL)
+    with pytest.raises(RequestLost):
+        next(cut)
+    assert list(whole) == ["worker.0"]
+
+
 def test_a_frozen_responder_costs_only_what_it_had_and_begins_nothing_that_is_too_late(
     shop: Workshop, client: Client
 ) -> None:

@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 
-from hivemind.states import LINK, NODE, SERVICE, LinkState, NodeState, ServiceState, advance
+from hivemind.states import (
+    DELIVERY,
+    LINK,
+    NODE,
+    REPLIES,
+    SERVICE,
+    DeliveryState,
+    LinkState,
+    NodeState,
+    RepliesState,
+    ServiceState,
+    advance,
+)
 
 Table = Mapping[Any, frozenset[Any]]
 
@@ -18,6 +30,8 @@ TABLES = pytest.mark.parametrize(
         (NodeState, NODE, {NodeState.STOPPED}),
         (ServiceState, SERVICE, {ServiceState.STOPPED}),
         (LinkState, LINK, {LinkState.CLOSED}),
+        (DeliveryState, DELIVERY, {DeliveryState.ACKNOWLEDGED, DeliveryState.DEAD, DeliveryState.TAKEN}),
+        (RepliesState, REPLIES, {RepliesState.WHOLE, RepliesState.FAILED}),
     ],
 )
 

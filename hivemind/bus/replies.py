@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import HivemindError, NoResponders, RequestLost
 from ..message import Malformed, payload_of
+from ..states import REPLIES, RepliesState, advance
 from .asked import Asked
 from .requests_wire import WINDOW, remote_error
 
@@ -28,16 +29,16 @@ class Replies(Asked):
         self._received = self._taken = 0
         self._granted = WINDOW
         self._large = 0  # up to which reply the responder wants to hear of each that is taken
-        self._is_begun = self._is_whole = False
-        self._error: HivemindError | None = None
+        self._state = RepliesState.NEW
+        self._error: HivemindError | None = None  # once it has failed
         self._news = asyncio.Event()
 
     async def next(self) -> Any:
         """The next reply. Raises StopAsyncIteration behind the last, and what ``Requests.request`` raises."""
         self.deadline = self._loop.time() + self._timeout
         try:
-            if not self._is_begun:
-                self._is_begun = True
+            if self._state is RepliesState.NEW:
+                self._become(RepliesState.OPEN)
                 await self._requests.begin(self, self._first)
             await self._something()
         except BaseException:
@@ -46,7 +47,6 @@ class Replies(Asked):
         if self._parts:
             self._grant()
             return self._parts.popleft()
-        self.stop()
         if isinstance(self._error, NoResponders):
             raise await self._requests.looking.hinted(self._error) from None
         if self._error is not None:
@@ -57,7 +57,7 @@ class Replies(Asked):
         """Wait for a reply, the end, or an error. Raises RequestTimeout."""
         try:
             async with asyncio.timeout_at(self.deadline):
-                while not (self._parts or self._is_whole or self._error):
+                while not self._parts and self._state is RepliesState.OPEN:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
@@ -68,20 +68,23 @@ class Replies(Asked):
         """Let the responder send more when half of what it may send is taken, or what it waits for."""
         self._taken += 1
         is_due = self._granted - self._taken <= WINDOW // 2 or self._taken <= self._large
-        if is_due and self.member and not self._is_whole:
+        if is_due and self.member and self._state is RepliesState.OPEN:
             self._granted = self._taken + WINDOW
             note = self._requests.forms.note("more", q=[[self.number, self.tries]], w=self._granted)
             self._requests.calls.say(self._requests.channel(self.name, self.member), note)
 
     def stop(self) -> None:
         """Take no more: the responder is told. May be called twice."""
-        if not self.is_over and self._is_begun:
-            if not (self._is_whole or self._error):
-                self.cancel()
+        if self._state is RepliesState.OPEN:
+            self.cancel()
+        self.fail(RequestLost(self.name, "its replies were closed"))
+
+    def _become(self, state: RepliesState) -> None:
+        """Go to another state; where that is the last, nobody has to look after it any more."""
+        self._state = advance(REPLIES, self._state, state)
+        if not REPLIES[state]:
             self._requests.over(self)
-        self.is_over = self._is_begun = True
-        if not self._is_whole:
-            self._error = self._error or RequestLost(self.name, "its replies were closed")
+        self._news.set()
 
     # -- as what is asked
 
@@ -95,20 +98,21 @@ class Replies(Asked):
 
     def fail(self, error: HivemindError) -> None:
         """Raise it behind the replies that have come."""
-        self._error = self._error or error
-        self._news.set()
+        if REPLIES[self._state]:
+            self._error = error
+            self._become(RepliesState.FAILED)
 
     def heard(self, kind: Any, said: dict[str, Any]) -> None:
         """A reply, or the end of all."""
-        if self._is_whole or self._error:
+        if self._state is not RepliesState.OPEN:
             return
         if kind == "part":
             self._enter(said)
         elif kind == "reply":
             self._enter(said | {"i": 0})
-            self._is_whole = True
+            self._finish()
         elif kind == "end" and self._has_all(said.get("i")):
-            self._is_whole = True
+            self._finish()
         elif kind == "error" and self._has_all(said.get("i", self._received)):
             self.fail(remote_error(self.name, said))
         elif kind == "nobody":
@@ -118,6 +122,11 @@ class Replies(Asked):
         elif kind == "lost":
             self._has_all(-1)
         self._news.set()
+
+    def _finish(self) -> None:
+        """There are no more, unless the last could not be read."""
+        if self._state is RepliesState.OPEN:
+            self._become(RepliesState.WHOLE)
 
     def _enter(self, said: dict[str, Any]) -> None:
         number = said.get("i")
