@@ -24,3 +24,7 @@ class Burst:
         held, self._held = self._held, 0
         self._next = now + self.seconds
         return held
+
+    def more(self, held: int) -> str:
+        """What stands behind an event that was let through, after so many that were not."""
+        return f" ({held} more like it in the last {self.seconds:g} s or so)" if held else ""

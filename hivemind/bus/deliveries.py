@@ -63,7 +63,7 @@ class Deliveries:
         self._held: dict[tuple[str, bytes], Delivery] = {}
         self._outcomes = Outcomes(self.standing, rules, self.tallies, self._finish, self._put_off)
         self._trials = Trials(rules, self._retake)
-        self._gate: Gate[Delivery] = Gate(self._seen, hand, self._skip, self._trials.inherit)
+        self._gate = Gate(self._seen, hand, self._skip, self._trials.inherit)
         self._losses = Burst()
         self._jobs = Jobs(reader.group, self.let_go, self._gone)
 
@@ -288,7 +288,7 @@ class Deliveries:
 
 def _tell_of_loss(losses: Burst, group: str, topic: str, entry: bytes) -> None:
     if (held := losses.first()) is not None:
-        more = f" ({held} more like it in the last {losses.seconds:g} s or so)" if held else ""
+        more = losses.more(held)
         log.error("group %s: message %s of %s is not there any more%s", group, entry.decode(), topic, more)
 
 

@@ -96,7 +96,7 @@ class Filler:
                 for subscription, hole in holes:
                     subscription.settle(hole)
                 if (held := self._news.first()) is not None:
-                    _tell(topic, [hole for _, hole in holes], held)
+                    _tell(topic, [hole for _, hole in holes], self._news.more(held))
         finally:
             del self._tasks[topic]
 
@@ -254,8 +254,7 @@ class Wanted:
             del self._stacks[sender]
 
 
-def _tell(topic: str, holes: Sequence[Hole], held: int) -> None:
+def _tell(topic: str, holes: Sequence[Hole], more: str) -> None:
     count = sum(len(hole.found) for hole in holes)
     if count:
-        more = f" ({held} more times in the last 10 s or so)" if held else ""
         log.info("%s: %s that did not come, filled in from what is kept%s", topic, amount(count, "message"), more)

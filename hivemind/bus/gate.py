@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, Protocol, TypeVar
 
 from ..states import DeliveryState
+from .delivery import Delivery
 from .once import Once, mark_of
 from .streams import Held, Mark
 from .trials import Key, Rules
 from .turns import Turns
 
 
-class Message(Protocol):
-    """A message that may pass."""
-
-    topic: str
-    entry: bytes
-    body: bytes
-    key: bytes
-    mark: Mark | None
-    state: DeliveryState
-
-
-M = TypeVar("M", bound=Message)
-
-
-class Gate(Generic[M]):
+class Gate:
     """Calls ``hand`` for what may be handled, ``skip`` for what was handled before, and ``inherit`` when it is the turn
     of what a life left that ended; ``seen`` asks Redis. All that comes in goes out with ``left``.
     """
@@ -34,23 +20,23 @@ class Gate(Generic[M]):
     def __init__(
         self,
         seen: Callable[[str, Sequence[Mark]], Awaitable[list[bool]]],
-        hand: Callable[[M], None],
-        skip: Callable[[M], None],
+        hand: Callable[[Delivery], None],
+        skip: Callable[[Delivery], None],
         inherit: Callable[[str, Held], None],
     ) -> None:
-        self.once: Once[M] = Once(seen, hand, skip)
+        self.once = Once(seen, hand, skip)
         self.queued: dict[Key, Held] = {}  # what was inherited and has a key, until it is tried
-        self.under_way: set[M] = set()  # what has a key, and was given to be handled
-        self._turns: Turns[M | Held] = Turns()
+        self.under_way: set[Delivery] = set()  # what has a key, and was given to be handled
+        self._turns: Turns[Delivery | Held] = Turns()
         self._hand, self._inherit = hand, inherit
 
-    def enter(self, one: M, key: bytes, rules: Rules) -> None:
+    def enter(self, one: Delivery, key: bytes, rules: Rules) -> None:
         """It is new."""
         one.key = key
         if not key or self._turns.enter(one.topic, key, one.entry, one):
             self.give(one, rules)
 
-    def give(self, one: M, rules: Rules) -> None:
+    def give(self, one: Delivery, rules: Rules) -> None:
         """It is its turn."""
         if one.key:
             self.under_way.add(one)
@@ -67,13 +53,13 @@ class Gate(Generic[M]):
         if not held.key or self._turns.enter(topic, held.key, held.entry, held):
             self._inherit(topic, held)
 
-    def parked(self, one: M, key: bytes) -> None:
+    def parked(self, one: Delivery, key: bytes) -> None:
         """A life left this that ended, and it is not due: it has its turn already."""
         one.key = key
         if key:
             self._turns.enter(one.topic, key, one.entry, one)
 
-    def left(self, topic: str, entry: bytes, one: M | Held, rules: Rules) -> None:
+    def left(self, topic: str, entry: bytes, one: Delivery | Held, rules: Rules) -> None:
         """It is out of our hands: those behind it may come."""
         if not isinstance(one, Held) and one.mark is not None:
             self.once.finished(one)

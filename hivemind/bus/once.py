@@ -8,27 +8,16 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, Protocol, TypeVar
 
 from ..bell import Bell
 from ..message import Malformed, decode, is_envelope
 from ..states import DeliveryState
+from .delivery import Delivery
 from .jobs import LONG
 from .streams import Mark
 
 AT_ONCE = 500  #: messages of which Redis is asked at once
 LONGEST = 256  #: characters of a sender's name that can be remembered
-
-
-class Marked(Protocol):
-    """A message that waits to be handled."""
-
-    topic: str
-    mark: Mark | None
-    state: DeliveryState
-
-
-M = TypeVar("M", bound=Marked)
 
 
 def mark_of(body: bytes) -> Mark | None:
@@ -45,22 +34,22 @@ def mark_of(body: bytes) -> Mark | None:
     return Mark(sender, value["e"], sequence)
 
 
-class Once(Generic[M]):
+class Once:
     """Calls ``give`` or ``skip`` for each message of which it was asked. ``run`` is the job; it is due at ``bell``."""
 
     def __init__(
         self,
         seen: Callable[[str, Sequence[Mark]], Awaitable[list[bool]]],
-        give: Callable[[M], None],
-        skip: Callable[[M], None],
+        give: Callable[[Delivery], None],
+        skip: Callable[[Delivery], None],
     ) -> None:
         self.bell = Bell()
         self._seen, self._give, self._skip = seen, give, skip
-        self._asked: deque[M] = deque()
-        self._ours: dict[tuple[str, Mark], M] = {}
-        self._twins: defaultdict[tuple[str, Mark], list[M]] = defaultdict(list)
+        self._asked: deque[Delivery] = deque()
+        self._ours: dict[tuple[str, Mark], Delivery] = {}
+        self._twins: defaultdict[tuple[str, Mark], list[Delivery]] = defaultdict(list)
 
-    def ask(self, one: M) -> None:
+    def ask(self, one: Delivery) -> None:
         """May this be handled? It has a mark."""
         self._asked.append(one)
         self.bell.ring()
@@ -78,7 +67,7 @@ class Once(Generic[M]):
                     self._answer(one, is_handled=was_handled[id(one)])
         return LONG
 
-    def _answer(self, one: M, *, is_handled: bool) -> None:
+    def _answer(self, one: Delivery, *, is_handled: bool) -> None:
         assert one.mark is not None
         key = (one.topic, one.mark)
         if is_handled:
@@ -88,7 +77,7 @@ class Once(Generic[M]):
         else:
             self._twins[key].append(one)
 
-    def finished(self, one: M) -> None:
+    def finished(self, one: Delivery) -> None:
         """A message is out of our hands: those that are the same may be handled, if it was not."""
         assert one.mark is not None
         key = (one.topic, one.mark)

@@ -1,8 +1,9 @@
 """The core: nodes, their services and subscriptions, and how a process runs one.
 
 - what authors see: ``node`` ``base`` ``declarations`` ``logs``; ``middleware`` ``carrying`` ``resources``
-- what a node is made of: ``inner`` ``service`` ``subscription`` ``durable`` ``settling`` ``responder`` ``in_hand``; how
-  its functions are called: ``signature`` ``calling`` ``handover`` ``patience``; where they stand: ``places``
+- what a node is made of: ``inner`` ``service`` ``subscription`` ``responder`` ``in_hand``; durably ``durable``
+  ``settling`` ``results``; how its functions are called: ``signature`` ``calling`` ``handover`` ``patience``; where
+  they stand: ``places``
 - what it does beside its handlers: ``keeping`` ``agreement`` ``answering`` ``gaps`` ``overdue``
 - a process and its nodes: ``runner`` ``loading`` ``life`` ``member`` ``shared`` ``stopping`` ``signals``
 - how it asks others, as clients do: ``requesting``

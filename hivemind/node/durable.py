@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import queue
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,21 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 from orjson import JSONDecodeError, loads
 
-from ..burst import Burst
-from ..bus.delivery import Death, Delivery
+from ..bus.delivery import Delivery
 from ..bus.tally import Counted
 from ..bus.trials import Rules
 from ..cancelling import RAISED, is_ending
 from ..data.records import SubscriptionRecord
-from ..errors import DeclarationError, Reject, Retry, in_words
+from ..errors import DeclarationError
 from ..message import FLAT, Malformed, decode, foreign, is_envelope, payload_of
 from .calling import Caller
 from .declarations import SubscriptionDeclaration
 from .handover import Handover
 from .patience import Patience
 from .places import place_of
-from .settling import DurableMessage, Said, Settling, Verdict
-from .signature import Function, InvalidPayload, handler
+from .results import Results
+from .settling import DurableMessage, Settling
+from .signature import Function, handler
 from .stopping import where_task, where_thread
 
 if TYPE_CHECKING:
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 
 SLICE = 0.005  #: seconds after which a worker on the loop gives the loop back, however many messages wait
 LOOK: Any = object()  #: in place of a message: look at what goes first
-LAST_WORDS = 8192  #: characters of a traceback that a dead letter keeps
 
 
 class DurableSubscription:
@@ -59,9 +56,9 @@ class DurableSubscription:
                 "time-out"
             )
         self.caller = Caller(node, self.handler)
-        self.received = self.failed = self.invalid = self.handled = 0
+        self.received = 0
+        self.results = Results(self.handler.name, node.logger)
         self.counted: Callable[[], Counted] = Counted
-        self.error = ""
         self._here: Handover[Delivery | None] = Handover()
         self._there: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
         self._first: deque[Delivery] = deque()  # what goes before all that waits
@@ -71,13 +68,22 @@ class DurableSubscription:
         self._settling: Settling | None = None
         self._plain: Function | None = None  # the handler, if it wants the payload and nothing is around it
         self._is_stopping = False
-        self._failures, self._meant = Burst(), Burst()
         self._patience = Patience(self._runs_long)
 
     @property
     def name(self) -> str:
         """The pattern."""
         return self.declaration.pattern
+
+    @property
+    def handled(self) -> int:
+        """Of how many messages it said, or its return did, that they are handled."""
+        return self.results.handled
+
+    @property
+    def failed(self) -> int:
+        """How many tries have raised."""
+        return self.results.failed
 
     @property
     def group(self) -> str:
@@ -99,11 +105,11 @@ class DurableSubscription:
             handler=self.handler.name,
             workers=self.declaration.workers,
             received=self.received,
-            handled=self.handled,
-            failed=self.failed,
-            invalid=self.invalid,
+            handled=self.results.handled,
+            failed=self.results.failed,
+            invalid=self.results.invalid,
             inbox=len(self._here.waiting) + self._there.qsize(),
-            error=self.error,
+            error=self.results.error,
             member=member,
             group=self.group,
             **asdict(counted.tally),
@@ -118,7 +124,7 @@ class DurableSubscription:
         """Begin to handle what is handed over. On the loop."""
         self.caller.prepare()
         self._loop = asyncio.get_running_loop()
-        self._settling = Settling(self._loop, self._decided)
+        self._settling = Settling(self._loop, self.results.decided)
         self._plain = self.handler.function if self.caller.is_plain else None
         for number in range(self.declaration.workers):
             name = f"subscription {self.name} worker {number}"
@@ -190,10 +196,10 @@ class DurableSubscription:
                 if is_ending(error):
                     raise
                 self._end(delivery)
-                self._failed(delivery, error)
+                self.results.raised(delivery, error)
             else:
                 self._end(delivery)
-                self._handled(delivery)
+                self.results.returned(delivery)
 
     def _work_on_thread(self) -> None:
         assert self._loop is not None
@@ -211,10 +217,10 @@ class DurableSubscription:
                 self._call(delivery)
             except RAISED as error:
                 self._end(delivery)
-                tell(self._failed, delivery, error)
+                tell(self.results.raised, delivery, error)
             else:
                 self._end(delivery)
-                tell(self._handled, delivery)
+                tell(self.results.returned, delivery)
 
     def _next_first(self) -> Delivery | None:
         return self._first.popleft() if self._first else None
@@ -236,60 +242,13 @@ class DurableSubscription:
         what = (self.handler.name, delivery.topic, delivery.entry.decode(), seconds)
         self.node.logger.warning(text, *what, more)
 
-    # -- what became of it, on the loop
-
-    def _begin(self, delivery: Delivery) -> bool:
-        if delivery.owner.is_taken:
-            return False
-        delivery.owner.begin(delivery)
-        return True
+    def _begin(self, delivery: Delivery) -> None:
+        if not delivery.owner.is_taken:
+            delivery.owner.begin(delivery)
 
     def _end(self, delivery: Delivery) -> None:
         if self._settling is not None and self._plain is None:
             self._settling.end(delivery)
-
-    def _handled(self, delivery: Delivery) -> None:
-        if delivery.verdict is None or delivery.verdict.said is Said.NOTHING:
-            self.handled += 1
-            if not delivery.owner.is_taken:
-                delivery.owner.handled(delivery)
-        elif delivery.verdict.said is Said.NACK:
-            self._put_back(delivery)
-
-    def _decided(self, delivery: Delivery, verdict: Verdict) -> None:
-        """Its handler, which runs on, has said what is to become of it."""
-        if verdict.said is Said.ACK:
-            self.handled += 1
-            if not delivery.owner.is_taken:
-                delivery.owner.handled(delivery)
-        elif verdict.said is Said.REJECT and not delivery.owner.is_taken:  # it counts as dead, and is no failure
-            delivery.owner.failed(delivery, Death(verdict.reason), is_final=True)
-
-    def _put_back(self, delivery: Delivery) -> None:
-        if not delivery.owner.is_taken:
-            delivery.owner.failed(delivery, Death("its handler put it back, with nack()"), delivery.verdict.delay)
-
-    def _failed(self, delivery: Delivery, error: BaseException) -> None:
-        said = delivery.verdict.said if delivery.verdict is not None else Said.NOTHING
-        self.error = self.error if _is_meant(error) else in_words(error)
-        burst = self._meant if _is_meant(error) else self._failures
-        if (held := burst.first()) is not None:
-            _tell(self.node.logger, _failure(self.handler.name, delivery, said, held, burst.seconds), error)
-        if said is Said.NACK:
-            self.failed += not _is_meant(error)
-            self._put_back(delivery)
-        elif said is Said.NOTHING:
-            self._try_again(delivery, error)
-
-    def _try_again(self, delivery: Delivery, error: BaseException) -> None:
-        if isinstance(error, InvalidPayload | Malformed):
-            self.invalid += 1
-        elif not _is_meant(error):  # those are counted as tried again, or as dead
-            self.failed += 1
-        if not delivery.owner.is_taken:
-            delay = error.delay if isinstance(error, Retry) else None
-            is_final = isinstance(error, InvalidPayload | Malformed | Reject)
-            delivery.owner.failed(delivery, _death(error), delay, is_final=is_final)
 
 
 def check_groups(node: str, subscriptions: list[DurableSubscription]) -> None:
@@ -316,31 +275,3 @@ def _read(delivery: Delivery) -> tuple[bytes | dict[str, Any], Any]:
     if not is_envelope(value):
         raise Malformed("it is no envelope")
     return body, value["d"] if "d" in value else payload_of(value)
-
-
-def _failure(handler: str, delivery: Delivery, said: Said, held: int, seconds: float) -> str:
-    """What the log says of a handler that failed, as ``held`` more did before of which nothing was said."""
-    more = f" ({held} more like it in the last {seconds:g} s or so)" if held else ""
-    after = f", after {said}" if said else ""
-    return f"{handler} failed on a message of {delivery.topic}, try {delivery.number}{after}{more}"
-
-
-def _is_meant(error: BaseException) -> bool:
-    """Whether a handler raised it to say what is to become of its message."""
-    return isinstance(error, Retry | Reject)
-
-
-def _tell(logger: logging.Logger, what: str, error: BaseException) -> None:
-    """Log what became of a message: what the handler meant, and what never came to it, in a line."""
-    if _is_meant(error):
-        logger.info("%s: it raised %s", what, in_words(error))
-    elif isinstance(error, InvalidPayload | Malformed):
-        logger.error("%s: it does not fit: %s", what, in_words(error))
-    else:
-        logger.error("%s", what, exc_info=error)
-
-
-def _death(error: BaseException) -> Death:
-    if isinstance(error, Reject):
-        return Death(str(error))
-    return Death(in_words(error), "".join(traceback.format_exception(error))[-LAST_WORDS:])

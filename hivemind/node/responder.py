@@ -277,7 +277,7 @@ class Responder:
         self.failed += 1
         self.error = in_words(error)
         if (held := self._failures.first()) is not None:
-            more = f" ({held} more like it in the last {self._failures.seconds:g} s or so)" if held else ""
+            more = self._failures.more(held)
             self.node.logger.error("responder %s failed%s", self.name, more, exc_info=error)
         text = "".join(traceback.format_exception(error))
         call.fail(type(error).__name__, _said(error), text)

@@ -197,6 +197,6 @@ class Subscription:
         self.node._hm.gaps.tell(topic, sender, first, last)
 
     def _say(self, text: str, held: int, error: BaseException | None = None) -> None:
-        more = f" ({held} more like it in the last {self._failures.seconds:g} s or so)" if held else ""
+        more = self._failures.more(held)
         log = self.node.logger.error if error else self.node.logger.warning
         log("%s%s", text, more, exc_info=error)
