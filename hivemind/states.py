@@ -38,6 +38,14 @@ class LinkState(StrEnum):
     CLOSED = "closed"  # closed by us, for good
 
 
+class OutageState(StrEnum):
+    """What one process knows, and has said, of Redis being away."""
+
+    WELL = "well"  # nobody in this process lacks Redis
+    NOTICED = "noticed"  # somebody does; nothing was said yet
+    SAID = "said"  # it was said, and its end will be
+
+
 class DeliveryState(StrEnum):
     """The life of one durable message in the hands of one reader."""
 
@@ -86,6 +94,11 @@ LINK: Mapping[LinkState, frozenset[LinkState]] = {
     LinkState.CLOSED: frozenset(),
 }
 
+OUTAGE: Mapping[OutageState, frozenset[OutageState]] = {
+    OutageState.WELL: frozenset({OutageState.NOTICED}),
+    OutageState.NOTICED: frozenset({OutageState.SAID, OutageState.WELL}),
+    OutageState.SAID: frozenset({OutageState.WELL}),
+}
 
 DELIVERY: Mapping[DeliveryState, frozenset[DeliveryState]] = {
     DeliveryState.WAITING: frozenset(

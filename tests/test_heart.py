@@ -153,15 +153,19 @@ async def test_a_redis_that_writes_nothing_silences_nobody(own_server: RedisServ
         assert not fenced
 
 
-async def test_a_lease_that_cannot_be_renewed_is_told_once_and_what_became_of_it(
+async def test_a_lease_that_cannot_be_renewed_is_a_part_of_the_outage_and_what_became_of_it_is_told(
     own_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with living(own_server, lease=0.5) as (_, heart, _, _):
+    caplog.set_level("INFO", "hivemind.redis")
+    async with living(own_server, lease=0.5) as (bus, heart, _, _):
         await asyncio.to_thread(own_server.stop)
-        await eventually_async(lambda: "lease could not be renewed for 0.5 s, and sending pauses" in caplog.text, 5.0)
-        await passes(0.5)
+        await eventually_async(lambda: "could not renew its lease of 0.5 s, and sending pauses" in bus.outage.text, 5.0)
         await asyncio.to_thread(own_server.start)
-        await eventually_async(heart.may_speak, 5.0)
-    assert caplog.text.count("sending pauses") == 1
+        await eventually_async(lambda: heart.may_speak() and bus.outage.since is None, 5.0)
+    assert [line.partition(" ")[0] for line in said(caplog)] == ["waiting", "Redis"]
     assert "batman.0: the lease ended meanwhile, or Redis lost its data; registering again" in caplog.text
-    assert "batman.0: the lease is renewed; sending goes on" in caplog.text
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was said of Redis being away, and of its being back."""
+    return [record.getMessage() for record in caplog.records if record.name == "hivemind.redis"]

@@ -30,7 +30,7 @@ from .streams import Home, limits
 log = logging.getLogger("hivemind.durable")
 
 RETRY = 0.5  #: seconds until what Redis refused is tried again
-COMPLAIN = 10.0  #: seconds between two complaints that it refuses
+COMPLAIN = 60.0  #: seconds between two complaints that it does not confirm
 NO_CAP = ("", "")  #: milliseconds and entries: as much as there is
 AT_ONCE = 1000  #: messages in one call at the most, so that nobody else waits long
 
@@ -75,12 +75,14 @@ class Appender(Carrier):
         self._rest: asyncio.TimerHandle | None = None
         self._again: asyncio.TimerHandle | None = None
         self._complaints = Burst(COMPLAIN)
+        self._outage = home.endpoint.outage
         self.assurance = Assurance()
         self.on_anew: dict[str, Callable[[str], None]] = {}  # told of a topic whose stream was not there any more
 
     async def aclose(self) -> None:
         """Close the link; what was not answered for stays so. May be called twice."""
         self._end_rest()
+        self._outage.forget(self)
         await super().aclose()
 
     def under_way(self) -> Iterator[Entry]:
@@ -189,7 +191,9 @@ class Appender(Carrier):
         for _ in range(replies):
             batch = self._unanswered.popleft()
             assert isinstance(batch, Batch)
-            self.refusal = ""
+            if self.refusal:
+                self.refusal = ""
+                self._outage.back(self)
             _, topic, sequence, _ = batch.entries[-1]
             self._confirmed[topic] = max(sequence, self._confirmed.get(topic, 0))
             if tier := self._tier(batch):
@@ -219,8 +223,7 @@ class Appender(Carrier):
         self._unanswered.popleft()
         self._back += batch.entries
         self.refusal = text
-        if self._complaints.first() is not None:
-            log.error("Redis takes no durable messages now, they wait: %s", text)
+        self._outage.failed(self, RedisRefused(f"{text}; durable messages wait"))
         self._go_on()
         return True
 
@@ -300,6 +303,8 @@ class DurableOutbox(Outbox):
                 raise
             gone = self.spool.take_out(target)
             self.done(gone)
+            if not self.waiting:  # then nobody will know when Redis takes something again
+                self.link.endpoint.outage.forget(self.carrier)
             raise Refused([Undelivered(topic, number, self.carrier.refusal) for _, topic, number, _ in gone]) from None
 
     @property

@@ -24,6 +24,7 @@ from .inbox import InboxLimits
 from .lanes import LanedSpool
 from .ledger import MOST_SENDERS
 from .live import Live
+from .outage import Outage
 from .outbox import Outbox
 from .outgoing import OutboxOptions
 from .receiving import LiveSubscription
@@ -65,7 +66,8 @@ class Bus:
     """
 
     def __init__(self, endpoint: Endpoint, hive: str, instance: str, options: BusOptions | None = None) -> None:
-        self.endpoint = endpoint = endpoint.of(hive)
+        self.outage = Outage()
+        self.endpoint = endpoint = endpoint.of(hive).told_to(self.outage)
         self.instance, self.incarnation = instance, 0
         self._options = options = options or BusOptions()
         self.names = Names(hive)
@@ -83,6 +85,7 @@ class Bus:
             receiving = ShardedLive(endpoint, live, self.names, self.shards)
             self.outbox, self.live = outbox, receiving
             self._spreading = (self.shards.start, outbox.spread, receiving.spread)  # and so they are told of changes
+        self.outage.waiting, self.outage.dropped = lambda: self.waiting, lambda: self.dropped
         self.commands.epoch = lambda: self.outbox.link.gaps + self.live.link.gaps  # those of the home
         self.functions = Functions(self.commands)
         self.streams = Streams(self.commands, self.functions, self.names)
@@ -228,6 +231,11 @@ class Bus:
     def waiting(self) -> int:
         """How many messages are here and not confirmed."""
         return self.outbox.waiting + (self.keeping.waiting if self.keeping is not None else 0)
+
+    @property
+    def dropped(self) -> int:
+        """How many messages were thrown away, because there was no room for them."""
+        return self.outbox.dropped + (self.keeping.dropped if self.keeping is not None else 0)
 
     def notify(self, kind: str, notice: Mapping[str, Any]) -> None:
         """Publish a control message or a change notice."""

@@ -16,10 +16,11 @@ import hiredis
 
 from ..errors import RedisError, RedisUnavailable
 from .endpoint import Endpoint, is_unauthenticated, reply_error
-from .link import BACKOFF_CAP, PING, Link
+from .link import PING, Link
 from .outgoing import Batch, Entry, Fate, Question
+from .pace import QUICK_CAP
 
-GRACE = 2 * BACKOFF_CAP  #: seconds that messages wait after a re-made link, so that subscribers are back first
+GRACE = 2 * QUICK_CAP  #: seconds that messages wait after a re-made link, so that subscribers are back first
 WRITE = 256 * 1024  #: bytes of commands in one write, about
 _NUMBERS = b":0123456789\r\n"  #: what replies consist of as long as Redis takes every message
 

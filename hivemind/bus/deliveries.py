@@ -65,7 +65,7 @@ class Deliveries:
         self._trials = Trials(rules, self._retake)
         self._gate = Gate(self._seen, hand, self._skip, self._trials.inherit)
         self._losses = Burst()
-        self._jobs = Jobs(reader.group, self.let_go, self._gone)
+        self._jobs = Jobs(reader.group, streams.commands.endpoint.outage, self.let_go, self._gone)
 
     @property
     def tally(self) -> Tally:

@@ -28,6 +28,8 @@ from ..constants import redact
 from ..errors import ConfigurationError, RedisDenied, RedisError, RedisRefused, RedisUnavailable
 from ..topics import check_name
 from .cluster import Address, learn, slot_of
+from .outage import FULL, Outage
+from .turned_away import WORDS, hung_up, is_full
 
 CONNECT_TIMEOUT = 3.0  #: seconds for opening a connection, and for each answer while it is opened
 SENTINEL, CLUSTER = "redis+sentinel", "redis+cluster"
@@ -54,12 +56,14 @@ _DENIED = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR invalid password", "ERR AUTH", 
 class Endpoint:
     """One Redis, as a URL names it. ``parse`` checks it; ``open`` connects.
 
-    Of a Cluster it is the primary that has the keys of ``hive``, its *home*, or the node at ``address``.
+    Of a Cluster it is the primary that has the keys of ``hive``, its *home*, or the node at ``address``. Who uses it
+    tells ``outage`` when it is away.
     """
 
     url: str = field(repr=False)
     hive: str = "default"
     address: Address | None = None
+    outage: Outage = field(default_factory=Outage, repr=False, compare=False)
 
     @classmethod
     def parse(cls, url: str) -> Endpoint:
@@ -105,6 +109,10 @@ class Endpoint:
     def of(self, hive: str) -> Endpoint:
         """The same for another hive: in a Cluster its keys may be elsewhere."""
         return replace(self, hive=hive)
+
+    def told_to(self, outage: Outage) -> Endpoint:
+        """The same for who has an outage of his own to tell."""
+        return replace(self, outage=outage)
 
     def at(self, address: Address) -> Endpoint:
         """One node of the same Cluster."""
@@ -154,8 +162,10 @@ class Endpoint:
         try:
             await connection.connect()
             await self._introduce(connection, name)
-        except BaseException:
+        except BaseException as error:
             await connection.disconnect(nowait=True)
+            if hung_up(error) and await is_full(connection):
+                raise RedisUnavailable(f"{self.redacted}: {FULL}") from error
             raise
         return connection
 
@@ -246,6 +256,8 @@ def translated(error: BaseException, where: str) -> RedisError:
     if isinstance(error.__cause__, exceptions.AuthenticationError | exceptions.NoPermissionError):
         error = error.__cause__  # over a unix socket redis-py wraps it
     text = str(error) or type(error).__name__
+    if WORDS in text:
+        return RedisUnavailable(f"{where}: {FULL}")
     if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError) or text.startswith(_DENIED):
         hint = "" if isinstance(error, exceptions.NoPermissionError) else "; check user and password in REDIS_URL"
         return RedisDenied(f"{where}: {text.rstrip('.')}{hint}")
@@ -257,9 +269,8 @@ def translated(error: BaseException, where: str) -> RedisError:
         return RedisRefused(text)
     if isinstance(error, ssl.SSLError) or isinstance(error.__context__, ssl.SSLError):
         return RedisUnavailable(f"{where}: TLS failed: {text}")
-    if isinstance(error, OSError | asyncio.TimeoutError | exceptions.RedisError):
-        return RedisUnavailable(f"{where}: {text}")
-    return RedisUnavailable(f"{where}: {type(error).__name__}: {text}")
+    is_known = isinstance(error, OSError | asyncio.TimeoutError | exceptions.RedisError)
+    return RedisUnavailable(f"{where}: {text}" if is_known else f"{where}: {type(error).__name__}: {text}")
 
 
 def is_unauthenticated(error: RedisError) -> bool:
@@ -270,6 +281,8 @@ def is_unauthenticated(error: RedisError) -> bool:
 def reply_error(reply: object) -> RedisError:
     """The error of ours for an error reply that hiredis parsed."""
     text = str(reply)
+    if WORDS in text:
+        return RedisUnavailable(FULL)
     if text.startswith(_DENIED):
         return RedisDenied(text)
     return RedisUnavailable(text) if text.startswith(_TRANSIENT) else RedisRefused(text)

@@ -7,23 +7,20 @@ and after every lost connection the reader asks first for what it was given and 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from ..backoff import Backoff
 from ..bell import Bell
-from ..burst import Burst
 from ..cancelling import end
 from ..errors import RedisError, RedisRefused
 from .commands import Argument
 from .conversation import Conversation
-from .link import BACKOFF_CAP
+from .link import DENIED_DELAY
+from .outage import Trouble, trouble_of
+from .pace import Pace
 from .ranges import GOAL
 from .streams import Given, Home, Owned, Reader, Streams
-
-log = logging.getLogger("hivemind.durable")
 
 BLOCK = 10.0  #: seconds that Redis lets a read wait for messages
 LATE = 5.0  #: seconds more after which an answer will not come
@@ -64,7 +61,9 @@ class GroupReader:
         self.mean = GOAL // FIRST  # bytes of a message, as they were in the last answer; none is known yet
         self._is_reading = self._closing = False
         self._is_behind = False  # whether Redis may have given us what never came
-        self._complaints = Burst(10.0)
+        self._is_refused = self._is_resting = False
+        self._outage = home.endpoint.outage
+        self._pace = Pace()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -86,10 +85,11 @@ class GroupReader:
         """Read no more. What was given to us and is not acknowledged stays ours, until somebody takes over."""
         self._closing = True
         try:
-            if self._task is not None:
+            if self._task is not None and not self._is_resting:
                 await self._wake()
                 await asyncio.wait((self._task,))
         finally:
+            self._outage.forget(self)
             await end(self._task)  # we are out of time, and others take over
 
     async def _wake(self) -> None:
@@ -101,26 +101,34 @@ class GroupReader:
             await asyncio.sleep(AGAIN)
 
     async def _run(self) -> None:
-        backoff = Backoff(0.05, BACKOFF_CAP)
         while not self._closing:
+            began = asyncio.get_running_loop().time()
             try:
                 conversation = await Conversation.open(self._home.endpoint, self._home.name)
             except RedisError as error:
-                self._complain(error)
-                await asyncio.sleep(backoff.next())
+                await self._rest(asyncio.get_running_loop().time() - began, error)
                 continue
             try:
-                await self._read_on(conversation, backoff)
+                await self._read_on(conversation)
             except RedisError as error:
                 self._is_behind = True
-                self._complain(error)
-                await asyncio.sleep(backoff.next())
+                await self._rest(0.0, error)
             finally:
                 await conversation.aclose()
 
-    async def _read_on(self, conversation: Conversation, backoff: Backoff) -> None:
+    async def _rest(self, took: float, error: RedisError) -> None:
+        """Wait a while until the next connection, after a try that ``took`` so many seconds in vain."""
+        self._failed(error)
+        trouble = trouble_of(error)
+        pause = self._pace.pause(took, is_full=trouble is Trouble.FULL)
+        self._is_resting = True
+        await self._outage.rest(DENIED_DELAY if trouble is Trouble.DENIED else pause)
+        self._is_resting = False
+
+    async def _read_on(self, conversation: Conversation) -> None:
         """Read until the connection is lost: what we were given and never got, then what is new."""
         self._client = int(await conversation.ask("CLIENT", "ID", timeout=LATE))
+        self._outage.back(self)
         while not self._closing:
             if not self._topics or (spare := self.spare()) <= 0:
                 await self.room.wait(IDLE)
@@ -129,11 +137,11 @@ class GroupReader:
             is_all, most = len(asked) == len(self._topics), self._most(spare // len(asked))
             try:
                 await self._catch_up(conversation)
-                found = await self._read(conversation, asked, most, may_wait=is_all)
+                found = await self._read(conversation, asked, most, may_wait=is_all and not self._is_refused)
             except RedisRefused as error:
                 await self._refused(error)
                 continue
-            backoff.reset()
+            self._well()
             if found:
                 self.mean = conversation.size // sum(len(given) for _, given in found)
             for topic, given in found:
@@ -179,9 +187,15 @@ class GroupReader:
         if str(error).startswith(_GONE) and self.on_gone is not None:
             await self.on_gone()
         else:
-            self._complain(error)
+            self._is_refused = True  # the next read does not wait for messages: it is to tell whether it is over
+            self._failed(RedisRefused(f"group {self.reader.group} cannot read: {error}"))
             await asyncio.sleep(REFUSED)
 
-    def _complain(self, error: RedisError) -> None:
-        if not self._closing and self._complaints.first() is not None:
-            log.warning("group %s cannot read, and tries again: %s", self.reader.group, error)
+    def _well(self) -> None:
+        self._is_refused = False
+        self._pace.reset()
+        self._outage.back(self)
+
+    def _failed(self, error: RedisError) -> None:
+        if not self._closing:
+            self._outage.failed(self, error)

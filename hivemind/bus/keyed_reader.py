@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from ..backoff import Backoff
 from ..errors import RedisRefused, TakenOver
 from .commands import Argument
 from .conversation import Conversation
@@ -51,8 +50,9 @@ class KeyedReader(GroupReader):
         self._deliveries.inherit(topic, new)
         return new
 
-    async def _read_on(self, conversation: Conversation, backoff: Backoff) -> None:
+    async def _read_on(self, conversation: Conversation) -> None:
         self._client = int(await conversation.ask("CLIENT", "ID", timeout=LATE))
+        self._outage.back(self)
         while not self._closing:
             if not self._topics or self.spare() <= 0:
                 await self.room.wait(IDLE)
@@ -70,7 +70,7 @@ class KeyedReader(GroupReader):
             except TakenOver:
                 self._deliveries.let_go()
                 return
-            backoff.reset()
+            self._well()
 
     async def _draw_news(self) -> bool:
         """Draw from each topic that may have something; return whether somebody holds all others up."""

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from typing import Any, Protocol, cast
 
 import hiredis
 
 from ..backoff import Backoff
-from ..burst import Burst
 from ..cancelling import end
 from ..errors import RedisDenied, RedisError, RedisUnavailable
 from ..states import LINK, LinkState, advance
 from .endpoint import CONNECT_TIMEOUT, Endpoint
+from .outage import Trouble, trouble_of
+from .pace import Pace
 
 log = logging.getLogger("hivemind.link")
 
-BACKOFF_CAP = 0.25  #: seconds between two tries at the most
 STEADY = 1.0  #: seconds that a connection has to last for the next back-off to begin anew
 DENIED_DELAY = 5.0  #: seconds between two tries while Redis refuses our credentials
 TICK = 0.5  #: seconds between two looks at a connection
@@ -81,8 +82,8 @@ class Link:
         self.last_error = ""
         self.is_writable = False
         self._owner = owner
-        self._complaints = Burst(1.0)  # reasons may alternate
-        self._backoff = backoff or Backoff(0.05, BACKOFF_CAP)
+        self._outage = endpoint.outage
+        self._pace = Pace(backoff)
         self._transport: asyncio.Transport | None = None
         self._pinged = 0.0
         self._gone: asyncio.Future[str] | None = None
@@ -144,24 +145,33 @@ class Link:
     async def aclose(self) -> None:
         """Close for good. May be called twice."""
         await end(self._task)
+        self._outage.forget(self)
         self._enter(LinkState.CLOSED)
 
     # -- the life of a link
 
     async def _run(self) -> None:
         while True:
+            began = time.monotonic()
+            error: RedisError
             try:
-                await self._live_once()
-            except RedisError as error:
-                self._failed(error)
-            except Exception as error:
+                error = await self._live_once()
+            except RedisError as caught:
+                error = caught
+            except Exception as fault:
                 log.exception("%s: a fault of ours; trying again", self.name)
-                self._failed(RedisUnavailable(f"{type(error).__name__}: {error}"))
-            delay = self._backoff.next()
-            await asyncio.sleep(DENIED_DELAY if self.state is LinkState.DENIED else delay)
+                error = RedisUnavailable(f"{type(fault).__name__}: {fault}")
+            took = 0.0 if self.is_up else time.monotonic() - began
+            self._lost(error)
+            await self._outage.rest(self._pause(took, error))
 
-    async def _live_once(self) -> None:
-        """Connect, greet, and stay until the connection is gone."""
+    def _pause(self, took: float, error: RedisError) -> float:
+        if self.state is LinkState.DENIED:
+            return DENIED_DELAY * random.uniform(0.8, 1.2)
+        return self._pace.pause(took, is_full=trouble_of(error) is Trouble.FULL)
+
+    async def _live_once(self) -> RedisError:
+        """Connect, greet, and stay until the connection is gone; return why it is. Raises why it could not be made."""
         connection = await self.endpoint.open(self.name)
         self._gone = asyncio.get_running_loop().create_future()
         transport = cast(asyncio.Transport, cast(Any, connection)._writer.transport)
@@ -170,16 +180,11 @@ class Link:
             transport.set_write_buffer_limits(high=WRITE_BUFFER)
             self._transport, self.is_writable, self._pinged = transport, True, 0.0
             self._last_heard = time.monotonic()
-            reason = await self._greet_and_stay(self._gone)
+            return RedisUnavailable(await self._greet_and_stay(self._gone))
         finally:
             self._transport, self.is_writable = None, False
             transport.abort()
             await connection.disconnect(nowait=True)
-        if self.is_up:
-            self.gaps += 1
-            self._enter(LinkState.CONNECTING)
-        self._complain(reason)
-        self._owner.link_lost(reason)
 
     async def _greet_and_stay(self, gone: asyncio.Future[str]) -> str:
         greeting = asyncio.create_task(self._owner.link_up(), name=f"greeting {self.name}")
@@ -192,14 +197,12 @@ class Link:
             return gone.result()
         if not is_greeted or greeting.cancelled():
             return f"no answer to the greeting within {CONNECT_TIMEOUT:g} s"
-        if (error := greeting.exception()) is not None:
-            self._denied(error)
-            return str(error)
+        greeting.result()
         self._is_up()
         began = time.monotonic()
         reason = await self._stay(gone)
         if time.monotonic() - began > STEADY:
-            self._backoff.reset()
+            self._pace.reset()
         return reason
 
     async def _stay(self, gone: asyncio.Future[str]) -> str:
@@ -220,26 +223,20 @@ class Link:
                 self.ping()
 
     def _is_up(self) -> None:
-        if self.last_error:
-            log.info("%s: connected to %s again", self.name, self.endpoint.redacted)
         self.last_error = ""
         self._enter(LinkState.UP)
+        self._outage.back(self)
         self._owner.link_ready()
 
-    def _failed(self, error: RedisError) -> None:
-        self._denied(error)
-        self._complain(str(error))
-        self._owner.link_lost(str(error))
-
-    def _denied(self, error: BaseException) -> None:
-        self._enter(LinkState.DENIED if isinstance(error, RedisDenied) else LinkState.CONNECTING)
-
-    def _complain(self, reason: str) -> None:
-        """Say what is wrong once, and again when it changes."""
+    def _lost(self, error: RedisError) -> None:
+        """The connection is gone, or was not made."""
         self.is_first = False
-        if reason != self.last_error and self._complaints.first() is not None:
-            log.warning("%s: %s; trying again", self.name, reason)
-        self.last_error = reason
+        self.gaps += self.is_up
+        is_denied = isinstance(error, RedisDenied) and not self.is_up
+        self._enter(LinkState.DENIED if is_denied else LinkState.CONNECTING)
+        self.last_error = str(error)
+        self._outage.failed(self, error)
+        self._owner.link_lost(self.last_error)
 
     def _enter(self, state: LinkState) -> None:
         if state is LinkState.CONNECTING and self.state is LinkState.CLOSED:

@@ -24,7 +24,7 @@ from .spool import Spool
 
 log = logging.getLogger("hivemind.outbox")
 
-COMPLAIN = 10.0  #: seconds between two complaints about refused messages
+COMPLAIN = 60.0  #: seconds between two complaints about refused messages
 REMEMBERED = 1000  #: refusals that are remembered until somebody flushes
 
 

@@ -84,7 +84,7 @@ class Calls:
         self._is_lonely, self._in_turn = True, 0  # commands in this turn of the loop
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._reader = hiredis.Reader()
-        self._complaints = Burst(10.0)
+        self._complaints = Burst(60.0)
 
     def start(self) -> None:
         """Begin to connect."""

@@ -46,7 +46,6 @@ class Heart:
         self.period = about.lease / 3
         self._bus, self._registry, self._about, self._stats = bus, registry, about, stats
         self._on_fenced, self._on_again = on_fenced, on_again
-        self._is_pausing = False
         self._now = Bell()
         self._faults = Burst(60.0)
         self._task: asyncio.Task[None] | None = None
@@ -63,6 +62,7 @@ class Heart:
         """Beat no more. May be called twice."""
         self._bus.outbox.on_up = None
         await end(self._task)
+        self._bus.outage.forget(self)
 
     def may_speak(self) -> bool:
         """Whether the lease is surely still ours."""
@@ -88,11 +88,10 @@ class Heart:
             await self._now.wait(self.period * random.uniform(0.8, 1.2))
 
     def _pause(self, error: RedisError) -> None:
-        """Say once that nothing is sent any more, because the lease may have ended."""
-        if not self._is_pausing and not self.may_speak():
-            self._is_pausing = True
-            text = "%s: the lease could not be renewed for %g s, and sending pauses: %s"
-            log.warning(text, self._bus.instance, self._about.lease, error)
+        """Nothing is sent any more when the lease may have ended."""
+        if not self.may_speak():
+            what = f"{self._bus.instance} could not renew its lease of {self._about.lease:g} s, and sending pauses"
+            self._bus.outage.failed(self, type(error)(f"{what}: {error}"))
 
     async def beat(self) -> None:
         """One beat. Raises Fenced when a newer life is registered, RedisError when Redis did not answer."""
@@ -104,10 +103,8 @@ class Heart:
             await self._registry.register_again(self._bus.instance, self._bus.incarnation, self._about, self._stats())
             self._on_again()
         self.confirmed = asked
+        self._bus.outage.back(self)
         self._bus.outbox.resume()
-        if self._is_pausing:
-            log.warning("%s: the lease is renewed; sending goes on", self._bus.instance)
-            self._is_pausing = False
         await self._bus.tell_last()
 
     async def _renew(self) -> bool:

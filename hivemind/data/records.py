@@ -132,7 +132,8 @@ class Stats:
     """What an instance says of itself every beat. ``members`` are the nodes that share its process, if several do.
 
     Of the messages in its ``outbox`` at least so many are ``overdue``: they have waited there for more than 2 s;
-    ``unconfirmed`` says why Redis does not confirm them, if it has taken them.
+    ``unconfirmed`` says why Redis does not confirm them, if it has taken them. ``outage`` says in words when and why
+    the process was last without Redis.
     """
 
     state: str = "running"
@@ -144,6 +145,7 @@ class Stats:
     overdue: int = 0
     responders: tuple[ResponderRecord, ...] = ()
     unconfirmed: str = ""
+    outage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +232,7 @@ def stats_from(raw: Mapping[str, Any]) -> Stats:
         overdue=_whole(raw.get("overdue")),
         responders=tuple(_record(ResponderRecord, entry) for entry in _objects(raw.get("responders"))),
         unconfirmed=_text(raw.get("unconfirmed")),
+        outage=_text(raw.get("outage")),
     )
 
 

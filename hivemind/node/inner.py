@@ -186,6 +186,7 @@ class Inner:
             gaps=bus.live.gaps if bus else 0,
             overdue=(late := self._overdue.of(waiting, bus.outbox.sent, time.monotonic()) if bus else 0),
             unconfirmed=bus.keeping.unconfirmed if bus and bus.keeping and late else "",
+            outage=bus.outage.text if bus else "",
         )
 
     def _part(self, node: BaseNode) -> str:

@@ -78,7 +78,6 @@ class Life:
         node._hm.enter(NodeState.STARTING)
         self.bus.requests.looking.lives = Responders(self.bus.commands, self.bus.functions, self.bus.names)
         self.bus.start()
-        self.bus.live.on_gap = self._on_gap
         instance, incarnation = await self._register()
         self.bus.identify(instance, incarnation)
         self._registered = True
@@ -107,6 +106,7 @@ class Life:
             try:
                 incarnation = await self._enter(instance)
             except InstanceHeld as held:
+                self.bus.outage.back(self)
                 if not self.place.is_fixed:
                     number += 1
                     continue
@@ -114,9 +114,10 @@ class Life:
                 self._explain(f"standing by: {held}")
                 await asyncio.sleep(TRY_AGAIN * 4)
             except RedisError as error:
-                self._explain(f"waiting for Redis: {error}")
+                self.bus.outage.failed(self, error)
                 await asyncio.sleep(TRY_AGAIN * (20 if isinstance(error, RedisDenied) else 1))
             else:
+                self.bus.outage.back(self)
                 self.node._hm.enter(NodeState.STARTING)
                 return instance, incarnation
 
@@ -173,9 +174,6 @@ class Life:
             return  # not a notice of ours: anybody may publish there
         if notice.get("event") == "joined" and any(map(self._wanted.of, topics)):
             self.bus.watch_sender(instance)
-
-    def _on_gap(self, reason: str) -> None:
-        self.node.logger.warning("live messages may pass by until Redis is back: %s", reason)
 
     def _fenced(self, fenced: Fenced) -> None:
         self.node.logger.error("%s; this left-over stops", fenced)

@@ -134,7 +134,7 @@ def main(arguments: list[str]) -> None:
         terminal=False,
         own_streams=False,
     )
-    logging.getLogger("hivemind.link").addFilter(lambda _: not engine.paths.stopping.exists())  # Redis is to go
+    logging.getLogger("hivemind.redis").addFilter(lambda _: not engine.paths.stopping.exists())  # Redis is to go
     try:
         daemon = asyncio.run(_run(engine))
         if not daemon.is_ending.is_set():

@@ -1,0 +1,37 @@
+"""Whether a Redis that hung up has no connections left.
+
+It says so once, before it reads anything, and then hangs up: who was writing at that moment may never see the words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from redis import exceptions
+from redis.asyncio import connection as connections
+
+PATIENCE = 0.25  #: seconds that it has to say so
+WORDS = "max number of clients"
+_OTHERS = (exceptions.AuthenticationError, exceptions.BusyLoadingError)  # redis-py takes them for lost connections
+
+
+def hung_up(error: BaseException) -> bool:
+    """Whether a connection that was made broke off while it was greeted."""
+    is_lost = isinstance(error, exceptions.ConnectionError) and not isinstance(error, _OTHERS)
+    return is_lost and " connecting to " not in str(error) and WORDS not in str(error)
+
+
+async def is_full(connection: connections.AbstractConnection) -> bool:
+    """Whether who connects where ``connection`` led to, and says nothing, is told that there is no room."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            if isinstance(connection, connections.UnixDomainSocketConnection):
+                reader, writer = await asyncio.open_unix_connection(connection.path)
+            else:
+                reader, writer = await asyncio.open_connection(connection.host, int(connection.port))
+            try:
+                return WORDS in (await reader.readline()).decode(errors="replace")
+            finally:
+                writer.transport.abort()
+    except (OSError, TimeoutError, ValueError, AttributeError):
+        return False
