@@ -180,7 +180,7 @@ class Link:
             transport.set_write_buffer_limits(high=WRITE_BUFFER)
             self._transport, self.is_writable, self._pinged = transport, True, 0.0
             self._last_heard = time.monotonic()
-            return RedisUnavailable(await self._greet_and_stay(self._gone))
+            return RedisUnavailable(f"{self.endpoint.redacted}: {await self._greet_and_stay(self._gone)}")
         finally:
             self._transport, self.is_writable = None, False
             transport.abort()

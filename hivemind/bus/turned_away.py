@@ -6,6 +6,7 @@ It says so once, before it reads anything, and then hangs up: who was writing at
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from redis import exceptions
 from redis.asyncio import connection as connections
@@ -21,8 +22,8 @@ def hung_up(error: BaseException) -> bool:
     return is_lost and " connecting to " not in str(error) and WORDS not in str(error)
 
 
-async def is_full(connection: connections.AbstractConnection) -> bool:
-    """Whether who connects where ``connection`` led to, and says nothing, is told that there is no room."""
+async def is_full(connection: Any) -> bool:
+    """Whether who connects where redis-py's ``connection`` led to, and says nothing, is told that there is no room."""
     try:
         async with asyncio.timeout(PATIENCE):
             if isinstance(connection, connections.UnixDomainSocketConnection):
