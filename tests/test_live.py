@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 import pytest
 
-from hivemind.bus import bus as bus_module
 from hivemind.bus import channels as channels_module
+from hivemind.bus import senders as senders_module
 from hivemind.bus.bus import Bus
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.inbox import InboxLimits
@@ -336,7 +336,7 @@ async def test_a_gap_and_its_end_are_told(own_server: RedisServer) -> None:
 async def test_a_silent_sender_is_forgotten_but_not_one_that_redis_kept_silent(
     own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bus_module, "SILENT", 0.0)
+    monkeypatch.setattr(senders_module, "SILENT", 0.0)
     async with on_bus(own_server.url, "bruce.0") as bruce, on_bus(own_server.url, "alfred.0") as alfred:
         got = await Collector("x").join(bruce)
         alfred.send("x", 1)
@@ -344,11 +344,11 @@ async def test_a_silent_sender_is_forgotten_but_not_one_that_redis_kept_silent(
         bruce.live.link.drop("a test")
         await bruce.live.link.wait(LinkState.CONNECTING)
         await are_up(bruce)
-        bruce._forget_silent()  # the first look after a gap
-        assert "alfred.0" in bruce._senders
-        bruce._forget_silent()
-        assert "alfred.0" not in bruce._senders
+        bruce.senders.forget_silent()  # the first look after a gap
+        assert "alfred.0" in bruce.senders.heard
+        bruce.senders.forget_silent()
+        assert "alfred.0" not in bruce.senders.heard
         for _ in range(3):
             alfred.send("x", 2)
         await got.has(4)
-        assert (got.subscription.ledger.missed, "alfred.0" in bruce._senders) == (0, True)
+        assert (got.subscription.ledger.missed, "alfred.0" in bruce.senders.heard) == (0, True)

@@ -2,9 +2,10 @@
 
 - one process on the bus: ``bus``
 - connections: ``endpoint`` ``link`` ``commands`` ``conversation`` ``fences``; what runs inside Redis: ``functions``
+- when Redis is away: what is said ``outage``; when it is tried again ``pace`` ``turned_away``
 - a server of the hive's own: ``embedded`` ``server_program``
 - sending: ``outbox`` ``outgoing`` ``spool`` ``queues`` ``held`` ``carrier``
-- receiving live: ``live`` ``channels`` ``channel_topics`` ``receiving`` ``inbox`` ``ledger``
+- receiving live: ``live`` ``channels`` ``channel_topics`` ``receiving`` ``inbox`` ``ledger`` ``senders``
 - what passed by on kept topics: ``holes`` ``filling`` ``rereading`` ``ranges``
 - durable delivery: sending ``appender`` ``assurance``; groups, from Redis ``streams`` ``group_reader`` ``keyed_reader``
   ``jobs``; until they are settled ``deliveries`` ``delivery`` ``standing`` ``trials`` ``gate`` ``once`` ``turns``

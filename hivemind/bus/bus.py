@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 import orjson
 
 from ..errors import RedisDenied, check_seconds
-from ..message import encode_headers, encode_payload, is_count
+from ..message import encode_headers, encode_payload
 from ..retention import Retention, Tier
 from ..topics import Names, is_pattern
 from .appender import BodySpool, DurableOutbox
@@ -22,13 +22,13 @@ from .filling import Filler
 from .functions import Functions
 from .inbox import InboxLimits
 from .lanes import LanedSpool
-from .ledger import MOST_SENDERS
 from .live import Live
 from .outage import Outage
 from .outbox import Outbox
 from .outgoing import OutboxOptions
 from .receiving import LiveSubscription
 from .requests import Requests
+from .senders import Senders
 from .sharded_live import ShardedLive
 from .sharded_outbox import ShardedOutbox
 from .shards import Shards
@@ -36,9 +36,6 @@ from .spool import Spool
 from .streams import Home, Streams
 
 AHEAD = 86_400_000.0  #: milliseconds by which an incarnation may be ahead of Redis's clock: it may have been set back
-WATCH = 60.0  #: seconds between two looks at which senders have fallen silent
-LONGEST_NAME = 128  #: characters of a sender's name; longer ones are nobody's
-SILENT = 120.0  #: seconds without a beat after which a sender is forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +92,13 @@ class Bus:
         self._kept: set[str] = set()
         self.groups: set[str] = set()  # in which this process reads durably
         self.requests = Requests(self)
-        self._senders: dict[str, float] = {}
-        self._gaps = 0
-        self._watch: asyncio.TimerHandle | None = None
+        self.senders = Senders(self.live, self.names)
 
     def start(self) -> None:
         """Connect, in the background; what is sent meanwhile is spooled."""
         self.outbox.start()
         self.live.start()
-        self._watch = asyncio.get_running_loop().call_later(WATCH, self._forget_silent)
+        self.senders.start()
 
     def spread(self) -> None:
         """In a Cluster, let live messages travel over all shards from now on: the hive resolves its patterns.
@@ -162,8 +157,7 @@ class Bus:
 
     async def aclose(self) -> None:
         """Close all connections. What was not flushed is lost. May be called twice."""
-        if self._watch is not None:
-            self._watch.cancel()
+        self.senders.close()
         if self.filler is not None:
             await self.filler.aclose()
         await self.requests.aclose()
@@ -273,36 +267,7 @@ class Bus:
 
     def watch_sender(self, name: str) -> None:
         """Listen to a sender's beats: they say what it sent last, so that a lost tail shows too."""
-        if name and name not in self._senders and len(self._senders) < MOST_SENDERS and len(name) <= LONGEST_NAME:
-            self._senders[name] = time.monotonic()
-            self.live.listen(self.names.beat(name), self._beat)
-
-    def _beat(self, body: bytes) -> None:
-        try:
-            said = orjson.loads(body)
-            name, incarnation, last = said["n"], said["e"], said["last"]
-            last = {topic: number for topic, number in last.items() if is_count(number)}
-        except (ValueError, TypeError, KeyError, AttributeError):
-            return  # not a beat of ours: anybody may publish there
-        if not is_count(incarnation) or name.__class__ is not str or name not in self._senders:
-            return
-        self._senders[name] = time.monotonic()
-        self.live.enter_tail(name, incarnation, last)
-
-    def _forget_silent(self) -> None:
-        self._watch = asyncio.get_running_loop().call_later(WATCH, self._forget_silent)
-        for subscription in self.live.subscriptions:
-            subscription.ledger.latest += WATCH * 1000
-        if not self.live.link.is_up or self.live.gaps != self._gaps:  # then silence says nothing of the senders
-            self._gaps = self.live.gaps
-            self._senders = dict.fromkeys(self._senders, time.monotonic())
-            return
-        limit = time.monotonic() - SILENT
-        for name in [name for name, heard in self._senders.items() if heard < limit]:
-            del self._senders[name]
-            self.live.unlisten(self.names.beat(name), self._beat)
-            for subscription in self.live.subscriptions:
-                subscription.ledger.forget(name)
+        self.senders.watch(name)
 
     async def __aenter__(self) -> Self:
         self.start()
