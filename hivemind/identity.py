@@ -13,6 +13,8 @@ from typing import Any
 import orjson
 import psutil
 
+from .whole import put
+
 _TICK = 2  # decimals of a start time: the kernel counts hundredths of a second
 
 
@@ -97,15 +99,21 @@ class PidFile:
         return record.identity if record is not None and record.identity.is_alive() else None
 
     def write(self, identity: ProcessIdentity, digest: str = "") -> None:
-        """Put ``identity`` there at once and whole: a reader sees the old record or the new one. Raises OSError."""
+        """Put ``identity`` there at once and whole: a reader sees the old record or the new one. Raises OSError.
+
+        Where the disk is full it is written over the old one.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        draft.write_bytes(orjson.dumps({**identity.to_json(), "digest": digest}) + b"\n")
-        draft.replace(self.path)
+        put(self.path, orjson.dumps({**identity.to_json(), "digest": digest}) + b"\n")
 
     def remove(self) -> None:
         """Delete the file; it need not be there."""
         self.path.unlink(missing_ok=True)
+
+
+def this_boot() -> str:
+    """What changes with every boot of this machine, and is another in a container that does not see our pids."""
+    return _boot()
 
 
 def _started(pid: int) -> float | None:

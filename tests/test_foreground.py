@@ -10,10 +10,10 @@ from pathlib import Path
 import orjson
 import pytest
 
+from hivemind.supervisor.last_words import last_words
 from hivemind.supervisor.paths import HivePaths
-from hivemind.supervisor.plan import Plan, load
+from hivemind.supervisor.plan import Plan
 from hivemind.supervisor.reload import Everything, concerned, owners
-from hivemind.supervisor.status import last_words
 from hivemind.supervisor.topology import Problem, Program
 
 from .hive_kit import SENDER, Hive, hive_in, kill
@@ -100,9 +100,8 @@ def test_why_a_node_cannot_be_loaded_is_said_once_and_status_knows_it(hive: Hive
     terminal.shows("Batman has saved the day!")
     said = [line for line in terminal.text().splitlines() if "No module named 'nothere'" in line]
     assert all("| ERROR " in line for line in said), said
-    joker = load(hive.engine.paths).program("joker.0")
-    assert joker is not None
-    assert "No module named 'nothere'" in last_words(hive.engine, joker)
+    own, printed = hive.engine.settings.log_file("joker"), hive.engine.paths.program_log("joker.0")
+    assert "No module named 'nothere'" in last_words(printed, own)
     assert terminal.end() == 0
 
 

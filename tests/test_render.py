@@ -91,6 +91,8 @@ def test_the_keeper_kills_a_survivor_one_second_before_supervisord_would_kill_th
     assert config.stopwaitsecs - grace == 1
 
 
-@pytest.mark.parametrize(("restart", "rendered"), [("always", "true"), ("on-failure", "false"), ("never", "false")])
+@pytest.mark.parametrize(
+    ("restart", "rendered"), [("always", "true"), ("on-failure", "unexpected"), ("never", "false")]
+)
 def test_when_a_program_starts_again_is_as_tuned(tmp_path: Path, restart: str, rendered: str) -> None:
     assert f"autorestart={rendered}" in render(paths(tmp_path), [program("true", restart=restart)])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hivemind.supervisor.client import ProgramInfo, ProgramState
 from hivemind.supervisor.processes import Restart
-from hivemind.supervisor.revival import Revival, should_revive
+from hivemind.supervisor.revival import Revival, counts_as_restart, should_revive
 from hivemind.supervisor.topology import Program
 
 
@@ -21,7 +23,7 @@ def info(state: ProgramState, exit_status: int = 0) -> ProgramInfo:
 def delays(revival: Revival, count: int, now: float = 0.0) -> list[float]:
     found = []
     for _ in range(count):
-        revival.observe(now, program(), info(ProgramState.FATAL), 0.0)
+        revival.observe(now, program(), info(ProgramState.FATAL))
         due = revival.next_due()
         assert due is not None
         found.append(due - now)
@@ -36,22 +38,24 @@ def test_the_delay_doubles_to_a_minute_and_never_ends() -> None:
 
 def test_seeing_it_fail_twice_does_not_put_it_off() -> None:
     revival = Revival(rng=lambda: 1.0)
-    revival.observe(0.0, program(), info(ProgramState.FATAL), 0.0)
-    revival.observe(0.4, program(), info(ProgramState.FATAL), 0.0)
+    revival.observe(0.0, program(), info(ProgramState.FATAL))
+    revival.observe(0.4, program(), info(ProgramState.FATAL))
     assert revival.due(0.5) == ["batman.0"]
 
 
 def test_a_program_that_was_up_for_long_begins_anew() -> None:
     revival = Revival(rng=lambda: 1.0)
     delays(revival, 5)
-    revival.observe(20.0, program(), info(ProgramState.RUNNING), 11.0)
+    for now in (20.0, 31.0):
+        revival.observe(now, program(), info(ProgramState.RUNNING))
     assert delays(revival, 1, now=30.0) == [0.5]
 
 
 def test_a_program_that_was_up_for_a_moment_does_not() -> None:
     revival = Revival(rng=lambda: 1.0)
     delays(revival, 5)
-    revival.observe(20.0, program(), info(ProgramState.RUNNING), 3.0)
+    for now, pid in ((20.0, 1), (23.0, 1), (32.0, 2)):
+        revival.observe(now, program(), replace(info(ProgramState.RUNNING), pid=pid))
     assert delays(revival, 1, now=30.0) == [16.0]
 
 
@@ -67,7 +71,7 @@ def test_revivals_are_counted() -> None:
         ("always", ProgramState.FATAL, 0, True),
         ("always", ProgramState.EXITED, 1, False),  # supervisord does it
         ("always", ProgramState.STOPPED, 0, False),
-        ("on-failure", ProgramState.EXITED, 1, True),
+        ("on-failure", ProgramState.EXITED, 1, False),  # supervisord does it
         ("on-failure", ProgramState.EXITED, 0, False),
         ("on-failure", ProgramState.FATAL, 0, True),
         ("never", ProgramState.EXITED, 1, False),
@@ -82,7 +86,21 @@ def test_what_is_revived_depends_on_how_it_is_tuned(
 
 def test_what_supervisord_starts_again_by_itself_counts_as_well() -> None:
     revival = Revival()
-    revival.observe(0.0, program(), info(ProgramState.RUNNING), 20.0)
+    revival.observe(0.0, program(), info(ProgramState.RUNNING))
     revival.restarted("batman.0")
-    revival.observe(1.0, program(), info(ProgramState.RUNNING), 0.5)
+    revival.observe(1.0, program(), info(ProgramState.RUNNING))
     assert (revival.counts(), revival.next_due()) == ({"batman.0": 1}, None)
+
+
+@pytest.mark.parametrize(
+    ("restart", "is_expected", "counts"),
+    [
+        ("always", True, True),
+        ("always", False, True),
+        ("on-failure", False, True),
+        ("on-failure", True, False),
+        ("never", False, False),
+    ],
+)
+def test_what_counts_as_a_restart_depends_on_how_it_is_tuned(restart: Restart, is_expected: bool, counts: bool) -> None:
+    assert counts_as_restart(program(restart), is_expected=is_expected) is counts

@@ -117,8 +117,7 @@ class _Known:
         found = [(f"{self.node} {sentence}", style) for sentence, style in (*self._enabled(), *self._shares())]
         mine = [one for one in self.instances if self._is_mine(one.instance)]
         for one in mine:
-            found += self._instance(one)
-            found += self._log(one.instance)
+            found += [*self._instance(one), *self._failing(one.instance), *self._log(one.instance)]
         names = {one.instance for one in mine}
         absent = [name for name in self.should.instances if self._is_mine(name) and name not in names]
         for name in absent:
@@ -202,6 +201,11 @@ class _Known:
 
         mine = [one for one in self.instances if self._is_mine(one.instance)]
         return any(each.name == self.node and each.state == BROKEN for one in mine for each in one.stats.members)
+
+    def _failing(self, name: str) -> list[tuple[str, str]]:
+        """What hived knows of one that ends early again and again."""
+        seen = self.should.programs.get(name)
+        return [(f"  it is {seen.state}: {seen.detail}", "red")] if seen and seen.next_try is not None else []
 
     def _hived(self, name: str) -> str:
         """What hived says of a program that is not in the registry."""

@@ -13,13 +13,16 @@ from enum import StrEnum
 
 from .apply import apply, patience, settled, stop
 from .check import check_all
-from .client import FAILING, LIVE, ProgramInfo, ProgramState
+from .client import FAILING, LIVE, ProgramInfo, ProgramState, SupervisorClient
 from .desired import read_scale, read_stopped, write_scale, write_stopped
 from .engine import Engine
+from .lives import forget, read_lives
 from .narrow import Meant
 from .plan import Plan, load
 from .status import why_not
 from .topology import Program
+
+WAITING_ENDS = 5.0  # seconds for a keeper that waits to end
 
 
 class Verb(StrEnum):
@@ -149,14 +152,24 @@ def _start(engine: Engine, before: Plan, request: Request) -> Done:
     names = [program.name for program in select(before, request.targets)]
     client = engine.client()
     were = {info.name for info in client.programs() if info.state in LIVE}
+    were -= {name for name in names if _wakes(engine, client, name)}
     write_stopped(engine.paths, read_stopped(engine.paths) - frozenset(names))
     done = apply(engine, _named([name for name in names if name not in were]))
     known = {info.name for info in client.programs()}
     for name in names:
         if name in known:
+            if name not in were:
+                forget(engine.paths, name)
             client.start(name)
     well: Callable[[str], str] = lambda name: "runs already" if name in were else "started"  # noqa: E731 - mypy needs its type
     return Done(_settled(engine, names, well), done.waiting)
+
+
+def _wakes(engine: Engine, client: SupervisorClient, name: str) -> bool:
+    """Whether ``name`` ended early again and again, and waited: that is over."""
+    if read_lives(engine.paths, name).next is None:
+        return False
+    return not stop(client, [name], WAITING_ENDS)
 
 
 def _named(names: Sequence[str]) -> Meant:

@@ -13,6 +13,7 @@ from .client import LIVE, ProgramInfo, ProgramState, SupervisorClient
 from .engine import Engine
 from .files import read_json, time_of, write_private
 from .last_settings import save_settings
+from .lives import forget
 from .narrow import Meant, is_other, narrowed
 from .plan import Plan, load, save
 from .render import LISTENER, render
@@ -36,7 +37,7 @@ class Applied:
 
 def write(engine: Engine, plan: Plan) -> None:
     """Write all that a start or a reload leaves in ``var``. Raises ConfigurationError for awkward paths."""
-    text = render(engine.paths, plan.programs)
+    text = render(engine.paths, plan.programs, engine.settings.log_file)
     for program in plan.programs:
         if program.env:
             write_private(engine.paths.program_env(program.name), orjson.dumps(dict(program.env)))
@@ -76,6 +77,7 @@ def apply(engine: Engine, is_meant: Meant | None = None) -> Applied:
         client.remove(name)
     order = [program.name for program in plan.programs]
     for name in sorted((*changed, *changes.added), key=order.index):
+        forget(engine.paths, name)
         client.add(name)
     is_new = plan.settings != before.settings
     if is_meant is None:

@@ -71,6 +71,7 @@ class Daemon:
         await asyncio.wait([listener, ending], return_when=asyncio.FIRST_COMPLETED)
         await asyncio.gather(*[end(task) for task in (*tasks, listener, ending)])
         self.deaths.close()
+        self.reviver.exits.close()
         with contextlib.suppress(HivemindError, OSError):
             await self.bus.aclose()
 
@@ -80,8 +81,8 @@ class Daemon:
 
     def _heard(self, event: Event) -> None:
         if event.name.startswith("PROCESS_STATE_"):
-            if event.name == "PROCESS_STATE_EXITED":
-                self.reviver.ended(event.program)
+            if event.name in ("PROCESS_STATE_EXITED", "PROCESS_STATE_BACKOFF"):
+                self.reviver.ended(event.program, is_expected=event.is_expected)
             self.deaths.look(event.program)
             self.reviver.look()
         elif event.name == "SUPERVISOR_STATE_CHANGE_STOPPING":

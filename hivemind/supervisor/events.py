@@ -21,6 +21,7 @@ class Event:
 
     name: str
     program: str
+    is_expected: bool = False  # of PROCESS_STATE_EXITED: whether it ended with 0
 
 
 def fields(text: str) -> dict[str, str]:
@@ -40,8 +41,8 @@ async def events() -> AsyncIterator[Event]:
         if body is None:
             return
         _answer(DONE)
-        first = body.decode(errors="replace").partition("\n")[0]
-        yield Event(header["eventname"], fields(first).get("processname", ""))
+        said = fields(body.decode(errors="replace").partition("\n")[0])
+        yield Event(header["eventname"], said.get("processname", ""), said.get("expected") == "1")
 
 
 async def _exactly(reader: asyncio.StreamReader, size: int) -> bytes | None:

@@ -31,6 +31,16 @@ def read_json(path: Path) -> Any:
         return None
 
 
+def tail(path: Path, size: int) -> bytes:
+    """The last ``size`` bytes of a file; nothing if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - size))
+            return file.read(size)
+    except OSError:
+        return b""
+
+
 def time_of(path: Path | str) -> int:
     """When a file last changed, in nanoseconds; 0 if there is none."""
     try:

@@ -139,7 +139,9 @@ def end_survivors(engine: Engine, hurry: Callable[[], bool] = never) -> list[str
 
 
 def end_orphans(engine: Engine) -> None:
-    """Kill what programs forked and left behind, and forget programs that have ended: their pids may be used again."""
+    """Kill what programs forked and left behind, and forget programs that have ended: their pids may be used again, and
+    how they ended counts no more.
+    """
     files = pidfiles(engine, load(engine.paths))
     records = {path: record for path in files.values() if (record := PidFile(path).read()) is not None}
     ended = [record.identity.pid for record in records.values() if end_left_behind(record.identity)]
@@ -149,6 +151,8 @@ def end_orphans(engine: Engine) -> None:
     for path, record in records.items():
         if not record.identity.is_alive():
             path.unlink(missing_ok=True)
+    for lives in engine.paths.run.glob("*.lives"):
+        lives.unlink(missing_ok=True)
 
 
 def survivors(engine: Engine) -> dict[str, ProcessIdentity]:

@@ -1,11 +1,12 @@
 """The keeper: every program of supervisord starts through it, so that none runs twice.
 
-``python -m hivemind.supervisor.keeper --pidfile P --digest D --grace S [--env FILE] -- COMMAND...``
+``python -m hivemind.supervisor.keeper --pidfile P --digest D --grace S [--env FILE] [--lives FILE ...] -- COMMAND...``
 
 If the pidfile names a process that lives (it outlived a supervisord that was killed), the keeper stands in
 for it: it ends when that one ends, hands it every signal, and ``grace`` seconds after a signal that means
 stop it kills that one's process group. Else it kills what the dead one's group has left behind (children that it
-forked), writes itself into the pidfile and becomes the command.
+forked), waits if lives of it ended early again and again (lives.py), writes itself into the pidfile and becomes the
+command. A disk that is full, or a folder that is gone, stops none of this: what cannot be written is done without.
 """
 
 from __future__ import annotations
@@ -16,23 +17,20 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from ..identity import PidFile, ProcessIdentity
+from .heard import STOP_SIGNALS, Heard
+from .turn import Turn
 
 if sys.platform != "win32":  # nobody runs a keeper there, but `hm` imports what imports it
     import fcntl
 
-STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGQUIT", signal.SIGTERM)})
-FORWARDED = (
-    *STOP_SIGNALS,
-    *(getattr(signal, name) for name in ("SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)),
-)
 ORPHAN_CHECK = 1.0  # seconds between looks at whether supervisord, our parent, still lives
 ENDED_BY_ITSELF = 1  # nobody but its parent can learn a process's exit status
 
@@ -46,6 +44,7 @@ class Order:
     grace: float
     env: Path | None
     command: tuple[str, ...]
+    turn: Turn | None = None
 
 
 def parse(arguments: Sequence[str]) -> Order:
@@ -59,11 +58,28 @@ def parse(arguments: Sequence[str]) -> Order:
         float(options.get("--grace", "10")),
         Path(env) if env else None,
         tuple(arguments[at + 1 :]),
+        _turn(options) if "--lives" in options else None,
+    )
+
+
+def _turn(options: Mapping[str, str]) -> Turn:
+    lives, log = Path(options["--lives"]), options.get("--log")
+    return Turn(
+        lives.stem,
+        lives,
+        Path(options["--supervisord-log"]),
+        Path(options["--printed"]),
+        Path(log) if log else None,
+        tuple(Path(file) for file in options.get("--watched", "").split(os.pathsep) if file),
+        float(options["--longest"]),
     )
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Adopt the survivor and return its exit status as far as it is known, or never return."""
+    """Adopt the survivor and return its exit status as far as it is known, or never return.
+
+    0 if nothing is to begin any more, because we were asked to stop, or supervisord went, while we waited.
+    """
     order = parse(arguments)
     pidfile = PidFile(order.pidfile)
     with _only_one(order.pidfile):
@@ -71,19 +87,35 @@ def main(arguments: Sequence[str]) -> int:
         if record is None or record.identity.pid == os.getpid() or not record.identity.is_alive():
             if record is not None and end_left_behind(record.identity):
                 _say(f"killed what process {record.identity.pid} had left behind")
-            pidfile.write(ProcessIdentity.current(), order.digest)
+            if order.turn is not None and not order.turn.wait():
+                return 0
+            _write_down(pidfile, order)
             return become(order)
+    if order.turn is not None:
+        order.turn.adopted()
     _say(f"adopted process {record.identity.pid}, which outlived its supervisord")
     return Survivor(record.identity, order.grace).keep()
 
 
 @contextmanager
 def _only_one(path: Path) -> Iterator[None]:
-    """Hold the lock of this pidfile; becoming another program lets it go, too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """Hold the lock of this pidfile, or go on without where it cannot be made; becoming the program lets it go, too."""
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(path.with_name(f".{path.name}.lock").open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            _say(f"no lock for {path} ({error.strerror}): going on without")
         yield
+
+
+def _write_down(pidfile: PidFile, order: Order) -> None:
+    """Say who we are. A program runs all the same where that cannot be: nobody watches it, or adopts it later."""
+    try:
+        pidfile.write(ProcessIdentity.current(), order.digest)
+    except OSError as error:
+        _say(f"{pidfile.path} cannot be written ({error.strerror}): it runs all the same, but hived cannot watch it")
 
 
 def become(order: Order) -> int:
@@ -113,17 +145,11 @@ class Survivor:
 
     def keep(self) -> int:
         """Return when it has ended: 0 if it was asked to, else ENDED_BY_ITSELF. Also return when we are orphaned."""
-        parent = os.getppid()
-        reader, writer = os.pipe()
-        os.set_blocking(writer, False)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        for number in FORWARDED:
-            signal.signal(number, lambda got, _: self._received.append(got))
+        parent, heard = os.getppid(), Heard()
+        self._received = heard.received
         ended = exit_event(self.identity.pid)
-        watched = [reader] if ended is None else [reader, ended]
         while self.identity.is_alive() and os.getppid() == parent:
-            if reader in select.select(watched, (), (), self._patience(ended is not None))[0]:
-                os.read(reader, 1024)
+            heard.wait(self._patience(ended is not None), ended)
             self._hand_over()
         return ENDED_BY_ITSELF if self._deadline is None else 0
 

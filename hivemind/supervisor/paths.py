@@ -129,9 +129,18 @@ class HivePaths:
         """The keeper's pidfile of one program."""
         return self.run / f"{program}.pid"
 
+    def program_lives(self, program: str) -> Path:
+        """What the keeper knows of the lives of one program."""
+        return self.run / f"{program}.lives"
+
     def program_env(self, program: str) -> Path:
         """The environment of one program, mode 0600."""
         return self.run / f"{program}.env"
+
+    @property
+    def supervisord_log(self) -> Path:
+        """What supervisord itself logs."""
+        return self.log / "supervisord.log"
 
     def program_log(self, program: str) -> Path:
         """What one program prints before it has opened its own log."""

@@ -7,26 +7,39 @@ supervisord cannot quote them, and others could read them; the keeper takes them
 
 from __future__ import annotations
 
+import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from ..errors import ConfigurationError
+from .lives import LONGEST
 from .paths import HivePaths
 from .topology import Program, stop_wait
 
 LISTENER = "hived"
 EVENTS = "PROCESS_STATE,SUPERVISOR_STATE_CHANGE,TICK_5"
-START_SECONDS = 2  # a program that ends sooner failed to start: it is revived with back-off
+START_SECONDS = 2  # a program that ends sooner failed to start
+START_RETRIES = "5"  # one that waits in its keeper is up for supervisord: what fails as often cannot even be forked
+REDIS_LONGEST = 5.0  # seconds: everybody waits for it
 QUIET_LOG = "256KB"
-AUTORESTART = {"always": "true", "on-failure": "false", "never": "false"}  # hived itself, with back-off
+AUTORESTART = {"always": "true", "on-failure": "unexpected", "never": "false"}  # at once: it is the keeper that waits
 _PLAIN = re.compile(r"[A-Za-z0-9@%_+=:,./-]")
+LogFile = Callable[[str, int], Path | None]
 
 
-def render(paths: HivePaths, programs: Sequence[Program]) -> str:
-    """The whole configuration; programs in the given order. Raises ConfigurationError for a path with a line break."""
+def no_log(_node: str, _number: int) -> None:
+    """Nobody knows where it logs."""
+
+
+def render(paths: HivePaths, programs: Sequence[Program], log_file: LogFile = no_log) -> str:
+    """The whole configuration; programs in the given order. ``log_file`` says where a node with a number logs.
+
+    Raises ConfigurationError for a path with a line break.
+    """
     sections = [_server(paths), _supervisord(paths), _listener(paths)]
-    sections += [_program(paths, program) for program in programs]
+    sections += [_program(paths, program, log_file) for program in programs]
     return "; hived wrote this and will write it again: change config/hive.py instead\n\n" + "\n".join(sections)
 
 
@@ -56,14 +69,25 @@ def _argument(argument: str) -> str:
     return escaped.replace("%", "%%") or '""'
 
 
-def keeper_command(paths: HivePaths, program: Program) -> list[str]:
+def keeper_command(paths: HivePaths, program: Program, log_file: LogFile = no_log) -> list[str]:
     """The keeper that runs ``program``: it kills a survivor one second before supervisord would kill the keeper."""
     pidfile = program.pidfile or str(paths.program_pid(program.name))
     command = _ours("keeper", "--pidfile", pidfile, "--digest", program.digest)
     command += ["--grace", str(stop_wait(program.stop_timeout) - 1)]
     if program.env:
         command += ["--env", str(paths.program_env(program.name))]
-    return [*command, "--", *program.command]
+    return [*command, *_lives(paths, program, log_file), "--", *program.command]
+
+
+def _lives(paths: HivePaths, program: Program, log_file: LogFile) -> list[str]:
+    """What the keeper needs to let a program wait that ends early again and again."""
+    longest = REDIS_LONGEST if program.kind == "redis" else LONGEST
+    found = ["--lives", str(paths.program_lives(program.name)), "--longest", str(longest)]
+    found += ["--supervisord-log", str(paths.supervisord_log), "--printed", str(paths.program_log(program.name))]
+    if program.kind != "redis" and (log := log_file(program.node, program.number)) is not None:
+        found += ["--log", str(log)]
+    watched = [file for file in program.members.values() if file]
+    return [*found, "--watched", os.pathsep.join(watched)] if watched else found
 
 
 def _ours(module: str, *arguments: str) -> list[str]:
@@ -84,7 +108,7 @@ def _supervisord(paths: HivePaths) -> str:
         section(
             "supervisord",
             {
-                "logfile": plain(paths.log / "supervisord.log"),
+                "logfile": plain(paths.supervisord_log),
                 "logfile_maxbytes": "1MB",
                 "logfile_backups": "1",
                 "loglevel": "info",
@@ -123,18 +147,18 @@ def _listener(paths: HivePaths) -> str:
     )
 
 
-def _program(paths: HivePaths, program: Program) -> str:
+def _program(paths: HivePaths, program: Program, log_file: LogFile) -> str:
     return section(
         f"program:{program.name}",
         {
-            "command": command_line(keeper_command(paths, program)),
+            "command": command_line(keeper_command(paths, program, log_file)),
             "directory": plain(paths.hive),
             "priority": str(program.priority),
             "autostart": "true",
             "autorestart": AUTORESTART[program.restart],
             "exitcodes": "0",
             "startsecs": str(START_SECONDS if program.restart == "always" else 0),
-            "startretries": "0",
+            "startretries": START_RETRIES,
             "stopsignal": "TERM",
             "stopwaitsecs": str(stop_wait(program.stop_timeout)),
             "killasgroup": "true",

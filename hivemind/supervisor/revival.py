@@ -1,4 +1,8 @@
-"""When to start again what supervisord gave up: capped back-off, for ever. Pure: it is told what happened and when."""
+"""When to start again what supervisord gave up: capped back-off, for ever. Pure: it is told what happened and when.
+
+It gives up only what it cannot even start, for want of processes or descriptors: what starts and ends again waits in
+its keeper (lives.py), and supervisord knows nothing of that.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,21 @@ from dataclasses import dataclass, field
 
 from ..backoff import Backoff
 from .client import ProgramInfo, ProgramState
+from .lives import STEADY
 from .topology import Program
 
 FIRST, LONGEST = 0.5, 60.0  # seconds
-STEADY = 10.0  # seconds that a program must have been up for its back-off to begin anew
 
 
 @dataclass(slots=True)
 class _Ward:
-    """A program that failed: how often, and when it is due."""
+    """A program that failed: how often, when it is due, and since when its process has been up."""
 
     backoff: Backoff
     revivals: int = 0
     due: float | None = None
-    reason: str = ""
+    pid: int = 0
+    up_since: float = 0.0
 
 
 @dataclass(slots=True)
@@ -31,18 +36,22 @@ class Revival:
     rng: Callable[[], float] = random.random
     _wards: dict[str, _Ward] = field(default_factory=dict)
 
-    def observe(self, now: float, program: Program, info: ProgramInfo, uptime: float) -> None:
+    def observe(self, now: float, program: Program, info: ProgramInfo) -> None:
         """Take in what supervisord says of ``program``, which should run."""
         ward = self._wards.get(program.name)
         if should_revive(program, info):
             ward = self._wards.setdefault(program.name, _Ward(self._backoff()))
             if ward.due is None:
                 ward.due = now + ward.backoff.next()
-                ward.reason = info.error or f"it ended with {info.exit_status}"
         elif ward is not None:
             ward.due = None
-            if info.state is ProgramState.RUNNING and uptime >= STEADY:
-                ward.backoff.reset()
+            self._look_at_life(now, ward, info)
+
+    def _look_at_life(self, now: float, ward: _Ward, info: ProgramInfo) -> None:
+        if info.state is not ProgramState.RUNNING or info.pid != ward.pid:
+            ward.pid, ward.up_since = info.pid, now
+        elif now - ward.up_since >= STEADY:
+            ward.backoff.reset()
 
     def restarted(self, name: str) -> None:
         """``name`` ended by itself, and supervisord starts it again: that counts, too."""
@@ -74,9 +83,10 @@ class Revival:
 
 
 def should_revive(program: Program, info: ProgramInfo) -> bool:
-    """Whether ``program`` has ended although it should run, and supervisord does nothing about it."""
-    if program.restart == "never":
-        return False
-    if program.restart == "on-failure":
-        return info.state is ProgramState.FATAL or (info.state is ProgramState.EXITED and info.exit_status != 0)
-    return info.state is ProgramState.FATAL
+    """Whether supervisord has given up ``program`` although it should run."""
+    return program.restart != "never" and info.state is ProgramState.FATAL
+
+
+def counts_as_restart(program: Program, *, is_expected: bool) -> bool:
+    """Whether supervisord starts ``program`` again by itself, now that it has ended; expected is an exit with 0."""
+    return program.restart == "always" or (program.restart == "on-failure" and not is_expected)

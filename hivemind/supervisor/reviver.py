@@ -1,4 +1,7 @@
-"""Starts again what supervisord gave up, rolls survivors of an older program, and writes down what it knows."""
+"""Starts again what supervisord gave up, rolls survivors of an older program, and writes down what it knows.
+
+It also wakes supervisord when one of its children has ended: supervisord would see that up to a second later.
+"""
 
 from __future__ import annotations
 
@@ -6,40 +9,51 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Iterable
 
 from ..errors import SupervisorError
-from ..identity import PidFile
+from ..identity import PidFile, this_boot
 from .apply import patience, stop
 from .client import LIVE, ProgramInfo
 from .engine import Engine
+from .exits import Exits
 from .files import write_json
 from .halt import pidfiles
+from .lives import forget, load_lives
 from .plan import Plan, load
-from .revival import Revival
+from .revival import Revival, counts_as_restart
 from .topology import Program
 
 log = logging.getLogger("hived")
 
 LOOK = 5.0  # seconds between looks when nothing is reported
+REAPED = 1.0  # seconds by which supervisord may tell later than a keeper notes
+PATIENCE = 60.0  # seconds within which a keeper notes how its program ended
 
 
 class Reviver:
-    """Looks at all programs when something happened to one, and every LOOK seconds."""
+    """Looks at all programs when something happened to one, and every LOOK seconds.
+
+    The look itself is what wakes supervisord: any question makes it collect its dead, and start what should run.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.revival = engine, Revival()
+        self.exits = Exits(lambda _: self.look())
         self._news = asyncio.Event()
+        self._ended: dict[str, float] = {}  # when programs ended of which it is still to be told how
         self._written: object = None
 
     def look(self) -> None:
         """Something happened: look now."""
         self._news.set()
 
-    def ended(self, name: str) -> None:
-        """``name`` ended by itself after it had been up: supervisord starts it again, if it is to run always."""
+    def ended(self, name: str, *, is_expected: bool = False) -> None:
+        """``name`` ended by itself: supervisord starts it again, if it is to run. ``is_expected``: it ended with 0."""
         program = load(self.engine.paths).program(name)
-        if program is not None and program.restart == "always":
+        if program is not None and counts_as_restart(program, is_expected=is_expected):
             self.revival.restarted(name)
+            self._ended[name] = time.monotonic()
 
     async def run(self) -> None:
         """Look after the programs for ever."""
@@ -47,27 +61,40 @@ class Reviver:
         while True:
             self._news.clear()
             with contextlib.suppress(SupervisorError):
-                await asyncio.to_thread(self._look_once)
+                infos = await asyncio.to_thread(self._look_once)
+                self.exits.watch({info.name: info.pid for info in infos if info.state in LIVE})
             due = self.revival.next_due()
             wait = LOOK if due is None else min(LOOK, max(0.05, due - time.monotonic()))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._news.wait()
 
-    def _look_once(self) -> None:
+    def _look_once(self) -> Iterable[ProgramInfo]:
         if self.engine.paths.stopping.exists():
-            return
+            return ()
         client, plan, now = self.engine.client(), load(self.engine.paths), time.monotonic()
         infos = {info.name: info for info in client.programs()}
         for program in plan.programs:
             if program.name in infos:
-                info = infos[program.name]
-                self.revival.observe(now, program, info, max(0.0, time.time() - info.started))
+                self.revival.observe(now, program, infos[program.name])
         self.revival.keep(frozenset(program.name for program in plan.programs))
         for name in self.revival.due(now):
-            log.warning("%s ended too soon (%s): starting it again", name, infos[name].error or "no reason given")
+            log.warning("%s cannot be started (%s): trying again", name, infos[name].error or "no reason given")
             client.start(name)
+        self._tell_ends()
         self._write_down()
+        return infos.values()
+
+    def _tell_ends(self) -> None:
+        """Say how programs have ended, once their keepers have found out: the more often they do, the more seldom."""
+        now = time.monotonic()
+        for name, at in list(self._ended.items()):
+            lives = load_lives(self.engine.paths.program_lives(name), this_boot())
+            if lives.lives and lives.lives[-1].ended > at - REAPED:
+                log.warning("%s %s", name, lives.text(now))
+                del self._ended[name]
+            elif now - at > PATIENCE:
+                del self._ended[name]
 
     def _write_down(self) -> None:
         known = {"revivals": self.revival.counts()}
@@ -84,6 +111,7 @@ class Reviver:
             for program in outdated(self.engine, plan, infos):
                 log.warning("%s runs an older program: restarting it", program.name)
                 stop(client, [program.name], patience([program]))
+                forget(self.engine.paths, program.name)
                 client.start(program.name)
 
 

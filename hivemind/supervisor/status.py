@@ -16,20 +16,20 @@ from ..data.records import BROKEN, Instance
 from ..data.registry import Registry
 from ..errors import HivemindError, SupervisorError
 from ..identity import PidFile, ProcessIdentity
-from ..log_files import last_entries
 from ..topics import Names
 from .check import unreadable_file
 from .client import ProgramInfo, ProgramState
 from .engine import QUICK, Engine, redis_url
-from .files import read_json, time_of
+from .files import read_json
 from .halt import pidfiles
+from .last_words import last_words
+from .lives import Lives, read_lives
 from .plan import load
 from .topology import Problem, Program
 from .watchdog import of_process
 
 REGISTRY_TIMEOUT = 1.5  # seconds; status is shown without the registry when Redis is away
 
-TAIL = 65_536  # bytes of a log in which its last words are looked for
 
 WORDS: Mapping[ProgramState, str] = {
     ProgramState.STOPPED: "stopped",
@@ -54,6 +54,8 @@ class ProgramStatus:
     revivals: int = 0
     adopted: bool = False  # outlived a supervisord
     detail: str = ""
+    failures: int = 0  # how many of its lives, the last ones, ended early
+    next_try: float | None = None  # seconds until the next begins, if it waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,9 @@ class _Look:
             return ProgramStatus(program.name, state, process.pid if process else None, detail=self.frozen)
         is_up = info.state in (ProgramState.RUNNING, ProgramState.STARTING, ProgramState.STOPPING)
         holder = self._holder(program, process) if is_up else ""
+        lives = read_lives(engine.paths, program.name)
+        if lives.next is not None and process is None and is_up:
+            return self._waiting(program, info, lives)
         mine = of_process(self.instances, process) if process is not None else None
         started = mine.about.started if mine is not None and mine.about.started else info.started
         return ProgramStatus(
@@ -133,6 +138,19 @@ class _Look:
             int(self.revivals.get(program.name, 0)),
             bool(is_up and process is not None and process.pid != info.pid),
             holder or (", ".join(program.sharing) if is_up else why_not(engine, program, info)),
+            lives.failures,
+        )
+
+    def _waiting(self, program: Program, info: ProgramInfo, lives: Lives) -> ProgramStatus:
+        """A program that has ended early again and again, and waits: what runs for it is its keeper."""
+        now, words = time.time(), lives.lives[-1].words if lives.lives else ""
+        return ProgramStatus(
+            program.name,
+            WORDS[ProgramState.STOPPING if info.state is ProgramState.STOPPING else ProgramState.FATAL],
+            revivals=int(self.revivals.get(program.name, 0)),
+            detail=": ".join(part for part in (lives.text(now), words) if part),
+            failures=lives.failures,
+            next_try=round(max(0.0, (lives.next or now) - now), 1),
         )
 
     def left_out(self, programs: Sequence[Program]) -> list[ProgramStatus]:
@@ -191,7 +209,9 @@ def why_not(engine: Engine, program: Program, info: ProgramInfo) -> str:
         problem = unreadable_file(engine.paths.hive, node, file) if file else None
         if problem is not None:
             return str(problem) if program.sharing else _where(problem)
-    return last_words(engine, program, info.started - 1.0) or _unheard(program, info.error)
+    own = engine.settings.log_file(program.node, program.number)
+    said = last_words(engine.paths.program_log(program.name), own, info.started - 1.0)
+    return said or _unheard(program, info.error)
 
 
 def _unheard(program: Program, error: str) -> str:
@@ -199,25 +219,6 @@ def _unheard(program: Program, error: str) -> str:
     if "process log" not in error:
         return error
     return f"it ended as soon as it had started, see `hm why {program.node}`"
-
-
-def last_words(engine: Engine, program: Program, since: float = 0.0) -> str:
-    """The last error in the program's log, if it is not older than ``since``, in unix seconds; if it printed something
-    after that, that line: it had no log yet.
-    """
-    printed, own = engine.paths.program_log(program.name), engine.settings.log_file(program.node, program.number)
-    if time_of(own) < time_of(printed):
-        texts = [line for entry in last_entries(printed, TAIL) for line in entry.text.split("\n")]
-        return next((line.strip() for line in reversed(texts) if line.strip()), "")
-    errors = [one for one in last_entries(own, TAIL) if one.level in ("ERROR", "CRITICAL") and one.time >= since]
-    return _in_a_line(errors[-1].text) if errors else ""
-
-
-def _in_a_line(text: str) -> str:
-    """An error and, if it has a traceback, what was raised."""
-    first, *rest = text.split("\n")
-    raised = next((line for line in reversed(rest) if line and not line.startswith(" ")), "")
-    return f"{first}: {raised}" if raised and raised not in first else first
 
 
 def _where(problem: Problem) -> str:

@@ -1,0 +1,28 @@
+"""The last that a program said of an error, by what it printed and by its log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..log_files import last_entries
+from .files import time_of
+
+TAIL = 65_536  # bytes at the end of a log in which last words are looked for
+
+
+def last_words(printed: Path, own: Path | None, since: float = 0.0) -> str:
+    """The last error in the program's log, if it is not older than ``since``, in unix seconds; if it printed something
+    after that, that line: it had no log yet. Raises nothing.
+    """
+    if own is None or time_of(own) < time_of(printed):
+        texts = [line for entry in last_entries(printed, TAIL) for line in entry.text.split("\n")]
+        return next((line.strip() for line in reversed(texts) if line.strip()), "")
+    errors = [one for one in last_entries(own, TAIL) if one.level in ("ERROR", "CRITICAL") and one.time >= since]
+    return _in_a_line(errors[-1].text) if errors else ""
+
+
+def _in_a_line(text: str) -> str:
+    """An error and, if it has a traceback, what was raised."""
+    first, *rest = text.split("\n")
+    raised = next((line for line in reversed(rest) if line and not line.startswith(" ")), "")
+    return f"{first}: {raised}" if raised and raised not in first else first
