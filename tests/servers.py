@@ -199,8 +199,12 @@ class Connection:
 
     def ask(self, *words: str | bytes | float) -> Any:
         """Send one command and return its answer; an error is raised as hiredis.ReplyError."""
-        self._socket.sendall(hiredis.pack_command(words))  # type: ignore[arg-type]  # its stub asks for one word
+        self.send(*words)
         return self.read()
+
+    def send(self, *words: str | bytes | float) -> None:
+        """Send one command; ``read`` its answer."""
+        self._socket.sendall(hiredis.pack_command(words))  # type: ignore[arg-type]  # its stub asks for one word
 
     def read(self) -> Any:
         """The next answer or pushed message."""
