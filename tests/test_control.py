@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -10,10 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from hivemind.cli.hm import hm
+from hivemind.settings import load_settings
 from hivemind.supervisor.actions import Request, Result, Verb, select
 from hivemind.supervisor.control import Hived, decode_answer, decode_request, encode_answer, encode_request
-from hivemind.supervisor.plan import Plan
-from hivemind.supervisor.topology import Kind, Program
+from hivemind.supervisor.paths import HivePaths
+from hivemind.supervisor.plan import Plan, load, save
+from hivemind.supervisor.topology import Kind, Problem, Program
 
 from .cli_kit import Place
 from .hive_kit import Hive, hive_in
@@ -47,7 +50,7 @@ def test_targets_are_nodes_instances_and_tags(targets: list[str], expected: list
 
 
 def test_a_request_is_read_as_it_was_written() -> None:
-    request = Request(Verb.SCALE, ("batman", "@heroes"), 3)
+    request = Request(Verb.SCALE, ("batman", "@heroes"), 3, {"since": "1h"})
     assert decode_request(orjson.dumps(encode_request(request, "reply"))) == (request, "reply")
 
 
@@ -62,6 +65,41 @@ def test_an_answer_is_read_as_it_was_written() -> None:
     answer = decode_answer(orjson.dumps(encode_answer(me, ["batman.0"], results)))
     assert answer is not None
     assert (answer.hived, answer.results, answer.done) == (me, results, True)
+
+
+def test_requests_and_answers_of_another_version_are_read_as_far_as_they_are_known() -> None:
+    older = {"verb": "stop", "targets": ["batman"], "replicas": 0, "reply": "reply"}
+    assert decode_request(orjson.dumps(older | {"of_later": 1})) == (Request(Verb.STOP, ("batman",)), "reply")
+    written = encode_answer(Hived("here", "/hive", 7), ["batman.0"], [Result("batman.0", True, "stopped")])
+    results = [each | {"of_later": 1} for each in written["results"]]
+    newer = written | {"hived": written["hived"] | {"of_later": 1}, "results": results, "of_later": 1}
+    assert decode_answer(orjson.dumps(newer)) == decode_answer(orjson.dumps(written))
+
+
+def test_more_options_than_anybody_needs_are_no_request() -> None:
+    request = Request(Verb.STOP, ("batman",), options={str(number): "" for number in range(21)})
+    assert decode_request(orjson.dumps(encode_request(request, "reply"))) is None
+
+
+@pytest.mark.parametrize("added", [{"of_later": 1}, {}])
+def test_what_another_version_saved_of_a_plan_is_read_as_far_as_it_is_known(tmp_path: Path, added: object) -> None:
+    paths = HivePaths.of(load_settings(Hive(tmp_path).folder, {}))
+    paths.make()
+    problem = Problem("joker", "it is missing", "nodes/joker.py")
+    save(paths, replace(PLAN, problems=(problem,)))
+    saved = orjson.loads(paths.plan.read_bytes())
+    for each in (*saved["programs"], *saved["stopped"], *saved["problems"]):
+        each.update(added)
+    paths.plan.write_bytes(orjson.dumps(saved))
+    assert load(paths) == replace(PLAN, problems=(problem,))
+
+
+@pytest.mark.parametrize("spoilt", ["", "[]", "3", '{"programs": 3}', '{"programs": [{"name": "batman.0"}]}'])
+def test_a_spoilt_plan_is_an_empty_one(tmp_path: Path, spoilt: str) -> None:
+    paths = HivePaths.of(load_settings(Hive(tmp_path).folder, {}))
+    paths.make()
+    paths.plan.write_text(spoilt)
+    assert load(paths) == Plan(())
 
 
 @pytest.fixture

@@ -52,9 +52,12 @@ def test_a_spoilt_file_is_as_none(settings: Settings, tmp_path: Path, spoilt: st
     assert last_settings(tmp_path) is None
 
 
-def test_a_constant_of_another_version_is_left_out(settings: Settings, tmp_path: Path) -> None:
+def test_what_another_version_has_added_is_left_out(settings: Settings, tmp_path: Path) -> None:
     paths = HivePaths.of(settings)
     save_settings(paths, settings)
     saved = read_json(paths.settings)
+    saved["values"]["NODES"]["batman"]["of_later"] = 1
     write_json(paths.settings, saved | {"values": saved["values"] | {"OF_LATER": 1}})
-    assert last_settings(tmp_path) is not None
+    last = last_settings(tmp_path)
+    assert last is not None
+    assert last.constants.NODES["batman"].replicas == 2

@@ -7,8 +7,8 @@ since waits for a reload, and is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from .apply import apply, patience, settled, stop
@@ -37,11 +37,15 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """``verb`` for ``targets``: node names, instances, ``@tag`` or ``@all``; ``replicas`` for scale."""
+    """``verb`` for ``targets``: node names, instances, ``@tag`` or ``@all``; ``replicas`` for scale.
+
+    ``options`` are texts that some verbs take; those that a hived does not know, it ignores.
+    """
 
     verb: Verb
     targets: tuple[str, ...]
     replicas: int = 0
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

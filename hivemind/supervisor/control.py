@@ -20,12 +20,14 @@ from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..errors import RedisUnavailable
 from .actions import Request, Result, Verb
+from .files import known_fields
 
 CHANNEL = "hived"
 ANSWER_TIMEOUT = 4.0  # seconds in which a hived that lives says that it heard
 ASK_AGAIN = 0.5  # seconds
 MORE_ANSWERS = 0.5  # seconds in which further hiveds say so, once one did
 CONNECT_TIMEOUT = 5.0
+MOST_OPTIONS = 20  # texts that may go with a request
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +55,30 @@ class Answer:
 
 def encode_request(request: Request, reply: str) -> dict[str, Any]:
     """A request as it travels; ``reply`` is the kind of the control channel for answers."""
-    return {"verb": request.verb, "targets": request.targets, "replicas": request.replicas, "reply": reply}
+    return {
+        "verb": request.verb,
+        "targets": request.targets,
+        "replicas": request.replicas,
+        "options": dict(request.options),
+        "reply": reply,
+    }
 
 
 def decode_request(body: bytes) -> tuple[Request, str] | None:
-    """Read a request; None if it is none: anybody may publish there."""
+    """Read a request; None if it is none, or one that only a newer version knows: anybody may publish there."""
     try:
         raw = orjson.loads(body)
         targets = tuple(str(each) for each in raw["targets"])
-        return Request(Verb(raw["verb"]), targets, max(0, min(1000, int(raw["replicas"])))), str(raw["reply"])
-    except (ValueError, TypeError, KeyError):
+        replicas = max(0, min(1000, int(raw.get("replicas", 0))))
+        return Request(Verb(raw["verb"]), targets, replicas, _options(raw.get("options", {}))), str(raw["reply"])
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _options(raw: Any) -> dict[str, str]:
+    if len(raw) > MOST_OPTIONS:
+        raise ValueError
+    return {str(name): str(value) for name, value in raw.items()}
 
 
 def encode_answer(
@@ -84,9 +99,10 @@ def decode_answer(body: bytes) -> Answer | None:
     try:
         raw = orjson.loads(body)
         results = [Result(str(each["program"]), bool(each["ok"]), str(each["text"])) for each in raw["results"]]
-        programs, waiting = ([str(each) for each in raw[key]] for key in ("programs", "waiting"))
-        return Answer(Hived(**raw["hived"]), programs, results, bool(raw["done"]), waiting)
-    except (ValueError, TypeError, KeyError):
+        programs, waiting = ([str(each) for each in raw.get(key, ())] for key in ("programs", "waiting"))
+        hived = Hived(**known_fields(Hived, raw["hived"]))
+        return Answer(hived, programs, results, bool(raw["done"]), waiting)
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,11 @@ def tail(path: Path, size: int) -> bytes:
             return file.read(size)
     except OSError:
         return b""
+
+
+def known_fields(kind: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Of ``raw`` what the dataclass ``kind`` has: another version may have written more. Raises TypeError."""
+    return {each.name: raw[each.name] for each in fields(kind) if each.name in raw}
 
 
 def time_of(path: Path | str) -> int:

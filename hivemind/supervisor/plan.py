@@ -7,13 +7,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..errors import HiveNotFound, NodeLoadError
 from ..settings import Settings
 from .check import Checker, check_all
 from .desired import read_scale, read_selection, read_stopped
 from .enabled import EnabledNode, enabled_nodes, existing_imports
-from .files import read_json, time_of, within, write_json
+from .files import known_fields, read_json, time_of, within, write_json
 from .paths import HivePaths
 from .processes import NodePlan
 from .topology import Problem, Program, RedisProgram, node_plans, programs
@@ -77,7 +78,7 @@ def known_enabled(paths: HivePaths, environ: Mapping[str, str]) -> tuple[list[En
         enabled = enabled_nodes(paths.hive, environ)
     except NodeLoadError as error:
         shown = within(paths.hive, Path(str(error.file)))
-        known = [EnabledNode(**each) for each in read_json(paths.enabled) or ()]
+        known = [EnabledNode(**known_fields(EnabledNode, each)) for each in read_json(paths.enabled) or ()]
         return known, [Problem("nodes", f"{error.reason}; the nodes known before go on", shown, error.line)]
     write_json(paths.enabled, [asdict(node) for node in enabled])
     return enabled, []
@@ -98,17 +99,18 @@ def save(paths: HivePaths, plan: Plan) -> None:
 
 
 def load(paths: HivePaths) -> Plan:
-    """What was applied last; an empty plan if nothing was."""
+    """What was applied last, also by another version; an empty plan if nothing was, or the file is spoilt."""
     found = read_json(paths.plan)
-    if not isinstance(found, dict):
+    try:
+        return Plan(
+            tuple(_loaded(each) for each in found["programs"]),
+            tuple(_loaded(each) for each in found.get("stopped", ())),
+            tuple(Problem(**known_fields(Problem, each)) for each in found.get("problems", ())),
+            dict(found.get("mending", {})),
+            str(found.get("settings", "")),
+        )
+    except (TypeError, KeyError, AttributeError, ValueError):
         return Plan(())
-    return Plan(
-        tuple(_loaded(each) for each in found["programs"]),
-        tuple(_loaded(each) for each in found["stopped"]),
-        tuple(Problem(**each) for each in found["problems"]),
-        found["mending"],
-        found["settings"],
-    )
 
 
 def _mending(
@@ -123,8 +125,9 @@ def _saved(program: Program) -> dict[str, object]:
 
 
 def _loaded(raw: Mapping[str, object]) -> Program:
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
-    return Program(**values)  # type: ignore[arg-type]  # what _saved wrote
+    known = known_fields(Program, raw)
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in known.items()}
+    return Program(**values)
 
 
 def _fingerprint(settings: Settings) -> str:
