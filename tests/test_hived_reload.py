@@ -133,12 +133,15 @@ def test_a_reload_returns_when_what_it_restarted_is_up(running: Hive) -> None:
 
 
 TWOFACE = """
-import sys
+import sys, time
 from hivemind import Node
 
 class {name}(Node):
     def __init__(self):
-        sys.exit(3) if "--check" not in sys.argv else super().__init__()
+        if "--check" not in sys.argv:
+            time.sleep(2.5)  # supervisord calls it running then, as it does on a busy machine
+            sys.exit(3)
+        super().__init__()
 """
 
 

@@ -137,7 +137,7 @@ def _answers(settings: Settings, request: Request) -> list[Answer]:
     from ..supervisor.control import ask
     from ..supervisor.engine import redis_url
 
-    timeout = settings.constants.STOP_TIMEOUT + 15.0
+    timeout = settings.constants.STOP_TIMEOUT + 35.0  # to stop, and to be there
     return asyncio.run(ask(Endpoint.parse(redis_url(settings)), settings.name, request, timeout))
 
 

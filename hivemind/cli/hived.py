@@ -143,15 +143,12 @@ def reload(ctx: click.Context) -> int:
       hived reload
     """
     from ..settings import load_settings
-    from ..supervisor.apply import settled
+    from ..supervisor.arrival import arrivals
     from ..supervisor.check import check_settings
-    from ..supervisor.client import FAILING
     from ..supervisor.engine import engine_for, inherited
     from ..supervisor.last_settings import last_settings
     from ..supervisor.lifecycle import reload as apply_anew
     from ..supervisor.paths import HivePaths
-    from ..supervisor.plan import load
-    from ..supervisor.status import why_not
     from .context import hive_settings
 
     hive, settings = hive_settings(ctx)
@@ -163,19 +160,18 @@ def reload(ctx: click.Context) -> int:
     before = last_settings(hive)
     done = apply_anew(engine)
     _problems(done.problems)
-    infos = settled(engine.client(), (*done.added, *done.changed))
-    failing = [name for name in (*done.added, *done.changed) if name in infos and infos[name].state in FAILING]
-    plan = load(engine.paths)
-    words = {name: why_not(engine, program, infos[name]) for name in failing if (program := plan.program(name))}
+    touched = (*done.added, *done.changed)
+    found = arrivals(engine, touched)
     for what, names in (("started", done.added), ("restarted", done.changed), ("stopped", done.removed)):
         for name in names:
-            end = f", but it does not stay up: {words[name]}" if name in words else ""
-            output.say(f"{name}: {what}{end}", "red" if end else "")
+            arrival = found.get(name)
+            is_well = arrival is None or arrival.is_well
+            output.say(f"{name}: {arrival.told(what) if arrival else what}", "" if is_well else "red")
     if not (done.added or done.changed or done.removed):
         output.say("nothing changed: nothing was touched")
     if before is not None and before.constants.PATTERNS != settings.constants.PATTERNS:
         _tell_patterns(settings, done.changed)
-    return FAILED if done.problems or failing else WELL
+    return WELL if not done.problems and all(each.is_well for each in found.values()) else FAILED
 
 
 def _tell_patterns(settings: Settings, restarted: Sequence[str]) -> None:

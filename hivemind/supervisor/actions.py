@@ -7,19 +7,20 @@ since waits for a reload, and is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from .apply import apply, patience, settled, stop
+from .apply import apply
+from .arrival import Arrival, arrivals
 from .check import check_all
-from .client import FAILING, LIVE, ProgramInfo, ProgramState, SupervisorClient
+from .client import LIVE, SupervisorClient
 from .desired import read_scale, read_stopped, write_scale, write_stopped
 from .engine import Engine
 from .lives import forget, read_lives
 from .narrow import Meant
 from .plan import Plan, load
-from .status import why_not
+from .stopping import patience, stop
 from .topology import Program
 
 WAITING_ENDS = 5.0  # seconds for a keeper that waits to end
@@ -153,7 +154,10 @@ def _stop(engine: Engine, before: Plan, request: Request) -> Done:
 
 
 def _start(engine: Engine, before: Plan, request: Request) -> Done:
-    names = [program.name for program in select(before, request.targets)]
+    return _started(engine, [program.name for program in select(before, request.targets)], "started")
+
+
+def _started(engine: Engine, names: Sequence[str], word: str) -> Done:
     client = engine.client()
     were = {info.name for info in client.programs() if info.state in LIVE}
     were -= {name for name in names if _wakes(engine, client, name)}
@@ -165,8 +169,9 @@ def _start(engine: Engine, before: Plan, request: Request) -> Done:
             if name not in were:
                 forget(engine.paths, name)
             client.start(name)
-    well: Callable[[str], str] = lambda name: "runs already" if name in were else "started"  # noqa: E731 - mypy needs its type
-    return Done(_settled(engine, names, well), done.waiting)
+    up = _arrived(engine, [name for name in names if name not in were], word)
+    results = [Result(name, True, "runs already") for name in names if name in were]
+    return Done(sorted((*results, *up), key=lambda each: each.program), done.waiting)
 
 
 def _wakes(engine: Engine, client: SupervisorClient, name: str) -> bool:
@@ -193,9 +198,9 @@ def _restart(engine: Engine, before: Plan, request: Request) -> Done:
     waiting: tuple[str, ...] = ()
     if names:
         stop(client, [name for name in names if name in known], patience(before.programs))
-        up = _start(engine, before, Request(Verb.START, tuple(names)))
+        up = _started(engine, names, "restarted")
         waiting = up.waiting
-        done += [Result(each.program, each.ok, "restarted" if each.ok else each.text) for each in up.results]
+        done += up.results
     return Done(sorted(done, key=lambda each: each.program), waiting)
 
 
@@ -220,28 +225,23 @@ def _scale(engine: Engine, before: Plan, request: Request) -> Done:
     been = {each.name for each in before.programs}
     done = apply(engine, lambda one: one.node in nodes and (one.name not in been or one.number >= request.replicas))
     names = [each.name for each in load(engine.paths).programs if each.node in nodes]
-    up = _settled(engine, names, lambda name: "started" if name in done.added else "runs already")
-    return Done([*up, *(Result(name, True, "stopped and removed") for name in done.removed)], done.waiting)
+    up = _arrived(engine, [name for name in names if name in done.added], "started")
+    up += [Result(name, True, "runs already") for name in names if name not in done.added]
+    gone = [Result(name, True, "stopped and removed") for name in done.removed]
+    return Done([*sorted(up, key=lambda each: each.program), *gone], done.waiting)
 
 
 _DO = {Verb.START: _start, Verb.STOP: _stop, Verb.RESTART: _restart, Verb.SCALE: _scale}
 
 
-def _settled(engine: Engine, names: Sequence[str], well: Callable[[str], str]) -> list[Result]:
-    """Wait until each program is up or has failed, and say which."""
-    infos = settled(engine.client(), names)
-    return [_result(engine, name, infos.get(name), well(name)) for name in names]
+def _arrived(engine: Engine, names: Sequence[str], what: str) -> list[Result]:
+    """Wait until each program is there or has ended, and say which."""
+    found, plan = arrivals(engine, names), load(engine.paths)
+    return [_result(plan, name, found.get(name), what) for name in names]
 
 
-def _result(engine: Engine, name: str, info: ProgramInfo | None, well: str) -> Result:
-    plan = load(engine.paths)
-    if info is None:
-        problem = next((each for each in plan.problems if name.startswith(f"{each.node}.")), None)
-        return Result(name, False, problem.text if problem else "it is not enabled any more")
-    if info.state in (ProgramState.RUNNING, ProgramState.STARTING):
-        return Result(name, True, well)
-    if info.state is ProgramState.EXITED:
-        return Result(name, info.exit_status == 0, f"it ended with {info.exit_status}")
-    program = plan.program(name)
-    why = why_not(engine, program, info) if program is not None else info.error
-    return Result(name, False, f"does not stay up: {why}" if info.state in FAILING else f"{info.state.name.lower()}")
+def _result(plan: Plan, name: str, arrival: Arrival | None, what: str) -> Result:
+    if arrival is not None:
+        return Result(name, arrival.is_well, arrival.told(what))
+    problem = next((each for each in plan.problems if name.startswith(f"{each.node}.")), None)
+    return Result(name, False, problem.text if problem else "it is not enabled any more")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import orjson
 
 from .check import check_all
-from .client import LIVE, ProgramInfo, ProgramState, SupervisorClient
+from .client import LIVE, ProgramInfo
 from .engine import Engine
 from .files import read_json, time_of, write_private
 from .last_settings import save_settings
@@ -17,10 +16,8 @@ from .lives import forget
 from .narrow import Meant, is_other, narrowed
 from .plan import Plan, load, save
 from .render import LISTENER, render
-from .topology import Problem, Program, stop_wait
-
-POLL = 0.05  # seconds between two looks at programs that are starting or stopping
-SETTLE = 5.0  # seconds in which a program that was started shows whether it stays up
+from .stopping import patience, stop
+from .topology import Problem, Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,39 +120,3 @@ def _spare(engine: Engine, before: Plan, plan: Plan, running: Collection[str]) -
 def _kept(engine: Engine, old: Program) -> Program:
     """A program with the environment that the plan left out."""
     return replace(old, env=(read_json(engine.paths.program_env(old.name)) or {}) if old.env else {})
-
-
-def never() -> bool:
-    """There is time."""
-    return False
-
-
-def stop(
-    client: SupervisorClient, names: Sequence[str], timeout: float, hurry: Callable[[], bool] = never
-) -> list[ProgramInfo]:
-    """Stop programs side by side; return those that still live after ``timeout`` seconds, or when ``hurry`` says so."""
-    for name in names:
-        client.stop(name)
-    wanted, deadline = frozenset(names), time.monotonic() + timeout
-    while wanted:
-        live = [info for info in client.programs() if info.name in wanted and info.state in LIVE]
-        if not live or time.monotonic() > deadline or hurry():
-            return live
-        time.sleep(POLL)
-    return []
-
-
-def patience(programs: Sequence[Program]) -> float:
-    """Seconds after which supervisord has ended each of ``programs``, by force if need be."""
-    return max((stop_wait(program.stop_timeout) for program in programs), default=0) + 3.0
-
-
-def settled(client: SupervisorClient, names: Iterable[str]) -> dict[str, ProgramInfo]:
-    """Wait until each of ``names`` is up or has failed, for SETTLE seconds at most; what supervisord says then."""
-    wanted, deadline = frozenset(names), time.monotonic() + SETTLE
-    while True:
-        infos = {info.name: info for info in client.programs()}
-        starting = [name for name in wanted & infos.keys() if infos[name].state is ProgramState.STARTING]
-        if not starting or time.monotonic() > deadline:
-            return infos
-        time.sleep(POLL)

@@ -20,13 +20,13 @@ from ..bus.embedded import PING_TIMEOUT, Embedded
 from ..bus.server_program import ask
 from ..errors import SupervisorError
 from ..identity import PidFile, ProcessIdentity
-from .apply import never, patience, stop
 from .client import STARTED
 from .engine import Engine
 from .keeper import end_left_behind, group, kill, kill_group
 from .plan import Plan, load
 from .processes import REDIS
 from .render import LISTENER
+from .stopping import never, patience, stop
 
 PROBE = 3.0  # seconds within which a supervisord that is not frozen answers
 END_TIMEOUT = 10.0  # seconds for supervisord to end when nothing runs under it any more, and for what was killed

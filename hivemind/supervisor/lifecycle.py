@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from ..bus.embedded import Embedded
 from ..bus.server_program import ask
 from ..errors import SupervisorError
-from .apply import Applied, apply, never, write
+from .apply import Applied, apply, write
 from .desired import write_selection
 from .engine import Engine
 from .halt import halt, survivors
 from .last_settings import save_settings
 from .launch import launch
 from .plan import Plan, load
+from .stopping import never
 from .topology import Selection
 
 REDIS_TIMEOUT = 5.0  # seconds

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 
 from ..errors import SupervisorError
 from ..identity import PidFile, this_boot
-from .apply import patience, stop
 from .client import LIVE, ProgramInfo
 from .engine import Engine
 from .exits import Exits
@@ -22,6 +21,7 @@ from .halt import pidfiles
 from .lives import forget, load_lives
 from .plan import Plan, load
 from .revival import Revival, counts_as_restart
+from .stopping import patience, stop
 from .topology import Program
 
 log = logging.getLogger("hived")

@@ -1,0 +1,105 @@
+"""Whether what was started is there: a node when it is registered as running, that is, consuming.
+
+For supervisord a program runs as soon as its process is two seconds old: on a busy machine that is before its imports
+are done. The rest, root and Redis, has no better sign.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..data.records import Instance
+from ..identity import PidFile
+from ..states import NodeState
+from .client import FAILING, LIVE, ProgramInfo, ProgramState
+from .engine import Engine
+from .plan import load
+from .status import registered, why_not
+from .topology import Program
+from .watchdog import of_process
+
+ARRIVAL = 20.0  # seconds within which a program that was started shows whether it stays up
+LOOK = 0.1  # seconds between two looks
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What became of a program that was started: it ``is_there``, or it ``has_ended`` by itself, or it still starts."""
+
+    program: Program
+    info: ProgramInfo
+    is_there: bool = False
+    has_ended: bool = False
+    why: str = ""  # why it has ended
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing is known to be wrong: it may have ended with 0, if it is not to run for ever."""
+        return not self.has_ended or (self.program.restart != "always" and self.info.exit_status == 0)
+
+    def told(self, what: str) -> str:
+        """``what`` was done to it, such as "started", and what came of it."""
+        if self.is_there:
+            return what
+        if not self.has_ended:
+            return f"{what}, and does not consume yet"
+        if self.program.restart == "always":
+            return f"{what}, but it does not stay up: {self.why}"
+        return f"{what}; it ended with {self.info.exit_status}"
+
+
+def arrivals(engine: Engine, names: Iterable[str], limit: float = ARRIVAL) -> dict[str, Arrival]:
+    """Wait until each of ``names`` is there or has ended, for ``limit`` seconds at most.
+
+    Programs that supervisord does not know are not in the result. Raises SupervisorError.
+    """
+    plan, wanted, deadline = load(engine.paths), frozenset(names), time.monotonic() + limit
+    programs = [each for each in plan.programs if each.name in wanted]
+    if not programs:
+        return {}
+    first: dict[str, ProgramInfo] = {}
+    found: dict[str, Arrival] = {}
+    while True:
+        infos = {info.name: info for info in engine.client().programs()}
+        instances = asyncio.run(registered(engine))
+        for program in programs:
+            info = infos.get(program.name)
+            if info is not None and not (program.name in found and found[program.name].has_ended):
+                began = first.setdefault(program.name, info) if info.state in LIVE else first.get(program.name, info)
+                found[program.name] = _judged(engine, program, began, info, instances)
+        if all(each.is_there or each.has_ended for each in found.values()) or time.monotonic() > deadline:
+            return found
+        time.sleep(LOOK)
+
+
+def _judged(
+    engine: Engine, program: Program, began: ProgramInfo, info: ProgramInfo, instances: Sequence[Instance] | None
+) -> Arrival:
+    """What the program is now; ``began`` is how supervisord showed it when it first lived."""
+    if info.state is ProgramState.STOPPED and began is info:
+        return Arrival(program, info)  # supervisord starts it in a moment
+    if info.state not in LIVE or (info.pid, info.started) != (began.pid, began.started):
+        return Arrival(program, info, has_ended=True, why=_why(engine, program, began, info))
+    return Arrival(program, info, is_there=_is_there(engine, program, info, instances))
+
+
+def _is_there(engine: Engine, program: Program, info: ProgramInfo, instances: Sequence[Instance] | None) -> bool:
+    if program.kind != "node" or instances is None:
+        return info.state is not ProgramState.STARTING
+    process = PidFile(Path(program.pidfile or engine.paths.program_pid(program.name))).living()
+    mine = of_process(instances, process) if process is not None else None
+    if mine is not None:
+        return mine.state == NodeState.RUNNING
+    holders = (each for each in instances if each.instance == program.name and not each.is_lost)
+    return process is not None and any(each.about.process != process for each in holders)  # it stands by
+
+
+def _why(engine: Engine, program: Program, began: ProgramInfo, info: ProgramInfo) -> str:
+    """The last words of its first life here, else how it ended."""
+    failed = replace(began, state=ProgramState.FATAL, error=info.error)
+    status = f"it ended with {info.exit_status}" if info.state not in LIVE else "it ended"
+    return why_not(engine, program, failed) or (info.error if info.state in FAILING else "") or status
