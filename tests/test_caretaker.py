@@ -18,9 +18,10 @@ from hivemind.bus.streams import Reader
 from hivemind.data.caretaker import Caretaker, Terms
 from hivemind.data.entries import UNSEEN, Reading, idle_groups, reading_from, retired
 from hivemind.data.heirs import Heirs
+from hivemind.data.records import About, Instance, Stats, SubscriptionRecord
 from hivemind.retention import Retention
 from hivemind.supervisor.plan import Plan
-from hivemind.supervisor.steward import declared
+from hivemind.supervisor.steward import declared, reads
 from hivemind.supervisor.topology import Problem, Program
 from hivemind.testing import HiveTest
 from hivemind.topics import Names
@@ -227,7 +228,7 @@ async def test_a_group_stays_where_another_of_its_patterns_is_read(garden: Garde
     await garden.shelf.kept.read("shop", "order.*", "all")
 
     async def only_the_other_is_left() -> bool:
-        await garden.shelf.kept.see({"nobody"})
+        await garden.shelf.kept.see({"nobody"}, {})
         key, name = garden.shelf.names.readings(), "shop order.*"
         living = (await garden.readings())[name].entry(seen=await garden.shelf.kept.now(), retired=0)
         await garden.shelf.commands.execute("HSET", key, name, living)
@@ -252,10 +253,32 @@ async def test_what_the_configuration_declares_does_not_retire(garden: Garden) -
     for node in ("shop", "books"):
         entry = Reading(node, "n", "all", 1, node, 1).entry(retired=5)
         await garden.shelf.commands.execute("HSET", names.readings(), f"{node} n", entry)
-    await kept.see({"shop"})
+    await kept.see({"shop"}, {})
     found, now = await garden.readings(), await kept.now()
     assert [one.group for one in retired(list(found.values()), now)] == ["books"]
     assert retired([found["shop n"]], now + UNSEEN + 10_000) == [found["shop n"]]
+
+
+async def test_what_a_node_that_runs_does_not_read_any_more_retires(garden: Garden) -> None:
+    kept, names = garden.shelf.kept, garden.shelf.names
+    for pattern in ("orders", "order.*"):
+        entry = Reading("shop", pattern, "all", 1, "shop", 1).entry()
+        await garden.shelf.commands.execute("HSET", names.readings(), f"shop {pattern}", entry)
+    await kept.see({"shop"}, {"shop": {("shop", "order.*")}})
+    found, now = await garden.readings(), await kept.now()
+    assert [one.pattern for one in retired(list(found.values()), now)] == ["orders"]
+
+
+def test_of_a_node_that_has_yet_to_start_nobody_knows_what_it_reads() -> None:
+    durable = SubscriptionRecord("order.*", group="shop")
+
+    def copy(number: int, state: str) -> Instance:
+        return Instance(
+            f"shop.{number}", 1, 9e9, About("shop", "", 7, 0.0, 6.0), Stats(state, subscriptions=(durable,))
+        )
+
+    assert reads([copy(0, "running"), copy(1, "running")]) == {"shop": {("shop", "order.*")}}
+    assert reads([copy(0, "running"), copy(1, "starting")]) == {}
 
 
 def test_declared_are_nodes_that_run_that_were_stopped_and_that_are_broken() -> None:

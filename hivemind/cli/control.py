@@ -132,13 +132,15 @@ def _ask(ctx: click.Context, request: Request) -> int:
 def _answers(settings: Settings, request: Request) -> list[Answer]:
     """What every hived of the hive answers."""
     import asyncio
+    import os
 
     from ..bus.endpoint import Endpoint
-    from ..supervisor.control import ask
-    from ..supervisor.engine import redis_url
+    from ..supervisor.control import ANSWER_TIMEOUT, START_TIMEOUT, ask
+    from ..supervisor.engine import engine_for, redis_url
 
     timeout = settings.constants.STOP_TIMEOUT + 35.0  # to stop, and to be there
-    return asyncio.run(ask(Endpoint.parse(redis_url(settings)), settings.name, request, timeout))
+    patience = START_TIMEOUT if os.name != "nt" and engine_for(settings).is_running() else ANSWER_TIMEOUT
+    return asyncio.run(ask(Endpoint.parse(redis_url(settings)), settings.name, request, timeout, patience))
 
 
 def _unknown(settings: Settings, first: str) -> WrongName:

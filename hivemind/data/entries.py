@@ -64,7 +64,9 @@ class Reading:
         return orjson.dumps(said | changed)
 
     def is_retired(self, now: int) -> bool:
-        """Whether nobody has seen it for a while, at ``now`` in unix milliseconds: its node left the configuration."""
+        """Whether nobody has seen it for a while, at ``now`` in unix milliseconds: its node left the
+        configuration, or reads something else.
+        """
         return self.retired > 0 or 0 < self.seen < now - UNSEEN
 
 

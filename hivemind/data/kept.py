@@ -8,7 +8,7 @@ that a new topic's first message is kept for everybody, whoever is down.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 import orjson
@@ -112,12 +112,16 @@ class Kept:
                 await self._streams.disband(topic, group)
             await self._streams.change(key, {name: (raw, b"") for name, raw in found.items()})
 
-    async def see(self, nodes: Collection[str]) -> None:
-        """Say of all groups in which one of ``nodes`` reads that it is to be there, whether it runs or not."""
+    async def see(self, nodes: Collection[str], reads: Mapping[str, Collection[tuple[str, str]]]) -> None:
+        """Say of all groups in which one of ``nodes`` reads that it is to be there, whether it runs or not; of those in
+        ``reads`` it is known which groups and patterns that are.
+        """
         now, key = await self.now(), self._names.readings()
         for name, raw in (await self.entries(key)).items():
             one = reading_from(name, raw)
-            if one is not None and one.node in nodes and now - one.seen >= FRESH:
+            if one is None or one.node not in nodes or now - one.seen < FRESH:
+                continue
+            if one.node not in reads or (one.group, one.pattern) in reads[one.node]:
                 await self._streams.change(key, {name: (raw, one.entry(seen=now, retired=0))})
 
     async def entries(self, key: str) -> dict[str, bytes]:

@@ -24,6 +24,7 @@ from .files import known_fields
 
 CHANNEL = "hived"
 ANSWER_TIMEOUT = 4.0  # seconds in which a hived that lives says that it heard
+START_TIMEOUT = 20.0  # seconds in which one that was just started does, on a machine that is busy
 ASK_AGAIN = 0.5  # seconds
 MORE_ANSWERS = 0.5  # seconds in which further hiveds say so, once one did
 CONNECT_TIMEOUT = 5.0
@@ -106,8 +107,11 @@ def decode_answer(body: bytes) -> Answer | None:
         return None
 
 
-async def ask(endpoint: Endpoint, hive: str, request: Request, timeout: float) -> list[Answer]:
-    """Ask every hived of ``hive`` and return what they answered, sorted by host; none if nobody is there.
+async def ask(
+    endpoint: Endpoint, hive: str, request: Request, timeout: float, patience: float = ANSWER_TIMEOUT
+) -> list[Answer]:
+    """Ask every hived of ``hive`` and return what they answered, sorted by host; none if nobody says within
+    ``patience`` seconds that it heard.
 
     Waits ``timeout`` seconds for those that said they would act; theirs are then not ``done``. Raises
     RedisUnavailable if Redis cannot be reached.
@@ -129,16 +133,16 @@ async def ask(endpoint: Endpoint, hive: str, request: Request, timeout: float) -
                 await bus.live.confirmed()
         except TimeoutError:
             raise RedisUnavailable(f"{endpoint.redacted} does not answer") from None
-        await _ask_until_heard(bus, encode_request(request, reply), answers, news)
+        await _ask_until_heard(bus, encode_request(request, reply), answers, news, patience)
         await _wait(answers, news, timeout)
     return [answers[key] for key in sorted(answers)]
 
 
 async def _ask_until_heard(
-    bus: Bus, request: dict[str, Any], answers: dict[tuple[str, str], Answer], news: asyncio.Event
+    bus: Bus, request: dict[str, Any], answers: dict[tuple[str, str], Answer], news: asyncio.Event, patience: float
 ) -> None:
     """Ask again until somebody answers: a hived that was just started is not on the bus yet. None acts twice."""
-    deadline = time.monotonic() + ANSWER_TIMEOUT
+    deadline = time.monotonic() + patience
     while not answers and time.monotonic() < deadline:
         bus.notify(CHANNEL, request)
         news.clear()

@@ -55,7 +55,7 @@ class Daemon:
         self.guard = Guard(engine, registry, self.bus)
         self.deaths = Deaths(self.bus, registry)
         self.guard.on_look = self.deaths.watch
-        self.steward = Steward(engine, self.bus)
+        self.steward = Steward(engine, self.bus, lambda: self.guard.instances)
         self.servant = Servant(engine, self.bus, self.is_ending.set, lambda: self.guard.instances)
 
     async def run(self) -> None:
