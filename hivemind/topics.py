@@ -190,6 +190,10 @@ class Names:
         """The sorted set of who answers requests of that name, by how many each has in hand."""
         return f"hm:{self.hive}:q:{{{name}}}:who"
 
+    def responders_since(self, name: str) -> str:
+        """Since when there has been such a list: a young one, after Redis lost its data, may not be whole yet."""
+        return f"hm:{self.hive}:q:{{{name}}}:since"
+
     def request(self, name: str, member: str) -> str:
         """The channel on which one responder gets its requests; without a member, how all of them begin."""
         return f"hm:{self.hive}:q:{{{name}}}:{member}"

@@ -20,6 +20,7 @@ from hivemind.bus.endpoint import Endpoint
 from hivemind.client.client import Client
 from hivemind.errors import ConfigurationError, NoResponders, RequestError, RequestLost
 from hivemind.testing import HiveTest
+from hivemind.topics import Names
 
 from .clusters import Cluster
 from .node_kit import NodeProcess, Workshop, workshop
@@ -276,6 +277,22 @@ def test_redis_forgetting_everything_loses_no_request_under_way(own_hive: HiveTe
             return False
 
     eventually(answers, within=15)
+
+
+def test_what_a_living_responder_has_is_not_begun_again_while_it_comes_back_after_redis_forgot(
+    own_hive: HiveTest, own_server: RedisServer
+) -> None:
+    nodes = started(own_hive, 2)
+    asked = ask(own_hive._client, "once", [0.2, 0], timeout=20)
+    holder = eventually(lambda: next((one for one in nodes if one.bound_responders[0].in_hand), None))
+    own_hive.freeze(holder)
+    own_server.command("FLUSHALL")
+    eventually(lambda: own_server.command("ZCARD", Names("t").responders("once")) == 1, within=15)
+    for number in range(1, 8):  # meanwhile the caller looks who has it
+        assert own_hive.request("once", [0.2, number]) == 1
+    own_hive.thaw(holder)
+    assert asked.result(20) == 1
+    assert Once.began.count([0.2, 0]) == 1
 
 
 def test_what_comes_when_its_time_is_over_is_not_begun(own_hive: HiveTest, own_server: RedisServer) -> None:

@@ -22,6 +22,7 @@ log = logging.getLogger("hivemind.requests")
 
 LOOK = 0.5  #: seconds between two looks at what has no reply yet
 PORTION = 1000  #: requests that one question is about
+COMING = ""  #: among those that answer to a name: who may not be back yet, as Redis has just lost its data
 
 
 class Lives(Protocol):
@@ -116,7 +117,7 @@ class Looking:
             living = await self._inquire(name, note)
             for asked in some:
                 suspects |= asked.living(living)
-        return suspects
+        return suspects - {COMING}  # nobody knows their names
 
     def told(self, kind: object, said: dict[str, object]) -> None:
         """A responder says what it has, or has not."""
@@ -156,5 +157,6 @@ class Looking:
     async def _inquire(self, name: str, note: bytes) -> set[str]:
         requests = self._requests
         arguments = (requests.registry, requests.channel(name), note)
-        found = await self._bus.functions.call("inquire", (requests.responders(name),), arguments)
+        keys = (requests.responders(name), self._bus.names.responders_since(name))
+        found = await self._bus.functions.call("inquire", keys, arguments)
         return {member.decode(errors="replace") for member in found}

@@ -122,7 +122,8 @@ class Responding:
                 log.exception("responders: a fault of ours")
 
     async def _enlist(self, post: Post) -> None:
-        keys = (post.responders, self._bus.names.node(self._bus.instance))
+        names = self._bus.names
+        keys = (post.responders, names.node(self._bus.instance), names.responders_since(post.name))
         arguments = (post.member, self._bus.incarnation, post.answerer.in_hand)
         await self._bus.functions.call("enlist", keys, arguments)
 

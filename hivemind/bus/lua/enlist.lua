@@ -1,4 +1,4 @@
--- keys: responders of a name, hash of the instance   args: responder, incarnation, requests in hand
+-- keys: responders of a name, hash of the instance, since when there is such a list   args: responder, incarnation, requests in hand
 -- enters a responder whose instance is registered, or puts its count right; returns 0 if it is not registered
 if redis.pcall('HGET', keys[2], 'incarnation') ~= args[2] then
   return 0
@@ -6,6 +6,10 @@ end
 if redis.call('TYPE', keys[1]).ok ~= 'zset' then
   redis.call('DEL', keys[1])
 end
+if redis.call('EXISTS', keys[1]) == 0 then
+  redis.call('SET', keys[3], now())
+end
+redis.call('PEXPIRE', keys[3], 86400000)
 local HAND = 68719476736
 local score = tonumber(redis.call('ZSCORE', keys[1], args[1]) or '0')
 score = score % HAND + tonumber(args[3]) * HAND
