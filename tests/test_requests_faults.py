@@ -284,7 +284,7 @@ def test_what_a_living_responder_has_is_not_begun_again_while_it_comes_back_afte
 ) -> None:
     nodes = started(own_hive, 2)
     asked = ask(own_hive._client, "once", [0.2, 0], timeout=20)
-    holder = eventually(lambda: next((one for one in nodes if one.bound_responders[0].in_hand), None))
+    holder = eventually(lambda: [one for one in nodes if one.bound_responders[0].in_hand])[0]
     own_hive.freeze(holder)
     own_server.command("FLUSHALL")
     eventually(lambda: own_server.command("ZCARD", Names("t").responders("once")) == 1, within=15)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +19,7 @@ from ..bus.bus import Bus
 from ..bus.inbox import InboxLimits
 from ..data.records import Stats
 from ..data.registry import Registry
-from ..errors import ConfigurationError, DeclarationError
+from ..errors import ConfigurationError, DeclarationError, HivemindError
 from ..settings import Settings
 from ..states import NODE, NodeState, advance
 from ..topics import check_name
@@ -81,6 +83,8 @@ class Inner:
         self._overdue = Overdue()
         self._loop_thread = 0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_forked = False
+        _inners.add(self)
 
     # -- declaring
 
@@ -196,6 +200,19 @@ class Inner:
     def _too_early(self, topic: str, payload: Any, headers: Mapping[str, str] | None) -> None:
         self.node.bus.send(topic, payload, headers)  # says that the node does not run
 
+    # -- in a process that was forked from the node's
+
+    def lose(self) -> None:
+        """Nothing of the node runs in this process, and its connections are another's: sending and asking raise."""
+        self._is_forked, self.hand_over = True, self._refuse
+
+    def _refuse(self, *_: object) -> None:
+        raise self._not_here()
+
+    def _not_here(self) -> HivemindError:
+        what = f"{self.node.name} does not run in this process, which was forked from its own"
+        return HivemindError(f"{what}: `hivemind.connect()` gives it a connection")
+
     # -- threads, and requests
 
     @property
@@ -209,6 +226,9 @@ class Inner:
 
     def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run ``coroutine`` on the node's loop and return its result; not from the loop."""
+        if self._is_forked:
+            coroutine.close()
+            raise self._not_here()
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
@@ -235,3 +255,15 @@ def functions_of(node: BaseNode) -> dict[str, Callable[..., Any]]:
             f"{node.name}: a function cannot be called {min(taken)}: every node has something of that name"
         )
     return {name: getattr(node, name) for name in declared}
+
+
+_inners: weakref.WeakSet[Inner] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for inner in list(_inners):
+        inner.lose()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
