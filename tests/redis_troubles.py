@@ -16,6 +16,7 @@ from hivemind.bus.embedded import Embedded
 from hivemind.identity import ProcessIdentity
 from hivemind.topics import Names
 
+from .disk_kit import Disk
 from .hive_kit import Hive, kill
 from .servers import Connection
 from .waiting import eventually
@@ -248,3 +249,40 @@ def throw_out(door: Connection) -> None:
     """Close everybody's connections but one's own."""
     for kind in ("pubsub", "normal"):
         door.ask("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+
+
+def disk_full(disk: Disk) -> Trouble:
+    """There is no room on its disk, until it says that it takes nothing more."""
+
+    @contextmanager
+    def full_disk(store: Store) -> Iterator[None]:
+        disk.fill()
+        eventually(lambda: answer(store, "SET", "hm-room", "1").startswith("MISCONF"), 20.0)
+        disk.clear()
+        yield
+
+    return full_disk
+
+
+def redis_ends(disk: Disk) -> Trouble:
+    """There is no room on its disk, and it ends, because it promised to write at once."""
+
+    @contextmanager
+    def ends(store: Store) -> Iterator[None]:
+        before = running(store)
+        disk.fill()
+        eventually(lambda: not before.is_alive(), 20.0)
+        disk.clear()
+        yield
+
+    return ends
+
+
+def answer(store: Store, *words: str) -> str:
+    """What Redis says, errors too; "" where it says nothing."""
+    try:
+        return store.ask(*words)
+    except hiredis.HiredisError as error:
+        return str(error)
+    except OSError:
+        return ""
