@@ -12,7 +12,7 @@ BENCH := .venv/ready-bench
 AGAIN = { echo '!!! what failed is run again, one at a time:'; $(BIN)/pytest -q --lf --lfnf none
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test lint format coverage accept soak bench wheel clean
+.PHONY: help .venv run test lint format coverage accept soak drills bench wheel clean
 
 help: ## what one can make
 	@sed -n 's/^\([a-z.]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -65,6 +65,11 @@ accept: $(DEV) ## the acceptance test on real input; MINUTES=10
 
 soak: $(DEV) ## durable delivery while nodes, Redis and the network fail; MINUTES=10 SEED=7
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+drills: $(DEV) ## everything that may break, broken in a hive of its own and timed: docs/drills.json; then the tests marked drill
+	@$(BIN)/python -m tests.drills --json docs/drills.json
+	@$(BIN)/python -m tests.docs_made
+	@$(BIN)/pytest -q -m drill || [ $$? = 5 ]
 
 bench: $(BENCH) ## Hivemind beside its peers, and docs/performance.md; QUICK=1: under a minute, writes nothing; ROWS="rate idle": only these
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--write-docs) $(foreach row,$(ROWS),--rows $(row))

@@ -123,7 +123,7 @@ class Constants(BaseModel):
     )
     MIDDLEWARE: list[str] = Field([], description="Classes around all messages of all nodes, package.module:Class.")
     PROPAGATE: list[str] = Field([], description="Headers that pass from a message to what its handler sends.")
-    PRODUCTION: bool = Field(False, description="True: `hm dev` keeps its hands off this hive.")
+    PRODUCTION: bool = Field(False, description="True: `hm dev` and `hm drill` keep their hands off this hive.")
     NODES: dict[str, NodeTuning] = Field(
         {}, description="Tuning by name: replicas, env, restart, needs, tags, target, process."
     )

@@ -67,6 +67,19 @@ class RepliesState(StrEnum):
     FAILED = "failed"  # no more will come, or are wanted; some may have yet to be taken
 
 
+class DrillStage(StrEnum):
+    """How far a drill is."""
+
+    STEADY = "steady"  # the probes' messages must flow, and all that should run does
+    INJECTED = "injected"  # the fault is there
+    NOTICED = "noticed"  # somebody but us has noticed
+    HEALED = "healed"  # the cause is gone
+    BACK = "back"  # messages flow, and everybody lives who did before
+    DRAINED = "drained"  # whatever was safe has been handled: the books can be closed
+    REFUSED = "refused"  # nothing was done
+    FAILED = "failed"  # it did not come so far in time
+
+
 State = TypeVar("State", bound=StrEnum)
 
 NODE: Mapping[NodeState, frozenset[NodeState]] = {
@@ -112,6 +125,17 @@ DELIVERY: Mapping[DeliveryState, frozenset[DeliveryState]] = {
     DeliveryState.ACKNOWLEDGED: frozenset(),
     DeliveryState.DEAD: frozenset(),
     DeliveryState.TAKEN: frozenset(),
+}
+
+DRILL: Mapping[DrillStage, frozenset[DrillStage]] = {
+    DrillStage.STEADY: frozenset({DrillStage.INJECTED, DrillStage.REFUSED}),
+    DrillStage.INJECTED: frozenset({DrillStage.NOTICED, DrillStage.FAILED}),
+    DrillStage.NOTICED: frozenset({DrillStage.HEALED, DrillStage.FAILED}),
+    DrillStage.HEALED: frozenset({DrillStage.BACK, DrillStage.FAILED}),
+    DrillStage.BACK: frozenset({DrillStage.DRAINED, DrillStage.FAILED}),
+    DrillStage.DRAINED: frozenset(),
+    DrillStage.REFUSED: frozenset(),
+    DrillStage.FAILED: frozenset(),
 }
 
 

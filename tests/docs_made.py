@@ -5,6 +5,7 @@ On a page such a part lies between ``<!-- made: NAME -->`` and ``<!-- made -->``
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
@@ -15,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hivemind.constants import Constants, NodeTuning
-from hivemind.states import DELIVERY, LINK, NODE, SERVICE
+from hivemind.states import DELIVERY, DRILL, LINK, NODE, SERVICE
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 LOG_FOLDER = "the platform's log folder and the hive's name"
@@ -49,6 +50,45 @@ def _escaped(field: FieldInfo) -> str:
     return (field.description or "").replace("<", "&lt;")
 
 
+BREAKS = {
+    "kill node": "a node is killed",
+    "kill root": "the root is killed",
+    "kill probe": "a reader is killed with durable work in hand",
+    "kill hived": "hived is killed",
+    "kill supervisord": "supervisord is killed",
+    "kill redis": "Redis is killed, and has its disk",
+    "freeze node": "a node hangs",
+    "freeze probe": "a reader stands still, and goes on when others took over",
+    "freeze redis": "Redis stands still for 8 s",
+    "cut node": "a node's connections are cut for 5 s",
+    "cut redis": "all connections are cut for 5 s",
+    "flush redis": "Redis loses everything",
+    "fill redis": "Redis has no memory left for 5 s",
+    "storm": "half of all nodes are killed, and all connections cut",
+}
+
+
+def drills() -> str:
+    """What is lost at the most when something breaks, when all is back, and what the last run measured."""
+    found = json.loads((DOCS / "drills.json").read_text(encoding="utf-8"))
+    head = ["| what breaks | you lose at most | noticed | back | in the last run |", "|---|---|---|---|---|"]
+    slow = found["drills"][0]["limits"]["stretch"]
+    busy = f", on a machine so busy that it starts nodes {slow:g} times slower than it should: times are judged so"
+    note = f"Measured on {found['server']}{busy if slow > 1 else ''}."
+    return "\n".join([*head, *(_drill(one) for one in found["drills"]), "", note])
+
+
+def _drill(one: Mapping[str, Any]) -> str:
+    limits = one["limits"]
+    lost = {0.0: "nothing", None: "what Redis held"}.get(
+        limits["lost"], f"{limits['lost']} s of what Redis had confirmed"
+    )
+    back = f"{limits['back']:g} s{' after it is over' if limits['from_end'] else ''}"
+    times = " / ".join("never" if one[what] is None else f"{one[what]:.1f} s" for what in ("noticed", "back"))
+    figures = f"{times}; of {one['sent']:,} messages {one['lost']:,} lost, {one['doubled']:,} doubled"
+    return f"| {BREAKS[one['fault']]} | {lost} | {limits['noticed']:g} s | {back} | {figures} |"
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "settings": lambda: table_of(Constants),
     "tuning": lambda: table_of(NodeTuning),
@@ -56,6 +96,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "service_states": lambda: diagram(SERVICE),
     "link_states": lambda: diagram(LINK),
     "delivery_states": lambda: diagram(DELIVERY),
+    "drill_stages": lambda: diagram(DRILL),
+    "drills": drills,
 }
 
 

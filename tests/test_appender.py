@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hivemind.bus.appender import AT_ONCE, BodySpool, DurableOutbox, parts
+from hivemind.bus.bus import Bus
 from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
@@ -178,3 +179,21 @@ def test_no_call_has_messages_with_a_gap_between_them(dropped: set[int]) -> None
     for call in calls:
         assert 0 < len(call) <= AT_ONCE
         assert call[-1][2] - call[0][2] == len(call) - 1
+
+
+async def test_what_is_refused_is_told_also_when_live_messages_are_late(own_server: RedisServer) -> None:
+    async with Bus(Endpoint.parse(own_server.url), "t", "a.0") as bus:
+        bus.identify("a.0", 1)
+        bus.keep("n")
+        bus.outbox.guard = lambda: False  # nothing live leaves
+        own_server.command("CONFIG", "SET", "maxmemory", 1)
+        bus.send("n", 1)
+        bus.send("live", 2)
+        with pytest.raises(Refused) as refused:
+            await bus.flush(1.0)
+        assert [one.topic for one in refused.value.messages] == ["n"]
+        own_server.command("CONFIG", "SET", "maxmemory", 0)
+        bus.outbox.guard = lambda: True
+        bus.outbox.resume()
+        await bus.flush(5.0)
+        assert await numbers(own_server.url, "n") == []

@@ -134,6 +134,19 @@ async def test_after_a_freeze_without_a_successor_all_goes_on(own_server: RedisS
         assert await got.has(1) == ["still me"]
 
 
+async def test_what_is_kept_goes_on_after_a_freeze_though_nothing_more_is_sent(own_server: RedisServer) -> None:
+    async with living(own_server) as (bus, heart, _, _):
+        await heart.stop()
+        bus.keep("x")
+        heart.confirmed -= 60
+        bus.send("x", "still me")
+        await turns()
+        assert bus.waiting == 1
+        await heart.beat()
+        await bus.flush(5.0)
+        assert own_server.command("XLEN", "hm:t:s:{x}") == 1
+
+
 async def test_a_successor_is_noticed_even_by_one_that_never_stood_still(own_server: RedisServer) -> None:
     async with living(own_server) as (bus, _, _, fenced):
         own_server.command("HSET", "hm:{t}:node:batman.0", "incarnation", str(bus.incarnation + 1))

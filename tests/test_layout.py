@@ -113,7 +113,7 @@ def lines(one: Function | ast.ClassDef) -> int:
     return (one.end_lineno or one.lineno) - one.lineno + 1
 
 
-@pytest.mark.parametrize("room", ["bus", "data", "node"])
+@pytest.mark.parametrize("room", ["bus", "data", "drills", "node"])
 def test_a_room_says_which_file_is_for_what(room: str) -> None:
     package = importlib.import_module(f"hivemind.{room}")
     named = re.findall(r"``(\w+)``", package.__doc__ or "")

@@ -10,11 +10,13 @@ import pytest
 
 from hivemind.states import (
     DELIVERY,
+    DRILL,
     LINK,
     NODE,
     REPLIES,
     SERVICE,
     DeliveryState,
+    DrillStage,
     LinkState,
     NodeState,
     RepliesState,
@@ -32,6 +34,7 @@ TABLES = pytest.mark.parametrize(
         (LinkState, LINK, {LinkState.CLOSED}),
         (DeliveryState, DELIVERY, {DeliveryState.ACKNOWLEDGED, DeliveryState.DEAD, DeliveryState.TAKEN}),
         (RepliesState, REPLIES, {RepliesState.WHOLE, RepliesState.FAILED}),
+        (DrillStage, DRILL, {DrillStage.DRAINED, DrillStage.REFUSED, DrillStage.FAILED}),
     ],
 )
 

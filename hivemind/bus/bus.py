@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 
 import orjson
 
-from ..errors import RedisDenied, check_seconds
+from ..errors import RedisDenied, Refused, Unconfirmed, Undelivered, check_seconds
 from ..message import encode_headers, encode_payload
 from ..retention import Retention, Tier
 from ..topics import Names, is_pattern
@@ -199,17 +199,10 @@ class Bus:
             if self.keeping is None:
                 await self.outbox.flush(timeout)
             else:
-                await self._flush_both(self.keeping, timeout)
+                await _flush_both(self.keeping, self.outbox, timeout)
         finally:
             if self.outbox.link.is_up:  # or else each flush would leave one more here
                 await self.tell_last()
-
-    async def _flush_both(self, keeping: DurableOutbox, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        try:
-            await keeping.flush(timeout)
-        finally:
-            await self.outbox.flush(max(0.0, deadline - time.monotonic()))
 
     async def tell_last(self) -> None:
         """Publish on our beat channel what was sent last on each topic, behind the messages themselves."""
@@ -277,3 +270,21 @@ class Bus:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+async def _flush_both(keeping: DurableOutbox, outbox: Outbox, timeout: float) -> None:
+    """Flush what is kept and what is live. What was refused is told, whatever becomes of the rest: it is told once."""
+    deadline = time.monotonic() + timeout
+    refused: list[Undelivered] = []
+    late: list[Undelivered] = []
+    for one in (keeping, outbox):
+        try:
+            await one.flush(max(0.0, deadline - time.monotonic()))
+        except Refused as error:
+            refused += error.messages
+        except Unconfirmed as error:
+            late += error.messages
+    if refused:
+        raise Refused(refused)
+    if late:
+        raise Unconfirmed(late, timeout)

@@ -42,6 +42,7 @@ SECTIONS = {
         "config": "repair:config",
         "dead": "dead:dead",
         "forget": "forget:forget",
+        "drill": "drill:drill",
         "redis": "redis_server:redis",
     },
 }

@@ -105,6 +105,8 @@ class Heart:
         self.confirmed = asked
         self._bus.outage.back(self)
         self._bus.outbox.resume()
+        if self._bus.keeping is not None:
+            self._bus.keeping.resume()
         await self._bus.tell_last()
 
     async def _renew(self) -> bool:

@@ -61,7 +61,7 @@ MIDDLEWARE: list[str] = []
 # Headers that pass from a message to what its handler sends.
 PROPAGATE: list[str] = []
 
-# True: `hm dev` keeps its hands off this hive.
+# True: `hm dev` and `hm drill` keep their hands off this hive.
 PRODUCTION = False
 
 # Tuning by name: replicas, env, restart, needs, tags, target, process.

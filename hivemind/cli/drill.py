@@ -1,0 +1,108 @@
+"""`hm drill`: breaks something in a hive on purpose, watches it heal, and holds that against what is promised."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from . import output
+from .groups import FAILED, WELL
+
+if TYPE_CHECKING:
+    from ..drills.drill import Chosen
+    from ..drills.report import Report
+    from ..settings import Settings
+    from ..supervisor.engine import Engine
+
+VERBS = ("kill", "freeze", "cut", "flush", "fill", "storm")
+ALL = "all"
+
+
+@click.command()
+@click.argument("what", type=click.Choice([*VERBS, ALL]))
+@click.argument("target", required=False)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask first.")
+@click.option("--yes-i-mean-it", "is_meant", is_flag=True, help="Even if the hive is in production.")
+@click.option("--quick", is_flag=True, help="With all: leave out those that take long.")
+@click.option("--json", "as_json", is_flag=True, help="One object a drill.")
+@click.pass_context
+def drill(
+    ctx: click.Context, what: str, target: str | None, *, yes: bool, is_meant: bool, quick: bool, as_json: bool
+) -> int:
+    """Break something on purpose, and see whether what is promised is kept.
+
+    TARGET is a node, one instance such as batman.1, @tag, @all, root, hived, supervisord, redis, or probe. Three probes
+    send and receive meanwhile, and are gone afterwards. Exits 1 when a promise is not kept.
+
+    Examples:
+      hm drill kill batman
+      hm drill freeze batman.1
+      hm drill cut redis
+      hm drill flush
+      hm drill all --quick
+    """
+    import asyncio
+
+    from ..drills.drill import drill as run_drills
+    from ..drills.report import summary
+    from ..supervisor.engine import engine_for
+    from .context import announce, hive_settings
+    from .reading import quiet as log_nothing
+
+    log_nothing()
+    _, settings = hive_settings(ctx)
+    announce(settings)
+    engine = engine_for(settings)
+    _refuse_production(settings, is_meant=is_meant)
+    chosen = _chosen(engine, what, target, quick=quick)
+    if any(one.verb == "flush" for one in chosen):
+        output.warn(f"flush loses what hive {settings.name} has in Redis, kept messages too")
+    if not yes:
+        _ask_first(settings, chosen)
+    reports: list[Report] = []
+
+    def show(report: Report) -> None:
+        reports.append(report)
+        output.end_progress()
+        if as_json:
+            output.as_json(report.to_json())
+        else:
+            output.say(report.words, "" if report.kept else "red")
+
+    asyncio.run(run_drills(engine, chosen, output.progress, show))
+    if len(reports) > 1:
+        output.note(summary(reports))
+    return WELL if all(one.kept for one in reports) else FAILED
+
+
+def _refuse_production(settings: Settings, *, is_meant: bool) -> None:
+    """Raise ConfigurationError if this hive is in production, and that was not meant."""
+    from ..errors import ConfigurationError
+
+    if settings.constants.PRODUCTION and not is_meant:
+        where = settings.sources.get("PRODUCTION", "the settings")
+        raise ConfigurationError(f"{where}: PRODUCTION = True: a drill breaks things; --yes-i-mean-it if it is to here")
+
+
+def _chosen(engine: Engine, what: str, target: str | None, *, quick: bool) -> list[Chosen]:
+    """What is to be done. Raises UsageError, and SupervisorError where no node runs."""
+    from ..drills.drill import USUAL, Chosen, every
+    from ..drills.site import first_node
+
+    if what == ALL:
+        if target is not None:
+            raise click.UsageError("`hm drill all` takes no TARGET")
+        return every(first_node(engine), is_own_redis=not engine.settings.redis_url, is_quick=quick)
+    if target is None and what not in USUAL:
+        raise click.UsageError(f"{what} what? `hm drill {what} TARGET`")
+    return [Chosen(what, target or USUAL[what])]
+
+
+def _ask_first(settings: Settings, chosen: list[Chosen]) -> None:
+    """Say what will be done, and end the command unless somebody agrees."""
+    what = ", ".join(f"{one.verb} {one.target}" for one in chosen)
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"this would {what}: say --yes where nobody can be asked")
+    click.confirm(f"in hive {settings.name}: {what}?", abort=True, err=True)

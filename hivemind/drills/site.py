@@ -1,0 +1,145 @@
+"""The hive in which a drill takes place, as the drill sees it: its processes, its registry, its Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import orjson
+
+from ..bus.bus import Bus
+from ..bus.embedded import Embedded
+from ..bus.endpoint import Endpoint
+from ..data.heirs import ENDED
+from ..data.records import Instance
+from ..data.registry import Registry
+from ..errors import RedisError, SupervisorError
+from ..identity import PidFile, ProcessIdentity
+from ..supervisor.client import ProgramState
+from ..supervisor.engine import Engine, redis_url
+from ..supervisor.plan import load
+from ..supervisor.topology import Program
+from .probe import PREFIX
+
+EYE = f"{PREFIX}-eye.0"  #: the name of the drill's own connections
+QUICK = 1.0  #: seconds within which supervisord has to answer
+
+
+class Site:
+    """One hive that runs. On the loop on which it was opened; ``async with`` connects it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.settings = engine, engine.settings
+        self.url = redis_url(engine.settings)
+        self.bus = Bus(Endpoint.parse(self.url), engine.settings.name, EYE)
+        self.registry = Registry(self.bus.commands, self.bus.functions, self.bus.names)
+        self.ended: set[str] = set()  # the instances of which hived, or they themselves, said that they ended
+        self.seen: dict[str, Instance] = {}  # as the registry had them last
+        self.is_readable = True  # whether it could be read when we looked last
+
+    async def __aenter__(self) -> Site:
+        self.bus.start()
+        self.bus.live.listen(self.bus.names.control(ENDED), self._hear)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.bus.aclose()
+
+    def _hear(self, body: bytes) -> None:
+        try:
+            self.ended.add(str(orjson.loads(body)["instance"]))
+        except (ValueError, TypeError, KeyError):
+            return
+
+    async def look(self) -> None:
+        """Read the registry; while it cannot be read, what was seen last stays."""
+        try:
+            async with asyncio.timeout(QUICK):
+                self.seen = {one.instance: one for one in await self.registry.instances()}
+                self.is_readable = True
+        except (RedisError, TimeoutError):
+            self.is_readable = False
+
+    def lives(self, names: Sequence[str]) -> dict[str, int]:
+        """The incarnations of those among ``names`` that live and run."""
+        return {
+            name: one.incarnation
+            for name in names
+            if (one := self.seen.get(name)) is not None and not one.is_lost and one.stats.state == "running"
+        }
+
+    def programs(self) -> tuple[Program, ...]:
+        """What hived runs."""
+        return load(self.engine.paths).programs
+
+    def expected(self) -> list[str]:
+        """The instances that hived runs, the root among them."""
+        return [f"{one.name}.0" if one.kind == "root" else one.name for one in self.programs() if one.kind != "redis"]
+
+    def supervisord(self) -> ProcessIdentity | None:
+        """Supervisord, if it lives."""
+        return self.engine.supervisord()
+
+    def redis(self) -> ProcessIdentity:
+        """The hive's own Redis. Raises SupervisorError where it has none, or that does not run."""
+        if self.settings.redis_url:
+            where = self.settings.sources["REDIS_URL"]
+            raise SupervisorError(f"this hive's Redis is not its own ({where}): kill or freeze it where it runs")
+        found = Embedded.of(self.settings).pidfile.living()
+        if found is None:
+            raise SupervisorError("the hive's own Redis does not run: `hived start`")
+        return found
+
+    async def supervised(self, name: str) -> ProcessIdentity | None:
+        """The process of a program or listener that supervisord has as running; None if there is none."""
+        try:
+            info = await asyncio.to_thread(self.engine.client(QUICK).program, name)
+        except SupervisorError:
+            return None
+        return ProcessIdentity.of(info.pid) if info.pid and info.state is ProgramState.RUNNING else None
+
+    def pidfile(self, program: str) -> PidFile:
+        """What names the process of a program."""
+        return PidFile(self.engine.paths.program_pid(program))
+
+    async def server(self) -> str:
+        """Which server it is: "Valkey 9.1.2"."""
+        try:
+            said = await self.bus.commands.execute("INFO", "server")
+        except RedisError:
+            return "unknown"
+        text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+        info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        known = (("valkey_version", "Valkey"), ("redis_version", "Redis"))
+        return next((f"{name} {info[key]}" for key, name in known if key in info), "unknown")
+
+
+def first_node(engine: Engine) -> str:
+    """An instance that hived runs on this machine. Raises SupervisorError where there is none."""
+    found = [one.name for one in load(engine.paths).programs if one.kind == "node"]
+    if not found:
+        raise SupervisorError("hived runs no node of this hive here: there is nothing to break")
+    return min(found)
+
+
+def said_in(log: Path, since: int) -> Callable[[str], bool]:
+    """A function that tells whether a text has been written to a log after its first ``since`` bytes."""
+
+    def is_said(text: str) -> bool:
+        try:
+            with log.open("rb") as file:
+                file.seek(since if log.stat().st_size >= since else 0)
+                return text.encode() in file.read()
+        except OSError:
+            return False
+
+    return is_said
+
+
+def size(log: Path) -> int:
+    """How long a log is; 0 where there is none."""
+    try:
+        return log.stat().st_size
+    except OSError:
+        return 0
