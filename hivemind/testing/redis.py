@@ -12,6 +12,7 @@ from ..bus.commands import pairs_in
 from ..bus.streams import Reader
 from ..data.heirs import Heirs
 from ..data.letters import Letter, Letters
+from ..drills.cleaning import forget
 from ..errors import HivemindError, RedisRefused
 from ..message import Message
 
@@ -19,15 +20,6 @@ PORTION = 1000  #: entries of a stream that are looked at together
 NOBODY = "crashed.0"  #: who held what is delivered again
 
 _lives = itertools.count(1)
-
-_FORGET = """
-for _, pattern in ipairs(ARGV) do
-  for _, key in ipairs(redis.call('KEYS', pattern)) do
-    redis.call('DEL', key)
-  end
-end
-return 1
-"""
 
 
 class Harm:
@@ -38,8 +30,7 @@ class Harm:
 
     async def forget(self) -> None:
         """Remove everything of the hive, in one step."""
-        hive = self._names.hive
-        await self._commands.execute("EVAL", _FORGET, 0, f"hm:{hive}:*", f"hm:{{{hive}}}:*")
+        await forget(self._commands, self._names)
 
     async def write_at_once(self, is_so: bool) -> None:
         """Let the server write to its disk before it answers, or every second again; fakeredis cannot."""
