@@ -32,7 +32,7 @@ LIVE, KEPT = "live", "kept"
 RATE = 50.0  #: messages a second that a probe sends on each of its topics
 BATCH = 5  #: kept messages between two questions whether they are safe
 TAKES = 0.02  #: seconds that beta's handler of kept messages takes: who is killed has some in hand
-BEHIND = 1.0  #: seconds for which a canary keeps what it acknowledged to itself
+BEHIND = 1.0  #: seconds for which a canary keeps each message that it acknowledged to itself
 RETRIES = 50
 
 
@@ -143,14 +143,14 @@ class Probe(Node):
             self.diary.note(KEPT, on_disk=True, **line)
         else:
             message.ack()
-            self.unwritten.append(line)
+            self.unwritten.append({**line, "acknowledged": time.monotonic()})
 
     def write_behind(self) -> None:
         """What a canary does wrong."""
         assert self.unwritten is not None
         while True:
-            time.sleep(BEHIND)
-            while self.unwritten:
+            time.sleep(BEHIND / 20)
+            while self.unwritten and self.unwritten[0]["acknowledged"] < time.monotonic() - BEHIND:
                 self.diary.note(KEPT, on_disk=True, **self.unwritten.pop(0))
 
 
