@@ -2,7 +2,8 @@
 
 - one process on the bus: ``bus``
 - connections: ``endpoint`` ``link`` ``commands`` ``conversation`` ``fences``; what runs inside Redis: ``functions``
-- when Redis is away: what is said ``outage``; when it is tried again ``pace`` ``turned_away``
+- when Redis is away: what is said ``outage``; when it is tried again ``pace`` ``turned_away``; when it moves
+  ``primary`` ``peers``
 - a server of the hive's own: ``embedded`` ``server_program``
 - sending: ``outbox`` ``outgoing`` ``spool`` ``queues`` ``held`` ``carrier``
 - receiving live: ``live`` ``channels`` ``channel_topics`` ``receiving`` ``inbox`` ``ledger`` ``senders``

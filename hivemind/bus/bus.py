@@ -26,6 +26,7 @@ from .live import Live
 from .outage import Outage
 from .outbox import Outbox
 from .outgoing import OutboxOptions
+from .primary import PrimaryWatch
 from .receiving import LiveSubscription
 from .requests import Requests
 from .senders import Senders
@@ -70,6 +71,7 @@ class Bus:
         self.names = Names(hive)
         self.commands = Commands(endpoint, f"hm:{instance}:cmd")
         self.shards = Shards(endpoint, self.commands) if endpoint.is_cluster else None
+        self.primary = PrimaryWatch(endpoint, self.commands) if endpoint.is_sentinel else None
         self.outbox: Outbox
         self.live: Live
         self._spreading: tuple[Callable[[], None], ...] = ()
@@ -99,6 +101,8 @@ class Bus:
         self.outbox.start()
         self.live.start()
         self.senders.start()
+        if self.primary is not None:
+            self.primary.start()
 
     def spread(self) -> None:
         """In a Cluster, let live messages travel over all shards from now on: the hive resolves its patterns.
@@ -158,6 +162,8 @@ class Bus:
     async def aclose(self) -> None:
         """Close all connections. What was not flushed is lost. May be called twice."""
         self.senders.close()
+        if self.primary is not None:
+            await self.primary.aclose()
         if self.filler is not None:
             await self.filler.aclose()
         await self.requests.aclose()

@@ -29,6 +29,7 @@ from ..errors import ConfigurationError, RedisDenied, RedisError, RedisRefused, 
 from ..topics import check_name
 from .cluster import Address, learn, slot_of
 from .outage import FULL, Outage
+from .peers import Peers
 from .turned_away import WORDS, hung_up, is_full
 
 CONNECT_TIMEOUT = 3.0  #: seconds for opening a connection, and for each answer while it is opened
@@ -48,6 +49,15 @@ _NOT_NOW = (  # redis-py takes the code away from the text
     exceptions.TryAgainError,
     exceptions.AskError,  # and MovedError
 )
+_SENTINEL: dict[str, Any] = {
+    "protocol": 2,
+    "legacy_responses": False,
+    "driver_info": None,
+    "retry": Retry(NoBackoff(), 0),
+    "socket_timeout": 1.0,
+    "socket_connect_timeout": 1.0,
+    "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+}
 _CREDENTIALS = ("username", "password")
 _DENIED = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR invalid password", "ERR AUTH", "DENIED")
 
@@ -64,6 +74,7 @@ class Endpoint:
     hive: str = "default"
     address: Address | None = None
     outage: Outage = field(default_factory=Outage, repr=False, compare=False)
+    peers: Peers = field(default_factory=Peers, repr=False, compare=False)
 
     @classmethod
     def parse(cls, url: str) -> Endpoint:
@@ -92,8 +103,8 @@ class Endpoint:
 
     def _check(self) -> None:
         """Build what ``open`` builds; raise ValueError, TypeError or ConfigurationError if that cannot be."""
-        path = urlsplit(self.url).path.strip("/")
-        if self.is_sentinel and (not path or not self._hosts(26379)):
+        path = self.service
+        if self.is_sentinel and (not path or not self.sentinels):
             raise ConfigurationError(f"{self.redacted!r}: write {SENTINEL}://host:port,host:port/<service>")
         if self.is_cluster and (path or not self._hosts(6379)):
             raise ConfigurationError(f"{self.redacted!r}: write {CLUSTER}://host:port,host:port, without a database")
@@ -111,8 +122,8 @@ class Endpoint:
         return replace(self, hive=hive)
 
     def told_to(self, outage: Outage) -> Endpoint:
-        """The same for who has an outage of his own to tell."""
-        return replace(self, outage=outage)
+        """The same for a process of its own: it tells this outage, and has connections of its own."""
+        return replace(self, outage=outage, peers=Peers())
 
     def at(self, address: Address) -> Endpoint:
         """One node of the same Cluster."""
@@ -141,6 +152,46 @@ class Endpoint:
         """The nodes of a Cluster that the URL names."""
         return self._hosts(6379)
 
+    @property
+    def service(self) -> str:
+        """What Sentinels call the primary."""
+        return urlsplit(self.url).path.strip("/")
+
+    @property
+    def sentinels(self) -> list[Address]:
+        """The Sentinels that the URL names."""
+        return self._hosts(26379)
+
+    async def primary(self) -> Address:
+        """Where the Sentinels say that the primary is now. Raises RedisUnavailable or RedisDenied."""
+        try:
+            return await self._primary()
+        except Exception as error:
+            raise translated(error, self.redacted) from error
+
+    async def open_sentinel(self, address: Address) -> connections.AbstractConnection:
+        """Open a connection to one Sentinel, as ``open`` does."""
+        *others, last = self._sentinel_credentials()
+        try:
+            for credentials in others:
+                with contextlib.suppress(exceptions.AuthenticationError):
+                    return await self._greeted(address, credentials)
+            return await self._greeted(address, last)
+        except Exception as error:
+            raise translated(error, "{}:{}".format(*address)) from error
+
+    async def _greeted(self, address: Address, credentials: dict[str, Any]) -> connections.AbstractConnection:
+        host, port = address
+        connection = connections.Connection(host=host, port=port, **_SENTINEL, **credentials)
+        try:
+            await connection.connect()
+            await connection.send_command("PING", check_health=False)
+            await connection.read_response()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return connection
+
     async def open(self, name: str) -> connections.AbstractConnection:
         """Open one connection, authenticated and called ``name``, speaking RESP2.
 
@@ -159,9 +210,13 @@ class Endpoint:
             arguments["host"], arguments["port"] = self.address or await self._home()
         kind = arguments.pop("connection_class")
         connection = cast(connections.AbstractConnection, kind(**arguments))
+        if self.is_sentinel:
+            self.peers.add(connection)
         try:
             await connection.connect()
             await self._introduce(connection, name)
+            if self.is_sentinel:
+                await self._check_role(connection)
         except BaseException as error:
             await connection.disconnect(nowait=True)
             if hung_up(error) and await is_full(connection):
@@ -174,6 +229,16 @@ class Endpoint:
         await connection.send_command("CLIENT", "SETNAME", name, check_health=False)
         with contextlib.suppress(exceptions.ResponseError):
             await connection.read_response()
+
+    async def _check_role(self, connection: connections.AbstractConnection) -> None:
+        """Sentinels may not have heard of a change yet. Raises RedisUnavailable where this is no primary."""
+        await connection.send_command("ROLE", check_health=False)
+        try:
+            role = await connection.read_response()
+        except exceptions.ResponseError:  # an ACL may forbid to ask
+            return
+        if role[0] != b"master":
+            raise RedisUnavailable(f"{self.redacted}: the primary is moving; this server is none any more")
 
     def _arguments(self) -> dict[str, Any]:
         """Arguments of redis-py's Connection: no retries (they double writes), nothing sent that is not asked for."""
@@ -207,21 +272,24 @@ class Endpoint:
             found.append((unquote(host), int(port)))
         return found
 
-    async def _primary(self) -> tuple[str, int]:
-        """Ask the Sentinels, at every connect anew: a cached address loses what a demoted primary takes.
-
-        They get ``sentinel_username`` and ``sentinel_password`` from the URL's options, else nothing, and if that is
-        refused what Redis itself gets.
-        """
-        options = dict(parse_qsl(urlsplit(self.url).query))
-        own = {name: options[f"sentinel_{name}"] for name in _CREDENTIALS if f"sentinel_{name}" in options}
+    async def _primary(self) -> Address:
+        """Ask the Sentinels, at every connect anew: a cached address loses what a demoted primary takes."""
+        own, *same = self._sentinel_credentials()
         try:
             return await self._ask_sentinels(own)
         except MasterNotFoundError as error:
-            same = {name: value for name, value in self._arguments().items() if name in _CREDENTIALS}
-            if own or not same or "uthentication" not in str(error):
+            if not same or "uthentication" not in str(error):
                 raise
-            return await self._ask_sentinels(same)
+            return await self._ask_sentinels(same[0])
+
+    def _sentinel_credentials(self) -> list[dict[str, Any]]:
+        """What Sentinels get: ``sentinel_username`` and ``sentinel_password`` from the URL's options, else nothing, and
+        if that is refused what Redis itself gets.
+        """
+        options = dict(parse_qsl(urlsplit(self.url).query))
+        own = {name: options[f"sentinel_{name}"] for name in _CREDENTIALS if f"sentinel_{name}" in options}
+        same = {name: value for name, value in self._arguments().items() if name in _CREDENTIALS}
+        return [own] if own or not same else [own, same]
 
     async def _home(self) -> Address:
         """Ask the Cluster, at every connect anew, who has the keys of the hive."""
@@ -233,10 +301,10 @@ class Endpoint:
         return primary
 
     async def _ask_sentinels(self, credentials: dict[str, Any]) -> tuple[str, int]:
-        limits = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry": Retry(NoBackoff(), 0)}
-        sentinel = Sentinel(self._hosts(26379), sentinel_kwargs={**limits, **credentials})
+        limits = {name: _SENTINEL[name] for name in ("socket_timeout", "socket_connect_timeout", "retry")}
+        sentinel = Sentinel(self.sentinels, sentinel_kwargs={**limits, **credentials})
         try:
-            host, port = await sentinel.discover_master(urlsplit(self.url).path.strip("/"))
+            host, port = await sentinel.discover_master(self.service)
             return str(host), int(port)
         finally:
             for client in sentinel.sentinels:
