@@ -41,9 +41,9 @@ def test_only_what_is_named_is_touched_and_what_else_changed_is_said(running: Hi
     before = running.pids()
     running.configure(CHANGED)
     done = running.run("hm", verb, "batman")
-    assert "the configuration has changes for robin.0 and root: `hived reload` applies them" in done.stderr
+    assert "there are changes for robin.0 and root: `hived reload` applies them" in done.stderr
     assert {name for name, pid in running.pids().items() if pid != before[name]} == {"batman.0"}
-    assert "the configuration has changes for robin.0, root" in running.log("hived")
+    assert "there are changes for robin.0, root" in running.log("hived")
     running.run("hm", "start", "batman")
 
 
@@ -51,7 +51,7 @@ def test_scale_adds_a_copy_and_touches_no_other_whose_settings_changed(running: 
     before = running.pids()
     running.configure(CHANGED)
     done = running.run("hm", "scale", "batman", "2")
-    assert "has changes for batman.0, robin.0 and root: `hived reload` applies them" in done.stderr
+    assert "there are changes for batman.0, robin.0 and root: `hived reload` applies them" in done.stderr
     assert {name for name, pid in running.pids().items() if pid != before.get(name)} == {"batman.1"}
     assert "batman.1: stopped and removed" in running.run("hm", "scale", "batman", "1").stdout
 
@@ -63,7 +63,7 @@ def test_a_reload_applies_what_waited(running: Hive) -> None:
     said = running.run("hived", "reload").stdout
     assert ("robin.0: restarted" in said, "batman.0" in said) == (True, False)
     assert running.pids()["robin.0"] != before["robin.0"]
-    assert "has changes" not in running.run("hm", "restart", "batman").stderr
+    assert "there are changes" not in running.run("hm", "restart", "batman").stderr
 
 
 def test_a_mended_file_starts_its_own_node_and_applies_nothing_else(running: Hive) -> None:

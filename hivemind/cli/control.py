@@ -173,7 +173,7 @@ def _show(answer: Answer, *, many: bool) -> bool:
     for result in answer.results:
         output.say(f"{result.program}{where}: {result.text}", "" if result.ok else "red")
     if answer.waiting:
-        waiting = f"the configuration{where} has changes for {_and(answer.waiting)}"
+        waiting = f"there are changes{where} for {_and(answer.waiting)}"
         output.note(f"{waiting}: `hived reload`{where} applies them")
     return all(result.ok for result in answer.results)
 

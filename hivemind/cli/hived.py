@@ -135,9 +135,10 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
 @click.command()
 @click.pass_context
 def reload(ctx: click.Context) -> int:
-    """Apply a changed configuration, to what changed only.
+    """Apply a changed configuration and changed code, to what changed only.
 
-    What is not named in the answer was not touched. To run changed code: `hm restart NODE`.
+    What is not named in the answer was not touched. Changed code is taken up by one instance at a time; where one does
+    not come up, the other copies of its node go on as they were.
 
     Examples:
       hived reload
@@ -160,18 +161,20 @@ def reload(ctx: click.Context) -> int:
     before = last_settings(hive)
     done = apply_anew(engine)
     _problems(done.problems)
-    touched = (*done.added, *done.changed)
-    found = arrivals(engine, touched)
+    found = {**arrivals(engine, {*done.added, *done.changed} - {*done.rolled.arrivals}), **done.rolled.arrivals}
     for what, names in (("started", done.added), ("restarted", done.changed), ("stopped", done.removed)):
         for name in names:
             arrival = found.get(name)
             is_well = arrival is None or arrival.is_well
             output.say(f"{name}: {arrival.told(what) if arrival else what}", "" if is_well else "red")
-    if not (done.added or done.changed or done.removed):
+    for name, first in done.rolled.held.items():
+        output.say(f"{name}: not touched, because {first} did not come up with the new code", "red")
+    if not (done.added or done.changed or done.removed or done.rolled.held):
         output.say("nothing changed: nothing was touched")
     if before is not None and before.constants.PATTERNS != settings.constants.PATTERNS:
         _tell_patterns(settings, done.changed)
-    return WELL if not done.problems and all(each.is_well for each in found.values()) else FAILED
+    is_well = not (done.problems or done.rolled.held) and all(each.is_well for each in found.values())
+    return WELL if is_well else FAILED
 
 
 def _tell_patterns(settings: Settings, restarted: Sequence[str]) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import orjson
 
+from ..errors import SupervisorError
 from .check import check_all
-from .client import LIVE, ProgramInfo
+from .client import LIVE, Changes, ProgramInfo
 from .engine import Engine
 from .files import read_json, time_of, write_private
+from .kept import Kept
 from .last_settings import save_settings
 from .lives import forget
 from .narrow import Meant, is_other, narrowed
 from .plan import Plan, load, save
 from .render import LISTENER, render
+from .rolling import Rolled, roll, with_new_code
 from .stopping import patience, stop
 from .topology import Problem, Program
 
@@ -27,9 +31,10 @@ class Applied:
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
-    problems: tuple[Problem, ...]
-    settings_changed: bool
-    waiting: tuple[str, ...] = ()  # programs that were not meant, and are not as the configuration is now
+    problems: tuple[Problem, ...] = ()
+    settings_changed: bool = False
+    waiting: tuple[str, ...] = ()  # programs that were not meant, and are not as configuration and code are now
+    rolled: Rolled = field(default_factory=Rolled)  # what became of those whose code has changed
 
 
 def write(engine: Engine, plan: Plan) -> None:
@@ -50,7 +55,7 @@ def apply(engine: Engine, is_meant: Meant | None = None) -> Applied:
     With ``is_meant`` only for the programs of which it says so: what else would change waits for a reload. What is
     not in the result was not touched; a node that runs and would not load any more is a problem, and goes
     on as it was. Raises ConfigurationError, before anything was touched, if the
-    settings contradict the hive; SupervisorError if supervisord does not play along.
+    settings contradict the hive; SupervisorError if supervisord does not play along: then all is as before.
     """
     before, client = load(engine.paths), engine.client()
     live = {info.name: info for info in client.programs() if info.state in LIVE}
@@ -63,24 +68,63 @@ def apply(engine: Engine, is_meant: Meant | None = None) -> Applied:
             plan, programs=tuple(_kept(engine, each) if each in before.programs else each for each in plan.programs)
         )
     plan, spared = _spare(engine, before, plan, running)
-    write(engine, plan)
+    done = bring_about(engine, before, plan, running)
     if is_meant is None:
         save_settings(engine.paths, engine.settings)
-    changes = client.reload()
+        known = {each.node for each in (*plan.problems, *spared)}
+        spared += [each for each in _spoilt(engine, before, live) if each.node not in known]
+    is_new = plan.settings != before.settings
+    return replace(done, problems=(*plan.problems, *spared), settings_changed=is_new, waiting=waiting)
+
+
+def bring_about(engine: Engine, before: Plan, plan: Plan, running: Collection[str]) -> Applied:
+    """Let what runs, which is as ``before``, be as ``plan``. Raises SupervisorError; then it is as before."""
+    client, kept = engine.client(), Kept.of(engine.paths)
+    old = {each.name: _kept(engine, each) for each in before.programs}
+    try:
+        write(engine, plan)
+        changes = client.reload()
+        rolling = [each for each in with_new_code(before, plan) if each.name in {*changes.changed} & {*running}]
+        touch(engine, plan, changes, before, later=[each.name for each in rolling])
+        rolled = roll(engine, client, rolling, old)
+        if rolled.held:
+            programs = tuple(old[each.name] if each.name in rolled.held else each for each in plan.programs)
+            write(engine, replace(plan, programs=programs))
+            client.reload()
+    except OSError:
+        with suppress(SupervisorError, OSError):
+            kept.put_back()
+            touch(engine, before, client.reload(), plan)
+        raise
+    except SupervisorError as error:
+        raise _taken_back(engine, before, plan, kept, error) from error
+    changed = tuple(each for each in changes.changed if each not in {LISTENER, *rolled.held})
+    removed = tuple(each for each in changes.removed if each != LISTENER)
+    return Applied(changes.added, changed, removed, rolled=rolled)
+
+
+def touch(engine: Engine, plan: Plan, changes: Changes, before: Plan, later: Collection[str] = ()) -> None:
+    """Stop what was removed, restart what was changed, start what was added; but not what is for ``later``."""
+    client = engine.client()
     removed = [name for name in changes.removed if name != LISTENER]
-    changed = [name for name in changes.changed if name != LISTENER]
+    changed = [name for name in changes.changed if name != LISTENER and name not in later]
     stop(client, [*removed, *changed], patience(before.programs))
     for name in (*removed, *changed):
         client.remove(name)
-    order = [program.name for program in plan.programs]
-    for name in sorted((*changed, *changes.added), key=order.index):
+    order = {program.name: place for place, program in enumerate(plan.programs)}
+    for name in sorted((*changed, *changes.added), key=lambda name: order.get(name, 0)):
         forget(engine.paths, name)
         client.add(name)
-    is_new = plan.settings != before.settings
-    if is_meant is None:
-        known = {each.node for each in (*plan.problems, *spared)}
-        spared += [each for each in _spoilt(engine, before, live) if each.node not in known]
-    return Applied(changes.added, tuple(changed), tuple(removed), (*plan.problems, *spared), is_new, waiting)
+
+
+def _taken_back(engine: Engine, before: Plan, plan: Plan, kept: Kept, error: SupervisorError) -> SupervisorError:
+    """Put everything back that can be; the error that says so."""
+    try:
+        kept.put_back()
+        touch(engine, before, engine.client().reload(), plan)
+    except (SupervisorError, OSError) as again:
+        return SupervisorError(f"{error}. The configuration of before is not in force either: {again}")
+    return SupervisorError(f"{error}. Nothing of it was applied: the hive is as it was")
 
 
 def _spoilt(engine: Engine, before: Plan, live: Mapping[str, ProgramInfo]) -> list[Problem]:

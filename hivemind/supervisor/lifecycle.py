@@ -16,6 +16,7 @@ from .engine import Engine
 from .halt import halt, survivors
 from .last_settings import save_settings
 from .launch import launch
+from .narrow import with_code_of
 from .plan import Plan, load
 from .stopping import never
 from .topology import Selection
@@ -47,10 +48,10 @@ def start(engine: Engine, selection: Selection | None = None) -> Started:
             halt(engine)  # somebody began a stop and did not finish it
         if selection is not None:
             write_selection(engine.paths, selection)
-        plan = engine.plan()
+        adopted = tuple(sorted(survivors(engine)))
+        plan = with_code_of(load(engine.paths), engine.plan(), adopted)
         write(engine, plan)
         save_settings(engine.paths, engine.settings)
-        adopted = tuple(sorted(survivors(engine)))
         engine.paths.stopping.unlink(missing_ok=True)
         return Started(launch(engine), plan, adopted)
 

@@ -38,6 +38,15 @@ def is_other(new: Program, old: Program) -> bool:
     return replace(new, env={}, tags=()) != replace(old, env={}, tags=())
 
 
+def with_code_of(before: Plan, plan: Plan, names: Collection[str]) -> Plan:
+    """``plan``, in which the programs of those ``names``, which live on, have the code that they run: that of
+    ``before``. Changed code is for a reload or a restart, not for who was adopted.
+    """
+    old = {each.name: each for each in before.programs if each.name in names and each.code}
+    programs = tuple(replace(each, code=old[each.name].code) if each.name in old else each for each in plan.programs)
+    return replace(plan, programs=programs)
+
+
 def _picked(old: Iterable[Program], new: Iterable[Program], meant: Collection[str]) -> tuple[Program, ...]:
     found = [*(each for each in old if each.name not in meant), *(each for each in new if each.name in meant)]
     return tuple(sorted(found, key=lambda each: (each.priority, each.name)))

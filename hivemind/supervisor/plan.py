@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import HiveNotFound, NodeLoadError
 from ..settings import Settings
 from .check import Checker, check_all
+from .code import code_hash
 from .desired import read_scale, read_selection, read_stopped
 from .enabled import EnabledNode, enabled_nodes, existing_imports
 from .files import known_fields, read_json, time_of, within, write_json
@@ -52,7 +53,9 @@ def make_plan(
     broken = check_all([node for node in nodes if node.name not in keep], check)
     names = {problem.node for problem in broken}
     sound = [node for node in nodes if node.name not in names]
-    found = programs(settings, sound, scale=read_scale(paths), redis=redis(settings), selection=selection)
+    code = {node.name: code_hash(paths.hive, node.file) for node in sound}
+    scale = read_scale(paths)
+    found = programs(settings, sound, scale=scale, redis=redis(settings), selection=selection, code=code)
     stopped = read_stopped(paths)
     return Plan(
         tuple(each for each in found if each.name not in stopped),

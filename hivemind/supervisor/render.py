@@ -72,7 +72,7 @@ def _argument(argument: str) -> str:
 def keeper_command(paths: HivePaths, program: Program, log_file: LogFile = no_log) -> list[str]:
     """The keeper that runs ``program``: it kills a survivor one second before supervisord would kill the keeper."""
     pidfile = program.pidfile or str(paths.program_pid(program.name))
-    command = _ours("keeper", "--pidfile", pidfile, "--digest", program.digest)
+    command = _ours("keeper", "--pidfile", pidfile, "--digest", program.version)
     command += ["--grace", str(stop_wait(program.stop_timeout) - 1)]
     if program.env:
         command += ["--env", str(paths.program_env(program.name))]

@@ -124,6 +124,6 @@ def outdated(engine: Engine, plan: Plan, infos: dict[str, ProgramInfo]) -> list[
             continue
         record = PidFile(path).read()
         is_adopted = record is not None and record.identity.is_alive() and record.identity.pid != info.pid
-        if is_adopted and record is not None and record.digest != program.digest:
+        if is_adopted and record is not None and record.digest != program.version:
             found.append(program)
     return found

@@ -104,13 +104,15 @@ class Servant:
         with engine.lock():
             done = apply(engine, _mended(load(engine.paths)))
         self._tell_waiting(done.waiting)
+        for name, first in done.rolled.held.items():
+            log.warning("%s: not touched, because %s did not come up with the new code", name, first)
         if done.settings_changed:
             self._on_settings()
         return done.problems
 
     def _tell_waiting(self, names: Sequence[str]) -> None:
         if names:
-            log.info("the configuration has changes for %s: `hived reload` applies them", ", ".join(names))
+            log.info("there are changes for %s: `hived reload` applies them", ", ".join(names))
 
     def _fresh(self) -> Engine:
         """The engine with the settings as they are now; if they are wrong now, as they were."""

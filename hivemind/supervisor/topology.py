@@ -7,7 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -38,11 +38,17 @@ class Program:
     tags: tuple[str, ...] = ()
     members: Mapping[str, str] = field(default_factory=dict)  # the nodes in it, with the files of their code
     pidfile: str = ""  # "" : the usual place
+    code: str = ""  # a hash over the files of its nodes; "" : not known
 
     @property
     def number(self) -> int:
         """Which copy of its node this is, from 0."""
         return int(self.name.partition(".")[2] or 0)
+
+    @property
+    def version(self) -> str:
+        """What runs, settings and code: other than planned, and it has to restart."""
+        return f"{self.digest}.{self.code}" if self.code else self.digest
 
     @property
     def sharing(self) -> tuple[str, ...]:
@@ -119,8 +125,12 @@ def programs(
     scale: Mapping[str, int],
     redis: RedisProgram | None,
     selection: Selection = Selection(),
+    code: Mapping[str, str] | None = None,
 ) -> list[Program]:
-    """Every program of the hive: Redis if it is embedded, the root, and each copy of each node, sorted by name."""
+    """Every program of the hive: Redis if it is embedded, the root, and each copy of each node, sorted by name.
+
+    ``code`` holds for each node a hash over the files of its code.
+    """
     constants, env = settings.constants, {}
     found: list[Program] = []
     if redis is not None:
@@ -133,7 +143,8 @@ def programs(
     for process in wanted:
         replicas = scale.get(process.name, process.replicas)
         rank = NODE_PRIORITY + ranks[process.name]
-        found += [_instance(constants, process, number, rank, env) for number in range(replicas)]
+        copies = [_instance(constants, process, number, rank, env) for number in range(replicas)]
+        found += [replace(each, code=_code(process, code or {})) for each in copies]
     return sorted(found, key=lambda program: (program.priority, program.name))
 
 
@@ -171,6 +182,11 @@ def _instance(
         tags=process.tags,
         members={node.name: node.file for node in process.members},
     )
+
+
+def _code(process: ProcessPlan, code: Mapping[str, str]) -> str:
+    hashes = [found for each in process.members if (found := code.get(each.name))]
+    return hashes[0] if len(hashes) == 1 else _digest(hashes) if hashes else ""
 
 
 def _values(constants: Constants, without: Sequence[str]) -> dict[str, object]:

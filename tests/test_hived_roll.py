@@ -1,0 +1,80 @@
+"""A reload takes up changed code, one instance at a time; and what supervisord cannot take, is taken back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hivemind.errors import SupervisorError
+from hivemind.supervisor import apply as applying
+from hivemind.supervisor.lifecycle import reload
+from hivemind.supervisor.narrow import with_code_of
+from hivemind.supervisor.plan import Plan
+from hivemind.supervisor.render import render
+from hivemind.supervisor.rolling import with_new_code
+from hivemind.supervisor.topology import Program
+
+from .hive_kit import Hive
+
+pytestmark = pytest.mark.timeout(120)
+
+TWO = 'NODES = {"batman": {"replicas": 2}}'
+BROKEN = "    def on_start(self):\n        raise RuntimeError('no cape')\n"
+
+
+def program(name: str, code: str, digest: str = "as-set") -> Program:
+    return Program(name, "node", name.partition(".")[0], ("true",), 10, digest, code=code)
+
+
+def test_whose_code_is_known_and_has_changed_is_rolled() -> None:
+    before = Plan((program("batman.0", "old"), program("robin.0", "same"), program("joker.0", "")))
+    after = Plan(tuple(program(name, "same") for name in ("batman.0", "robin.0", "joker.0", "alfred.0")))
+    assert [each.name for each in with_new_code(before, after)] == ["batman.0"]
+
+
+def test_who_outlived_a_supervisord_keeps_the_code_that_it_runs_but_not_its_settings() -> None:
+    before = Plan((program("batman.0", "old"), program("robin.0", "old")))
+    after = Plan((program("batman.0", "new", "set-anew"), program("robin.0", "new")))
+    (batman, robin) = with_code_of(before, after, ["batman.0"]).programs
+    assert (batman.version, robin.version) == ("set-anew.old", "as-set.new")
+
+
+def test_changed_code_is_taken_up_by_one_copy_after_the_other_and_only_where_it_comes_up(running: Hive) -> None:
+    running.configure(TWO)
+    running.run("hived", "reload")
+    file, before = running.folder / "nodes/batman/batman.py", running.pids()
+    sound = file.read_text()
+    file.write_text(sound + BROKEN)
+    bad = running.run("hived", "reload")
+    assert bad.returncode == 1
+    assert "batman.0: restarted, but it does not stay up: " in bad.stdout
+    assert "no cape" in bad.stdout
+    assert "batman.1: not touched, because batman.0 did not come up with the new code" in bad.stdout
+    assert {name for name, pid in running.pids().items() if pid != before[name]} == {"batman.0"}
+    file.write_text(sound)
+    back = running.run("hived", "reload")
+    assert (back.returncode, "batman.0: restarted" in back.stdout, "batman.1" in back.stdout) == (0, True, False)
+    file.write_text(sound + "    cape = 'new'\n")
+    assert "there are changes for batman.0 and batman.1" in running.run("hm", "restart", "robin").stderr
+    said = running.run("hived", "reload").stdout.splitlines()
+    file.write_text(sound)
+    assert said == ["batman.0: restarted", "batman.1: restarted"]
+    assert running.pids()["batman.1"] != before["batman.1"]
+
+
+def test_what_supervisord_cannot_take_is_taken_back(running: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, conf = running.pids(), running.engine.paths.conf.read_bytes()
+    running.configure('NODES = {"robin": {"env": {"MASK": "green"}}}')
+    with monkeypatch.context() as patched:
+        patched.setattr(applying, "render", lambda *what: render(*what) + "[program:x]\nstartsecs=soon\n")
+        with pytest.raises(SupervisorError, match=r"'soon'.* Nothing of it was applied: the hive is as it was"):
+            reload(running.engine)
+    assert (running.pids(), running.engine.paths.conf.read_bytes()) == (before, conf)
+    assert "robin.0: restarted" in running.run("hived", "reload").stdout
+
+
+def test_a_version_is_settings_and_code() -> None:
+    one = program("batman.0", "code")
+    assert len({one.version, replace(one, code="other").version, replace(one, digest="other").version}) == 3
+    assert replace(one, code="").version == one.digest
