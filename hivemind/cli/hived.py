@@ -50,6 +50,7 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
       hived start
       hived --hive ~/repos/gotham start --foreground
     """
+    from ..supervisor.arrival import arrivals
     from ..supervisor.check import check_settings
     from ..supervisor.engine import engine_for
     from ..supervisor.lifecycle import start as begin
@@ -74,9 +75,15 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
         return WELL
     started.process.returncode = 0  # it goes on without us
     wait_for_redis(engine)
+    found = arrivals(engine, [program.name for program in started.plan.programs])
     for name in started.adopted:
         output.note(f"{name} was still running and goes on")
     output.say(f"hive {settings.name} runs: {', '.join(program.name for program in started.plan.programs)}")
+    for name, arrival in found.items():
+        if arrival.has_ended and not arrival.is_well:
+            output.warn(f"{name}: {arrival.told('started')}")
+    if waiting := [name for name, arrival in found.items() if not (arrival.is_there or arrival.has_ended)]:
+        output.warn(f"not consuming yet: {', '.join(waiting)}; `hived status` shows them")
     return WELL
 
 
