@@ -24,6 +24,7 @@ SECTIONS = {
         "stop": "hived:stop",
         "status": "hived:status",
         "reload": "hived:reload",
+        "rollback": "hived:rollback",
     },
 }
 
@@ -150,6 +151,40 @@ def reload(ctx: click.Context) -> int:
     Examples:
       hived reload
     """
+    return _reload(ctx)
+
+
+@click.command()
+@click.pass_context
+def rollback(ctx: click.Context) -> int:
+    """Go back to the Python files with which all was well before, and apply them.
+
+    What it takes away is kept in var/releases. Each further time goes back one release more.
+
+    Examples:
+      hived rollback
+    """
+    import time
+
+    from ..supervisor.engine import engine_for
+    from ..supervisor.lifecycle import go_back
+    from .context import hive_folder, settings_or_last
+
+    engine = engine_for(settings_or_last(hive_folder(ctx)))
+    gone = go_back(engine)
+    if gone is None:
+        output.error("there is nothing to go back to: no release of this hive has other files than it has now")
+        return FAILED
+    release, files = gone
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(release.made))
+    output.say(f"rolled back to the files of {when} (release {release.number}): {', '.join(files)}")
+    if not engine.is_running():
+        output.note("the hive does not run here: `hived start` starts it with them")
+        return WELL
+    return _reload(ctx)
+
+
+def _reload(ctx: click.Context) -> int:
     from ..settings import load_settings
     from ..supervisor.arrival import arrivals
     from ..supervisor.check import check_settings

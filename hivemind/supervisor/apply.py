@@ -18,6 +18,7 @@ from .last_settings import save_settings
 from .lives import forget
 from .narrow import Meant, is_other, narrowed
 from .plan import Plan, load, save
+from .releases import draft
 from .render import LISTENER, render
 from .rolling import Rolled, roll, with_new_code
 from .stopping import patience, stop
@@ -73,6 +74,8 @@ def apply(engine: Engine, is_meant: Meant | None = None) -> Applied:
         save_settings(engine.paths, engine.settings)
         known = {each.node for each in (*plan.problems, *spared)}
         spared += [each for each in _spoilt(engine, before, live) if each.node not in known]
+    if not waiting:
+        draft(engine.paths)
     is_new = plan.settings != before.settings
     return replace(done, problems=(*plan.problems, *spared), settings_changed=is_new, waiting=waiting)
 

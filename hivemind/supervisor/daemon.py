@@ -26,6 +26,7 @@ from ..errors import HivemindError
 from ..identity import PidFile
 from ..log import setup
 from ..settings import load_settings
+from .archive import Archive
 from .deaths import Deaths
 from .engine import Engine, engine_for, redis_url
 from .events import Event, events
@@ -65,6 +66,7 @@ class Daemon:
             loop.add_signal_handler(number, self.is_ending.set)
         self.bus.start()
         jobs = [self.reviver.run, self.guard.run, self.servant.run, self.steward.run, self.steward.caretaker.run]
+        jobs.append(Archive(self.engine).run)
         tasks = [asyncio.create_task(_for_ever(job)) for job in jobs]
         listener = asyncio.create_task(self._listen())
         ending = asyncio.create_task(self.is_ending.wait())

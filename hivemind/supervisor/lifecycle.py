@@ -18,6 +18,7 @@ from .last_settings import save_settings
 from .launch import launch
 from .narrow import with_code_of
 from .plan import Plan, load
+from .releases import Release, draft, last_good, restore
 from .stopping import never
 from .topology import Selection
 
@@ -52,6 +53,7 @@ def start(engine: Engine, selection: Selection | None = None) -> Started:
         plan = with_code_of(load(engine.paths), engine.plan(), adopted)
         write(engine, plan)
         save_settings(engine.paths, engine.settings)
+        draft(engine.paths)
         engine.paths.stopping.unlink(missing_ok=True)
         return Started(launch(engine), plan, adopted)
 
@@ -83,3 +85,13 @@ def reload(engine: Engine) -> Applied:
         if not engine.is_running():
             raise SupervisorError("hived does not run here: `hived start` starts it")
         return apply(engine)
+
+
+def go_back(engine: Engine) -> tuple[Release, list[str]] | None:
+    """Write the files of the last release back that differs from what they are, and say which; nothing is applied.
+
+    None if there is no such release. Raises SupervisorError if a file cannot be written.
+    """
+    with engine.lock():
+        found = last_good(engine.paths)
+        return None if found is None else (found, restore(engine.paths, found))

@@ -9,6 +9,7 @@
 ``scale.json``         replicas that ``hm scale`` asked for
 ``stopped.json``       what ``hm stop`` stopped
 ``settings.json``      the settings that were applied last
+``releases/``          the files with which all was well, see releases.py
 ``run/``               pidfiles, environments, what hived knows; of no use after a reboot
 ``log/``               supervisord's log, and what programs print before they open their own
 =====================  ===============================================================================
@@ -84,6 +85,16 @@ class HivePaths:
     def settings(self) -> Path:
         """The settings that were applied last, mode 0600."""
         return self.var / LAST_SETTINGS
+
+    @property
+    def releases(self) -> Path:
+        """The last releases, mode 0700."""
+        return self.var / "releases"
+
+    @property
+    def draft(self) -> Path:
+        """What was applied last and has not proven yet that all is well with it."""
+        return self.releases / "draft"
 
     @property
     def run(self) -> Path:
