@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -117,3 +118,23 @@ def test_a_pid_file_gives_back_what_was_written(tmp_path: Path) -> None:
 def test_a_damaged_pid_file_says_nothing(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "pid").write_bytes(content)
     assert PidFile(tmp_path / "pid").read() is None
+
+
+def test_where_there_is_no_room_for_a_second_file_the_first_is_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, me = PidFile(tmp_path / "it.pid"), ProcessIdentity.current()
+    file.write(replace(me, started=1.0), "a longer digest than the next one")
+    real = os.open
+
+    def full(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", full)
+    file.write(me, "d")
+    found = file.read()
+    assert found is not None
+    assert (found.identity, found.digest) == (me, "d")
+    assert [each.name for each in tmp_path.iterdir()] == ["it.pid"]

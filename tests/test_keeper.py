@@ -183,6 +183,15 @@ def test_a_spoilt_pidfile_stops_nothing(keepers: Keepers, garbage: bytes) -> Non
     assert line(keepers.start(SLEEPER)) == "up"
 
 
+def test_a_program_runs_also_where_nothing_can_be_written(keepers: Keepers, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    keepers.pidfile = tmp_path / "file" / "batman.0.pid"
+    process = keepers.start(SLEEPER)
+    assert "no lock for" in line(process)
+    assert "it runs all the same" in line(process)
+    assert line(process) == "up"
+
+
 def test_the_environment_comes_from_its_file(keepers: Keepers, tmp_path: Path) -> None:
     (tmp_path / "it.env").write_text('{"MASK": "black; 100%\\nbat"}')
     process = keepers.start("import os; print(repr(os.environ['MASK']))", "--env", str(tmp_path / "it.env"))

@@ -215,6 +215,9 @@ def _notes(alive: Sequence[Instance], should: Declared) -> list[str]:
     found += [f"{amount(total, 'message')} {what}" for what, count in _COUNTS if (total := _sum(alive, count))]
     if failed := sum(one.failed for each in alive for one in each.stats.responders):
         found.append(f"{amount(failed, 'request')} failed in a responder")
+    if lost := [one for one in alive if one.stats.log_lost]:
+        lines = amount(sum(one.stats.log_lost for one in lost), "line")
+        found.append(f"{lines} of the logs of {listed([one.instance for one in lost])} could not be written")
     waiting = [one for one in alive if one.stats.overdue and not one.stats.unconfirmed]
     if waiting:
         total = sum(one.stats.outbox for one in waiting)

@@ -228,7 +228,7 @@ class _Known:
 
 def about_instance(one: Instance) -> list[tuple[str, str]]:
     """What there is to say of one instance, each sentence with its colour."""
-    from ..english import duration
+    from ..english import amount, duration
     from .health import is_gone
 
     about = one.about
@@ -246,7 +246,9 @@ def about_instance(one: Instance) -> list[tuple[str, str]]:
     if one.stats.unconfirmed:
         waiting = f"{many} {'is' if is_one else 'are'} taken, but not confirmed: {one.stats.unconfirmed}"
     outbox = [(waiting, "yellow")] if one.stats.overdue else []
-    return [head, *watched, *outbox, *_services(one), *_subscriptions(one), *_responders(one)]
+    lost = f"  {amount(one.stats.log_lost, 'line')} of its log could not be written: is there room on its disk?"
+    log = [(lost, "yellow")] if one.stats.log_lost else []
+    return [head, *watched, *outbox, *log, *_services(one), *_subscriptions(one), *_responders(one)]
 
 
 def _services(one: Instance) -> list[tuple[str, str]]:

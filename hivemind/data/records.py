@@ -133,7 +133,7 @@ class Stats:
 
     Of the messages in its ``outbox`` at least so many are ``overdue``: they have waited there for more than 2 s;
     ``unconfirmed`` says why Redis does not confirm them, if it has taken them. ``outage`` says in words when and why
-    the process was last without Redis.
+    the process was last without Redis. ``log_lost`` lines of its log could not be written.
     """
 
     state: str = "running"
@@ -146,6 +146,7 @@ class Stats:
     responders: tuple[ResponderRecord, ...] = ()
     unconfirmed: str = ""
     outage: str = ""
+    log_lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +234,7 @@ def stats_from(raw: Mapping[str, Any]) -> Stats:
         responders=tuple(_record(ResponderRecord, entry) for entry in _objects(raw.get("responders"))),
         unconfirmed=_text(raw.get("unconfirmed")),
         outage=_text(raw.get("outage")),
+        log_lost=_whole(raw.get("log_lost")),
     )
 
 

@@ -117,6 +117,10 @@ class Registry:
             return None
         return (await self._read([instance]))[0]
 
+    async def these(self, instances: list[str]) -> list[Instance]:
+        """These, in that order; those that the registry does not know, or whose lease has ended, are ``lost``."""
+        return await self._read(instances)
+
     async def forget(self, instance: str) -> bool:
         """Remove an instance whose lease has ended; False if it lives or is not known."""
         return bool(await self._functions.call("forget", self._traces(instance), (instance,)))

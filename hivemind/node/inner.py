@@ -20,6 +20,7 @@ from ..bus.inbox import InboxLimits
 from ..data.records import Stats
 from ..data.registry import Registry
 from ..errors import ConfigurationError, DeclarationError, HivemindError
+from ..log import dropped
 from ..settings import Settings
 from ..states import NODE, NodeState, advance
 from ..topics import check_name
@@ -191,6 +192,7 @@ class Inner:
             overdue=(late := self._overdue.of(waiting, bus.outbox.sent, time.monotonic()) if bus else 0),
             unconfirmed=bus.keeping.unconfirmed if bus and bus.keeping and late else "",
             outage=bus.outage.text if bus else "",
+            log_lost=dropped(),
         )
 
     def _part(self, node: BaseNode) -> str:

@@ -37,6 +37,7 @@ from .lifecycle import start
 from .plan import load
 from .processes import REDIS
 from .reviver import Reviver
+from .running import Running
 from .servant import Servant
 from .steward import Steward
 
@@ -53,7 +54,7 @@ class Daemon:
         self.bus = Bus(Endpoint.parse(redis_url(settings)), settings.name, "hived")
         registry = Registry(self.bus.commands, self.bus.functions, self.bus.names)
         self.reviver = Reviver(engine)
-        self.guard = Guard(engine, registry, self.bus)
+        self.guard = Guard(engine, registry, self.bus, Running(engine.paths, lambda: self.reviver.infos))
         self.deaths = Deaths(self.bus, registry)
         self.guard.on_look = self.deaths.watch
         self.steward = Steward(engine, self.bus, lambda: self.guard.instances)

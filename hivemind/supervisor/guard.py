@@ -1,4 +1,8 @@
-"""The watchdog's hands: reads the registry, lets Watchdog judge, and kills what hangs."""
+"""The watchdog's hands: reads the registry, lets Watchdog judge, and kills what hangs.
+
+Most looks are cheap: they ask Redis only when the leases of our own programs end. The whole registry is read every SEE
+seconds, and where that takes long, more seldom.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +10,38 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from ..bus.bus import Bus
 from ..data.directory import Directory
 from ..data.records import Instance
 from ..data.registry import Registry
 from ..errors import RedisError, SupervisorError
-from ..identity import PidFile, ProcessIdentity
-from .client import ProgramState
+from ..identity import ProcessIdentity
 from .engine import Engine
-from .halt import pidfiles
 from .keeper import kill, kill_group
 from .leftovers import extra_copies, long_lost, lost_for
-from .plan import load
+from .processes import ROOT
+from .running import Running
 from .watchdog import Watchdog
 
 log = logging.getLogger("hived")
 
-LOOKS_PER_LEASE = 6
+LOOKS_PER_LEASE = 12  # what hangs is found a lease and two looks after its last beat at the latest
+SEE = 5.0  # seconds between looks at the whole registry, at least
+SHARE = 50  # such a look is paid with so many times its length of rest
 STACKS = 1.0  # seconds that a hung program gets to write its stacks
 
 
 class Guard:
     """Looks a few times a lease; while Redis is away, or refuses, nobody is judged."""
 
-    def __init__(self, engine: Engine, registry: Registry, bus: Bus) -> None:
-        self.engine, self.registry, self.bus = engine, registry, bus
+    def __init__(self, engine: Engine, registry: Registry, bus: Bus, running: Running) -> None:
+        self.engine, self.registry, self.bus, self.running = engine, registry, bus, running
         self.watchdog = Watchdog()
+        self._mine: dict[ProcessIdentity, Instance] = {}  # our programs' instances, by process
+        self._next = 0.0  # when the whole registry is to be read
         self.instances: list[Instance] = []  # as last seen
         self.on_look: Callable[[Sequence[Instance]], None] = lambda _: None
         self._directory, self._mode = Directory(bus.commands, bus.functions, bus.names), ""
@@ -54,16 +62,37 @@ class Guard:
                 continue
 
     async def _look(self) -> None:
-        await self._look_at_patterns()
-        running = await asyncio.to_thread(self._running)
+        await self._see()
+        running = await asyncio.to_thread(self.running.now)
         # Whether Redis takes beats at all: with a full disk it answers questions but refuses PEXPIRE.
         await self.bus.commands.execute("PEXPIRE", self.bus.names.control("watchdog"), 1)
+        mine = await self._leases(running)
+        hung = self.watchdog.observe(time.monotonic(), running, mine)
+        if hung and not self.engine.paths.stopping.exists():
+            await asyncio.gather(*(self._end(name, process) for name, process in hung))
+
+    async def _see(self) -> None:
+        """Look at everybody, if it is time."""
+        began = time.monotonic()
+        if began < self._next:
+            return
+        await self._look_at_patterns()
         instances = self.instances = await self.registry.instances()
         self.on_look(instances)
         await self._forget(instances)
-        for name, process in self.watchdog.observe(time.monotonic(), running, instances):
-            if not self.engine.paths.stopping.exists():
-                await self._end(name, process)
+        self._mine = {one.about.process: one for one in instances if one.about.process is not None}
+        now = time.monotonic()
+        self._next = now + max(SEE, SHARE * (now - began))
+
+    async def _leases(self, running: Mapping[str, ProcessIdentity]) -> list[Instance]:
+        """The instances that our programs registered, with when their leases end now."""
+        new = [name for name, process in running.items() if process not in self._mine]
+        for one in await self.registry.these([f"{ROOT}.0" if name == ROOT else name for name in new]):
+            if one.about.process is not None:
+                self._mine[one.about.process] = one
+        mine = [self._mine[process] for process in running.values() if process in self._mine]
+        ends = await self.registry.leases([one.instance for one in mine])
+        return [replace(one, expires=_seconds(ends[one.instance])) for one in mine]
 
     async def _look_at_patterns(self) -> None:
         """Say when the hive begins to keep its patterns in another way: that concerns everybody."""
@@ -76,21 +105,9 @@ class Guard:
         """Forget further copies of our nodes that somebody started by hand and that were lost a while ago."""
         if any(one.is_lost for one in instances):
             ages = await lost_for(self.bus.commands, self.bus.names, instances)
-            for name in extra_copies(load(self.engine.paths), long_lost(ages, ())):
+            for name in extra_copies(self.running.plan(), long_lost(ages, ())):
                 if await self.registry.forget(name):
                     log.info("%s, which was started by hand, has been lost for long: it is forgotten", name)
-
-    def _running(self) -> dict[str, ProcessIdentity]:
-        """The programs that supervisord has as running, with the process that each of them is, adopted or not."""
-        plan = load(self.engine.paths)
-        files, found = pidfiles(self.engine, plan), {}
-        kinds = {program.name: program.kind for program in plan.programs}
-        for info in self.engine.client().programs():
-            if info.state is ProgramState.RUNNING and kinds.get(info.name) in ("node", "root") and info.name in files:
-                record = PidFile(files[info.name]).read()
-                if record is not None and record.identity.is_alive():
-                    found[info.name] = record.identity
-        return found
 
     async def _end(self, name: str, process: ProcessIdentity) -> None:
         log.error("%s (process %d) has not moved for a lease: it hangs, and is killed", name, process.pid)
@@ -98,3 +115,7 @@ class Guard:
         kill(process, signal.SIGUSR1)
         await asyncio.sleep(STACKS)
         kill_group(process)  # with what it forked
+
+
+def _seconds(expires: int) -> float | None:
+    return expires / 1000 if expires > 0 else None

@@ -40,6 +40,7 @@ class Reviver:
     def __init__(self, engine: Engine) -> None:
         self.engine, self.revival = engine, Revival()
         self.exits = Exits(lambda _: self.look())
+        self.infos: tuple[ProgramInfo, ...] = ()  # what supervisord said last: it tells us of each change
         self._news = asyncio.Event()
         self._ended: dict[str, float] = {}  # when programs ended of which it is still to be told how
         self._written: object = None
@@ -61,8 +62,8 @@ class Reviver:
         while True:
             self._news.clear()
             with contextlib.suppress(SupervisorError):
-                infos = await asyncio.to_thread(self._look_once)
-                self.exits.watch({info.name: info.pid for info in infos if info.state in LIVE})
+                self.infos = tuple(await asyncio.to_thread(self._look_once))
+                self.exits.watch({info.name: info.pid for info in self.infos if info.state in LIVE})
             due = self.revival.next_due()
             wait = LOOK if due is None else min(LOOK, max(0.05, due - time.monotonic()))
             with contextlib.suppress(TimeoutError):

@@ -14,6 +14,7 @@ from ..bus.endpoint import Endpoint
 from ..bus.functions import Functions
 from ..data.records import BROKEN, Instance
 from ..data.registry import Registry
+from ..english import amount
 from ..errors import HivemindError, SupervisorError
 from ..identity import PidFile, ProcessIdentity
 from ..topics import Names
@@ -137,7 +138,7 @@ class _Look:
             round(max(0.0, time.time() - started), 1) if is_up else None,
             int(self.revivals.get(program.name, 0)),
             bool(is_up and process is not None and process.pid != info.pid),
-            holder or (", ".join(program.sharing) if is_up else why_not(engine, program, info)),
+            holder or ("; ".join(_remarks(program, mine)) if is_up else why_not(engine, program, info)),
             lives.failures,
         )
 
@@ -197,6 +198,13 @@ async def registered(engine: Engine) -> list[Instance] | None:
             return await Registry(commands, Functions(commands), names).instances()
     except (HivemindError, TimeoutError):
         return None
+
+
+def _remarks(program: Program, mine: Instance | None) -> list[str]:
+    """What there is to say of a program that is up."""
+    lost = mine.stats.log_lost if mine is not None else 0
+    told = [f"{amount(lost, 'line')} of its log could not be written"] if lost else []
+    return [", ".join(program.sharing), *told] if program.sharing else told
 
 
 def why_not(engine: Engine, program: Program, info: ProgramInfo) -> str:

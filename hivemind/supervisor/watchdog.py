@@ -67,17 +67,17 @@ class Watchdog:
         """Take in what runs and what the registry says; return the programs to kill, with their processes."""
         for name in self._watched.keys() - running.keys():
             del self._watched[name]
+        found = {one.about.process: one for one in instances if not one.is_lost and one.about.process is not None}
         for name, process in running.items():
-            self._look(now, name, process, instances)
+            self._look(now, name, process, found.get(process))
         hung = [(name, each.process) for name, each in self._watched.items() if now - each.moved > each.lease]
         return [(name, process) for name, process in hung if name not in self._kills or now >= self._kills[name].next]
 
-    def _look(self, now: float, name: str, process: ProcessIdentity, instances: Sequence[Instance]) -> None:
+    def _look(self, now: float, name: str, process: ProcessIdentity, found: Instance | None) -> None:
         before = self._watched.get(name)
         if before is not None and before.process != process:
             del self._watched[name]
             before = None
-        found = of_process(instances, process)
         if found is None:
             return  # not registered yet, standby, or its lease has ended: then it has not moved
         if not found.about.watched:
