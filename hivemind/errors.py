@@ -199,11 +199,18 @@ class RemoteError(RequestError):
 
     def __init__(self, request: str, kind: str, text: str, responder: str = "", remote_traceback: str = "") -> None:
         self.kind, self.text, self.responder, self.remote_traceback = kind, text, responder, remote_traceback
-        super().__init__(request, f"{responder or 'the responder'} raised {kind}: {text}")
+        super().__init__(request, self._in_words())
+
+    def _in_words(self) -> str:
+        return f"{self.responder or 'the responder'} raised {self.kind}: {self.text}"
 
 
 class InvalidRequest(RemoteError):
     """The payload does not fit what the responder takes, or it answers in another way than was asked for."""
+
+    def _in_words(self) -> str:
+        what = "" if self.text.startswith("payload") else "request: "
+        return f"{self.responder or 'the responder'} does not take this {what}{self.text}"
 
 
 class InstanceHeld(HivemindError):

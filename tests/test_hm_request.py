@@ -70,11 +70,12 @@ def test_it_prints_the_reply_and_of_many_one_a_line(here: Place) -> None:
             ("summ", "1"),
             "nobody answers to it, did you mean sum? If not, start a node with @responder of that name",
         ),
-        (("sum", '"x"'), "InvalidPayload: payload: Input should be a valid list, not str"),
+        (("sum", '"x"'), "abacus.0 does not take this payload: Input should be a valid list, not str"),
+        (("count", "3.5"), "abacus.0 does not take this payload: Input should be a valid integer"),
         (("fail",), "abacus.0 raised OSError: a bead is missing"),
         (("sleep", "--timeout", "0.3"), "in time"),
     ],
-    ids=["nobody", "invalid", "fails", "late"],
+    ids=["nobody", "invalid", "invalid for a stream", "fails", "late"],
 )
 def test_what_goes_wrong_is_said_and_exits_with_1(here: Place, arguments: tuple[str, ...], reason: str) -> None:
     done = here.run("request", *arguments)
@@ -83,7 +84,14 @@ def test_what_goes_wrong_is_said_and_exits_with_1(here: Place, arguments: tuple[
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("arguments", [("sum", "[1]", "--timeout", "0"), ("a name",), ()])
+@pytest.mark.parametrize("seconds", ["x", "0", "-1", "nan", "86401"])
+def test_a_time_out_that_is_none_is_told_what_to_write(here: Place, seconds: str) -> None:
+    done = here.run("request", "sum", "[1]", "--timeout", seconds)
+    assert done.returncode == 2
+    assert f"'{seconds}': write seconds, such as 2 or 0.5, 86400 at the most" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("a name",), ()])
 def test_wrong_use_is_refused(here: Place, arguments: tuple[str, ...]) -> None:
     assert here.run("request", *arguments).returncode in (1, 2)
 

@@ -22,6 +22,7 @@ from hivemind import (
     connect,
     responder,
     service,
+    subscription,
 )
 from hivemind.errors import HivemindError, InvalidName
 from hivemind.testing import HiveTest
@@ -85,6 +86,47 @@ def test_a_responder_returns_the_reply(hive: HiveTest, name: str) -> None:
     hive.start(Abacus)
     assert hive.request(name, [1, 2, 3.5]) == 6.5
     assert [hive.request(name, [n, n]) for n in range(50)] == [2 * n for n in range(50)]
+
+
+def test_a_question_may_be_without_arguments(hive: HiveTest) -> None:
+    class Pricer(Node):
+        @responder("prices")
+        async def prices(self) -> dict[str, float]:
+            return {"tea": 2.5}
+
+        @responder("name")
+        def name_it(self, node: Node) -> str:
+            return node.name
+
+        @responder("stock", stream=True)
+        async def stock(self) -> AsyncIterator[str]:
+            yield "tea"
+
+        @responder("stock.thread", stream=True)
+        def stock_on_thread(self) -> Iterator[str]:
+            yield "milk"
+
+    hive.start(Pricer)
+    assert hive.request("prices") == hive.request("prices", "whatever it is") == {"tea": 2.5}
+    assert hive.request("name") == "pricer"
+    assert list(hive.request_stream("stock")) == ["tea"]
+    assert list(hive.request_stream("stock.thread")) == ["milk"]
+
+
+def test_what_cannot_be_bound_says_where_it_is_written_and_says_it_once(hive: HiveTest) -> None:
+    class Greedy(Node):
+        @responder("prices")
+        async def prices(self, what: str, when: str) -> None: ...
+
+    class Deaf(Node):
+        @subscription("prices")
+        async def listen(self) -> None: ...
+
+    place = r"^(?!.*\.py:\d+: .*\.py:\d+: ).*test_requests\.py:\d+: "
+    with pytest.raises(DeclarationError, match=rf"{place}.*prices: a responder takes the payload .* not when"):
+        hive.start(Greedy)
+    with pytest.raises(DeclarationError, match=rf"{place}.*listen: a handler has to take the payload"):
+        hive.start(Deaf)
 
 
 def test_bytes_go_and_come_back(hive: HiveTest) -> None:

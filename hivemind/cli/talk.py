@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from . import output
+from .seconds import Seconds
 
 
 class Since(click.ParamType[str]):
@@ -105,7 +106,7 @@ def pub(
 @click.option("--text", is_flag=True, help="PAYLOAD is text, even if it could be JSON.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True, max=86400),
+    type=Seconds(),
     metavar="SECONDS",
     default=10.0,
     help="How long to wait for a reply, and for each further one. 10.",

@@ -113,7 +113,8 @@ class Inner:
                 try:
                     self._bind(declaration, function)
                 except DeclarationError as error:
-                    raise DeclarationError(f"{place_of(function)}{error}") from error
+                    place = place_of(function)
+                    raise DeclarationError(f"{place}{str(error).removeprefix(place)}") from error
 
         self.components.append(Agreement([service.name for service in node.bound_services]))
         kept = [service.declaration for service in node.bound_services if service.declaration.is_kept]

@@ -38,7 +38,7 @@ class Responder:
 
     def __init__(self, node: BaseNode, declaration: ResponderDeclaration, function: Function) -> None:
         self.node, self.declaration = node, declaration
-        self.handler = handler(function, node._hm.declared_resources)
+        self.handler = handler(function, node._hm.declared_resources, is_responder=True)
         self.caller = Caller(node, self.handler)
         self._is_async = _check_kind(declaration, function, is_async=self.handler.is_async)
         self._check = result_check(function, is_stream=declaration.stream)

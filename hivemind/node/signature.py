@@ -31,7 +31,7 @@ class Handler:
 
     function: Function
     is_async: bool
-    payload: str | None  # the parameter that takes it
+    payload: str | None  # the parameter that takes it; None where none does
     wants: frozenset[str]  # of ``message`` and ``node``
     check: Callable[[Any], Any] | None  # returns the validated payload or raises InvalidPayload
     resources: Mapping[str, str] = field(default_factory=dict)  # parameters, each with the resource that it gets
@@ -52,9 +52,11 @@ def is_async(function: Function) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
-def handler(function: Function, resources: Mapping[str, Resource] | None = None) -> Handler:
+def handler(
+    function: Function, resources: Mapping[str, Resource] | None = None, *, is_responder: bool = False
+) -> Handler:
     """Look at a handler. Raises DeclarationError when it cannot be called with a payload, a message, a node and what
-    there is of ``resources``.
+    there is of ``resources``; or takes none of them, unless it is a responder: a question may be without arguments.
     """
     parameters, known = _parameters(function), resources or {}
     given = _resources(function, parameters, known)
@@ -65,12 +67,13 @@ def handler(function: Function, resources: Mapping[str, Resource] | None = None)
     if needed:
         there = ["message", "node", *known]
         named = f"{', '.join(there[:-1])} and {there[-1]}"
+        what = "responder" if is_responder else "handler"
         raise DeclarationError(
-            f"{_where(function)}: a handler takes the payload and, if it names them, {named}; "
+            f"{_where(function)}: a {what} takes the payload and, if it names them, {named}; "
             f"not {', '.join(needed)}{did_you_mean(needed[0], there)}"
         )
     wants = frozenset(one.name for one in parameters if one.name in _GIVEN)
-    if not payloads and not wants and not given:
+    if not payloads and not wants and not given and not is_responder:
         raise DeclarationError(f"{_where(function)}: a handler has to take the payload")
     payload = payloads[0].name if payloads else None
     check = _check(function, payload) if payload else None
