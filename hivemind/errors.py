@@ -214,10 +214,15 @@ class InvalidRequest(RemoteError):
 
 
 class InstanceHeld(HivemindError):
-    """Another living process is registered as this instance. ``holder`` says which, in words."""
+    """Another living process is registered as this instance. ``holder`` says which, in words.
 
-    def __init__(self, instance: str, holder: str) -> None:
+    ``incarnation`` is its life. ``expires`` is when its lease of ``lease`` seconds ends, in unix milliseconds by
+    Redis's clock; 0 if that has ended without a goodbye: then it may live, for that clock may have been set.
+    """
+
+    def __init__(self, instance: str, holder: str, incarnation: int = 0, expires: int = 0, lease: float = 0.0) -> None:
         self.instance, self.holder = instance, holder
+        self.incarnation, self.expires, self.lease = incarnation, expires, lease
         super().__init__(f"{instance} is held by {holder}")
 
 

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from .cli_kit import Place, place
+from .clock_kit import NO_COMPILER, TurnedClock, shim
 from .clusters import Cluster
 from .hive_kit import Hive, hive_in, well
 from .servers import HOW_TO_INSTALL, Kind, RedisServer, find_server, installed, version
@@ -89,11 +90,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if find_server(kind) is None:
             terminalreporter.write_line(f"!!! NOT TESTED on {kind}: {HOW_TO_INSTALL[kind]}", red=True, bold=True)
 
-    skipped = [
-        one for one in terminalreporter.stats.get("skipped", []) if "no right to make namespaces" in str(one.longrepr)
-    ]
-    if skipped:
-        terminalreporter.write_line(f"!!! NOT TESTED without root: {len(skipped)} test(s)", red=True, bold=True)
+    every = [str(one.longrepr) for one in terminalreporter.stats.get("skipped", [])]
+    for reason, what in (("no right to make namespaces", "root"), (NO_COMPILER, "a C compiler")):
+        if skipped := sum(reason in one for one in every):
+            terminalreporter.write_line(f"!!! NOT TESTED without {what}: {skipped} test(s)", red=True, bold=True)
 
 
 @pytest.fixture(scope="session")
@@ -131,6 +131,22 @@ def make_server(server_program: Path) -> Iterator[MakeServer]:
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def turned(tmp_path: Path) -> TurnedClock:
+    """A wall clock that the test turns, for processes that are started with its ``environment``."""
+    library = shim()
+    if library is None:
+        pytest.skip(NO_COMPILER)
+    return TurnedClock(library, tmp_path / "offset")
+
+
+@pytest.fixture
+def turned_server(server_program: Path, turned: TurnedClock) -> Iterator[RedisServer]:
+    """A server of this test's own that goes by the clock ``turned``."""
+    with RedisServer(server_program, environment=turned.environment) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -64,11 +65,20 @@ class RedisServer:
     """One server of a test's own, on a unix socket and, with ``tcp=True``, on a free port of the loopback.
 
     It writes an append-only file, so its data survive ``kill()`` as well as ``stop()``; ``lines`` are further
-    lines of its configuration. All methods block for the few milliseconds that they need.
+    lines of its configuration, ``environment`` further variables. All methods block for the few milliseconds that they
+    need.
     """
 
-    def __init__(self, binary: Path, *, tcp: bool = False, lines: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        *,
+        tcp: bool = False,
+        lines: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.binary, self.lines = binary, tuple(lines)
+        self._environment = dict(environment or {})
         # Not below pytest's tmp_path: a unix socket's path may have 107 bytes only.
         self.folder = Path(tempfile.mkdtemp(prefix="hm-"))
         self.socket = self.folder / "redis.sock"
@@ -92,7 +102,9 @@ class RedisServer:
             self._write_config()
             with (self.folder / "server.log").open("ab") as log:
                 command = [*_dies_with_us(), str(self.binary), str(self.folder / "redis.conf")]
-                self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                self.process = subprocess.Popen(
+                    command, env=os.environ | self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                )
             eventually(self.answers, within=30.0)
         return self
 

@@ -19,6 +19,7 @@ from ..topics import Names, is_instance
 from .commands import Argument, Commands, pairs_in
 from .endpoint import Endpoint
 from .functions import Functions
+from .jumps import Jumps
 
 FENCED = "FENCED "
 GREATEST = 1 << 53  #: what no incarnation can be
@@ -142,6 +143,7 @@ class Streams:
 
     def __init__(self, commands: Commands, functions: Functions, names: Names) -> None:
         self.commands, self.functions, self.names = commands, functions, names
+        self.jumps = Jumps()
 
     async def join(self, topic: str, group: str, start: str) -> bool:
         """Let ``group`` read ``topic`` from the entry after ``start`` ("0": all, "$": what comes from now on); False if
@@ -257,7 +259,7 @@ class Streams:
         """
         whose: tuple[Argument, ...] = ("" if ended == reader else ended.instance, ended.incarnation, ended.consumer)
         keys = (*self._keys(topic), self.names.order(topic))
-        arguments = (reader.group, reader.consumer, *whose, path)
+        arguments = (reader.group, reader.consumer, *whose, path, self.jumps.text)
         found = await self.functions.call("take_over_keys", keys, arguments)
         return [Held(entry, tries, _seconds(wait), key) for entry, tries, wait, key in found]
 
@@ -286,7 +288,8 @@ class Streams:
         function, over another connection.
         """
         keys = (self.names.stream(topic), self.names.retries(topic))
-        found = await (ask or self.functions.call)("reread", keys, (reader.group, reader.consumer, after, most))
+        asked = (reader.group, reader.consumer, after, most, self.jumps.text)
+        found = await (ask or self.functions.call)("reread", keys, asked)
         return [Owned(Held(entry, tries, _seconds(wait)), fields) for entry, tries, wait, fields in found]
 
     async def held(self, topic: str, reader: Reader, last: str | bytes = "+") -> list[Held]:
@@ -297,7 +300,7 @@ class Streams:
     async def take_over(self, topic: str, reader: Reader, ended: Reader, most: int = 1000) -> list[Held]:
         """Take up to ``most`` messages that a life held when it ended; from then on it may acknowledge nothing."""
         from_whom: tuple[Argument, ...] = (ended.instance, ended.incarnation, ended.consumer)
-        arguments = (reader.group, reader.consumer, *from_whom, most)
+        arguments = (reader.group, reader.consumer, *from_whom, most, self.jumps.text)
         found = await self.functions.call("take_over", self._keys(topic), arguments)
         return [Held(entry, tries, _seconds(wait)) for entry, tries, wait in found]
 

@@ -58,7 +58,7 @@ class Group:
         self._lease = lease
         self._home = Home(bus.endpoint, f"hm:{bus.instance}:read", bus.names, bus.functions)
         self._kept = Kept(bus.streams)
-        self._heirs = Heirs(bus.commands, bus.names, lease)
+        self._heirs = Heirs(bus.commands, bus.names, lease, bus.streams.jumps)
         self._news = Bell()
         self._gaps = 0
         self._checked = 0.0

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from ..bus.commands import Argument, Commands, checked
+from ..bus.jumps import Jumps
 from ..bus.streams import Reader
 from ..errors import RedisRefused
 from ..topics import Names, is_topic
@@ -35,8 +36,9 @@ class Sign:
 class Heirs:
     """The readers of one group, as one of them sees them. All methods raise RedisError."""
 
-    def __init__(self, commands: Commands, names: Names, lease: float) -> None:
+    def __init__(self, commands: Commands, names: Names, lease: float, jumps: Jumps | None = None) -> None:
         self._commands, self._names, self._lease = commands, names, lease
+        self._jumps = jumps or Jumps()  # what we see of Redis's clock on the way
         self._signs: dict[Reader, Sign] = {}
 
     async def leave(self, me: Reader) -> None:
@@ -66,7 +68,10 @@ class Heirs:
             name = self._names.node(one.instance)
             asked += [("HGET", name, "incarnation"), ("PEXPIRETIME", name)]
             asked.append(("HMGET", self._names.readers(), f"{one.group} {one.instance}", one.instance))
-        replies = await self._commands.pipeline(asked)
+        began = asyncio.get_running_loop().time()
+        *replies, time = await self._commands.pipeline([*asked, ("TIME",)])
+        seconds, micros = checked(time)
+        self._jumps.saw(int(seconds) + int(micros) / 1e6, began, asyncio.get_running_loop().time())
         self._signs = {one: sign for one, sign in self._signs.items() if one in others}
         each = zip(others, replies[::3], replies[1::3], replies[2::3], strict=True)
         return [

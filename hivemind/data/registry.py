@@ -35,25 +35,29 @@ class Registry:
 
     # -- being in it
 
-    async def register(self, instance: str, about: About, stats: Stats) -> int:
+    async def register(
+        self, instance: str, about: About, stats: Stats, over: InstanceHeld | None = None, before: int = 0
+    ) -> int:
         """Enter ``instance`` in a new life and return its incarnation.
 
-        Raises InstanceHeld while another process has it; a holder on this machine that is gone is replaced.
+        Raises InstanceHeld while another process has it, or may have it; a holder on this machine that is gone is
+        replaced, and so is the one of ``over``, if its lease is still what it was then. ``before`` is the life that
+        held it when we looked before: it comes back if Redis lost its data. ``Standby`` calls this for who waits.
         """
-        reply = await self._register(instance, about, stats, 0, "")
+        reply = await self._register(instance, about, stats, 0, _over(over), str(before or ""))
         if reply[0] == 0:
             holder = about_from(json_object(reply[1]), instance)
             if holder.process is None or not holder.process.has_ended():
-                raise InstanceHeld(instance, f"process {holder.pid} on {holder.host or 'an unknown host'}")
-            reply = await self._register(instance, about, stats, 0, reply[2])
+                raise _held(instance, holder, reply)
+            reply = await self._register(instance, about, stats, 0, (reply[2], ""))
             if reply[0] == 0:
-                raise InstanceHeld(instance, "another process that was faster")
+                raise _held(instance, about_from(json_object(reply[1]), instance), reply)
         self.patterns = self.kept
         return int(reply[2])
 
     async def register_again(self, instance: str, incarnation: int, about: About, stats: Stats) -> None:
         """Enter the same life again, after Redis lost its data. Raises Fenced when a newer one is known."""
-        reply = await self._register(instance, about, stats, incarnation, "")
+        reply = await self._register(instance, about, stats, incarnation, ("", ""))
         if reply[0] == -1:
             raise Fenced(instance, incarnation, int(reply[2]))
 
@@ -84,12 +88,16 @@ class Registry:
         """Leave, if it is still ours."""
         await self._functions.call("deregister", self._traces(instance), (instance, incarnation))
 
-    async def _register(self, instance: str, about: About, stats: Stats, incarnation: int, over: str) -> Any:
+    async def _register(
+        self, instance: str, about: About, stats: Stats, incarnation: int, over: tuple[str, str], before: str = ""
+    ) -> Any:
         names, lease = self._names, int(about.lease * 1000)
-        keys = (names.node(instance), names.nodes(), names.epoch(instance), names.patterns())
+        keys: tuple[str, ...] = (names.node(instance), names.nodes(), names.epoch(instance), names.patterns())
         said = (_json(about), _json(stats))
-        arguments = (instance, lease, *said, incarnation, over, self.patterns, names.control(TOPICS))
-        reply = await self._functions.call("register", (*keys, names.resolvers(), names.resolved()), arguments)
+        whose, expires = over
+        arguments = (instance, lease, *said, incarnation, whose, self.patterns, names.control(TOPICS), expires, before)
+        keys += (names.resolvers(), names.resolved(), names.readers())
+        reply = await self._functions.call("register", keys, arguments)
         reply = [entry.decode() if isinstance(entry, bytes) else entry for entry in reply]
         if reply[0] == 1:
             self.kept = reply[3]
@@ -144,6 +152,19 @@ class Registry:
             _instance(name, _fields(fields), checked(expires))
             for name, fields, expires in zip(names, replies[::2], replies[1::2], strict=True)
         ]
+
+
+def _over(held: InstanceHeld | None) -> tuple[str, str]:
+    """Whom one may take over from, and when its lease has to end then."""
+    return ("", "") if held is None else (str(held.incarnation), str(held.expires))
+
+
+def _held(instance: str, holder: About, reply: Any) -> InstanceHeld:
+    expires = int(reply[3])
+    who = f"process {holder.pid} on {holder.host or 'an unknown host'}"
+    if not expires:
+        who = "a process that did not say goodbye, and may live"
+    return InstanceHeld(instance, who, _incarnation(str(reply[2]).encode()), expires, holder.lease)
 
 
 def _json(record: About | Stats) -> bytes:

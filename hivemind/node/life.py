@@ -22,6 +22,7 @@ from ..data.records import About
 from ..data.registry import Registry
 from ..data.resolution import Resolution
 from ..data.responders import Responders
+from ..data.standby import Standby
 from ..english import amount
 from ..errors import Fenced, InstanceHeld, RedisDenied, RedisError, SendError
 from ..identity import ProcessIdentity
@@ -54,6 +55,7 @@ class Life:
     def __init__(self, node: BaseNode, settings: Settings, bus: Bus, place: Place, version: str) -> None:
         self.node, self.settings, self.bus, self.place = node, settings, bus, place
         self.registry = Registry(bus.commands, bus.functions, bus.names, settings.constants.PATTERNS)
+        self._standby = Standby(self.registry, settings.constants.LEASE)
         self.ended = asyncio.Event()
         self.about = about(node, settings, version)
         self.heart = Heart(bus, self.registry, self.about, node._hm.stats, self._fenced, self._again)
@@ -107,12 +109,12 @@ class Life:
                 incarnation = await self._enter(instance)
             except InstanceHeld as held:
                 self.bus.outage.back(self)
-                if not self.place.is_fixed:
+                if not self.place.is_fixed and held.expires:  # who may be dead is given time to show himself
                     number += 1
                     continue
                 self.node._hm.enter(NodeState.STANDBY)
                 self._explain(f"standing by: {held}")
-                await asyncio.sleep(TRY_AGAIN * 4)
+                await asyncio.sleep(min(TRY_AGAIN * 4, self.settings.constants.LEASE / 6))
             except RedisError as error:
                 self.bus.outage.failed(self, error)
                 await asyncio.sleep(TRY_AGAIN * (20 if isinstance(error, RedisDenied) else 1))
@@ -122,7 +124,7 @@ class Life:
                 return instance, incarnation
 
     async def _enter(self, instance: str) -> int:
-        registering = asyncio.create_task(self.registry.register(instance, self.about, self.node._hm.stats()))
+        registering = asyncio.create_task(self._standby.register(instance, self.about, self.node._hm.stats()))
         self._entering = (instance, registering)
         return await asyncio.shield(registering)
 

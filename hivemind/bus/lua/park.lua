@@ -9,7 +9,6 @@ local held = redis.call('XPENDING', keys[1], args[1], args[4], args[4], 1)
 if #held == 0 then
   return 0
 end
-local time = redis.call('TIME')
-local due = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(args[5])
-redis.call('ZADD', keys[3], string.format('%.0f', due), args[1] .. ' ' .. args[4])
-return due
+local score = score_of(tonumber(args[5]))
+redis.call('ZADD', keys[3], score, args[1] .. ' ' .. args[4])
+return math.floor(tonumber(score))

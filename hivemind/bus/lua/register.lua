@@ -1,7 +1,9 @@
--- keys: node hash, set of instances, epoch, patterns, resolvers, resolved
+-- keys: node hash, set of instances, epoch, patterns, resolvers, resolved, readers that ended
 -- args: instance, lease (ms), about, stats, incarnation (0: a new life), may take over from, how to keep patterns,
--- channel of the notice when that changes
--- returns {1, '', incarnation, how this hive keeps patterns}, {0, about of the holder, its incarnation} or {-1, '', the newer one}
+-- channel of the notice when that changes, when the lease ends that may be taken over ('': whenever), who held it when
+-- we looked before ('': we did not)
+-- returns {1, '', incarnation, how this hive keeps patterns}, {0, about of the holder, its incarnation, when its lease ends}
+-- or {-1, '', the newer one}. Whose lease has ended, and who did not say goodbye, may live: Redis's clock may have been set.
 if redis.call('TYPE', keys[1]).ok ~= 'hash' then
   redis.call('DEL', keys[1])
 end
@@ -12,13 +14,20 @@ end
 local held = redis.call('HGET', keys[1], 'incarnation')
 local wanted = tonumber(args[5])
 if wanted == 0 then
-  if held and held ~= args[6] then
-    return {0, redis.call('HGET', keys[1], 'about'), held}
-  end
-  local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
   local stored = number(redis.call('TYPE', keys[3]).ok == 'string' and redis.call('GET', keys[3]))
-  wanted = math.max(stored + 1, now)
+  local expires = held and redis.call('PEXPIRETIME', keys[1]) or 0
+  if not held and stored > 0 and redis.call('SISMEMBER', keys[2], args[1]) == 1 then
+    local gone = redis.pcall('HGET', keys[7], args[1])
+    if number(type(gone) == 'string' and gone) < stored then
+      held = string.format('%.0f', stored)
+    end
+  elseif not held and stored == 0 and args[10] ~= '' then
+    held = args[10] -- Redis lost its data
+  end
+  if held and (held ~= args[6] or (args[9] ~= '' and tonumber(args[9]) ~= expires)) then
+    return {0, redis.call('HGET', keys[1], 'about') or '', held, expires}
+  end
+  wanted = math.max(stored + 1, now())
   redis.pcall('HDEL', keys[5], args[1]) -- what the life before has subscribed to
   redis.pcall('HDEL', keys[6], args[1])
 else

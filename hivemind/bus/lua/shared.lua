@@ -27,6 +27,27 @@ local function now()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
+-- The score of a message that waits `delay` ms for its next try: when it is due, and behind the point for how long it was
+-- to wait, as a logarithm.
+local function score_of(delay)
+  local length = math.min(4095, math.max(1, math.ceil(128 * math.log(delay + 1) / math.log(2))))
+  return string.format('%.12f', now() + delay + length / 4096)
+end
+-- In how many ms a message with that score is due, as text; '-1' if it was not parked. Never more than it was to wait, if
+-- the clock was set back. jumps: when the clock was set forward, and by how much, in ms: '<when>+<by> ...'
+local function wait_of(score, jumps)
+  if not score then
+    return '-1'
+  end
+  local due, length = math.floor(tonumber(score)), (tonumber(score) % 1) * 4096
+  local delay = length > 0 and math.ceil(2 ^ (length / 128)) or GREATEST -- an older version did not say
+  for at, by in string.gmatch(jumps or '', '(%d+)%+(%d+)') do
+    if length > 0 and due - delay < tonumber(at) then
+      due = due + tonumber(by)
+    end
+  end
+  return string.format('%.0f', math.max(0, math.min(due - now(), delay)))
+end
 -- the value in a message by which it is ordered, as text; nil if it has none
 local function key_of(fields, path)
   if fields[1] ~= 'b' then

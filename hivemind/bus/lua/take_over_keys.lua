@@ -1,5 +1,5 @@
 -- keys: stream, producers, retries, order   args: group, consumer that takes, instance ('': itself) and incarnation that
--- ended, its consumer, path of the key
+-- ended, its consumer, path of the key, how the clock was set
 -- as take_over, but all at once, and with the keys, which are in the taker's hands from then on; returns for each {id,
 -- tries, in how many ms it is due or -1, key or ''}. Of itself a reader learns so what it holds, and its keys are counted anew.
 local group, me, ended = args[1], args[2], args[5]
@@ -13,7 +13,7 @@ if args[3] ~= '' then
     redis.call('HSET', keys[2], field, args[4])
   end
 end
-local found, counts, time = {}, {}, now()
+local found, counts = {}, {}
 for _, held in ipairs(redis.call('XPENDING', keys[1], group, '-', '+', 1000000, ended)) do
   local id = held[1]
   local entry = redis.call('XRANGE', keys[1], id, id)[1]
@@ -23,7 +23,7 @@ for _, held in ipairs(redis.call('XPENDING', keys[1], group, '-', '+', 1000000, 
     redis.call('XCLAIM', keys[1], group, me, 0, id, 'JUSTID')
   end
   counts[key] = (counts[key] or 0) + 1
-  found[#found + 1] = { id, held[4], due and string.format('%.0f', math.max(0, tonumber(due) - time)) or '-1', key }
+  found[#found + 1] = { id, held[4], wait_of(due, args[7]), key }
 end
 local prefix = 'k' .. group .. ' '
 local order = redis.call('HGETALL', keys[4])

@@ -1,0 +1,68 @@
+"""Waits for an instance that another process has, and takes it over when that one surely lives no more.
+
+That it lives is judged by whether its lease moves, by our own clock and while Redis answers: what Redis says of time is
+not believed. Its clock set forward ends all leases at once, though their owners live and register again within a beat;
+set back, it keeps those of the dead for as long as it was set back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from ..errors import InstanceHeld, RedisError
+from .records import About, Stats
+from .registry import Registry
+
+LATE = 0.25  #: of a lease: if an answer takes longer, those of others do, too, and nobody is judged
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A lease as it was when we saw it move, or saw it for the first time, by the loop's clock."""
+
+    held: InstanceHeld
+    at: float
+
+
+class Standby:
+    """Registers one process, in the place of another if that has to be.
+
+    ``lease`` is for how many seconds a lease has to stand still, where its owner did not say more.
+    """
+
+    def __init__(self, registry: Registry, lease: float) -> None:
+        self._registry, self._lease = registry, lease
+        self._seen: Sight | None = None
+
+    async def register(self, instance: str, about: About, stats: Stats) -> int:
+        """Enter ``instance`` in a new life and return its incarnation; call it again and again while it raises.
+
+        Raises InstanceHeld while another process has it, or did not say goodbye and had less than a lease of time to
+        show itself; RedisError when Redis does not do its part, and then everybody has his time anew.
+        """
+        asked = asyncio.get_running_loop().time()
+        before = self._seen.held if self._seen is not None and self._seen.held.instance == instance else None
+        try:
+            return await self._registry.register(instance, about, stats, before=before.incarnation if before else 0)
+        except InstanceHeld as held:
+            if not self._stands_still(held, asked):
+                raise
+            return await self._registry.register(instance, about, stats, held)
+        except RedisError:
+            self._seen = None
+            raise
+
+    def _stands_still(self, held: InstanceHeld, asked: float) -> bool:
+        """Whether the holder's lease has not moved for a lease."""
+        now, seen = asyncio.get_running_loop().time(), self._seen
+        if seen is None or _moved(seen.held, held) or now - asked > LATE * self._lease:
+            self._seen = Sight(held, now)
+            return False
+        return asked - seen.at >= max(self._lease, seen.held.lease)
+
+
+def _moved(before: InstanceHeld, now: InstanceHeld) -> bool:
+    if (before.instance, before.incarnation) != (now.instance, now.incarnation):
+        return True
+    return now.expires not in (0, before.expires)
