@@ -65,8 +65,8 @@ class RedisServer:
     """One server of a test's own, on a unix socket and, with ``tcp=True``, on a free port of the loopback.
 
     It writes an append-only file, so its data survive ``kill()`` as well as ``stop()``; ``lines`` are further
-    lines of its configuration, ``environment`` further variables. All methods block for the few milliseconds that they
-    need.
+    lines of its configuration, ``environment`` further variables, ``inside`` a command that runs it. All methods block
+    for the few milliseconds that they need.
     """
 
     def __init__(
@@ -76,9 +76,10 @@ class RedisServer:
         tcp: bool = False,
         lines: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        inside: Sequence[str] = (),
     ) -> None:
         self.binary, self.lines = binary, tuple(lines)
-        self._environment = dict(environment or {})
+        self._environment, self._inside = dict(environment or {}), tuple(inside)
         # Not below pytest's tmp_path: a unix socket's path may have 107 bytes only.
         self.folder = Path(tempfile.mkdtemp(prefix="hm-"))
         self.socket = self.folder / "redis.sock"
@@ -101,7 +102,7 @@ class RedisServer:
         if self.process is None:
             self._write_config()
             with (self.folder / "server.log").open("ab") as log:
-                command = [*_dies_with_us(), str(self.binary), str(self.folder / "redis.conf")]
+                command = [*_dies_with_us(), *self._inside, str(self.binary), str(self.folder / "redis.conf")]
                 self.process = subprocess.Popen(
                     command, env=os.environ | self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )
