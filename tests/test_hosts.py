@@ -151,7 +151,7 @@ def is_replaced(town: Town, cut: float) -> None:
     ],
 )
 async def test_who_is_cut_off_is_replaced_and_both_sides_go_on(town: Town, how: str, seconds: float) -> None:
-    wire, life = town.hosts.wires["alfa"], town.life()
+    wire, life, sold = town.hosts.wires["alfa"], town.life(), town.sold("alfa")
     setattr(wire, how, True)
     cut = await is_apart(town, seconds)
     setattr(wire, how, False)
@@ -159,8 +159,9 @@ async def test_who_is_cut_off_is_replaced_and_both_sides_go_on(town: Town, how: 
     town.catches_up()
     is_replaced(town, cut)
     late = [one for host in town.tills for one in town.late(host)]
-    assert all(cut < one.begun < healed for one in late), late  # Redis had given it to who was cut off
+    assert all(cut < one.begun < healed + 10 for one in late), late  # Redis had given it to who was cut off
     assert len(late) < 20
+    assert all(one.number < sold + 20 for one in town.late("alfa"))  # what waited there came in order
     assert town.life() > life
     assert wire.lost
 

@@ -9,8 +9,8 @@
 - receiving live: ``live`` ``channels`` ``channel_topics`` ``receiving`` ``inbox`` ``ledger`` ``senders``
 - what passed by on kept topics: ``holes`` ``filling`` ``rereading`` ``ranges``
 - durable delivery: sending ``appender`` ``assurance``; groups, from Redis ``streams`` ``group_reader`` ``keyed_reader``
-  ``jobs``; until they are settled ``deliveries`` ``delivery`` ``standing`` ``trials`` ``gate`` ``once`` ``turns``
-  ``outcomes`` ``tally``
+  ``jobs`` ``jumps``; until they are settled ``deliveries`` ``delivery`` ``standing`` ``trials`` ``gate`` ``once``
+  ``turns`` ``outcomes`` ``tally``
 - requests: ``requests`` ``requests_wire`` ``requests_link``; who asks: ``asked`` ``asking`` ``deadlines`` ``replies``
   ``looking``; who answers: ``responding`` ``call``
 - a Cluster's shards: ``cluster`` ``shards`` ``open_shards`` ``doubts`` ``lanes`` ``sharded_outbox`` ``sharded_live``
