@@ -109,6 +109,24 @@ async def test_whose_process_is_killed_is_told_to_all_groups_at_once(
         assert not await found.ended("shop.1", other)
 
 
+async def test_a_death_is_told_once_however_long_the_registry_has_the_dead(
+    server: RedisServer, hive_name: str, processes: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "hived")
+    async with ward(server, hive_name) as found:
+        dies = processes()
+        ended = await found.register("shop.0", dies)
+        dies.kill()
+        dies.wait()
+        for _ in range(3):
+            found.deaths.watch(await found.registry.instances())
+            await eventually_async(lambda: found.told)
+        await found.register("shop.0", processes(), ended + 1)
+        found.deaths.watch(await found.registry.instances())
+        assert found.deaths.watched == {"shop.0"}
+    assert caplog.text.count("has ended without a goodbye") == 1
+
+
 async def test_who_answered_requests_and_is_killed_is_struck_from_their_lists(
     server: RedisServer, hive_name: str, processes: Start
 ) -> None:

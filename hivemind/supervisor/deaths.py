@@ -43,6 +43,7 @@ class Deaths:
     def __init__(self, bus: Bus, registry: Registry) -> None:
         self._bus, self._registry = bus, registry
         self._watched: dict[str, _Watched] = {}
+        self._ended: dict[str, int] = {}  # the last life of each instance that has ended: the registry still has it
         self._tasks: set[asyncio.Task[None]] = set()
         bus.live.listen(bus.names.control(NOTICES), self._heard)
 
@@ -54,6 +55,8 @@ class Deaths:
             if one.is_lost or process is None or not process.is_local():
                 continue
             if known is not None and known.life.incarnation >= one.incarnation:
+                continue
+            if self._ended.get(one.instance, -1) >= one.incarnation:
                 continue
             self._forget(one.instance)
             event = exit_event(process.pid) if len(self._watched) < MOST else None
@@ -73,6 +76,7 @@ class Deaths:
         if watched is None or watched.life.about.process is None or not watched.life.about.process.has_ended():
             return
         self._forget(name)
+        self._ended[name] = watched.life.incarnation
         self._begin(self._tell(watched.life))
 
     def close(self) -> None:
