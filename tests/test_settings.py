@@ -93,7 +93,7 @@ def test_lists_and_dicts_in_the_environment_are_json(folder: Path) -> None:
         ("NODES = {'b': {'replicas': 1,\n  'restart': 'often'}}", "NODES.b.restart", 2, "'on-failure'"),
         ("NODES = {\n 'b': {'replicas': 1001}}", "NODES.b.replicas", 2, "at most 1000"),
         ("NODES = {}\nNODES['b'] = {'replica': 1}", "NODES.b.replica", 2, "did you mean replicas?"),
-        ("NODES = {'b': {'needs': ['a',\n 5]}}", "NODES.b.needs.1", 2, "string"),
+        ("NODES = {'b': {'needs': ['a',\n 5]}}", "NODES.b.needs.1", 2, "text"),
         ("NODES = {'b': {'needs': 'a'}}", "NODES.b.needs", 1, "list"),
         ("NODES = {'b': {'tags': ['@x']}}", "NODES.b.tags", 1, "name of a tag"),
         ("NODES = {'b': {'target': 'a b'}}", "NODES.b.target", 1, "package.module:Class"),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .requests import Requests
 
 AWAY = 1.0  #: seconds in which a responder whose connection was cut has to be back; then nobody is there
+COMING = ""  #: among those that answer to a name: who may not be back yet, as Redis may just have lost its data
 AGAIN = 0.05  #: seconds between two tries meanwhile
 
 
@@ -129,7 +130,7 @@ class Asked(ABC):
         """
         if self.member or self.is_over:
             return set()
-        self._was_held |= bool(members)
+        self._was_held |= bool(members - {COMING})
         left = members - self._denied
         if not left:
             self._ask_again("nobody has it")

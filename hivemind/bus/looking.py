@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..cancelling import end
 from ..constants import did_you_mean
 from ..errors import NoResponders, RedisDenied, RedisError, RedisRefused
-from .asked import Asked
+from .asked import COMING, Asked
 from .requests_wire import pairs
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ log = logging.getLogger("hivemind.requests")
 
 LOOK = 0.5  #: seconds between two looks at what has no reply yet
 PORTION = 1000  #: requests that one question is about
-COMING = ""  #: among those that answer to a name: who may not be back yet, as Redis has just lost its data
 
 
 class Lives(Protocol):
