@@ -68,6 +68,7 @@ def test_what_cannot_be_handled_is_tried_again_or_becomes_a_dead_letter(hive: Hi
     assert found["OSError"]["tries"] == 2
     assert "the shelf is empty" in found["OSError"]["traceback"]
     assert "payload" in found["InvalidPayload"]["reason"]
+    assert found["InvalidPayload"]["tries"] == 1
     record = node.bound_durables[0].record()
     assert (record.handled, record.failed, record.invalid) == (3, 2, 1)
     assert (record.retried, record.dead) == (2, 3)

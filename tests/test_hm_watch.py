@@ -136,6 +136,24 @@ def test_status_is_1_and_names_what_is_enabled_but_does_not_run(hive: Place, hiv
     assert found["troubles"] == ["receiver.0 should run, but does not (hived does not run here: `hived start`)"]
 
 
+def test_status_waits_until_all_enabled_nodes_run_so_long_at_the_most(hive: Place, hive_name: str) -> None:
+    start_as_hived_would(hive, "sender")
+    done = hive.run("status", "--wait", "0.5")
+    assert (done.returncode, "receiver.0 should run, but does not" in done.stdout) == (1, True)
+    waiting = hive.hm("status", "--wait", "60")
+    waiting.says(f"hive {hive_name} on")
+    start_as_hived_would(hive, "receiver")
+    assert waiting.wait(60) == 0
+    assert waiting.stdout == f"{hive_name} is well: 2 instances of 2 nodes run\n"
+
+
+def test_status_does_not_wait_for_what_somebody_has_to_mend(hive: Place) -> None:
+    hive.write("nodes/__init__.py", "1 / 0\n")
+    done = hive.run("status", "--wait", "600")
+    assert (done.returncode, "nodes is quarantined: " in done.stdout) == (1, True)
+    assert hive.run("status", "--wait", "soon").returncode == 2
+
+
 def test_status_names_a_node_that_was_killed_at_once_and_when_its_lease_is_over(here: Place) -> None:
     sender = here.hm("run", "sender.py", HIVEMIND_LEASE="10")  # longer than `hm status` takes to start
     sender.says("running")

@@ -9,6 +9,7 @@ import click
 
 from . import output
 from .groups import FAILED, WELL
+from .seconds import Seconds
 
 if TYPE_CHECKING:
     from ..data.records import Instance
@@ -19,29 +20,29 @@ _STYLES = {"running": "green", "lost": "red", "fenced": "red", "broken": "red"}
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One object; `well` is what the exit code says.")
+@click.option("--wait", type=Seconds(), metavar="SECONDS", help="Until it is well, so long at the most.")
 @click.pass_context
-def status(ctx: click.Context, *, as_json: bool) -> int:
+def status(ctx: click.Context, wait: float | None, *, as_json: bool) -> int:
     """Is the hive well? One sentence, and exit code 0 or 1.
 
     Well is a hive whose Redis answers, whose enabled nodes all run, where no instance is lost, no service fails, and
-    nobody asks durably for what is sent live only.
+    nobody asks durably for what is sent live only. A node in quarantine ends --wait at once.
 
     Examples:
       hm status
+      hived start && hm status --wait 30
       hm status --json || notify-send 'Gotham is in trouble'
     """
     from ..errors import RedisError
     from ..patterns import SERVER
     from .context import announce, context_hive, redis_address, settings_or_last
-    from .declared import declared
-    from .health import judge
-    from .reading import dead_primaries, read_ages, read_durability, read_instances, refusal
+    from .well import look
 
     settings = settings_or_last(context_hive(ctx))
     announce(settings)
     about = {"hive": settings.name, "redis": redis_address(settings)}
     try:
-        instances = read_instances(settings)
+        seen = look(settings, wait or 0.0)
     except RedisError as error:
         sentence = f"{settings.name} cannot be seen: {error}"
         if as_json:
@@ -49,11 +50,7 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
         else:
             output.say(sentence, "red")
         return FAILED
-    is_any_lost = any(one.is_lost for one in instances)
-    refused, ages = (refusal(settings), read_ages(settings, instances)) if is_any_lost else ("", {})
-    mode, dead = _mode(settings), dead_primaries(settings)
-    durable = read_durability(settings, instances)
-    health = judge(settings.name, instances, declared(settings), refused, ages, mode, dead).and_of(durable)
+    health, mode = seen.health, seen.patterns
     if not as_json and mode and (mode != SERVER or mode != settings.constants.PATTERNS):
         output.note(f'it runs with PATTERNS = "{mode}"{_other_than(settings, mode)}')
     if as_json:
@@ -103,17 +100,6 @@ def _other_than(settings: Settings, mode: str) -> str:
     if said == mode:
         return ""
     return f', although {settings.sources["PATTERNS"]} says "{said}": stop the whole hive, on every host, then start it'
-
-
-def _mode(settings: Settings) -> str:
-    """How the hive keeps its patterns, whatever its settings say; "" where that cannot be known."""
-    from ..errors import RedisError
-    from .reading import read_mode
-
-    try:
-        return read_mode(settings)
-    except RedisError:
-        return ""
 
 
 def _rows(one: Instance, state: str, now: float) -> list[tuple[object, ...]]:

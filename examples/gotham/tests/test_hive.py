@@ -1,4 +1,4 @@
-"""The tests of gotham: run `pytest` in the hive's folder."""
+"""The tests of gotham: run `pytest` (`pip install pytest`) in the hive's folder."""
 
 from pathlib import Path
 

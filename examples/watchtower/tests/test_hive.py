@@ -1,4 +1,4 @@
-"""The tests of watchtower: run `pytest` in the hive's folder."""
+"""The tests of watchtower: run `pytest` (`pip install pytest`) in the hive's folder."""
 
 from pathlib import Path
 
