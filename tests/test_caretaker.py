@@ -27,6 +27,7 @@ from hivemind.testing import HiveTest
 from hivemind.topics import Names
 
 from .bus_kit import until
+from .clock_kit import TurnedClock
 from .servers import RedisServer
 from .streams_kit import append
 from .test_kept import Shelf
@@ -246,6 +247,42 @@ async def test_of_several_caretakers_one_looks(garden: Garden) -> None:
     assert not await other.look()
     assert await first.look()
     await until(other.look)  # the first looks no more
+
+
+async def test_of_any_number_of_caretakers_that_look_at_once_exactly_one_does_also_when_the_clock_jumps(
+    turned_server: RedisServer, turned: TurnedClock
+) -> None:
+    shelf = Shelf(turned_server.url, "t")
+    garden = Garden(shelf)
+    several = [garden.another(Terms(RETIRE, look=10.0)) for _ in range(5)]
+    ones = []
+    for jump in (0, 3600, 3600, -3600, -3600, 0):
+        turned.turn_to(jump)
+        looked = await asyncio.gather(*(one.look() for one in several))
+        ones.append(looked.index(True))
+        assert looked.count(True) == 1
+        garden.now += 10.0
+    assert (
+        len(set(ones[2:5])) == 1
+    )  # set forward, the clock ends its time, and another may be first; set back it does not
+    await shelf.commands.aclose()
+
+
+async def test_a_caretaker_that_is_gone_is_followed_also_if_the_clock_was_set_back(
+    turned_server: RedisServer, turned: TurnedClock
+) -> None:
+    shelf = Shelf(turned_server.url, "t")
+    garden = Garden(shelf)
+    gone, other = (garden.another(Terms(RETIRE, look=10.0)) for _ in range(2))
+    assert await gone.look()
+    turned.turn_to(-3600)
+    assert not await other.look()
+    garden.now += 29.0
+    assert not await other.look()
+    garden.now += 1.0
+    assert await other.look()
+    assert not await gone.look()
+    await shelf.commands.aclose()
 
 
 async def test_what_the_configuration_declares_does_not_retire(garden: Garden) -> None:

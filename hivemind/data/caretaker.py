@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ..bus.commands import checked
+from ..bus.commands import Argument, checked
 from ..bus.streams import Streams
 from ..english import duration
 from ..tolerance import tolerated
@@ -26,6 +26,7 @@ log = logging.getLogger("hivemind.durable")
 
 LOOK = 60.0  #: seconds between two looks
 GRACE = 600.0  #: seconds for which nothing may have changed, by our own clock
+LEASE = 3  #: looks after which another takes the duty over
 AT_ONCE = 500  #: instances that are asked about in one round trip
 
 
@@ -38,6 +39,15 @@ class Terms:
     look: float = LOOK
 
 
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Who has the duty, when his time ends as Redis says, and since when we see that."""
+
+    who: bytes
+    ends: int
+    since: float
+
+
 class Caretaker:
     """Looks after one hive, if nobody else does. All methods but ``run`` raise RedisError."""
 
@@ -46,6 +56,7 @@ class Caretaker:
         self._terms, self._clock = terms, clock or time.monotonic
         self._kept = Kept(streams)
         self._me = secrets.token_hex(8)
+        self._rival: Rival | None = None
         self._known: dict[tuple[str, str, bytes], float] = {}  # since when an entry is as it is
         self._seen: set[tuple[str, str, bytes]] = set()
 
@@ -69,12 +80,17 @@ class Caretaker:
         return True
 
     async def _is_ours(self) -> bool:
-        key, limit = self._names.caretaker(), int(3 * self._terms.look * 1000)
-        if await self._commands.execute("SET", key, self._me, "NX", "PX", limit):
-            return True
-        if await self._commands.execute("GET", key) != self._me.encode():
-            return False
-        return bool(await self._commands.execute("PEXPIRE", key, limit))
+        """Whether this is our duty: nobody has it, or whoever had it did not renew that in its time, by our clock."""
+        limit, rival = LEASE * self._terms.look, self._rival
+        is_silent = rival is not None and self._clock() - rival.since >= limit
+        whom: tuple[Argument, ...] = (rival.who, rival.ends) if rival is not None and is_silent else ("", 0)
+        arguments = (self._me, int(limit * 1000), *whom)
+        said = await self._streams.functions.call("hold", (self._names.caretaker(),), arguments)
+        if said[0]:
+            self._rival = None
+        elif rival is None or (rival.who, rival.ends) != (said[1], said[2]):
+            self._rival = Rival(said[1], said[2], self._clock())
+        return bool(said[0])
 
     def _rests(self, key: str, name: str, raw: bytes) -> bool:
         """Whether an entry has not changed for as long as we have to know that."""
