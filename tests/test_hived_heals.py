@@ -112,8 +112,8 @@ class {name}(Node):
     async def tick(self, service):
         if not pathlib.Path("forked").exists():
             pathlib.Path("forked").write_text(str(subprocess.Popen(["sleep", "600"]).pid))
-            while True:
-                pass
+        while pathlib.Path("hang").exists():
+            pass
 """
 
 
@@ -121,6 +121,7 @@ def test_what_a_hung_node_forked_is_killed_with_it(gotham: Hive) -> None:
     gotham.node("batman", FORKING_AND_HANGING)
     gotham.start()
     (child,) = eventually(lambda: gotham.processes("sleep 600"), within=15)
+    (gotham.folder / "hang").touch()
     eventually(lambda: "it hangs, and is killed" in gotham.log("hived"), within=15)
     eventually(lambda: not child.is_running(), within=10)
 
@@ -129,6 +130,7 @@ def test_stop_ends_what_a_killed_node_left_behind(gotham: Hive) -> None:
     gotham.node("batman", FORKING_AND_HANGING)
     gotham.start()
     (child,) = eventually(lambda: gotham.processes("sleep 600"), within=15)
+    (gotham.folder / "hang").touch()
     kill(gotham.listener(), signal.SIGSTOP)  # so that nothing but the stop can end it
     kill(gotham.supervisord(), signal.SIGSTOP)
     kill(gotham.copies("batman")[0])

@@ -315,7 +315,7 @@ async def test_without_an_answer_in_time_the_messages_are_named() -> None:
     async with on_bus(NOBODY, up=False) as bus:
         bus.send("x", 1)
         bus.send("y", 2)
-        with pytest.raises(Unconfirmed, match=r"2 message\(s\) within 0.05 s") as caught:
+        with pytest.raises(Unconfirmed, match=r"for 2 messages within 0\.05 s") as caught:
             await bus.flush(0.05)
         assert [(one.topic, one.sequence) for one in caught.value.messages] == [("x", 1), ("y", 1)]
 
