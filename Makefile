@@ -2,7 +2,7 @@
 
 EXAMPLE := gotham
 MINUTES := 10
-JOBS := 4
+JOBS := 6
 BIN := .venv/bin
 RUN := .venv/ready-run
 DEV := .venv/ready-dev
@@ -39,7 +39,7 @@ $(BENCH): setup.py .ci/venv
 run: $(RUN) ## run an example hive in this terminal; EXAMPLE=gotham or watchtower
 	@HIVEMIND_LOG_LOCATION=logs exec $(BIN)/hived --hive examples/$(EXAMPLE) start --foreground
 
-test: $(DEV) ## all tests, on every Redis server that is installed; most of them wait, so JOBS=4 at a time
+test: $(DEV) ## all tests, on every Redis server that is installed; most of them wait, so JOBS=6 at a time
 	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "not alone and not drill" || $(AGAIN) -m "not alone and not drill"; }
 	@$(BIN)/pytest -q -n 2 -m "alone and not drill" || $(AGAIN) -m "alone and not drill"; }
 
@@ -69,7 +69,7 @@ soak: $(DEV) ## durable delivery while nodes, Redis and the network fail; MINUTE
 drills: $(DEV) ## everything that may break, broken in a hive of its own and timed: docs/drills.json; then the tests marked drill
 	@$(BIN)/python -m tests.drills --json docs/drills.json
 	@$(BIN)/python -m tests.docs_made
-	@$(BIN)/pytest -q -m drill || [ $$? = 5 ]
+	@$(BIN)/pytest -q -m drill -o faulthandler_timeout=1800 || [ $$? = 5 ]
 
 bench: $(BENCH) ## Hivemind beside its peers, and docs/performance.md; QUICK=1: under a minute, writes nothing; ROWS="rate idle": only these
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--write-docs) $(foreach row,$(ROWS),--rows $(row))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import importlib.util
 import itertools
 import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +26,9 @@ from .waiting import eventually
 
 _numbers = itertools.count(1)
 
+TEAR_DOWN = 150.0  #: seconds for which what a test used may take to end
+REAL_STDERR = pytest.StashKey[int]()
+
 MakeServer = Callable[..., RedisServer]
 
 
@@ -37,10 +41,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let the processes that tests start hear Ctrl-C, also where these run in the background of a shell; and let
     hypothesis be patient.
     """
+    config.stash[REAL_STDERR] = os.dup(2)  # before what tests print is captured
     settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("busy")  # how long an example takes says nothing where other tests run beside it
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -81,6 +86,16 @@ def _kinds(config: pytest.Config, every: bool) -> list[Kind]:
     if wanted == "all" or (wanted == "auto" and every):
         return list(Kind)
     return (installed() or [Kind.VALKEY])[:1] if wanted == "auto" else [Kind(wanted)]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that failed for its time has used that up: if its tear-down hangs too, that ends the process."""
+    faulthandler.dump_traceback_later(TEAR_DOWN, file=item.config.stash[REAL_STDERR], exit=True)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
