@@ -2,7 +2,7 @@
 
 EXAMPLE := gotham
 MINUTES := 10
-JOBS := 6
+JOBS := 4
 BIN := .venv/bin
 RUN := .venv/ready-run
 DEV := .venv/ready-dev
@@ -39,7 +39,7 @@ $(BENCH): setup.py .ci/venv
 run: $(RUN) ## run an example hive in this terminal; EXAMPLE=gotham or watchtower
 	@HIVEMIND_LOG_LOCATION=logs exec $(BIN)/hived --hive examples/$(EXAMPLE) start --foreground
 
-test: $(DEV) ## all tests, on every Redis server that is installed; most of them wait, so JOBS=6 at a time
+test: $(DEV) ## all tests, on every Redis server that is installed; most of them wait, so JOBS=4 at a time
 	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "not alone and not drill" || $(AGAIN) -m "not alone and not drill"; }
 	@$(BIN)/pytest -q -n 2 -m "alone and not drill" || $(AGAIN) -m "alone and not drill"; }
 

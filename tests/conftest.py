@@ -26,6 +26,9 @@ from .waiting import eventually
 
 _numbers = itertools.count(1)
 
+#: files whose tests run for long, most of them because a whole hive starts in each
+HIVES = ("test_control", "test_foreground", "test_hived", "test_releases")
+LONG = (*HIVES, "test_docs", "test_examples", "test_packaging")
 TEAR_DOWN = 150.0  #: seconds for which what a test used may take to end
 REAL_STDERR = pytest.StashKey[int]()
 
@@ -50,6 +53,19 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("busy")  # how long an example takes says nothing where other tests run beside it
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, each begins with long ones: or the last of them runs all alone."""
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = [each for each in items if each.path.name.startswith(LONG)]
+    short = [each for each in items if not each.path.name.startswith(LONG)]
+    items[:] = [each for number in range(workers) for part in (long, short) for each in _share(part, number, workers)]
+
+
+def _share(items: list[pytest.Item], number: int, workers: int) -> list[pytest.Item]:
+    """The items of one of so many workers: neighbours stay together."""
+    return items[len(items) * number // workers : len(items) * (number + 1) // workers]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

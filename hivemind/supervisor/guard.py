@@ -29,7 +29,7 @@ from .watchdog import Watchdog
 log = logging.getLogger("hived")
 
 LOOKS_PER_LEASE = 12  # what hangs is found a lease and two looks after its last beat at the latest
-SEE = 5.0  # seconds between looks at the whole registry, at least
+SEE = 5.0  # seconds between looks at the whole registry, at least, and between all looks, at the most
 SHARE = 50  # such a look is paid with so many times its length of rest
 STACKS = 1.0  # seconds that a hung program gets to write its stacks
 
@@ -45,7 +45,7 @@ class Guard:
         self.instances: list[Instance] = []  # as last seen
         self.on_look: Callable[[Sequence[Instance]], None] = lambda _: None
         self._directory, self._mode = Directory(bus.commands, bus.functions, bus.names), ""
-        self.pause = engine.settings.constants.LEASE / LOOKS_PER_LEASE
+        self.pause = min(engine.settings.constants.LEASE / LOOKS_PER_LEASE, SEE)
 
     async def run(self) -> None:
         """Watch for ever."""
