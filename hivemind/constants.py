@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from .patterns import SERVER, PatternMode
 from .retention import MOST_SECONDS, WEEK
-from .topics import check_name
+from .topics import check_name, check_topic
 
 _URL_SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://", "redis+cluster://")
 _CONTROLLER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -48,15 +48,22 @@ class NodeTuning(BaseModel):
     restart: Literal["always", "on-failure", "never"] = Field(
         "always", description="When it ends, start it again: always, on-failure, never."
     )
-    needs: list[str] = Field([], description="Nodes that are started before it.")
+    needs: list[str] = Field([], description="Nodes and topics for which it waits: it begins when they consume.")
     tags: list[str] = Field([], description="Names for groups of nodes: `hm restart @tag`.")
     target: str | None = Field(None, description="Where its code is, if not in nodes/: package.module:Class.")
     process: str = Field("", description="Nodes with the same name here run together in one process of that name.")
 
-    @field_validator("needs", "tags")
+    @field_validator("needs")
     @classmethod
-    def _are_names(cls, names: list[str], info: ValidationInfo) -> list[str]:
-        return [check_name(name, "node" if info.field_name == "needs" else "tag") for name in names]
+    def _are_nodes_or_topics(cls, needs: list[str]) -> list[str]:
+        for need in needs:
+            check_topic(need.removeprefix("topic:"))  # what a node may be called a topic may be, too
+        return needs
+
+    @field_validator("tags")
+    @classmethod
+    def _are_names(cls, names: list[str]) -> list[str]:
+        return [check_name(name, "tag") for name in names]
 
     @field_validator("process")
     @classmethod

@@ -13,6 +13,7 @@ class NodeState(StrEnum):
     CREATED = "created"  # built, nothing is connected
     STARTING = "starting"  # looking for Redis, registering
     STANDBY = "standby"  # its number is held by another living process; waits for it
+    WAITING = "waiting"  # registered; waits for what it needs before it begins
     RUNNING = "running"  # registered, subscribed, services run
     STOPPING = "stopping"  # services end, inboxes and outbox are emptied
     STOPPED = "stopped"  # deregistered and closed
@@ -84,8 +85,11 @@ State = TypeVar("State", bound=StrEnum)
 
 NODE: Mapping[NodeState, frozenset[NodeState]] = {
     NodeState.CREATED: frozenset({NodeState.STARTING, NodeState.STOPPED}),
-    NodeState.STARTING: frozenset({NodeState.STANDBY, NodeState.RUNNING, NodeState.STOPPING}),
+    NodeState.STARTING: frozenset(
+        {NodeState.STANDBY, NodeState.WAITING, NodeState.RUNNING, NodeState.STOPPING, NodeState.FENCED}
+    ),
     NodeState.STANDBY: frozenset({NodeState.STARTING, NodeState.STOPPING}),
+    NodeState.WAITING: frozenset({NodeState.STARTING, NodeState.STOPPING, NodeState.FENCED}),
     NodeState.RUNNING: frozenset({NodeState.STOPPING, NodeState.FENCED}),
     NodeState.FENCED: frozenset({NodeState.STOPPED}),
     NodeState.STOPPING: frozenset({NodeState.STOPPED}),

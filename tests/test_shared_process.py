@@ -196,3 +196,15 @@ def test_several_nodes_need_names_and_the_process_does(shop: Workshop, arguments
     node = shop.run(*arguments)
     assert node.ends() == 2
     assert "NAME=TARGET for each, and a --name for the process" in node.output
+
+
+def test_a_member_that_waits_for_what_it_needs_delays_no_other(shop: Workshop, server: RedisServer) -> None:
+    needs = '{"riddler": {"process": "small", "needs": ["joker"]}, "penguin": {"process": "small"}}'
+    node = shop.run(*TOGETHER, HIVEMIND_NODES=needs)
+    node.says("penguin heard")
+    node.says("riddler  waits for joker: it begins when that consumes")
+    eventually(lambda: members(server, shop) == {"penguin": "running", "riddler": "waiting"})
+    shop.write("joker.py", "from hivemind import Node\nclass Joker(Node):\n    pass\n")
+    shop.run("joker.py")
+    node.says("riddler heard")
+    eventually(lambda: members(server, shop) == {"penguin": "running", "riddler": "running"})

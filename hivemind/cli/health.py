@@ -29,11 +29,14 @@ _COUNTS: tuple[tuple[str, Count], ...] = (
     ("dead-lettered", lambda one: one.dead),
     ("lost by a stream", lambda one: one.lost),
 )
+_TOLD = (NodeState.RUNNING, NodeState.FENCED, NodeState.WAITING)  # states of which nothing more is to be said
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """``troubles`` make a hive unwell; ``notes`` are worth a look; who is ``starting`` has yet to register."""
+    """``troubles`` make a hive unwell; ``notes`` are worth a look; who is ``starting`` has yet to register, or waits
+    for what it needs.
+    """
 
     hive: str
     running: int
@@ -102,7 +105,7 @@ def judge(
         len({name for one in nodes for name in one.nodes}),
         (*troubles, *_quarantined(should)),
         (*_notes(alive, should), *_left(left, ages), *_advice(instances, patterns)),
-        tuple(_starting(instances, should)),
+        (*_starting(instances, should), *(who for one in alive for who, _ in one.waits)),
     )
 
 
@@ -136,7 +139,10 @@ def problems(instance: Instance) -> list[str]:
         return ["no beat within its lease"]
     if is_gone(instance):
         return ["its process has ended without a goodbye"]
-    found = [_short(one.fault) for one in instance.stats.members if one.fault]
+    found = [
+        f"waits for {what}" if who == instance.instance else f"{who} waits for {what}" for who, what in instance.waits
+    ]
+    found += [_short(one.fault) for one in instance.stats.members if one.fault]
     found += [_fails(one.name, one.error) for one in instance.stats.services if one.state == ServiceState.BACKOFF]
     found += [f"{total:,} {what}" for what, count in _COUNTS if (total := _sum([instance], count))]
     return found + ([f"{instance.stats.outbox:,} in its outbox"] if instance.stats.overdue else [])
@@ -208,10 +214,9 @@ def _notes(alive: Sequence[Instance], should: Declared) -> list[str]:
     found = [f"{one.name} stands by: {one.detail}" for one in should.programs.values() if one.state == "standby"][:MOST]
     if should.stopped:
         found.append(f"{listed(should.stopped)} {are(should.stopped)} stopped by `hm stop`")
-    if odd := [
-        f"{one.instance} ({one.state})" for one in alive if one.state not in (NodeState.RUNNING, NodeState.FENCED)
-    ]:
+    if odd := [f"{one.instance} ({one.state})" for one in alive if one.state not in _TOLD]:
         found.append(f"on the way: {listed(odd)}")
+    found += [f"{who} waits for {what}" for one in alive for who, what in one.waits][:MOST]
     found += [f"{amount(total, 'message')} {what}" for what, count in _COUNTS if (total := _sum(alive, count))]
     if failed := sum(one.failed for each in alive for one in each.stats.responders):
         found.append(f"{amount(failed, 'request')} failed in a responder")

@@ -71,6 +71,7 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
         output.warn(mixed)
     started = begin(engine, Selection())
     _problems(started.plan.problems)
+    _rings(settings)
     if started.process is None:
         output.say(f"hive {settings.name} already runs; `hived reload` applies what changed, `hived status` shows it")
         return WELL
@@ -83,7 +84,10 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     for name, arrival in found.items():
         if arrival.has_ended and not arrival.is_well:
             output.warn(f"{name}: {arrival.told('started')}")
-    if waiting := [name for name, arrival in found.items() if not (arrival.is_there or arrival.has_ended)]:
+        elif arrival.waits_for and not arrival.has_ended:
+            output.note(f"{name} waits for {arrival.waits_for}, which it needs")
+    late = (name for name, arrival in found.items() if not (arrival.is_there or arrival.has_ended or arrival.waits_for))
+    if waiting := list(late):
         output.warn(f"not consuming yet: {', '.join(waiting)}; `hived status` shows them")
     return WELL
 
@@ -132,7 +136,7 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     if found.redis is False:
         output.warn("Redis does not answer; hived goes on, and nodes wait for it")
     rows = [(p.name, p.state, p.pid, _duration(p.uptime), p.revivals or "", _detail(p)) for p in found.programs]
-    colours = {"running": "green", "standby": "yellow", "starting": "yellow", "stopped": "dim"}
+    colours = {"running": "green", "standby": "yellow", "starting": "yellow", "waiting": "yellow", "stopped": "dim"}
     styles = [colours.get(p.state, "red") for p in found.programs]
     output.table(["program", "state", "pid", "uptime", "revived", "remarks"], rows, styles=styles)
     if found.page:
@@ -203,6 +207,7 @@ def _reload(ctx: click.Context) -> int:
     before = last_settings(hive)
     done = apply_anew(engine)
     _problems(done.problems)
+    _rings(settings)
     found = {**arrivals(engine, {*done.added, *done.changed} - {*done.rolled.arrivals}), **done.rolled.arrivals}
     for what, names in (("started", done.added), ("restarted", done.changed), ("stopped", done.removed)):
         for name in names:
@@ -251,6 +256,14 @@ def _tell_patterns(settings: Settings, restarted: Sequence[str]) -> None:
 def _problems(problems: Sequence[Problem]) -> None:
     for problem in problems:
         output.warn(f"{problem}; the others run")
+
+
+def _rings(settings: Settings) -> None:
+    from ..data.needs import in_words, needed, rings
+
+    for ring in rings(needed(settings.constants.NODES)):
+        who = in_words(ring)
+        output.note(f"{who} need one another: none of them waits for another" if ring[1:] else f"{who} needs itself")
 
 
 def _detail(program: ProgramStatus) -> str:

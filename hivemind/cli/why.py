@@ -148,7 +148,9 @@ class _Known:
         for member in one.stats.members if not one.is_lost else ():
             if self.node in (member.name, self.process):
                 part = part_of(one, member)
-                found.append((f"  {member.fault or f'{member.name} is {member.state}'}", "red" if member.fault else ""))
+                waits = f": it waits for {member.waits_for}" if member.waits_for else ""
+                told = member.fault or f"{member.name} is {member.state}{waits}"
+                found.append((f"  {told}", "red" if member.fault else "yellow" if waits else ""))
                 found += [*_services(part), *_subscriptions(part)]
         return found
 
@@ -241,6 +243,8 @@ def about_instance(one: Instance) -> list[tuple[str, str]]:
         style = "green" if one.state == "running" else "yellow"
         head = (f"{one.instance} is {one.state}{since}: process {about.pid} on {about.host}", style)
     watched = [] if about.watched else [("  it is not watched: a debugger may hold it", "")]
+    if one.stats.waits_for:
+        watched.append((f"  it waits for {one.stats.waits_for}, and begins when that consumes", "yellow"))
     many, is_one = f"  {one.stats.outbox:,} of its messages", one.stats.outbox == 1
     waiting = f"{many} {'waits' if is_one else 'wait'} in its outbox: Redis, or a part of it, does not take them"
     if one.stats.unconfirmed:

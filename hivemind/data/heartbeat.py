@@ -47,6 +47,7 @@ class Heart:
         self._bus, self._registry, self._about, self._stats = bus, registry, about, stats
         self._on_fenced, self._on_again = on_fenced, on_again
         self._now = Bell()
+        self._untold: list[Callable[[], None]] = []
         self._faults = Burst(60.0)
         self._task: asyncio.Task[None] | None = None
 
@@ -68,8 +69,10 @@ class Heart:
         """Whether the lease is surely still ours."""
         return self._time() - self.confirmed < self._about.lease
 
-    def beat_now(self) -> None:
-        """Do not wait for the next beat: something changed that others should see."""
+    def beat_now(self, then: Callable[[], None] | None = None) -> None:
+        """Do not wait for the next beat: something changed that others should see. ``then`` is called when they can."""
+        if then is not None:
+            self._untold.append(then)
         self._now.ring()
 
     async def _run(self) -> None:
@@ -95,7 +98,7 @@ class Heart:
 
     async def beat(self) -> None:
         """One beat. Raises Fenced when a newer life is registered, RedisError when Redis did not answer."""
-        asked = self._time()
+        asked, told = self._time(), len(self._untold)
         is_late = not self.may_speak()
         if not await self._renew():
             why = "the lease ended meanwhile, or Redis lost its data" if is_late else "Redis lost its data"
@@ -108,6 +111,9 @@ class Heart:
         if self._bus.keeping is not None:
             self._bus.keeping.resume()
         await self._bus.tell_last()
+        for each in self._untold[:told]:
+            self._untold.remove(each)
+            each()
 
     async def _renew(self) -> bool:
         """Lengthen the lease; False when the registry knows nothing of this life."""

@@ -95,12 +95,14 @@ class ResponderRecord:
 class MemberRecord:
     """One of several nodes that share a process: a NodeState, or ``broken`` when it could not be loaded.
 
-    ``error`` says why it does not run; a member that is ``starting`` and has one is tried again.
+    ``error`` says why it does not run; a member that is ``starting`` and has one is tried again. ``waits_for`` says
+    what it needs that is not there, while it is ``waiting``.
     """
 
     name: str
     state: str = ""
     error: str = ""
+    waits_for: str = ""
 
     @property
     def fault(self) -> str:
@@ -133,7 +135,8 @@ class Stats:
 
     Of the messages in its ``outbox`` at least so many are ``overdue``: they have waited there for more than 2 s;
     ``unconfirmed`` says why Redis does not confirm them, if it has taken them. ``outage`` says in words when and why
-    the process was last without Redis. ``log_lost`` lines of its log could not be written.
+    the process was last without Redis. ``log_lost`` lines of its log could not be written. ``waits_for`` says in words
+    what it needs that is not there, while it is ``waiting``.
     """
 
     state: str = "running"
@@ -147,6 +150,7 @@ class Stats:
     unconfirmed: str = ""
     outage: str = ""
     log_lost: int = 0
+    waits_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,13 @@ class Instance:
     def state(self) -> str:
         """A NodeState, or ``lost`` when the lease has ended without a goodbye."""
         return self.stats.state if self.expires is not None else "lost"
+
+    @property
+    def waits(self) -> tuple[tuple[str, str], ...]:
+        """Who in it waits for what it needs: names, each with what is not there, in words."""
+        own = [(self.instance, self.stats.waits_for)] if self.stats.waits_for else []
+        members = [(f"{each.name} of {self.instance}", each.waits_for) for each in self.stats.members if each.waits_for]
+        return () if self.is_lost else (*own, *members)
 
     @property
     def is_lost(self) -> bool:
@@ -235,6 +246,7 @@ def stats_from(raw: Mapping[str, Any]) -> Stats:
         unconfirmed=_text(raw.get("unconfirmed")),
         outage=_text(raw.get("outage")),
         log_lost=_whole(raw.get("log_lost")),
+        waits_for=_text(raw.get("waits_for")),
     )
 
 

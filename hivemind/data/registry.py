@@ -6,6 +6,7 @@ has to clean up for the picture to be right.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import orjson
@@ -110,10 +111,12 @@ class Registry:
 
     # -- reading it
 
-    async def instances(self) -> list[Instance]:
-        """All instances, sorted by node and number; those whose lease ended are ``lost``."""
+    async def instances(self, nodes: Collection[str] | None = None) -> list[Instance]:
+        """All instances, or those of ``nodes``, sorted by node and number; those whose lease ended are ``lost``."""
         members = await self._commands.execute("SMEMBERS", self._names.nodes())
         names = sorted(filter(is_instance, (member.decode(errors="replace") for member in members)), key=_order)
+        if nodes is not None:
+            names = [name for name in names if name.rpartition(".")[0] in nodes]
         found = []
         for start in range(0, len(names), CHUNK):
             found += await self._read(names[start : start + CHUNK])

@@ -70,6 +70,7 @@ class Inner:
         self.node = node
         self.state = NodeState.CREATED
         self.start_error = ""
+        self.waits_for = ""  # what it needs that is not there, in words
         self.limits = InboxLimits()
         self.components: list[Component] = []
         self.declared_resources = declared_resources(node._hm_functions(), node.name)
@@ -194,6 +195,7 @@ class Inner:
             unconfirmed=bus.keeping.unconfirmed if bus and bus.keeping and late else "",
             outage=bus.outage.text if bus else "",
             log_lost=dropped(),
+            waits_for=self.waits_for,
         )
 
     def _part(self, node: BaseNode) -> str:

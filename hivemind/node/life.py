@@ -18,6 +18,7 @@ from ..bus.bus import Bus
 from ..cancelling import end
 from ..data.heartbeat import Heart
 from ..data.kept_watch import KeptWatch
+from ..data.needs import needed
 from ..data.records import About
 from ..data.registry import Registry
 from ..data.resolution import Resolution
@@ -32,6 +33,7 @@ from ..states import NodeState
 from ..topics import check_instance
 from .base import BaseNode
 from .member import TRY_AGAIN, Member, left, summary
+from .needs import Needs
 from .subscription import Subscription
 
 GOODBYE = 1.5  #: seconds of STOP_TIMEOUT that are kept for flushing and deregistering
@@ -59,7 +61,7 @@ class Life:
         self.ended = asyncio.Event()
         self.about = about(node, settings, version)
         self.heart = Heart(bus, self.registry, self.about, node._hm.stats, self._fenced, self._again)
-        self._members = [Member(each, bus, self._joined) for each in node._hm.hosted()]
+        self._members = [self._member(each) for each in node._hm.hosted()]
         self._registered = False
         self._entering: tuple[str, asyncio.Task[int]] | None = None
         self._patience = Burst(60.0)
@@ -98,8 +100,16 @@ class Life:
             await asyncio.gather(*(member.insist() for member in self._members))
             what = ", ".join(each.name for each in node._hm.hosted())
         node._hm.enter(NodeState.RUNNING)
-        self.heart.beat_now()
+        self._ran()
         node.logger.info("running: %s", what)
+
+    def _member(self, node: BaseNode) -> Member:
+        needs = Needs(node, needed(self.settings.constants.NODES), self.bus, self.registry, self.heart.beat_now)
+        return Member(node, self.bus, needs, self._joined, self._ran)
+
+    def _ran(self) -> None:
+        """Tell those who wait for it, when they can see in the registry that it consumes."""
+        self.heart.beat_now(then=lambda: self._notify("running"))
 
     async def _register(self) -> tuple[str, int]:
         number = self.place.number

@@ -16,6 +16,7 @@ from ..log_writer import speaker
 from ..states import NodeState
 from .base import BaseNode
 from .inner import Component
+from .needs import Needs
 from .places import raised_by_author, reason_of
 from .subscription import Subscription
 
@@ -24,23 +25,29 @@ FIRST_TRY, LONGEST_TRY = 0.5, 60.0  #: seconds from one try to start a member to
 
 
 class Member:
-    """One node of a process that is registered. ``announce`` is called before its services run."""
+    """One node of a process that is registered. ``announce`` is called before its services run, ``ran`` when they
+    do.
+    """
 
-    def __init__(self, node: BaseNode, bus: Bus, announce: Callable[[], None]) -> None:
-        self.node, self._bus, self._announce = node, bus, announce
+    def __init__(
+        self, node: BaseNode, bus: Bus, needs: Needs, announce: Callable[[], None], ran: Callable[[], None]
+    ) -> None:
+        self.node, self._bus, self._needs, self._announce, self._ran = node, bus, needs, announce, ran
         self._is_dressed = self._is_hooked = False
         self._hooked = 0  # so many of its middleware have started
         self._started: list[Component] = []
         self._insisting: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Make the resources, call ``on_start``, subscribe, start the components, announce the topics, start services.
+    async def start(self, on_wait: Callable[[], None] = lambda: None) -> None:
+        """Wait for what it needs, make the resources, call ``on_start``, subscribe, start the components, announce the
+        topics, start services. ``on_wait`` is called when what it needs is not there yet.
 
         Raises whatever ``on_start`` or a component raises. Called again, it begins with what raised: what has succeeded
         is not done twice.
         """
         node = self.node
         if not self._is_hooked:
+            await self._needs.met(on_wait)
             await self._prepare()
             await _call(node.on_start)
             self._is_hooked = True
@@ -70,7 +77,7 @@ class Member:
     async def insist(self) -> None:
         """Start it for certain, so that it harms no other: what raises is tried again in the background.
 
-        Returns when it runs, or has failed once.
+        Returns when it runs, waits for what it needs, or has failed once.
         """
         tried = asyncio.Event()
         self._insisting = asyncio.create_task(self._insist(tried), name=f"start {self.node.name}")
@@ -81,7 +88,7 @@ class Member:
         speaker.set(node.name)  # in this task, and in all that it starts
         while node._hm.state is not NodeState.RUNNING:
             try:
-                await self.start()
+                await self.start(tried.set)
             except RAISED as error:
                 if is_ending(error):
                     raise
@@ -95,6 +102,7 @@ class Member:
             else:
                 node._hm.start_error = ""
                 node._hm.enter(NodeState.RUNNING)
+                self._ran()
                 node.logger.info("running: %s", summary(node))
         tried.set()
 

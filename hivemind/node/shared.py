@@ -88,9 +88,13 @@ class SharedInner(Inner):
 
     def stats(self) -> Stats:
         """As of any node, and whose each service and subscription is."""
-        members = [MemberRecord(node.name, node._hm.state.value, node._hm.start_error) for node in self._members]
+        members = [self._record(node) for node in self._members]
         members += [MemberRecord(name, "broken", reason) for name, reason in self._broken.items()]
         return replace(super().stats(), members=tuple(members))
+
+    def _record(self, node: BaseNode) -> MemberRecord:
+        inner = node._hm
+        return MemberRecord(node.name, inner.state.value, inner.start_error, inner.waits_for)
 
 
 def load_member(name: str, target: str, settings: Settings) -> BaseNode:

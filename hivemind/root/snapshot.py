@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from ..data.records import Instance, ResponderRecord, ServiceRecord, SubscriptionRecord
-from ..english import amount, are, listed
+from ..english import MOST, amount, are, listed
 from ..states import NodeState, ServiceState
 from .durable import DurableView
 
@@ -214,8 +214,11 @@ def _troubles(views: Iterable[InstanceView]) -> list[str]:
 def _notes(views: Iterable[InstanceView]) -> list[str]:
     views = tuple(views)
     out = []
-    if odd := [f"{v.record.instance} ({v.record.state})" for v in views if v.record.state != NodeState.RUNNING]:
+    waiting = [f"{who} waits for {what}" for view in views for who, what in view.record.waits]
+    settled = (NodeState.RUNNING, NodeState.WAITING)
+    if odd := [f"{v.record.instance} ({v.record.state})" for v in views if v.record.state not in settled]:
         out.append(f"{listed(odd)} {are(odd)} on the way")
+    out += waiting[:MOST] + ([f"{len(waiting) - MOST} more wait for others"] if len(waiting) > MOST else [])
     if lost := sum(one.lost for view in views for one in view.subscriptions):
         out.append(f"{amount(lost, 'message')} {'was' if lost == 1 else 'were'} missed or dropped so far")
     if failed := sum(one.record.failed for view in views for one in view.subscriptions):

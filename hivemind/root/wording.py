@@ -211,6 +211,10 @@ def _since(view: InstanceView, now: float) -> str:
 def _facts(view: InstanceView) -> str:
     about = view.record.about
     facts = [] if about.watched or view.record.is_lost else ["not watched"]
+    facts += [
+        f"waits for {what}" if who == view.record.instance else f"{who} waits for {what}"
+        for who, what in view.record.waits
+    ]
     if members := view.record.stats.members:
         facts.append(f"shared by {', '.join(one.fault or one.name for one in members)}")
     return " · ".join([*facts, *(f"{name}: {value}" for name, value in about.metadata.items())])

@@ -18,12 +18,14 @@ from ..states import NodeState
 from .client import FAILING, LIVE, ProgramInfo, ProgramState
 from .engine import Engine
 from .plan import load
-from .status import registered, why_not
+from .status import registered, waits_in_words, why_not
 from .topology import Program
 from .watchdog import of_process
 
 ARRIVAL = 20.0  # seconds within which a program that was started shows whether it stays up
 LOOK = 0.1  # seconds between two looks
+SILENCE = 5.0  # seconds without an answer of the registry after which supervisord's word has to do
+CALM = 2.0  # seconds without any news after which it is not waited for those who wait for others
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Arrival:
     is_there: bool = False
     has_ended: bool = False
     why: str = ""  # why it has ended
+    waits_for: str = ""  # what it needs that is not there
 
     @property
     def is_well(self) -> bool:
@@ -45,6 +48,8 @@ class Arrival:
         """``what`` was done to it, such as "started", and what came of it."""
         if self.is_there:
             return what
+        if self.waits_for and not self.has_ended:
+            return f"{what}, and waits for {self.waits_for}"
         if not self.has_ended:
             return f"{what}, and does not consume yet"
         if self.program.restart == "always":
@@ -63,15 +68,25 @@ def arrivals(engine: Engine, names: Iterable[str], limit: float = ARRIVAL) -> di
         return {}
     first: dict[str, ProgramInfo] = {}
     found: dict[str, Arrival] = {}
+    news, since = tuple[tuple[str, str], ...](), time.monotonic()
+    known: Sequence[Instance] | None = ()
+    heard = time.monotonic()
     while True:
         infos = {info.name: info for info in engine.client().programs()}
-        instances = asyncio.run(registered(engine))
+        if (answer := asyncio.run(registered(engine))) is not None:
+            known, heard = answer, time.monotonic()
+        elif time.monotonic() > heard + SILENCE:
+            known = None
         for program in programs:
             info = infos.get(program.name)
             if info is not None and not (program.name in found and found[program.name].has_ended):
                 began = first.setdefault(program.name, info) if info.state in LIVE else first.get(program.name, info)
-                found[program.name] = _judged(engine, program, began, info, instances)
-        if all(each.is_there or each.has_ended for each in found.values()) or time.monotonic() > deadline:
+                found[program.name] = _judged(engine, program, began, info, known)
+        open_ = [each for each in found.values() if not (each.is_there or each.has_ended)]
+        if (seen := tuple((each.program.name, each.waits_for) for each in open_)) != news:
+            news, since = seen, time.monotonic()
+        is_calm = all(each.waits_for for each in open_) and time.monotonic() > since + CALM
+        if not open_ or is_calm or time.monotonic() > deadline:
             return found
         time.sleep(LOOK)
 
@@ -84,18 +99,16 @@ def _judged(
         return Arrival(program, info)  # supervisord starts it in a moment
     if info.state not in LIVE or (info.pid, info.started) != (began.pid, began.started):
         return Arrival(program, info, has_ended=True, why=_why(engine, program, began, info))
-    return Arrival(program, info, is_there=_is_there(engine, program, info, instances))
-
-
-def _is_there(engine: Engine, program: Program, info: ProgramInfo, instances: Sequence[Instance] | None) -> bool:
     if program.kind != "node" or instances is None:
-        return info.state is not ProgramState.STARTING
+        return Arrival(program, info, is_there=info.state is not ProgramState.STARTING)
     process = PidFile(Path(program.pidfile or engine.paths.program_pid(program.name))).living()
     mine = of_process(instances, process) if process is not None else None
     if mine is not None:
-        return mine.state == NodeState.RUNNING
+        is_there = mine.state == NodeState.RUNNING and not mine.waits
+        return Arrival(program, info, is_there=is_there, waits_for=waits_in_words(mine))
     holders = (each for each in instances if each.instance == program.name and not each.is_lost)
-    return process is not None and any(each.about.process != process for each in holders)  # it stands by
+    stands_by = process is not None and any(each.about.process != process for each in holders)
+    return Arrival(program, info, is_there=stands_by)
 
 
 def _why(engine: Engine, program: Program, began: ProgramInfo, info: ProgramInfo) -> str:

@@ -17,6 +17,7 @@ from ..data.registry import Registry
 from ..english import amount
 from ..errors import HivemindError, SupervisorError
 from ..identity import PidFile, ProcessIdentity
+from ..states import NodeState
 from ..topics import Names
 from .check import unreadable_file
 from .client import ProgramInfo, ProgramState
@@ -133,7 +134,7 @@ class _Look:
         started = mine.about.started if mine is not None and mine.about.started else info.started
         return ProgramStatus(
             program.name,
-            "standby" if holder else WORDS[info.state],
+            "standby" if holder else _state(info, mine),
             process.pid if process is not None and is_up else info.pid or None,
             round(max(0.0, time.time() - started), 1) if is_up else None,
             int(self.revivals.get(program.name, 0)),
@@ -200,11 +201,24 @@ async def registered(engine: Engine) -> list[Instance] | None:
         return None
 
 
+def _state(info: ProgramInfo, mine: Instance | None) -> str:
+    """As supervisord has it; a node that runs, and waits for what it needs, does not do yet what it is for."""
+    is_waiting = mine is not None and mine.state == NodeState.WAITING and info.state is ProgramState.RUNNING
+    return NodeState.WAITING.value if is_waiting else WORDS[info.state]
+
+
 def _remarks(program: Program, mine: Instance | None) -> list[str]:
     """What there is to say of a program that is up."""
     lost = mine.stats.log_lost if mine is not None else 0
     told = [f"{amount(lost, 'line')} of its log could not be written"] if lost else []
+    if waits := waits_in_words(mine):
+        told.append(f"waits for {waits}")
     return [", ".join(program.sharing), *told] if program.sharing else told
+
+
+def waits_in_words(instance: Instance | None) -> str:
+    """What an instance, or whoever of those that share it, waits for; "" if nobody waits."""
+    return " and ".join(dict.fromkeys(what for _, what in instance.waits)) if instance is not None else ""
 
 
 def why_not(engine: Engine, program: Program, info: ProgramInfo) -> str:

@@ -6,12 +6,13 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from ..constants import did_you_mean
+from ..data.needs import TOPIC, topic_of
 from ..errors import ConfigurationError
 from ..settings import Constants, NodeTuning, Settings
 from .enabled import EnabledNode
@@ -99,7 +100,8 @@ def node_plans(
     """The nodes that should run: the enabled ones, tuned, those with ``target``, and those that ``only`` names.
 
     ``only`` may name a process that nodes share. Raises ConfigurationError for a name in NODES or in ``only`` that
-    nothing enables (it says what to uncomment), and for nodes that share a process and contradict each other.
+    nothing enables (it says what to uncomment), for a need that is no topic and that nothing declares, and for nodes
+    that share a process and contradict each other.
     """
     tunings, source = settings.constants.NODES, settings.sources.get("NODES", "NODES")
     plans = {node.name: NodePlan(node.name, node.module, node.file, _tuning(tunings, node.name)) for node in enabled}
@@ -112,6 +114,7 @@ def node_plans(
     for name in selection.only:
         if name not in plans and name not in shared:
             plans[name] = _not_enabled(settings, name, existing)
+    _check_needs(tunings, {*plans, *shared}, existing, source)
     found = agreed(list(plans.values()), {*plans, *existing}, source)
     if not selection.nodes:
         return []
@@ -217,6 +220,23 @@ def _nothing_enables(what: str, name: str, existing: Mapping[str, str]) -> Confi
         return ConfigurationError(f"{what}, but nothing enables it: uncomment `{existing[name]}` in nodes/__init__.py")
     hint = did_you_mean(name, existing)
     return ConfigurationError(f"{what}, but there is no such node{hint}: make it with `hm create_node {name}`")
+
+
+def _check_needs(
+    tunings: Mapping[str, NodeTuning], known: Collection[str], existing: Mapping[str, str], source: str
+) -> None:
+    """Raise ConfigurationError for a need that can only be a node, and that nobody declares."""
+    for name, tuning in tunings.items():
+        for need in tuning.needs:
+            if topic_of(need) or need in known:
+                continue
+            if need in existing:
+                raise _nothing_enables(f"{source}: {name} needs {need}", need, existing)
+            hint = did_you_mean(need, known)
+            raise ConfigurationError(
+                f"{source}: {name} needs {need}, but there is no such node{hint or '.'} If a topic is meant, write "
+                f'"{TOPIC}{need}"'
+            )
 
 
 def _ranks(wanted: Sequence[ProcessPlan]) -> dict[str, int]:
