@@ -11,6 +11,9 @@ BENCH := .venv/ready-bench
 # What fails beside other tests, on a machine that is busy, is run once more by itself, and named; then it has to pass.
 AGAIN = { echo '!!! what failed is run again, one at a time:'; $(BIN)/pytest -q --lf --lfnf none
 
+# Where PYTHONDONTWRITEBYTECODE is set, each process would compile all that it imports, and take twice as long to start.
+COMPILE = $(BIN)/python -m compileall -q hivemind
+
 .DEFAULT_GOAL := help
 .PHONY: help .venv run test lint format coverage accept soak drills bench wheel clean
 
@@ -67,11 +70,13 @@ soak: $(DEV) ## durable delivery while nodes, Redis and the network fail; MINUTE
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 drills: $(DEV) ## everything that may break, broken in a hive of its own and timed: docs/drills.json; then the tests marked drill
+	@$(COMPILE)
 	@$(BIN)/python -m tests.drills --json docs/drills.json
 	@$(BIN)/python -m tests.docs_made
 	@$(BIN)/pytest -q -m drill -o faulthandler_timeout=1800 || [ $$? = 5 ]
 
 bench: $(BENCH) ## Hivemind beside its peers, and docs/performance.md; QUICK=1: under a minute, writes nothing; ROWS="rate idle": only these
+	@$(COMPILE)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--write-docs) $(foreach row,$(ROWS),--rows $(row))
 
 wheel: $(DEV) ## sdist and wheel, in dist/

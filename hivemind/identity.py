@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
+import sys
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import orjson
-import psutil
 
+from .process_table import booted, started
 from .whole import put
 
-_TICK = 2  # decimals of a start time: the kernel counts hundredths of a second
+if sys.platform == "darwin":
+    import subprocess
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class ProcessIdentity:
     @classmethod
     def of(cls, pid: int) -> ProcessIdentity | None:
         """The process that has ``pid`` now; None if there is none, it is a zombie, or it is hidden from us."""
-        started = _started(pid)
-        return None if started is None else cls(pid, started, _boot(), socket.gethostname())
+        at = started(pid)
+        return None if at is None else cls(pid, at, _boot(), socket.gethostname())
 
     def is_local(self) -> bool:
         """Whether it belongs to this machine, since this boot: only then can is_alive know."""
@@ -52,7 +53,7 @@ class ProcessIdentity:
 
     def is_alive(self) -> bool:
         """Whether this process still runs here. A zombie does not; one of another host or boot never does."""
-        return self.is_local() and _started(self.pid) == self.started
+        return self.is_local() and started(self.pid) == self.started
 
     def has_ended(self) -> bool:
         """Whether it surely runs no more: it did on this machine, since this boot. Of others nobody here can know."""
@@ -116,35 +117,22 @@ def this_boot() -> str:
     return _boot()
 
 
-def _started(pid: int) -> float | None:
-    try:
-        process = psutil.Process(pid)
-        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
-            return None
-        # On Linux psutil adds the boot time, which follows the wall clock, to what the kernel says: take it away
-        # again (asked for first: psutil 6 remembers it).
-        booted = psutil.boot_time() if psutil.LINUX else 0.0
-        return round(process.create_time() - booted, _TICK)
-    except (psutil.Error, ValueError, OverflowError):
-        return None
-
-
 @lru_cache(maxsize=1)
 def _boot() -> str:
-    if psutil.LINUX:
+    if sys.platform == "linux":
         return f"{_read('/proc/sys/kernel/random/boot_id')}/{_pid_namespace()}"
-    if psutil.MACOS:
+    if sys.platform == "darwin":
         command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
         found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5).stdout.strip()
-        return found or str(int(psutil.boot_time()))
-    return str(int(psutil.boot_time()))
+        return found or str(booted())
+    return str(booted())
 
 
 def _read(path: str) -> str:
     try:
         return Path(path).read_text("ascii").strip()
     except OSError:
-        return str(int(psutil.boot_time()))
+        return str(booted())
 
 
 def _pid_namespace() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import compileall
 import faulthandler
 import importlib.util
 import itertools
@@ -17,6 +18,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import hivemind
+
 from .cli_kit import Place, place
 from .clock_kit import NO_COMPILER, TurnedClock, shim
 from .clusters import Cluster
@@ -29,6 +32,7 @@ _numbers = itertools.count(1)
 #: files whose tests run for long, most of them because a whole hive starts in each
 HIVES = ("test_control", "test_foreground", "test_hived", "test_releases")
 LONG = (*HIVES, "test_docs", "test_examples", "test_packaging")
+PACKAGE = Path(hivemind.__file__).parent
 TEAR_DOWN = 150.0  #: seconds for which what a test used may take to end
 REAL_STDERR = pytest.StashKey[int]()
 
@@ -49,6 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis be patient.
     """
     config.stash[REAL_STDERR] = os.dup(2)  # before what tests print is captured
+    if not hasattr(config, "workerinput"):  # once for all: a process that compiles what it imports takes twice as long
+        compileall.compile_dir(PACKAGE, quiet=1)
     settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("busy")  # how long an example takes says nothing where other tests run beside it
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

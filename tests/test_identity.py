@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from hivemind.identity import PidFile, PidRecord, ProcessIdentity
+from hivemind.process_table import booted, environment_of, pids, started
 
 
 @pytest.fixture
@@ -33,6 +34,15 @@ def test_a_running_process_is_alive_and_stops_being_so_when_killed(child: subpro
     child.wait(timeout=10)
     assert not identity.is_alive()
     assert ProcessIdentity.of(child.pid) is None
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="elsewhere it is psutil that is asked")
+def test_what_is_read_of_processes_is_what_psutil_says(child: subprocess.Popen[bytes]) -> None:
+    theirs = psutil.Process(child.pid)
+    assert started(child.pid) == round(theirs.create_time() - psutil.boot_time(), 2)
+    assert {child.pid, os.getpid()} <= {*pids()} & {*psutil.pids()}
+    assert environment_of(child.pid) == theirs.environ()
+    assert (booted(), started(2**22 + 1), environment_of(2**22 + 1)) == (int(psutil.boot_time()), None, None)
 
 
 def test_a_zombie_counts_as_gone(child: subprocess.Popen[bytes]) -> None:

@@ -5,6 +5,7 @@
   ``settling`` ``results``; how its functions are called: ``signature`` ``calling`` ``handover`` ``patience``; where
   they stand: ``places``
 - what it does beside its handlers: ``keeping`` ``agreement`` ``answering`` ``gaps`` ``overdue``
-- a process and its nodes: ``runner`` ``loading`` ``life`` ``member`` ``needs`` ``shared`` ``stopping`` ``signals``
+- a process and its nodes: ``program`` ``runner`` ``loading`` ``checking`` ``life`` ``member`` ``needs`` ``shared``
+  ``stopping`` ``signals``
 - how it asks others, as clients do: ``requesting``
 """

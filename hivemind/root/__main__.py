@@ -6,9 +6,12 @@ import os
 import sys
 from pathlib import Path
 
-from ..errors import HivemindError
-from ..settings import find_hive, load_settings
-from .controller import run_root
+from ..collector import held_off
+
+with held_off():
+    from ..errors import HivemindError
+    from ..settings import find_hive, load_settings
+    from .controller import run_root
 
 
 def main() -> int:

@@ -13,7 +13,6 @@ from enum import StrEnum
 
 from .apply import apply
 from .arrival import Arrival, arrivals
-from .check import check_all
 from .client import LIVE, SupervisorClient
 from .desired import read_scale, read_stopped, write_scale, write_stopped
 from .engine import Engine
@@ -207,7 +206,7 @@ def _restart(engine: Engine, before: Plan, request: Request) -> Done:
 def _broken(engine: Engine, programs: Sequence[Program]) -> dict[str, str]:
     """Which of ``programs`` would not load as their files are now, and why."""
     wanted = {name for each in programs for name in each.members}
-    found = check_all([node for node in engine.nodes() if node.name in wanted], engine.check) if wanted else []
+    found = engine.check([node for node in engine.nodes() if node.name in wanted]) if wanted else []
     problems = {problem.node: problem for problem in found}
     return {
         each.name: str(problems[name]) if each.sharing else problems[name].text

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 import orjson
 
 from ..errors import SupervisorError
-from .check import check_all
 from .client import LIVE, Changes, ProgramInfo
 from .engine import Engine
 from .files import read_json, time_of, write_private
@@ -140,7 +139,7 @@ def _spoilt(engine: Engine, before: Plan, live: Mapping[str, ProgramInfo]) -> li
         if file and not 0 < time_of(file) < started * 1e9
     }
     nodes = [node for node in engine.nodes() if node.name in suspects] if suspects else []
-    return [_going_on(each) for each in check_all(nodes, engine.check)]
+    return [_going_on(each) for each in engine.check(nodes)]
 
 
 def _going_on(problem: Problem) -> Problem:
@@ -153,7 +152,7 @@ def _spare(engine: Engine, before: Plan, plan: Plan, running: Collection[str]) -
     changed = [each for each in plan.programs if each.name in old and is_other(each, old[each.name])]
     touched = {name for each in changed for name in each.members}
     nodes = [node for node in engine.nodes() if node.name in touched] if touched else []
-    problems = {each.node: each for each in check_all(nodes, engine.check)}
+    problems = {each.node: each for each in engine.check(nodes)}
     if not problems:
         return plan, []
     spared = {each.name for each in plan.programs if each.name in old and not problems.keys().isdisjoint(each.members)}

@@ -1,4 +1,4 @@
-"""Whether a node can be loaded, asked without loading it here: each in a process of its own."""
+"""Whether nodes can be loaded, asked without loading them here: in a process of its own each, see ``checker``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,19 @@ from .processes import NodePlan
 from .topology import Problem
 
 CHECK_TIMEOUT = 20.0  # seconds; who needs longer is started unchecked
+AT_ONCE = max(2, min(8, os.cpu_count() or 2))
 
-Checker = Callable[[NodePlan], Problem | None]
-
-
-def check_all(nodes: Sequence[NodePlan], check: Checker) -> list[Problem]:
-    """The problems of those ``nodes`` that cannot be loaded; a few are checked at a time."""
-    with ThreadPoolExecutor(max_workers=max(2, min(8, os.cpu_count() or 2))) as pool:
-        return [problem for problem in pool.map(check, nodes) if problem is not None]
+Checker = Callable[[Sequence[NodePlan]], list[Problem]]
+"""Gives the problems of those nodes that cannot be loaded."""
 
 
 def node_checker(hive: Path, environ: Mapping[str, str]) -> Checker:
-    """A checker that first reads the node's file, which shows most faults at once, then lets a process import it."""
+    """A checker that first reads the nodes' files, which shows most faults at once, then lets processes import them."""
 
-    def check(node: NodePlan) -> Problem | None:
-        return unreadable(hive, node) or unloadable(hive, node, environ)
+    def check(nodes: Sequence[NodePlan]) -> list[Problem]:
+        problems = {node.name: problem for node in nodes if (problem := unreadable(hive, node)) is not None}
+        problems |= unloadable(hive, [node for node in nodes if node.name not in problems], environ)
+        return [problems[node.name] for node in nodes if node.name in problems]
 
     return check
 
@@ -57,11 +54,22 @@ def unreadable_file(hive: Path, node: str, file: str) -> Problem | None:
     return None
 
 
-def unloadable(hive: Path, node: NodePlan, environ: Mapping[str, str]) -> Problem | None:
-    """The problem of a node that fails when ``python -m hivemind.node TARGET --check`` imports it."""
-    answer = _asked([node.target], hive, {**environ, **node.tuning.env})
-    if answer is None or answer.get("ok"):
-        return None
+def unloadable(hive: Path, nodes: Sequence[NodePlan], environ: Mapping[str, str]) -> dict[str, Problem]:
+    """The problems, by node, of those that fail when they are imported; one process asks those with one environment."""
+    problems: dict[str, Problem] = {}
+    together: dict[tuple[tuple[str, str], ...], list[NodePlan]] = {}
+    for node in nodes:
+        together.setdefault(tuple(sorted(node.tuning.env.items())), []).append(node)
+    for env, asked in together.items():
+        answers = _asked([node.target for node in asked], hive, {**environ, **dict(env)})
+        for node in asked:
+            answer = answers.get(node.target, {"ok": True})
+            if not answer["ok"]:
+                problems[node.name] = _problem(hive, node, answer)
+    return problems
+
+
+def _problem(hive: Path, node: NodePlan, answer: Mapping[str, Any]) -> Problem:
     blamed = node.file if answer.get("ended") else answer.get("file")
     file = within(hive, Path(str(blamed))) if blamed else None
     return Problem(node.name, str(answer.get("reason")), file, answer.get("line"))
@@ -72,30 +80,33 @@ def check_settings(settings: Settings, environ: Mapping[str, str]) -> None:
     if not settings.constants.MIDDLEWARE:
         return
     hive = {"HIVEMIND_HIVE": str(settings.hive)} if settings.hive else {}
-    answer = _asked([], settings.hive or Path.cwd(), {**environ, **hive})
-    if answer is not None and not answer.get("ok"):
+    answer = _asked([""], settings.hive or Path.cwd(), {**environ, **hive}).get("", {"ok": True})
+    if not answer["ok"]:
         reason = str(answer.get("reason"))
         where = "" if "MIDDLEWARE" in reason else f"{settings.sources['MIDDLEWARE']}: MIDDLEWARE: "
         raise ConfigurationError(f"{where}{reason}")
 
 
-def _asked(targets: Sequence[str], folder: Path, environ: Mapping[str, str]) -> dict[str, Any] | None:
-    """What ``python -m hivemind.node --check`` answers; None if it takes too long for that."""
+def _asked(targets: Sequence[str], folder: Path, environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """What ``checker`` says of each target; nothing of those that take too long for that."""
+    targets = list(dict.fromkeys(targets))
+    request = {"targets": targets, "at_once": AT_ONCE, "timeout": CHECK_TIMEOUT}
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "hivemind.node", *targets, "--check"],
+            [sys.executable, "-m", "hivemind.supervisor.checker"],
             cwd=folder,
             env=dict(environ),
-            stdin=subprocess.DEVNULL,
+            input=json.dumps(request).encode(),
             capture_output=True,
-            timeout=CHECK_TIMEOUT,
+            timeout=CHECK_TIMEOUT * (2 + len(targets) / AT_ONCE),
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return None
-    try:
-        return dict(json.loads(done.stdout.splitlines()[-1]))
-    except (ValueError, IndexError):
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [""]
-        reason = f"importing it ends the process with {done.returncode}: {last[0]}"
-        return {"ok": False, "reason": reason, "ended": True}
+        return {}
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    found = {answer["target"]: answer for answer in answers}
+    if done.returncode:
+        last = (done.stderr.decode(errors="replace").strip().splitlines() or [""])[-1]
+        reason = f"importing it ends the process with {done.returncode}: {last}"
+        found = {target: {"ok": False, "ended": True, "reason": reason} for target in targets} | found
+    return {target: answer for target, answer in found.items() if not answer.get("late")}

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import psutil
-
 from ..bus.embedded import Embedded
 from ..errors import ConfigurationError, SupervisorError
 from ..identity import PidFile, ProcessIdentity
+from ..process_table import environment_of
 from ..settings import Settings
 from .check import Checker, node_checker
 from .client import SupervisorClient
@@ -95,10 +94,7 @@ def inherited(paths: HivePaths) -> dict[str, str] | None:
     A reload has to see the same variables as the start did, wherever it is typed.
     """
     supervisord = PidFile(paths.supervisord).living()
-    try:
-        return dict(psutil.Process(supervisord.pid).environ()) if supervisord is not None else None
-    except psutil.Error:
-        return None
+    return environment_of(supervisord.pid) if supervisord is not None else None
 
 
 def embedded_redis(settings: Settings) -> RedisProgram | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from collections.abc import Iterable
 
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGQUIT", signal.SIGTERM)})
 FORWARDED = (
@@ -14,14 +15,14 @@ FORWARDED = (
 
 
 class Heard:
-    """From now on the signals that supervisord may send are heard here, and do nothing else."""
+    """From now on the signals that supervisord may send, or other ``numbers``, are heard here, and do nothing else."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Iterable[int] = FORWARDED) -> None:
         self.received: list[int] = []
         self._reader, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        for number in FORWARDED:
+        for number in numbers:
             signal.signal(number, lambda got, _: self.received.append(got))
 
     @property
@@ -29,8 +30,7 @@ class Heard:
         """Whether one of them means stop."""
         return not STOP_SIGNALS.isdisjoint(self.received)
 
-    def wait(self, seconds: float, event: int | None = None) -> None:
-        """Return when a signal came, when ``event`` is readable, or after so many seconds."""
-        watched = [self._reader] if event is None else [self._reader, event]
-        if self._reader in select.select(watched, (), (), max(0.0, seconds))[0]:
+    def wait(self, seconds: float, events: Iterable[int] = ()) -> None:
+        """Return when a signal came, when one of ``events`` is readable, or after so many seconds."""
+        if self._reader in select.select([self._reader, *events], (), (), max(0.0, seconds))[0]:
             os.read(self._reader, 1024)

@@ -11,7 +11,6 @@ command. A disk that is full, or a folder that is gone, stops none of this: what
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -22,9 +21,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
+import orjson
 
 from ..identity import PidFile, ProcessIdentity
+from ..process_table import pids
 from .heard import STOP_SIGNALS, Heard
 from .turn import Turn
 
@@ -122,7 +122,7 @@ def become(order: Order) -> int:
     """Become the command: same pid, same start time. Returns 127 if that cannot be."""
     environment = {**os.environ, "HIVEMIND_SUPERVISED": "1"}
     if order.env is not None:
-        environment |= json.loads(order.env.read_text())
+        environment |= orjson.loads(order.env.read_bytes())
     try:
         os.execvpe(order.command[0], order.command, environment)
     except OSError as error:
@@ -148,8 +148,9 @@ class Survivor:
         parent, heard = os.getppid(), Heard()
         self._received = heard.received
         ended = exit_event(self.identity.pid)
+        events = () if ended is None else (ended,)
         while self.identity.is_alive() and os.getppid() == parent:
-            heard.wait(self._patience(ended is not None), ended)
+            heard.wait(self._patience(ended is not None), events)
             self._hand_over()
         return ENDED_BY_ITSELF if self._deadline is None else 0
 
@@ -232,7 +233,7 @@ def end_left_behind(identity: ProcessIdentity) -> bool:
 
 def group(number: int) -> list[int]:
     """The pids of all living processes in the process group of that number."""
-    return [pid for pid in psutil.pids() if _group_of(pid) == number and ProcessIdentity.of(pid) is not None]
+    return [pid for pid in pids() if _group_of(pid) == number and ProcessIdentity.of(pid) is not None]
 
 
 def _group_of(pid: int) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import HiveNotFound, NodeLoadError
 from ..settings import Settings
-from .check import Checker, check_all
+from .check import Checker
 from .code import code_hash
 from .desired import read_scale, read_selection, read_stopped
 from .enabled import EnabledNode, enabled_nodes, existing_imports
@@ -50,7 +50,7 @@ def make_plan(
     paths = HivePaths.of(settings)
     selection = read_selection(paths)
     nodes, problems = wanted_nodes(settings, paths, environ)
-    broken = check_all([node for node in nodes if node.name not in keep], check)
+    broken = check([node for node in nodes if node.name not in keep])
     names = {problem.node for problem in broken}
     sound = [node for node in nodes if node.name not in names]
     code = {node.name: code_hash(paths.hive, node.file) for node in sound}

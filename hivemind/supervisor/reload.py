@@ -13,7 +13,6 @@ import watchfiles
 from ..errors import HivemindError
 from ..settings import load_settings
 from .actions import Request, Verb, act
-from .check import check_all
 from .engine import Engine, engine_for
 from .files import read_json
 from .foreground import Job, Screen
@@ -128,7 +127,7 @@ class Reloader:
 
     def _is_broken(self, name: str, members: Collection[str]) -> bool:
         nodes = [each for each in self.engine.nodes() if each.name in members]
-        problems = check_all(nodes, self.engine.check)
+        problems = self.engine.check(nodes)
         for problem in problems:
             self.screen.problem(problem)
             self.screen.say(f"{name} goes on as it was")

@@ -1,0 +1,73 @@
+"""What the system says of processes.
+
+On Linux it is read from ``/proc``: importing psutil takes a tenth of the time in which a node starts, and a third of
+what its keeper needs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+_DIGITS = 2  # decimals of a start time: the kernel counts hundredths of a second
+
+if sys.platform == "linux":
+    _TICKS = os.sysconf("SC_CLK_TCK")
+
+    def started(pid: int) -> float | None:
+        """When ``pid`` began, in seconds since boot, which no setting of a clock moves; None if there is none that
+        lives, or it is hidden from us.
+        """
+        try:
+            state, *fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
+            return None if state in b"ZXx" else round(int(fields[18]) / _TICKS, _DIGITS)
+        except (OSError, ValueError, IndexError):
+            return None
+
+    def pids() -> list[int]:
+        """Every process that we can see."""
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - names are all we want
+
+    def environment_of(pid: int) -> dict[str, str] | None:
+        """The environment that ``pid`` was started with; None if there is none, or it is another user's."""
+        try:
+            entries = os.fsdecode(Path(f"/proc/{pid}/environ").read_bytes()).split("\0")
+        except OSError:
+            return None
+        return {name: value for name, sign, value in (entry.partition("=") for entry in entries) if sign}
+
+    def booted() -> int:
+        """When this machine was started, in unix seconds by its clock as it is now."""
+        with Path("/proc/stat").open("rb") as lines:
+            return next(int(line.split()[1]) for line in lines if line.startswith(b"btime "))
+
+else:
+    import psutil
+
+    def started(pid: int) -> float | None:
+        """When ``pid`` began, in seconds that are good for telling two processes apart; None if there is none that
+        lives, or it is hidden from us.
+        """
+        try:
+            process = psutil.Process(pid)
+            if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+                return None
+            return round(process.create_time(), _DIGITS)
+        except (psutil.Error, ValueError, OverflowError):
+            return None
+
+    def pids() -> list[int]:
+        """Every process that we can see."""
+        return psutil.pids()
+
+    def environment_of(pid: int) -> dict[str, str] | None:
+        """The environment that ``pid`` was started with; None if there is none, or it is another user's."""
+        try:
+            return dict(psutil.Process(pid).environ())
+        except psutil.Error:
+            return None
+
+    def booted() -> int:
+        """When this machine was started, in unix seconds by its clock as it is now."""
+        return int(psutil.boot_time())
