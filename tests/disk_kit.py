@@ -34,10 +34,10 @@ class Disk:
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[Disk]:
+def small_disk(folder: Path, size: str = SIZE) -> Iterator[Disk]:
     """Mount one at ``folder``, which need not be there yet."""
     folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0700", "hm-small", folder], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "hm-small", folder], check=True)
     try:
         yield Disk(folder)
     finally:

@@ -53,6 +53,9 @@ def _escaped(field: FieldInfo) -> str:
 BREAKS = {
     "kill node": "a node is killed",
     "kill root": "the root is killed",
+    "freeze root": "the root hangs",
+    "freeze hived": "hived stands still for 8 s",
+    "freeze supervisord": "supervisord stands still for 8 s",
     "kill probe": "a reader is killed with durable work in hand",
     "kill hived": "hived is killed",
     "kill supervisord": "supervisord is killed",
@@ -60,10 +63,14 @@ BREAKS = {
     "freeze node": "a node hangs",
     "freeze probe": "a reader stands still, and goes on when others took over",
     "freeze redis": "Redis stands still for 8 s",
+    "slow redis": "Redis stands still four fifths of the time, for 8 s",
     "cut node": "a node's connections are cut for 5 s",
     "cut redis": "all connections are cut for 5 s",
     "flush redis": "Redis loses everything",
     "fill redis": "Redis has no memory left for 5 s",
+    "fill disk": "the disk of Redis has no room left for 4 s",
+    "failover sentinel": "the primary is replaced by Sentinels",
+    "failover cluster": "the primary of a Cluster is replaced (live messages alone)",
     "storm": "half of all nodes are killed, and all connections cut",
 }
 

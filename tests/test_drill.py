@@ -13,16 +13,19 @@ import psutil
 import pytest
 
 from hivemind.bus.commands import Commands
+from hivemind.bus.embedded import Embedded
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.server_program import ask
 from hivemind.cli.drill import VERBS
+from hivemind.drills.choice import OF_NODES, OWN, Chosen
 from hivemind.drills.cleaning import left
-from hivemind.drills.drill import OF_NODES, OWN, Chosen, opened
+from hivemind.drills.drill import opened
 from hivemind.drills.report import Report
+from hivemind.errors import SupervisorError
 from hivemind.supervisor.engine import redis_url
 from hivemind.topics import Names
 
-from .hive_kit import Hive
+from .hive_kit import Hive, kill
 from .waiting import eventually
 
 BUSY = 4.0  #: how many times longer something may take where other tests run beside it
@@ -127,6 +130,37 @@ def test_redis_goes_on_and_nothing_is_left_when_a_drill_is_killed(running: Hive)
 @alone
 def test_a_second_drill_in_the_same_hive_is_refused(running: Hive) -> None:
     asyncio.run(two_at_once(running))
+
+
+@alone
+def test_what_cannot_be_done_to_that_hive_is_refused_in_words(running: Hive) -> None:
+    asyncio.run(refused(running))
+
+
+async def refused(hive: Hive) -> None:
+    reasons = {
+        ("failover", "redis"): "this one has a single Redis",
+        ("fill", "disk"): "others would have no room either",
+        ("kill", "joker"): "nothing that runs is called joker; what runs: batman, robin, root",
+        ("slow", "batman"): "slow is not for batman, but for redis",
+    }
+    async with opened(hive.engine, print) as drills:
+        for (verb, target), reason in reasons.items():
+            with pytest.raises(SupervisorError, match=reason):
+                await drills.run(Chosen(verb, target))
+
+
+@alone
+def test_a_hive_that_is_not_well_is_not_broken_further(running: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hivemind.drills.drill.WELL", 0.1)
+    redis = Embedded.of(running.engine.settings).pidfile.living()
+    assert redis is not None
+    kill(redis, signal.SIGSTOP)
+    try:
+        with pytest.raises(SupervisorError, match="a hive that is well, and Redis does not answer"):
+            asyncio.run(canary(running))
+    finally:
+        kill(redis, signal.SIGCONT)
 
 
 async def two_at_once(hive: Hive) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hivemind.constants import Constants
 from hivemind.data.records import About, Instance, Stats
 from hivemind.drills.books import Books
+from hivemind.drills.choice import LONG, NOT_AT, OWN, QUICK, Chosen, Where, every
 from hivemind.drills.course import STEPS, Course, failed, step
-from hivemind.drills.drill import Chosen, every
 from hivemind.drills.healer import Undo
 from hivemind.drills.limits import Limits, promised, stretch
 from hivemind.drills.report import Allowed, Report
@@ -157,21 +157,37 @@ def test_every_drill_has_its_limits_and_a_redis_that_others_use_is_not_hurt() ->
     limits = promised(Constants.model_validate({}))
     assert limits["freeze node"].noticed == 8.0
     assert limits["flush redis"].lost is None
-    everything = every("batman.0", is_own_redis=True, is_quick=False)
+    everything = every("batman.0", Where.OWN, is_quick=False)
     assert Chosen("kill", "batman.0") in everything
     assert Chosen("kill", "redis") in everything
-    assert not {"fill", "kill", "freeze"} & {
-        one.verb for one in every("batman.0", is_own_redis=False, is_quick=False) if one.target == "redis"
+    assert not {"kill", "freeze", "slow", "fill"} & {
+        one.verb for one in every("batman.0", Where.OTHER, is_quick=False) if one.target == "redis"
     }
+
+
+def test_a_primary_is_replaced_only_where_somebody_can_replace_it() -> None:
+    moves = {at for at in Where if Chosen("failover", "redis") in every("batman.0", at, is_quick=False)}
+    assert moves == {Where.SENTINEL, Where.CLUSTER}
+
+
+def test_all_drills_are_all_that_harm_nobody_else() -> None:
+    assert {*QUICK, *LONG} >= OWN.keys() - {("fill", "disk")}
+    assert all(left_out <= {*QUICK, *LONG} for left_out in NOT_AT.values())
 
 
 def test_what_is_to_be_undone_is_remembered_until_it_was() -> None:
     me = ProcessIdentity.current()
     undo = Undo().told(b"garbage").told(b"[1]").told(b'{"thaw": 7}')
     assert undo == Undo()
-    for line in ({"thaw": me.to_json()}, {"end": me.to_json()}, {"configure": {"maxmemory": "0"}}):
+    told: tuple[dict[str, Any], ...] = (
+        {"thaw": me.to_json()},
+        {"end": me.to_json()},
+        {"configure": {"maxmemory": "0"}},
+        {"remove": "/filler"},
+    )
+    for line in told:
         undo = undo.told(str(line).replace("'", '"').encode())
-    assert (undo.thaw, undo.end, undo.configure) == ((me,), (me,), {"maxmemory": "0"})
+    assert (undo.thaw, undo.end, undo.configure, undo.remove) == ((me,), (me,), {"maxmemory": "0"}, ("/filler",))
     assert undo.told(b'{"mended": true}') == Undo(end=(me,))
     assert undo.told(b'{"done": true}').is_done
 

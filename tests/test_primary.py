@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hivemind.bus.bus import Bus
-from hivemind.bus.peers import Peers
+from hivemind.bus.peers import LATE, Peers
 from hivemind.bus.primary import MOVED, moved_to
 from hivemind.retention import Tier
 
@@ -91,6 +91,8 @@ async def test_a_primary_that_is_replaced_on_purpose_or_killed_is_left_by_all(gu
         await asyncio.to_thread(guarded.sentinels[0].command, "SENTINEL", "FAILOVER", "main")
         second = await asyncio.to_thread(guarded.promoted, first)
         await eventually_async(lambda: leads_to(alfred, second) and leads_to(bruce, second), 20.0)
+        assert first in guarded.primaries  # for ten seconds more, by its own account
+        await eventually_async(lambda: guarded.primaries == [second], 60.0)
         await flows_again(alfred, got)
         guarded.sentinels[0].freeze()  # it may be the one that is listened to
         await asyncio.to_thread(second.kill)
@@ -124,3 +126,16 @@ def test_a_move_says_where_the_primary_is_now() -> None:
 
 def test_who_has_no_connections_has_none_to_leave() -> None:
     assert Peers().leave(("127.0.0.1", 1)) == 0
+
+
+def test_where_a_sentinel_has_just_said_that_the_primary_is_one_goes_at_once_until_that_fails_or_is_old() -> None:
+    now = 0.0
+    peers = Peers(lambda: now)
+    assert peers.told is None
+    peers.follow(("10.0.0.2", 6379))
+    assert peers.told == ("10.0.0.2", 6379)
+    peers.doubt()
+    assert peers.told is None
+    peers.follow(("10.0.0.2", 6379))
+    now = LATE
+    assert peers.told is None

@@ -205,7 +205,7 @@ class Endpoint:
     async def _open(self, name: str) -> connections.AbstractConnection:
         arguments = self._arguments()
         if self.is_sentinel:
-            arguments["host"], arguments["port"] = await self._primary()
+            arguments["host"], arguments["port"] = self.peers.told or await self._primary()
         elif self.is_cluster:
             arguments["host"], arguments["port"] = self.address or await self._home()
         kind = arguments.pop("connection_class")
@@ -218,6 +218,7 @@ class Endpoint:
             if self.is_sentinel:
                 await self._check_role(connection)
         except BaseException as error:
+            self.peers.doubt()
             await connection.disconnect(nowait=True)
             if hung_up(error) and await is_full(connection):
                 raise RedisUnavailable(f"{self.redacted}: {FULL}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 from weakref import WeakSet
@@ -9,13 +11,15 @@ from weakref import WeakSet
 from redis.asyncio import connection as connections
 
 Address = tuple[str, int]
+LATE = 10.0  #: seconds for which a Sentinel may name the old primary, and that take itself for one
 
 
 class Peers:
     """The connections that one process has open, or is about to open."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._all: WeakSet[connections.AbstractConnection] = WeakSet()
+        self._clock, self._told, self._until = clock, ("", 0), 0.0
 
     def add(self, connection: connections.AbstractConnection) -> None:
         """It is about to be opened."""
@@ -25,6 +29,19 @@ class Peers:
     def addresses(self) -> set[Address]:
         """Where those lead that are open now."""
         return {_address(one) for one in self._all if _transport(one) is not None}
+
+    @property
+    def told(self) -> Address | None:
+        """Where a Sentinel has just said that all is to lead: another one may not have heard of that yet."""
+        return self._told if self._clock() < self._until else None
+
+    def follow(self, to: Address) -> None:
+        """A Sentinel says that all is to lead there from now on."""
+        self._told, self._until = to, self._clock() + LATE
+
+    def doubt(self) -> None:
+        """A connection could not be opened: wherever we were told to go, ask again."""
+        self._until = 0.0
 
     def leave(self, to: Address | None) -> int:
         """Cut all connections but those that lead ``to`` there, at once, and return how many: who uses them makes them

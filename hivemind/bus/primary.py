@@ -65,7 +65,7 @@ class PrimaryWatch:
     async def _listen(self, address: Address) -> None:
         """Listen to one Sentinel until it says nothing more. Raises RedisError when it cannot be listened to."""
         connection = await self._endpoint.open_sentinel(address)
-        ear = Ear(self._service, self._moved)
+        ear = Ear(self._service, self._told)
         transport = cast(asyncio.Transport, cast(Any, connection)._writer.transport)
         try:
             transport.set_protocol(ear)
@@ -103,6 +103,11 @@ class PrimaryWatch:
             return
         if role[0] != b"master":
             self._moved(None)
+
+    def _told(self, to: Address) -> None:
+        """It has just moved there: other Sentinels may not know that yet, nor the old one that it is none any more."""
+        self._endpoint.peers.follow(to)
+        self._moved(to)
 
     def _moved(self, to: Address | None) -> None:
         """All is to lead there from now on; with None the place is not known."""

@@ -11,12 +11,12 @@ from . import output
 from .groups import FAILED, WELL
 
 if TYPE_CHECKING:
-    from ..drills.drill import Chosen
+    from ..drills.choice import Chosen
     from ..drills.report import Report
     from ..settings import Settings
     from ..supervisor.engine import Engine
 
-VERBS = ("kill", "freeze", "cut", "flush", "fill", "storm")
+VERBS = ("kill", "freeze", "slow", "cut", "flush", "fill", "failover", "storm")
 ALL = "all"
 
 
@@ -33,13 +33,15 @@ def drill(
 ) -> int:
     """Break something on purpose, and see whether what is promised is kept.
 
-    TARGET is a node, one instance such as batman.1, @tag, @all, root, hived, supervisord, redis, or probe. Three probes
-    send and receive meanwhile, and are gone afterwards. Exits 1 when a promise is not kept.
+    TARGET is a node, one instance such as batman.1, @tag, @all, root, hived, supervisord, redis, disk, or probe. Three
+    probes send and receive meanwhile, and are gone afterwards. Exits 1 when a promise is not kept.
 
     Examples:
       hm drill kill batman
       hm drill freeze batman.1
       hm drill cut redis
+      hm drill slow
+      hm drill failover
       hm drill flush
       hm drill all --quick
     """
@@ -88,13 +90,13 @@ def _refuse_production(settings: Settings, *, is_meant: bool) -> None:
 
 def _chosen(engine: Engine, what: str, target: str | None, *, quick: bool) -> list[Chosen]:
     """What is to be done. Raises UsageError, and SupervisorError where no node runs."""
-    from ..drills.drill import USUAL, Chosen, every
+    from ..drills.choice import USUAL, Chosen, every, where
     from ..drills.site import first_node
 
     if what == ALL:
         if target is not None:
             raise click.UsageError("`hm drill all` takes no TARGET")
-        return every(first_node(engine), is_own_redis=not engine.settings.redis_url, is_quick=quick)
+        return every(first_node(engine), where(engine.settings), is_quick=quick)
     if target is None and what not in USUAL:
         raise click.UsageError(f"{what} what? `hm drill {what} TARGET`")
     return [Chosen(what, target or USUAL[what])]

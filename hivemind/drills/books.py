@@ -13,6 +13,7 @@ from .diary import Line
 from .probe import ALFA, BETA, KEPT, LIVE, PREFIX
 
 Known = tuple[str, int]  #: the life that sent it, and its number
+SLOW = 0.1  #: seconds; a live message is otherwise there in a few milliseconds
 
 
 def kind_of(life: str) -> str:
@@ -41,9 +42,10 @@ class Account:
 
 
 class Books:
-    """All that the probes wrote down since a drill began."""
+    """All that the probes wrote down since a drill began; without ``keeps`` they send live messages alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps: bool = True) -> None:
+        self.keeps = keeps
         self.safe: dict[Known, float] = {}  # when it was known to be
         self.handled: dict[str, Counter[Known]] = {ALFA: Counter(), BETA: Counter()}  # kept ones, by kind of receiver
         self.heard: defaultdict[str, dict[Known, int]] = defaultdict(dict)  # live ones, by life
@@ -57,6 +59,7 @@ class Books:
         self._disorder = 0
         self._again = 0
         self.trouble: list[float] = []  # when Redis did not take what a probe sent
+        self.slow: list[float] = []  # when a live message came that had been under way for longer than SLOW
 
     def enter(self, life: str, line: Line) -> None:
         """Take in a line of the diary of ``life``."""
@@ -78,6 +81,8 @@ class Books:
             is_new = message not in self.heard[life]
             self.heard[life][message] = 1
             receiver = life
+            if line["at"] - line["sent"] > SLOW:
+                self.slow.append(line["at"])
         else:
             receiver = kind_of(life)
             is_new = not self.handled[receiver][message]
@@ -94,7 +99,7 @@ class Books:
 
     def next(self) -> Books:
         """The books of the next drill: everybody goes on to count where he is."""
-        new = Books()
+        new = Books(keeps=self.keeps)
         new._began = self._began | self.live_sent
         return new
 
@@ -103,7 +108,7 @@ class Books:
     def flows(self, since: float, lives: list[str]) -> bool:
         """Whether something that was sent after ``since`` has arrived on every way between ``lives``."""
         ways = [(LIVE, other(kind_of(life)), life) for life in lives]
-        ways += [(KEPT, BETA, ALFA), (KEPT, ALFA, BETA)]
+        ways += [(KEPT, BETA, ALFA), (KEPT, ALFA, BETA)] if self.keeps else []
         return all(self._latest.get(way, 0.0) > since for way in ways)
 
     def is_drained(self, lives: list[str]) -> bool:

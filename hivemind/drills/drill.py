@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,81 +15,22 @@ from ..english import listed
 from ..errors import RedisError, SupervisorError
 from ..states import DrillStage
 from ..supervisor.engine import Engine
+from .choice import Chosen
 from .cleaning import clean
 from .course import Course, failed, step
 from .crew import Crew
-from .faults import Fault, MakeFault, Scene
+from .faults import Fault, Scene
 from .healer import Healer
-from .kills import (
-    FreezeNode,
-    FreezeProbe,
-    FreezeRedis,
-    KillHived,
-    KillNode,
-    KillProbe,
-    KillRedis,
-    KillRoot,
-    KillSupervisord,
-)
 from .limits import stretch
 from .probe import INSTANCES, PREFIX
-from .redis_faults import Cut, Fill, Flush, Storm
 from .report import Allowed, Report
 from .site import Site
-from .targets import ALL
 
 LOOK = 0.025  #: seconds between two looks
 CALM = 1.0  #: seconds for which messages have to flow before anything is broken
 WELL = 15.0  #: seconds in which a hive that was just started has to be well
 QUIET = 10.0  #: seconds in which the probes have to stop sending
 AT_REST = 5.0  #: seconds without news after which what has not been handled never will be
-
-OWN: Mapping[tuple[str, str], MakeFault] = {
-    ("kill", "root"): KillRoot,
-    ("kill", "probe"): KillProbe,
-    ("kill", "hived"): KillHived,
-    ("kill", "supervisord"): KillSupervisord,
-    ("kill", "redis"): KillRedis,
-    ("freeze", "probe"): FreezeProbe,
-    ("freeze", "redis"): FreezeRedis,
-    ("flush", "redis"): Flush,
-    ("fill", "redis"): Fill,
-    ("storm", ALL): Storm,
-}
-OF_NODES: Mapping[str, MakeFault] = {"kill": KillNode, "freeze": FreezeNode, "cut": Cut}
-USUAL: Mapping[str, str] = {"flush": "redis", "fill": "redis", "storm": ALL}  #: the targets that need not be named
-QUICK = (("kill", "node"), ("freeze", "node"), ("kill", "probe"), ("kill", "hived"), ("kill", "supervisord"))
-QUICK_REDIS = (("kill", "redis"), ("cut", "redis"), ("flush", "redis"))
-LONG = (("kill", "root"), ("freeze", "probe"), ("freeze", "redis"), ("fill", "redis"), ("cut", "node"), ("storm", ALL))
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """What is to be done to what."""
-
-    verb: str
-    target: str
-
-    def make(self, scene: Scene) -> Fault:
-        """The fault. Raises SupervisorError where that cannot be done to that."""
-        made = OWN.get((self.verb, self.target)) or OF_NODES.get(self.verb)
-        if made is None or (self.verb == "freeze" and self.target in ("root", "hived", "supervisord")):
-            known = ", ".join(sorted({target for verb, target in OWN if verb == self.verb}))
-            raise SupervisorError(f"{self.verb} is not for {self.target}, but for {known}")
-        return made(scene, self.target)
-
-
-def every(node: str, *, is_own_redis: bool, is_quick: bool) -> list[Chosen]:
-    """What `hm drill all` does, in order; ``node`` is the instance that is hit. A Redis that is not the hive's own is
-    not killed and not frozen, and not filled: others may use it.
-    """
-    found = (*QUICK, *QUICK_REDIS, *(() if is_quick else LONG))
-    theirs = {("kill", "redis"), ("freeze", "redis"), ("fill", "redis")}
-    return [
-        Chosen(verb, node if target == "node" else target)
-        for verb, target in found
-        if is_own_redis or (verb, target) not in theirs
-    ]
 
 
 class Drills:
@@ -134,12 +74,14 @@ class Drills:
                 await fault.inject()
                 if not await self._happened(fault):
                     course = failed(course, time.monotonic(), "it did not happen")
+                elif fault.since is not None:
+                    course = Course(course.stage, {**course.at, course.stage: fault.since})
             elif course.stage is DrillStage.BACK:
                 self.crew.quiet()
         return course, before
 
     async def _happened(self, fault: Fault) -> bool:
-        deadline = time.monotonic() + 2.0
+        deadline = time.monotonic() + fault.within
         while not await fault.happened():
             if time.monotonic() > deadline:
                 return False
@@ -219,7 +161,8 @@ class Drills:
     def _allowed(self, fault: Fault, course: Course) -> Allowed:
         """How many messages the limits come to at the rate of that moment."""
         limits, books, at = fault.limits, self.crew.books, course.at.get(DrillStage.INJECTED, 0.0)
-        lost = None if limits.lost is None else books.safe_between(at - limits.lost, at) if limits.lost else 0
+        until = at if fault.since is None else course.at.get(DrillStage.NOTICED, at)
+        lost = None if limits.lost is None else books.safe_between(at - limits.lost, until) if limits.lost else 0
         harmed = list(books.heard) if fault.harms_all else fault.harmed
         doubled = books.handled_between(at - limits.doubled, at, harmed) + len(harmed) if limits.doubled else 0
         return Allowed(lost, doubled)
@@ -243,31 +186,38 @@ async def opened(engine: Engine, say: Callable[[str], None], *, is_canary: bool 
     """
     if not engine.is_running():
         raise SupervisorError("hived does not run this hive here: `hived start`")
-    with TemporaryDirectory(prefix="hm-drill-") as folder:
-        async with Site(engine) as site, Healer(site.url, engine.settings.name) as healer:
-            await _look_first(site)
-            crew = Crew(site, healer, Path(folder), is_canary=is_canary)
-            try:
-                say("starting the probes")
-                await clean(site.bus.commands, site.bus.names)
-                start = await crew.start()
-                yield Drills(Scene(site, crew, healer), stretch(start))
-            finally:
-                await crew.end()
+    async with Site(engine) as site:
+        await _look_first(site)
+        with TemporaryDirectory(prefix="hm-drill-") as folder:
+            async with Healer(site.url, engine.settings.name) as healer:
+                crew = Crew(site, healer, Path(folder), is_canary=is_canary)
+                try:
+                    say("starting the probes")
+                    await clean(site.bus.commands, site.bus.names)
+                    start = await crew.start()
+                    yield Drills(Scene(site, crew, healer), stretch(start))
+                finally:
+                    await crew.end()
 
 
 async def _look_first(site: Site) -> None:
-    await site.look()
-    if not site.is_readable:
-        raise SupervisorError("Redis does not answer: a drill begins with a hive that is well, see `hm status`")
     deadline = time.monotonic() + WELL
-    while absent := sorted({*site.expected()} - site.lives(site.expected()).keys()):
+    await site.look()
+    while reason := _unwell(site):
         if time.monotonic() > deadline:
-            raise SupervisorError(f"a drill begins with a hive that is well, and not running is: {listed(absent)}")
+            raise SupervisorError(f"a drill begins with a hive that is well, and {reason}")
         await asyncio.sleep(LOOK)
         await site.look()
     if there := [name for name, one in site.seen.items() if name.startswith(PREFIX) and not one.is_lost]:
         raise SupervisorError(f"another drill goes on in this hive: {there[0]} lives")
+
+
+def _unwell(site: Site) -> str:
+    """What is not well; "" where all is."""
+    if not site.is_readable:
+        return "Redis does not answer: see `hm status`"
+    absent = sorted({*site.expected()} - site.lives(site.expected()).keys())
+    return f"not running is: {listed(absent)}" if absent else ""
 
 
 async def drill(

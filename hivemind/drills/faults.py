@@ -22,18 +22,21 @@ class Scene:
 
 class Fault(ABC):
     """Something that breaks. ``name`` is a row of ``limits.promised``; after ``lasts`` seconds it is taken back (0: it
-    heals by itself). ``hit`` are the instances that may get another incarnation, ``harmed`` the probes' lives that may
-    have handled what they could not acknowledge (all, if ``harms_all``).
+    heals by itself). It has to happen ``within`` seconds; ``since`` is when it did, by the monotonic clock, where that
+    is not when it was injected. ``hit`` are the instances that may get another incarnation, ``harmed`` the probes'
+    lives that may have handled what they could not acknowledge (all, if ``harms_all``).
     """
 
     name = ""
     lasts = 0.0
+    within = 2.0
     harms_all = False
 
     def __init__(self, scene: Scene, target: str) -> None:
         self.scene, self.site, self.target = scene, scene.site, target
         self.hit: set[str] = set()
         self.harmed: list[str] = []
+        self.since: float | None = None
 
     @property
     def limits(self) -> Limits:

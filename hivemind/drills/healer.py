@@ -3,9 +3,11 @@
 It is started before any fault, in a session of its own. The drill tells it, a JSON object a line, what to undo; it
 acts when its standard input ends without "done" before, or when nothing has come for ``PATIENCE`` seconds:
 
-    {"thaw": PROCESS}  {"configure": {"maxmemory": "0"}}  {"end": PROCESS}  {"mended": true}  {"done": true}
+    {"thaw": PROCESS}  {"configure": {"maxmemory": "0"}}  {"remove": PATH}  {"end": PROCESS}  {"mended": true}
+    {"done": true}
 
-"mended" means that what was frozen goes on, and Redis is set as before: only the probes are still to be ended then.
+"mended" means that what was frozen goes on, what filled a disk is gone, and Redis is set as before: only the probes are
+still to be ended then.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ import select
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Self
 
 import orjson
@@ -38,9 +42,10 @@ READY = b"ok\n"
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """What is to be undone: who is to go on, how Redis was set, which probes are to end."""
+    """What is to be undone: who is to go on, which files are to go, how Redis was set, which probes are to end."""
 
     thaw: tuple[ProcessIdentity, ...] = ()
+    remove: tuple[str, ...] = ()
     configure: Mapping[str, str] = field(default_factory=dict)
     end: tuple[ProcessIdentity, ...] = ()
     is_done: bool = False
@@ -54,10 +59,12 @@ class Undo:
                     return replace(self, thaw=(*self.thaw, ProcessIdentity.from_json(process)))
                 case {"end": process}:
                     return replace(self, end=(*self.end, ProcessIdentity.from_json(process)))
+                case {"remove": str(path)}:
+                    return replace(self, remove=(*self.remove, path))
                 case {"configure": dict(values)}:
                     return replace(self, configure={str(name): str(value) for name, value in values.items()})
                 case {"mended": True}:
-                    return replace(self, thaw=(), configure={})
+                    return replace(self, thaw=(), remove=(), configure={})
                 case {"done": True}:
                     return replace(self, is_done=True)
         except ValueError:
@@ -97,6 +104,10 @@ class Healer:
     async def thaw(self, process: ProcessIdentity) -> None:
         """Tell that a process will be stopped."""
         await self._tell({"thaw": process.to_json()})
+
+    async def remove(self, file: Path) -> None:
+        """Tell of a file that is to go."""
+        await self._tell({"remove": str(file)})
 
     async def configure(self, values: Mapping[str, str]) -> None:
         """Tell how Redis is set: it will be set otherwise."""
@@ -154,13 +165,21 @@ def listen() -> Undo:
 
 async def heal(undo: Undo, url: str, names: Names) -> None:
     """Undo it, the most urgent first; what Redis has to do is tried for a while."""
-    for process in undo.thaw:
-        kill(process, signal.SIGCONT)
+    undo_at_once(undo)
     async with Commands(Endpoint.parse(url).of(names.hive)) as commands:
         for name, value in undo.configure.items():
             await _insist(commands, "CONFIG", "SET", name, value)
         await _ended(undo.end)
         await _cleaned(commands, names)
+
+
+def undo_at_once(undo: Undo) -> None:
+    """What nobody else has to do."""
+    for process in undo.thaw:
+        kill(process, signal.SIGCONT)
+    for path in undo.remove:
+        with suppress(OSError):
+            Path(path).unlink()
 
 
 async def _insist(commands: Commands, *command: str) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 from ..constants import Constants
 
 SECOND_TIER = 2.0  #: seconds of what was confirmed that a Redis killed with `appendfsync everysec` may lose
+FAILOVER = 4.0  #: seconds for which a primary takes messages after Sentinels have begun to replace it: these are lost
 UNTOLD = 1.5  #: seconds for which what was handled may not be acknowledged
 LOOK = 2.0  #: seconds that whoever watches leases needs beyond the lease
 STACKS = 1.0  #: seconds that a hung process gets to write its stacks
+ASKED = 1.0  #: seconds after which who asks hived or supervisord gives up
 START = 2.0  #: seconds in which a node that died is there again, on a machine that has nothing else to do
 NOMINAL = 1.5  #: seconds in which such a machine starts the three probes
 
@@ -48,6 +50,9 @@ def promised(constants: Constants) -> Mapping[str, Limits]:
     return {
         "kill node": Limits(0.5, START),
         "kill root": Limits(0.5, 5.0),
+        "freeze root": Limits(lease + LOOK, lease + LOOK + STACKS + 5.0),
+        "freeze hived": Limits(ASKED + 1.0, 2.0, from_end=True),
+        "freeze supervisord": Limits(ASKED + 1.0, 2.0, from_end=True),
         "kill probe": Limits(0.5, START, doubled=UNTOLD),
         "kill hived": Limits(1.5, 5.0),
         "kill supervisord": Limits(1.5, 10.0),
@@ -55,10 +60,14 @@ def promised(constants: Constants) -> Mapping[str, Limits]:
         "freeze node": Limits(lease + LOOK, lease + LOOK + STACKS + START),
         "freeze probe": Limits(lease + LOOK, LOOK, doubled=UNTOLD, from_end=True),
         "freeze redis": Limits(6.0, beat + 1.0, from_end=True),
+        "slow redis": Limits(1.0, 2.0, from_end=True),
         "cut node": Limits(1.0, 2.0, from_end=True),
         "cut redis": Limits(1.0, 2.0, from_end=True),
         "flush redis": Limits(beat, 2 * beat, None, amnesia, from_end=True),
         "fill redis": Limits(beat + 1.0, 5.0, from_end=True),
+        "fill disk": Limits(2 * beat, 5.0, doubled=UNTOLD, from_end=True),
+        "failover sentinel": Limits(3.0, 3.0, FAILOVER, FAILOVER + UNTOLD),
+        "failover cluster": Limits(3.0, 3.0),
         "storm": Limits(0.5, 10.0, doubled=UNTOLD),
     }
 

@@ -8,13 +8,14 @@ import time
 
 from ..bus.commands import pairs_in
 from ..cancelling import end
-from ..errors import RedisError, SupervisorError
+from ..errors import RedisError, RedisRefused, SupervisorError
 from ..supervisor.keeper import kill
 from .cleaning import forget
 from .faults import Fault, Scene, Signalled
 from .kills import VICTIM, processes_of
 from .probe import INSTANCES
-from .targets import ALL, half, meant
+from .site import ALL
+from .targets import half, meant
 
 PAUSE = 0.05  #: seconds between two cuts
 STORM = 3  #: how often all connections are cut in a storm
@@ -136,12 +137,13 @@ class Fill(Fault):
     NO_ROOM = {"maxmemory-policy": "noeviction", "maxmemory": "1"}  # noqa: RUF012  # the order matters: nothing is evicted
 
     async def prepare(self) -> None:
-        """Remember how it is set."""
+        """Remember how it is set. In a Cluster no drill has kept messages, and only these need room."""
         self.target = "redis"
+        if self.site.bus.endpoint.is_cluster:
+            raise SupervisorError("fill is for a hive on one Redis, and this one is on a Cluster")
         said = pairs_in(await self.site.bus.commands.execute("CONFIG", "GET", "maxmemory*"))
         text = {_text(name): _text(value) for name, value in said.items()}
         self.before: dict[str, str] = {name: text[name] for name in ("maxmemory", "maxmemory-policy") if name in text}
-        self.is_full = False
         self.began = time.monotonic()
 
     async def inject(self) -> None:
@@ -150,11 +152,14 @@ class Fill(Fault):
         self.began = time.monotonic()
         for name, value in self.NO_ROOM.items():
             await self.site.bus.commands.execute("CONFIG", "SET", name, value)
-        self.is_full = True
 
     async def happened(self) -> bool:
-        """Whether it has none."""
-        return self.is_full
+        """Whether it takes nothing."""
+        try:
+            await self.site.bus.commands.execute("SET", self.site.bus.names.control("drill"), "", "PX", 1)
+        except RedisRefused:
+            return True
+        return False
 
     async def noticed(self) -> bool:
         """Whether a probe was told that its messages are not taken."""

@@ -16,14 +16,19 @@ from ..data.records import Instance
 from ..data.registry import Registry
 from ..errors import RedisError, SupervisorError
 from ..identity import PidFile, ProcessIdentity
+from ..supervisor.actions import Request, Verb
 from ..supervisor.client import ProgramState
+from ..supervisor.control import ask
 from ..supervisor.engine import Engine, redis_url
 from ..supervisor.plan import load
+from ..supervisor.render import LISTENER
 from ..supervisor.topology import Program
 from .probe import PREFIX
 
 EYE = f"{PREFIX}-eye.0"  #: the name of the drill's own connections
-QUICK = 1.0  #: seconds within which supervisord has to answer
+QUICK = 1.0  #: seconds within which supervisord and hived have to answer
+ALL = "@all"
+NOT_HERE = "hived does not run this hive here: `hived start`"
 
 
 class Site:
@@ -90,6 +95,35 @@ class Site:
         if found is None:
             raise SupervisorError("the hive's own Redis does not run: `hived start`")
         return found
+
+    def living_supervisord(self) -> ProcessIdentity:
+        """The same. Raises SupervisorError where it does not live."""
+        found = self.supervisord()
+        if found is None:
+            raise SupervisorError(NOT_HERE)
+        return found
+
+    async def has_all_programs(self) -> bool:
+        """Whether supervisord answers, and has a process for every program."""
+        try:
+            programs = await asyncio.to_thread(self.engine.client(QUICK).programs)
+        except SupervisorError:
+            return False
+        return {one.name for one in self.programs()} <= {one.name for one in programs if one.pid}
+
+    async def hived(self) -> ProcessIdentity:
+        """Hived's own process. Raises SupervisorError where it does not run."""
+        found = await self.supervised(LISTENER)
+        if found is None:
+            raise SupervisorError(NOT_HERE)
+        return found
+
+    async def hived_answers(self) -> bool:
+        """Whether hived says that it heard what it is asked."""
+        try:
+            return bool(await ask(self.bus.endpoint, self.settings.name, Request(Verb.FIND, (ALL,)), QUICK, QUICK))
+        except RedisError:
+            return False
 
     async def supervised(self, name: str) -> ProcessIdentity | None:
         """The process of a program or listener that supervisord has as running; None if there is none."""

@@ -9,8 +9,7 @@ from ..english import listed
 from ..errors import SupervisorError
 from ..supervisor.topology import Program
 from .probe import PREFIX
-
-ALL = "@all"
+from .site import ALL
 
 
 def meant(target: str, programs: Sequence[Program], instances: Sequence[Instance]) -> list[Instance]:
