@@ -81,6 +81,21 @@ class DrillStage(StrEnum):
     FAILED = "failed"  # it did not come so far in time
 
 
+class RollStage(StrEnum):
+    """How far one instance is on its way from the process that runs to the next."""
+
+    WAITING = "waiting"  # its turn has not come
+    STARTING = "starting"  # its successor loads, connects and subscribes, while the old process works
+    DRAINING = "draining"  # the old process handles what it has, and says goodbye
+    TAKING = "taking"  # the new one registers and starts
+    PROVING = "proving"  # it runs, and has to go on for a moment
+    DONE = "done"  # it runs, and all is well
+    REFUSED = "refused"  # its successor did not get ready: the old process was not touched
+    RETURNING = "returning"  # it was not well: the version of before is started
+    RETURNED = "returned"  # the version of before runs
+    FAILED = "failed"  # it is not well, and there is nothing to go back to
+
+
 State = TypeVar("State", bound=StrEnum)
 
 NODE: Mapping[NodeState, frozenset[NodeState]] = {
@@ -142,6 +157,19 @@ DRILL: Mapping[DrillStage, frozenset[DrillStage]] = {
     DrillStage.FAILED: frozenset(),
 }
 
+
+ROLL: Mapping[RollStage, frozenset[RollStage]] = {
+    RollStage.WAITING: frozenset({RollStage.STARTING, RollStage.DRAINING}),
+    RollStage.STARTING: frozenset({RollStage.DRAINING, RollStage.REFUSED}),
+    RollStage.DRAINING: frozenset({RollStage.TAKING}),
+    RollStage.TAKING: frozenset({RollStage.PROVING, RollStage.RETURNING}),
+    RollStage.PROVING: frozenset({RollStage.DONE, RollStage.RETURNING}),
+    RollStage.RETURNING: frozenset({RollStage.RETURNED, RollStage.FAILED}),
+    RollStage.DONE: frozenset(),
+    RollStage.REFUSED: frozenset(),
+    RollStage.RETURNED: frozenset(),
+    RollStage.FAILED: frozenset(),
+}
 
 REPLIES: Mapping[RepliesState, frozenset[RepliesState]] = {
     RepliesState.NEW: frozenset({RepliesState.OPEN, RepliesState.FAILED}),

@@ -81,7 +81,7 @@ class Hive:
     def engine(self) -> Engine:
         return engine_for(load_settings(self.folder, self.environ), self.environ)
 
-    def run(self, program: str, *arguments: str, timeout: float = 40.0) -> subprocess.CompletedProcess[str]:
+    def run(self, program: str, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run `hived` or `hm` in the hive."""
         return subprocess.run(
             self.command(program, *arguments),

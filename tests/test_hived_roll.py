@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hivemind.errors import SupervisorError
-from hivemind.supervisor import apply as applying
+from hivemind.supervisor import writing
 from hivemind.supervisor.lifecycle import reload
 from hivemind.supervisor.narrow import with_code_of
 from hivemind.supervisor.plan import Plan
@@ -17,7 +17,7 @@ from hivemind.supervisor.topology import Program
 
 from .hive_kit import Hive
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 TWO = 'NODES = {"batman": {"replicas": 2}}'
 BROKEN = "    def on_start(self):\n        raise RuntimeError('no cape')\n"
@@ -46,28 +46,49 @@ def test_changed_code_is_taken_up_by_one_copy_after_the_other_and_only_where_it_
     file, before = running.folder / "nodes/batman/batman.py", running.pids()
     sound = file.read_text()
     file.write_text(sound + BROKEN)
-    bad = running.run("hived", "reload")
-    assert bad.returncode == 1
-    assert "batman.0: restarted, but it does not stay up: " in bad.stdout
-    assert "no cape" in bad.stdout
-    assert "batman.1: not touched, because batman.0 did not come up with the new code" in bad.stdout
-    assert {name for name, pid in running.pids().items() if pid != before[name]} == {"batman.0"}
+    bad = running.run("hm", "roll", "@all")
     file.write_text(sound)
-    back = running.run("hived", "reload")
-    assert (back.returncode, "batman.0: restarted" in back.stdout, "batman.1" in back.stdout) == (0, True, False)
+    first, *others = bad.stdout.splitlines()
+    assert (bad.returncode, first.startswith("batman.0: rolled: successor ready in ")) == (1, True)
+    assert "but it does not stay up: " in first
+    assert "no cape" in first
+    assert "It went back to the code of release " in first
+    held = "not touched, because batman.0 is not well with the new version"
+    assert others == [f"batman.1: {held}", f"robin.0:  {held}"]
+    assert {name for name, pid in running.pids().items() if pid != before[name]} == {"batman.0"}
+    assert running.program("batman.0").state == "running"
+    assert "nothing was touched" in running.run("hived", "reload").stdout
     file.write_text(sound + "    cape = 'new'\n")
     assert "there are changes for batman.0 and batman.1" in running.run("hm", "restart", "robin").stderr
     said = running.run("hived", "reload").stdout.splitlines()
-    file.write_text(sound)
-    assert said == ["batman.0: restarted", "batman.1: restarted"]
-    assert running.pids()["batman.1"] != before["batman.1"]
+    assert [line.partition(" in ")[0] for line in said] == [
+        "batman.0: rolled: successor ready",
+        "batman.1: rolled: successor ready",
+    ]
+    assert all(line.endswith("; 0 missed, 0 dropped") for line in said)
+
+
+def test_what_does_not_get_ready_leaves_the_old_process_as_it_is_and_stopping_first_is_for_who_asks(
+    running: Hive,
+) -> None:
+    file, before = running.folder / "nodes/robin/robin.py", running.pids()
+    file.write_text(
+        file.read_text() + "\nimport sys\nif '--successor' in sys.argv:\n    raise RuntimeError('no cape')\n"
+    )
+    refused = running.run("hm", "roll", "robin")
+    assert (refused.returncode, "robin.0: not touched: its successor ended with 1" in refused.stdout) == (1, True)
+    assert ("no cape" in refused.stdout, running.pids()) == (True, before)
+    assert not list(running.engine.paths.run.glob("*.next"))
+    one = running.run("hm", "roll", "robin", "--max-unavailable", "1")
+    assert (one.returncode, one.stdout.startswith("robin.0: restarted, took over in ")) == (0, True)
+    assert running.pids()["robin.0"] != before["robin.0"]
 
 
 def test_what_supervisord_cannot_take_is_taken_back(running: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
     before, conf = running.pids(), running.engine.paths.conf.read_bytes()
     running.configure('NODES = {"robin": {"env": {"MASK": "green"}}}')
     with monkeypatch.context() as patched:
-        patched.setattr(applying, "render", lambda *what: render(*what) + "[program:x]\nstartsecs=soon\n")
+        patched.setattr(writing, "render", lambda *what: render(*what) + "[program:x]\nstartsecs=soon\n")
         with pytest.raises(SupervisorError, match=r"'soon'.* Nothing of it was applied: the hive is as it was"):
             reload(running.engine)
     assert (running.pids(), running.engine.paths.conf.read_bytes()) == (before, conf)

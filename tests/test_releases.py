@@ -122,6 +122,6 @@ def test_a_rollback_returns_to_the_files_with_which_all_was_well(running: Hive) 
     done = running.run("hived", "rollback")
     assert done.returncode == 0, done.stderr
     assert "(release 1): config/hive.py, nodes/batman/batman.py" in done.stdout
-    assert "batman.0: restarted" in done.stdout
+    assert "batman.0: rolled: " in done.stdout
     assert file.read_text() == sound
     assert {name for name, pid in running.pids().items() if pid != before[name]} == {"batman.0"}

@@ -14,12 +14,14 @@ from hivemind.states import (
     LINK,
     NODE,
     REPLIES,
+    ROLL,
     SERVICE,
     DeliveryState,
     DrillStage,
     LinkState,
     NodeState,
     RepliesState,
+    RollStage,
     ServiceState,
     advance,
 )
@@ -35,6 +37,7 @@ TABLES = pytest.mark.parametrize(
         (DeliveryState, DELIVERY, {DeliveryState.ACKNOWLEDGED, DeliveryState.DEAD, DeliveryState.TAKEN}),
         (RepliesState, REPLIES, {RepliesState.WHOLE, RepliesState.FAILED}),
         (DrillStage, DRILL, {DrillStage.DRAINED, DrillStage.REFUSED, DrillStage.FAILED}),
+        (RollStage, ROLL, {RollStage.DONE, RollStage.REFUSED, RollStage.RETURNED, RollStage.FAILED}),
     ],
 )
 

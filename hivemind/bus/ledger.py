@@ -128,6 +128,13 @@ class Ledger:
             if len(self._forgotten) > MOST_SENDERS:  # then all who began before one of them
                 self.ready = max(self.ready, self._forgotten.pop(next(iter(self._forgotten))))
 
+    def places(self) -> dict[str, tuple[int, dict[str, int]]]:
+        """Of each sender its life, and the number by topic of the last message that came or will not come any more."""
+        return {
+            name: (sender.incarnation, {topic: line.next - 1 for topic, line in sender.lines.items()})
+            for name, sender in self._senders.items()
+        }
+
     # -- topics that are kept
 
     def keep(self, kept: Container[str], now: float) -> None:

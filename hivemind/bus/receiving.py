@@ -103,6 +103,18 @@ class LiveSubscription:
         self.ledger.received += 1
         return topic, payload, foreign(payload), len(body)
 
+    # -- what somebody else has
+
+    def hold(self) -> None:
+        """Hold back what comes until ``begin`` or ``begin_without``."""
+        if self._early is None and not self.is_begun:
+            self._early = []
+
+    def drop_unnumbered(self) -> None:
+        """What came until now and has no number, because it is no message of ours, is somebody else's."""
+        if self._early is not None:
+            self._early[:] = [([one for one in items if _is_ours(one[-1])], topics) for items, topics in self._early]
+
     # -- what is kept
 
     def begin(
@@ -188,6 +200,13 @@ class LiveSubscription:
             hole.found.clear()
             self.settle(hole)
         self.inbox.close()
+
+
+def _is_ours(body: bytes) -> bool:
+    try:
+        return is_envelope(decode(body))
+    except Malformed:
+        return False
 
 
 def _firsts(early: Early) -> dict[tuple[str, str, int], int]:

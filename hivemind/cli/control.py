@@ -10,6 +10,8 @@ from . import output
 from .groups import FAILED, WELL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..settings import Settings
     from ..supervisor.actions import Request
     from ..supervisor.control import Answer
@@ -104,6 +106,19 @@ def _how_many(words: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
 
 
 def _ask(ctx: click.Context, request: Request) -> int:
+    acting = answered(ctx, request)
+    shown = [_show(answer, many=len(acting) > 1) for answer in acting]
+    return WELL if shown and all(shown) else FAILED
+
+
+def answered(
+    ctx: click.Context, request: Request, *, silence: float = 35.0, tell: Callable[[Answer], None] | None = None
+) -> list[Answer]:
+    """What those hiveds answered that the request concerns; none, and said, if no hived answers. ``silence`` is for how
+    many seconds, beside STOP_TIMEOUT, they may say nothing; ``tell`` hears each answer as it comes.
+
+    Raises WrongName for targets that nobody knows.
+    """
     from dataclasses import replace
 
     from ..supervisor.actions import Verb
@@ -118,29 +133,31 @@ def _ask(ctx: click.Context, request: Request) -> int:
         known = {result.program for answer in found for result in answer.results if result.ok}
         if found and (unknown := [target for target in request.targets if target not in known]):
             raise _unknown(settings, unknown[0])
-    answers = _answers(settings, request)
+    answers = _answers(settings, request, silence, tell)
     if not answers:
         output.error("no hived of this hive answers: `hived start` starts it on this machine")
-        return FAILED
+        return []
     acting = [answer for answer in answers if answer.programs]
     if not acting:
         raise _unknown(settings, request.targets[0])
-    shown = [_show(answer, many=len(acting) > 1) for answer in acting]
-    return WELL if all(shown) else FAILED
+    return acting
 
 
-def _answers(settings: Settings, request: Request) -> list[Answer]:
+def _answers(
+    settings: Settings, request: Request, silence: float = 35.0, tell: Callable[[Answer], None] | None = None
+) -> list[Answer]:
     """What every hived of the hive answers."""
     import asyncio
     import os
 
     from ..bus.endpoint import Endpoint
-    from ..supervisor.control import ANSWER_TIMEOUT, START_TIMEOUT, ask
+    from ..supervisor.control import ANSWER_TIMEOUT, START_TIMEOUT, ask, nobody
     from ..supervisor.engine import engine_for, redis_url
 
-    timeout = settings.constants.STOP_TIMEOUT + 35.0  # to stop, and to be there
+    timeout = settings.constants.STOP_TIMEOUT + silence  # to stop, and to be there
     patience = START_TIMEOUT if os.name != "nt" and engine_for(settings).is_running() else ANSWER_TIMEOUT
-    return asyncio.run(ask(Endpoint.parse(redis_url(settings)), settings.name, request, timeout, patience))
+    endpoint = Endpoint.parse(redis_url(settings))
+    return asyncio.run(ask(endpoint, settings.name, request, timeout, patience, tell or nobody))
 
 
 def _unknown(settings: Settings, first: str) -> WrongName:
@@ -173,11 +190,11 @@ def _show(answer: Answer, *, many: bool) -> bool:
     for result in answer.results:
         output.say(f"{result.program}{where}: {result.text}", "" if result.ok else "red")
     if answer.waiting:
-        waiting = f"there are changes{where} for {_and(answer.waiting)}"
+        waiting = f"there are changes{where} for {and_(answer.waiting)}"
         output.note(f"{waiting}: `hived reload`{where} applies them")
     return all(result.ok for result in answer.results)
 
 
-def _and(names: list[str]) -> str:
+def and_(names: list[str]) -> str:
     """All of ``names`` as they stand in a sentence."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -196,6 +196,7 @@ def _reload(ctx: click.Context) -> int:
     from ..supervisor.last_settings import last_settings
     from ..supervisor.lifecycle import reload as apply_anew
     from ..supervisor.paths import HivePaths
+    from ..supervisor.rolling import held
     from .context import hive_settings
 
     hive, settings = hive_settings(ctx)
@@ -208,19 +209,24 @@ def _reload(ctx: click.Context) -> int:
     done = apply_anew(engine)
     _problems(done.problems)
     _rings(settings)
-    found = {**arrivals(engine, {*done.added, *done.changed} - {*done.rolled.arrivals}), **done.rolled.arrivals}
+    rolled = done.rolled
+    found = arrivals(engine, {*done.added, *done.changed} - {*rolled.outcomes})
     for what, names in (("started", done.added), ("restarted", done.changed), ("stopped", done.removed)):
         for name in names:
+            if name in rolled.outcomes:
+                continue
             arrival = found.get(name)
             is_well = arrival is None or arrival.is_well
             output.say(f"{name}: {arrival.told(what) if arrival else what}", "" if is_well else "red")
-    for name, first in done.rolled.held.items():
-        output.say(f"{name}: not touched, because {first} did not come up with the new code", "red")
-    if not (done.added or done.changed or done.removed or done.rolled.held):
+    for name, outcome in rolled.outcomes.items():
+        output.say(f"{name}: {outcome.text}", "" if outcome.is_well else "red")
+    for name, first in rolled.held.items():
+        output.say(f"{name}: {held(first)}", "red")
+    if not (done.added or done.changed or done.removed or rolled.outcomes or rolled.held):
         output.say("nothing changed: nothing was touched")
     if before is not None and before.constants.PATTERNS != settings.constants.PATTERNS:
         _tell_patterns(settings, done.changed)
-    is_well = not (done.problems or done.rolled.held) and all(each.is_well for each in found.values())
+    is_well = rolled.is_well and not done.problems and all(each.is_well for each in found.values())
     return WELL if is_well else FAILED
 
 

@@ -21,6 +21,7 @@ SECTIONS = {
         "start": "control:start",
         "stop": "control:stop",
         "restart": "control:restart",
+        "roll": "roll:roll",
         "scale": "control:scale",
     },
     "Talk": {

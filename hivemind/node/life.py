@@ -34,7 +34,9 @@ from ..topics import check_instance
 from .base import BaseNode
 from .member import TRY_AGAIN, Member, left, summary
 from .needs import Needs
+from .relay import Relay
 from .subscription import Subscription
+from .succession import LEAVING, LOOK, Succession, places
 
 GOODBYE = 1.5  #: seconds of STOP_TIMEOUT that are kept for flushing and deregistering
 DEBUGGED_LEASE = 3600.0  #: seconds that a node under a debugger may stand still
@@ -46,6 +48,8 @@ class Place:
 
     number: int = 0
     is_fixed: bool = False
+    relay: Relay | None = None  # by which processes of this program hand over to each other
+    is_successor: bool = False  # it takes over from the process that has this place
 
 
 class Life:
@@ -68,6 +72,10 @@ class Life:
         self._resolution: Resolution | None = None
         self._kept_watch = KeptWatch(bus)
         self._wanted: PatternTable[Subscription] = PatternTable()
+        self._succession: Succession | None = None
+        if place.is_successor and place.relay is not None:
+            instance = f"{node.name}.{place.number}"
+            self._succession = Succession(place.relay, bus, instance, node.bound_subscriptions)
 
     # -- start
 
@@ -82,7 +90,11 @@ class Life:
         node._hm.enter(NodeState.STARTING)
         self.bus.requests.looking.lives = Responders(self.bus.commands, self.bus.functions, self.bus.names)
         self.bus.start()
+        if self._succession is not None:
+            await self._succession.wait(resolved=self.settings.constants.PATTERNS == RESOLVED)
         instance, incarnation = await self._register()
+        if self._succession is not None:
+            self._succession.take()
         self.bus.identify(instance, incarnation)
         self._registered = True
         node.logger = node.logger.manager.getLogger(instance)
@@ -119,6 +131,9 @@ class Life:
                 incarnation = await self._enter(instance)
             except InstanceHeld as held:
                 self.bus.outage.back(self)
+                if self._succession is not None:
+                    await asyncio.sleep(LOOK)
+                    continue
                 if not self.place.is_fixed and held.expires:  # who may be dead is given time to show himself
                     number += 1
                     continue
@@ -206,7 +221,10 @@ class Life:
             self.node._hm.enter(NodeState.STOPPING if self._registered or self.bus.incarnation else self._unstarted())
             self.heart.beat_now()
         await self._stop_services(deadline - GOODBYE)
+        follows = self._followed(is_fenced=is_fenced)
         await self._empty_inboxes(deadline - GOODBYE)
+        if follows is not None:
+            follows.leave(places(self.node.bound_subscriptions))
         await asyncio.gather(*(one.stop(deadline - GOODBYE, self._registered) for one in self._members))
         if not self._registered:
             await self._take_back(deadline)
@@ -218,6 +236,14 @@ class Life:
         await self._kept_watch.stop()
         await self.bus.aclose()
         self.node._hm.enter(NodeState.STOPPED)
+
+    def _followed(self, *, is_fenced: bool) -> Relay | None:
+        """If another process takes over from us: tell it that what comes from now on is its own."""
+        relay = self.place.relay
+        if relay is None or is_fenced or not self._registered or not relay.is_followed:
+            return None
+        self._notify(LEAVING)
+        return relay
 
     def _unstarted(self) -> NodeState:
         return NodeState.STOPPED if self.node._hm.state is NodeState.CREATED else NodeState.STOPPING

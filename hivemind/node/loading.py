@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from .node import Node
 from .places import OURS
 from .resources import is_resource
 
+RELEASE = "HIVEMIND_RELEASE"  #: environment variable with the folder that a roll which did not go well went back to
 NODES = "nodes"  #: the folder of a hive in which its nodes are, and the package that they are imported from
 
 
@@ -76,7 +78,7 @@ def _in_hive(name: str, settings: Settings) -> _Module | str | None:
     tuning = settings.constants.NODES.get(name)
     if tuning is not None and tuning.target:
         return tuning.target
-    folder = settings.hive / NODES
+    folder = code_of(settings.hive) / NODES
     if (folder / name / f"{name}.py").is_file():
         return _Module(f"{NODES}.{name}.{name}")
     return _Module(f"{NODES}.{name}") if (folder / f"{name}.py").is_file() else None
@@ -84,12 +86,20 @@ def _in_hive(name: str, settings: Settings) -> _Module | str | None:
 
 def make_importable(hive: Path) -> None:
     """Let a node import what is in its hive, without running ``nodes/__init__.py``: that imports all the others."""
-    if str(hive) not in sys.path:
-        sys.path.insert(0, str(hive))
+    code = code_of(hive)
+    for folder in dict.fromkeys((str(hive), str(code))):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
     if NODES not in sys.modules:
         package = ModuleType(NODES)
-        package.__path__ = [str(hive / NODES)]
+        package.__path__ = [str(code / NODES)]
         sys.modules[NODES] = package
+
+
+def code_of(hive: Path) -> Path:
+    """Where the code of the hive's nodes is: in the hive, or in the release that this process was sent back to."""
+    release = os.environ.get(RELEASE, "")
+    return Path(release) if release and Path(release, NODES).is_dir() else hive
 
 
 def _import(target: str, module: _Module) -> ModuleType:

@@ -23,6 +23,7 @@ from ..settings import Settings, find_hive, load_settings
 from .checking import Verdict, check, check_settings
 from .life import Place
 from .loading import load_target
+from .relay import Relay
 from .runner import SUPERVISED, How, place_in, run, start_logging
 from .shared import SharedProcess
 
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("targets", nargs="*", metavar="[NAME=]TARGET")
     parser.add_argument("--name", default="", help="what the hive calls it, or the process that several share")
     parser.add_argument("--number", type=int, default=None, help="run as exactly this copy")
+    parser.add_argument("--successor", action="store_true", help="take over from the copy that runs, when told")
     parser.add_argument("--verbose", action="store_true", help="log at DEBUG")
     parser.add_argument("--check", action="store_true", help="import it only; print JSON")
     chosen = parser.parse_args(arguments)
@@ -97,7 +99,10 @@ def start(chosen: argparse.Namespace, settings: Settings) -> int:
 
 def how(chosen: argparse.Namespace, settings: Settings, name: str) -> How:
     """Which copy it is to be, and what else was chosen."""
-    place = place_in(settings, name) if chosen.number is None else Place(chosen.number, is_fixed=True)
+    relay = Relay.of(os.environ)
+    place = place_in(settings, name)
+    if chosen.number is not None:
+        place = Place(chosen.number, is_fixed=True, relay=relay, is_successor=chosen.successor and relay is not None)
     return How(place, chosen.verbose, SUPERVISED in os.environ)
 
 

@@ -32,6 +32,7 @@ class Verb(StrEnum):
     STOP = "stop"
     RESTART = "restart"
     SCALE = "scale"
+    ROLL = "roll"
     FIND = "find"  # which of the targets are known; nothing is done
 
 
@@ -133,10 +134,10 @@ def act(engine: Engine, request: Request) -> Done:
         if sharing := refused(before, request):
             return Done(sharing)
         done = _DO[request.verb](engine, before, request)
-        return replace(done, results=_with_members(before, done.results))
+        return replace(done, results=with_members(before, done.results))
 
 
-def _with_members(plan: Plan, results: Sequence[Result]) -> list[Result]:
+def with_members(plan: Plan, results: Sequence[Result]) -> list[Result]:
     """The same results, those of a process that nodes share with their names."""
     names = {each.node: ", ".join(each.sharing) for each in (*plan.programs, *plan.stopped)}
     told = [(each, names.get(each.program.partition(".")[0])) for each in results]
@@ -147,7 +148,7 @@ def _stop(engine: Engine, before: Plan, request: Request) -> Done:
     names = [program.name for program in select(before, request.targets)]
     were = {program.name for program in before.stopped}
     write_stopped(engine.paths, read_stopped(engine.paths) | frozenset(names))
-    done = apply(engine, _named(names))
+    done = apply(engine, named(names))
     results = [Result(name, True, "was stopped before" if name in were else "stopped") for name in names]
     return Done(results, done.waiting)
 
@@ -161,7 +162,7 @@ def _started(engine: Engine, names: Sequence[str], word: str) -> Done:
     were = {info.name for info in client.programs() if info.state in LIVE}
     were -= {name for name in names if _wakes(engine, client, name)}
     write_stopped(engine.paths, read_stopped(engine.paths) - frozenset(names))
-    done = apply(engine, _named([name for name in names if name not in were]))
+    done = apply(engine, named([name for name in names if name not in were]))
     known = {info.name for info in client.programs()}
     for name in names:
         if name in known:
@@ -180,19 +181,20 @@ def _wakes(engine: Engine, client: SupervisorClient, name: str) -> bool:
     return not stop(client, [name], WAITING_ENDS)
 
 
-def _named(names: Sequence[str]) -> Meant:
+def named(names: Sequence[str]) -> Meant:
+    """Those of these names are meant."""
     return lambda program: program.name in names
 
 
 def _restart(engine: Engine, before: Plan, request: Request) -> Done:
     programs = select(before, request.targets)
-    broken = _broken(engine, programs)
+    faulty = broken(engine, programs)
     client = engine.client()
     known = {info.name: info for info in client.programs()}
-    names = [each.name for each in programs if each.name not in broken]
+    names = [each.name for each in programs if each.name not in faulty]
     live = {name for name, info in known.items() if info.state in LIVE}
     done = [
-        Result(name, False, f"{text}; it goes on as it was" if name in live else text) for name, text in broken.items()
+        Result(name, False, f"{text}; it goes on as it was" if name in live else text) for name, text in faulty.items()
     ]
     waiting: tuple[str, ...] = ()
     if names:
@@ -203,7 +205,7 @@ def _restart(engine: Engine, before: Plan, request: Request) -> Done:
     return Done(sorted(done, key=lambda each: each.program), waiting)
 
 
-def _broken(engine: Engine, programs: Sequence[Program]) -> dict[str, str]:
+def broken(engine: Engine, programs: Sequence[Program]) -> dict[str, str]:
     """Which of ``programs`` would not load as their files are now, and why."""
     wanted = {name for each in programs for name in each.members}
     found = engine.check([node for node in engine.nodes() if node.name in wanted]) if wanted else []

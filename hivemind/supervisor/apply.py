@@ -6,22 +6,22 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-import orjson
-
 from ..errors import SupervisorError
 from .client import LIVE, Changes, ProgramInfo
 from .engine import Engine
-from .files import read_json, time_of, write_private
+from .files import time_of
 from .kept import Kept
 from .last_settings import save_settings
 from .lives import forget
 from .narrow import Meant, is_other, narrowed
-from .plan import Plan, load, save
+from .plan import Plan, load
 from .releases import draft
-from .render import LISTENER, render
-from .rolling import Rolled, roll, with_new_code
+from .render import LISTENER
+from .returning import stay, whole
+from .rolling import How, Rolled, roll, with_new_code
 from .stopping import patience, stop
-from .topology import Problem, Program
+from .topology import Problem
+from .writing import write
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +37,11 @@ class Applied:
     rolled: Rolled = field(default_factory=Rolled)  # what became of those whose code has changed
 
 
-def write(engine: Engine, plan: Plan) -> None:
-    """Write all that a start or a reload leaves in ``var``. Raises ConfigurationError for awkward paths."""
-    text = render(engine.paths, plan.programs, engine.settings.log_file)
-    for program in plan.programs:
-        if program.env:
-            write_private(engine.paths.program_env(program.name), orjson.dumps(dict(program.env)))
-    draft = engine.paths.conf.with_suffix(".new")
-    write_private(draft, text.encode())
-    draft.replace(engine.paths.conf)
-    save(engine.paths, plan)
-
-
-def apply(engine: Engine, is_meant: Meant | None = None) -> Applied:
+def apply(engine: Engine, is_meant: Meant | None = None, how: How | None = None) -> Applied:
     """Plan again and bring it about in a running supervisord. The caller holds the lock.
 
-    With ``is_meant`` only for the programs of which it says so: what else would change waits for a reload. What is
+    With ``is_meant`` only for the programs of which it says so: what else would change waits for a reload; with ``how``
+    each of them is rolled like that, whether or not anything of it has changed. What is
     not in the result was not touched; a node that runs and would not load any more is a problem, and goes
     on as it was. Raises ConfigurationError, before anything was touched, if the
     settings contradict the hive; SupervisorError if supervisord does not play along: then all is as before.
@@ -65,34 +54,36 @@ def apply(engine: Engine, is_meant: Meant | None = None) -> Applied:
     if is_meant is not None:
         plan, waiting = narrowed(before, plan, is_meant)
         plan = replace(
-            plan, programs=tuple(_kept(engine, each) if each in before.programs else each for each in plan.programs)
+            plan, programs=tuple(whole(engine, each) if each in before.programs else each for each in plan.programs)
         )
     plan, spared = _spare(engine, before, plan, running)
-    done = bring_about(engine, before, plan, running)
+    rolling = [each.name for each in with_new_code(before, plan)]
+    if is_meant is not None and how is not None:
+        rolling = [each.name for each in plan.programs if is_meant(each)]
+    done = bring_about(engine, before, plan, [each for each in rolling if each in running], how or How())
     if is_meant is None:
         save_settings(engine.paths, engine.settings)
         known = {each.node for each in (*plan.problems, *spared)}
         spared += [each for each in _spoilt(engine, before, live) if each.node not in known]
-    if not waiting:
+    if not waiting and done.rolled.is_well:
         draft(engine.paths)
     is_new = plan.settings != before.settings
     return replace(done, problems=(*plan.problems, *spared), settings_changed=is_new, waiting=waiting)
 
 
-def bring_about(engine: Engine, before: Plan, plan: Plan, running: Collection[str]) -> Applied:
-    """Let what runs, which is as ``before``, be as ``plan``. Raises SupervisorError; then it is as before."""
+def bring_about(engine: Engine, before: Plan, plan: Plan, rolling: Collection[str], how: How) -> Applied:
+    """Let what runs, which is as ``before``, be as ``plan``; those that are ``rolling`` one after the other. Raises
+    SupervisorError; then it is as before.
+    """
     client, kept = engine.client(), Kept.of(engine.paths)
-    old = {each.name: _kept(engine, each) for each in before.programs}
+    old = {each.name: whole(engine, each) for each in before.programs}
     try:
         write(engine, plan)
         changes = client.reload()
-        rolling = [each for each in with_new_code(before, plan) if each.name in {*changes.changed} & {*running}]
-        touch(engine, plan, changes, before, later=[each.name for each in rolling])
-        rolled = roll(engine, client, rolling, old)
-        if rolled.held:
-            programs = tuple(old[each.name] if each.name in rolled.held else each for each in plan.programs)
-            write(engine, replace(plan, programs=programs))
-            client.reload()
+        touch(engine, plan, changes, before, later=rolling)
+        rolled = roll(engine, [each for each in plan.programs if each.name in rolling], old, how)
+        if rolled.stayed:
+            stay(engine, client, {name: old[name] for name in rolled.stayed})
     except OSError:
         with suppress(SupervisorError, OSError):
             kept.put_back()
@@ -100,7 +91,7 @@ def bring_about(engine: Engine, before: Plan, plan: Plan, running: Collection[st
         raise
     except SupervisorError as error:
         raise _taken_back(engine, before, plan, kept, error) from error
-    changed = tuple(each for each in changes.changed if each not in {LISTENER, *rolled.held})
+    changed = tuple(each for each in changes.changed if each not in {LISTENER, *rolled.stayed})
     removed = tuple(each for each in changes.removed if each != LISTENER)
     return Applied(changes.added, changed, removed, rolled=rolled)
 
@@ -156,13 +147,8 @@ def _spare(engine: Engine, before: Plan, plan: Plan, running: Collection[str]) -
     if not problems:
         return plan, []
     spared = {each.name for each in plan.programs if each.name in old and not problems.keys().isdisjoint(each.members)}
-    kept = [_kept(engine, old[each.name]) if each.name in spared else each for each in plan.programs]
+    kept = [whole(engine, old[each.name]) if each.name in spared else each for each in plan.programs]
     files = {str(engine.paths.hive / each.file) for each in problems.values() if each.file}
     files |= {file for each in kept for name, file in each.members.items() if name in problems and file}
     mending = {**plan.mending, **{file: time_of(file) for file in files}}
     return replace(plan, programs=tuple(kept), mending=mending), [_going_on(each) for each in problems.values()]
-
-
-def _kept(engine: Engine, old: Program) -> Program:
-    """A program with the environment that the plan left out."""
-    return replace(old, env=(read_json(engine.paths.program_env(old.name)) or {}) if old.env else {})

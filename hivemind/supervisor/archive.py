@@ -59,12 +59,17 @@ class Archive:
                 log.info("release %d: all has been well with these files for %g s", made.number, PROVEN)
 
     def _lives(self) -> Lives | None:
-        """All programs, if each of them is there and nothing is quarantined, and the draft that they are of."""
-        plan, mark = load(self.engine.paths), self.engine.paths.draft.stat()
-        found = arrivals(self.engine, [each.name for each in plan.programs], 0.0)
-        if plan.problems or len(found) < len(plan.programs):
-            return None
-        if not all(each.is_there or (each.has_ended and each.is_well) for each in found.values()):
-            return None
-        lives = {name: (each.info.pid, each.info.started) for name, each in found.items()}
-        return {**lives, "": (mark.st_ino, mark.st_mtime)}
+        """All programs, if each of them is there, and the draft that they are of."""
+        mark, lives = self.engine.paths.draft.stat(), all_there(self.engine)
+        return None if lives is None else {**lives, "": (mark.st_ino, mark.st_mtime)}
+
+
+def all_there(engine: Engine) -> Lives | None:
+    """All programs, if each of them is there and nothing is quarantined. Raises SupervisorError."""
+    plan = load(engine.paths)
+    found = arrivals(engine, [each.name for each in plan.programs], 0.0)
+    if plan.problems or len(found) < len(plan.programs):
+        return None
+    if not all(each.is_there or (each.has_ended and each.is_well) for each in found.values()):
+        return None
+    return {name: (each.info.pid, each.info.started) for name, each in found.items()}

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -44,7 +44,8 @@ class Hived:
 class Answer:
     """What one hived said: the programs that concern it, and, when it is done, the results.
 
-    ``waiting`` names other programs, whose configuration has changed since the last reload.
+    ``waiting`` names other programs, whose configuration has changed since the last reload. What takes long is told as
+    it goes: with the results that there are, and what it is ``doing``.
     """
 
     hived: Hived
@@ -52,6 +53,7 @@ class Answer:
     results: list[Result] = field(default_factory=list)
     done: bool = False
     waiting: list[str] = field(default_factory=list)
+    doing: str = ""
 
 
 def encode_request(request: Request, reply: str) -> dict[str, Any]:
@@ -83,14 +85,21 @@ def _options(raw: Any) -> dict[str, str]:
 
 
 def encode_answer(
-    hived: Hived, programs: Sequence[str], results: Sequence[Result] | None, waiting: Sequence[str] = ()
+    hived: Hived,
+    programs: Sequence[str],
+    results: Sequence[Result] | None,
+    waiting: Sequence[str] = (),
+    doing: str = "",
 ) -> dict[str, Any]:
-    """An answer as it travels; without ``results`` it only says who will act on what."""
+    """An answer as it travels; without ``results`` it only says who will act on what. It is the last but when it says
+    what its hived is ``doing``.
+    """
     return {
         "hived": asdict(hived),
         "programs": list(programs),
         "results": [asdict(each) for each in results or ()],
-        "done": results is not None,
+        "done": results is not None and not doing,
+        "doing": doing,
         "waiting": list(waiting),
     }
 
@@ -102,19 +111,28 @@ def decode_answer(body: bytes) -> Answer | None:
         results = [Result(str(each["program"]), bool(each["ok"]), str(each["text"])) for each in raw["results"]]
         programs, waiting = ([str(each) for each in raw.get(key, ())] for key in ("programs", "waiting"))
         hived = Hived(**known_fields(Hived, raw["hived"]))
-        return Answer(hived, programs, results, bool(raw["done"]), waiting)
+        return Answer(hived, programs, results, bool(raw["done"]), waiting, str(raw.get("doing", "")))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
+def nobody(_: Answer) -> None:
+    """Nobody wants to hear of it before all is done."""
+
+
 async def ask(
-    endpoint: Endpoint, hive: str, request: Request, timeout: float, patience: float = ANSWER_TIMEOUT
+    endpoint: Endpoint,
+    hive: str,
+    request: Request,
+    timeout: float,
+    patience: float = ANSWER_TIMEOUT,
+    tell: Callable[[Answer], None] = nobody,
 ) -> list[Answer]:
     """Ask every hived of ``hive`` and return what they answered, sorted by host; none if nobody says within
     ``patience`` seconds that it heard.
 
-    Waits ``timeout`` seconds for those that said they would act; theirs are then not ``done``. Raises
-    RedisUnavailable if Redis cannot be reached.
+    Waits ``timeout`` seconds, from the last word of one of them on, for those that said they would act; theirs are then
+    not ``done``. ``tell`` hears each answer. Raises RedisUnavailable if Redis cannot be reached.
     """
     reply = f"hived-{secrets.token_hex(16)}"
     answers: dict[tuple[str, str], Answer] = {}
@@ -124,6 +142,7 @@ async def ask(
         answer = decode_answer(body)
         if answer is not None:
             answers[answer.hived.host, answer.hived.hive] = answer
+            tell(answer)
             news.set()
 
     async with Bus(endpoint, hive, "hm") as bus:
@@ -163,3 +182,4 @@ async def _wait(answers: dict[tuple[str, str], Answer], news: asyncio.Event, tim
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit - now):
                 await news.wait()
+                started = time.monotonic()

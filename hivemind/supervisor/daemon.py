@@ -37,6 +37,7 @@ from .lifecycle import start
 from .plan import load
 from .processes import REDIS
 from .reviver import Reviver
+from .rollout import Finisher
 from .running import Running
 from .servant import Servant
 from .steward import Steward
@@ -67,7 +68,7 @@ class Daemon:
             loop.add_signal_handler(number, self.is_ending.set)
         self.bus.start()
         jobs = [self.reviver.run, self.guard.run, self.servant.run, self.steward.run, self.steward.caretaker.run]
-        jobs.append(Archive(self.engine).run)
+        jobs += [Archive(self.engine).run, Finisher(self.engine).run]
         tasks = [asyncio.create_task(_for_ever(job)) for job in jobs]
         listener = asyncio.create_task(self._listen())
         ending = asyncio.create_task(self.is_ending.wait())

@@ -24,6 +24,8 @@ from pathlib import Path
 import orjson
 
 from ..identity import PidFile, ProcessIdentity
+from ..node.relay import VARIABLE as RELAY
+from ..node.relay import Relay
 from ..process_table import pids
 from .heard import STOP_SIGNALS, Heard
 from .turn import Turn
@@ -120,7 +122,7 @@ def _write_down(pidfile: PidFile, order: Order) -> None:
 
 def become(order: Order) -> int:
     """Become the command: same pid, same start time. Returns 127 if that cannot be."""
-    environment = {**os.environ, "HIVEMIND_SUPERVISED": "1"}
+    environment = {**os.environ, "HIVEMIND_SUPERVISED": "1", RELAY: Relay.at(order.pidfile).base}
     if order.env is not None:
         environment |= orjson.loads(order.env.read_bytes())
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import SupervisorError
 from ..identity import PidFile, ProcessIdentity
+from ..node.relay import VARIABLE as RELAY
 from .engine import QUICK, Engine
 
 START_TIMEOUT = 15.0  # seconds until a supervisord that was just started must answer
@@ -31,7 +32,7 @@ def launch(engine: Engine) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(paths.conf)],
             cwd=paths.var,
-            env=_clean(engine.environ),
+            env=clean(engine.environ),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -73,8 +74,8 @@ def _tail(path: Path, offset: int) -> str:
         return ""
 
 
-def _clean(environ: Mapping[str, str]) -> dict[str, str]:
+def clean(environ: Mapping[str, str]) -> dict[str, str]:
     """What programs inherit: nothing of a supervisord that we ourselves may run under."""
-    dropped = ("SUPERVISOR_", "HIVEMIND_SUPERVISED")
+    dropped = ("SUPERVISOR_", "HIVEMIND_SUPERVISED", RELAY)
     kept = {name: value for name, value in environ.items() if not name.startswith(dropped)}
     return {**kept, "PYTHONUNBUFFERED": os.environ.get("PYTHONUNBUFFERED", "1")}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..bus.embedded import Embedded
 from ..bus.server_program import ask
 from ..errors import SupervisorError
-from .apply import Applied, apply, write
+from .apply import Applied, apply
 from .desired import write_selection
 from .engine import Engine
 from .halt import halt, survivors
@@ -20,7 +20,9 @@ from .narrow import with_code_of
 from .plan import Plan, load
 from .releases import Release, draft, last_good, restore
 from .stopping import never
+from .successor import left_over, settle
 from .topology import Selection
+from .writing import write
 
 REDIS_TIMEOUT = 5.0  # seconds
 PING = 1.0  # seconds for one try
@@ -49,6 +51,8 @@ def start(engine: Engine, selection: Selection | None = None) -> Started:
             halt(engine)  # somebody began a stop and did not finish it
         if selection is not None:
             write_selection(engine.paths, selection)
+        for name in left_over(engine.paths):
+            settle(engine.paths, name)
         adopted = tuple(sorted(survivors(engine)))
         plan = with_code_of(load(engine.paths), engine.plan(), adopted)
         write(engine, plan)

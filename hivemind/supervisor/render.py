@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import ConfigurationError
+from ..node.relay import Relay
 from .lives import LONGEST
 from .paths import HivePaths
 from .topology import Program, stop_wait
@@ -77,6 +78,15 @@ def keeper_command(paths: HivePaths, program: Program, log_file: LogFile = no_lo
     if program.env:
         command += ["--env", str(paths.program_env(program.name))]
     return [*command, *_lives(paths, program, log_file), "--", *program.command]
+
+
+def successor_command(paths: HivePaths, program: Program) -> list[str]:
+    """The keeper of a process that is to take over from ``program``'s. It counts no lives: it is one try."""
+    pidfile = str(Relay.at(paths.program_pid(program.name)).next_pidfile)
+    command = _ours("keeper", "--pidfile", pidfile, "--digest", program.version)
+    if program.env:
+        command += ["--env", str(paths.program_env(program.name))]
+    return [*command, "--", *program.command, "--successor"]
 
 
 def _lives(paths: HivePaths, program: Program, log_file: LogFile) -> list[str]:

@@ -1,4 +1,4 @@
-"""Starts again what supervisord gave up, rolls survivors of an older program, and writes down what it knows.
+"""Starts again what supervisord gave up, and writes down what it knows.
 
 It also wakes supervisord when one of its children has ended: supervisord would see that up to a second later.
 """
@@ -12,17 +12,14 @@ import time
 from collections.abc import Iterable
 
 from ..errors import SupervisorError
-from ..identity import PidFile, this_boot
+from ..identity import this_boot
 from .client import LIVE, ProgramInfo
 from .engine import Engine
 from .exits import Exits
 from .files import write_json
-from .halt import pidfiles
-from .lives import forget, load_lives
-from .plan import Plan, load
+from .lives import load_lives
+from .plan import load
 from .revival import Revival, counts_as_restart
-from .stopping import patience, stop
-from .topology import Program
 
 log = logging.getLogger("hived")
 
@@ -58,7 +55,6 @@ class Reviver:
 
     async def run(self) -> None:
         """Look after the programs for ever."""
-        await asyncio.to_thread(self._roll)
         while True:
             self._news.clear()
             with contextlib.suppress(SupervisorError):
@@ -103,28 +99,3 @@ class Reviver:
             with contextlib.suppress(OSError):  # the disk is full: no reason not to revive
                 write_json(self.engine.paths.known, known)
                 self._written = known
-
-    def _roll(self) -> None:
-        """Restart, one after the other, adopted programs whose command or settings are no longer the planned ones."""
-        plan, client = load(self.engine.paths), self.engine.client()
-        with contextlib.suppress(SupervisorError):
-            infos = {info.name: info for info in client.programs()}
-            for program in outdated(self.engine, plan, infos):
-                log.warning("%s runs an older program: restarting it", program.name)
-                stop(client, [program.name], patience([program]))
-                forget(self.engine.paths, program.name)
-                client.start(program.name)
-
-
-def outdated(engine: Engine, plan: Plan, infos: dict[str, ProgramInfo]) -> list[Program]:
-    """The programs that were adopted and are not what the plan says. Redis is never one: only a reload restarts it."""
-    files, found = pidfiles(engine, plan), []
-    for program in plan.programs:
-        info, path = infos.get(program.name), files.get(program.name)
-        if info is None or path is None or info.state not in LIVE or program.kind == "redis":
-            continue
-        record = PidFile(path).read()
-        is_adopted = record is not None and record.identity.is_alive() and record.identity.pid != info.pid
-        if is_adopted and record is not None and record.digest != program.version:
-            found.append(program)
-    return found

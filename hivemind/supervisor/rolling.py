@@ -1,31 +1,59 @@
-"""Changed code is taken up by one instance at a time; the next one's turn is when the one before consumes.
+"""Programs go over to what the plan says now, one instance after the other; the next one's turn is when all is well.
 
-Where a copy of a node does not come up, the others of that node are not touched: they go on with the code that they
-have in memory. Other nodes are another matter: each of them is tried.
+Where a copy of a node is not well, the others of that node are not touched: they go on with the code that they have in
+memory. Other nodes are another matter: each of them is tried, unless one has asked for these in particular.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from .arrival import Arrival, arrivals
-from .client import SupervisorClient
+from ..states import RollStage
 from .engine import Engine
-from .lives import forget
 from .plan import Plan
-from .stopping import patience, stop
+from .returning import way_back
+from .swap import Outcome, Swap
 from .topology import Program
+
+STOPPING = "the hive"  # what holds programs back while the hive is asked to stop
+
+
+def nobody(_: Outcome) -> None:
+    """Nobody wants to know how far it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How to roll: each ``succeeded`` by a process that is ready before the old one ends, or stopped and started;
+    ``at_once`` so many; ``is_strict``: the first that is not well ends it for all. ``tell`` hears of each stage.
+    """
+
+    succeeded: bool = True
+    at_once: int = 1
+    is_strict: bool = False
+    tell: Callable[[Outcome], None] = nobody
 
 
 @dataclass(slots=True)
 class Rolled:
-    """What became of each instance whose turn came, in that order, and which were ``held`` back, with the copy that did
-    not come up.
+    """What became of each instance whose turn came, in that order, and which were ``held`` back, with the copy that was
+    not well.
     """
 
-    arrivals: dict[str, Arrival] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def stayed(self) -> set[str]:
+        """Those that were to change and run as before, without being restarted."""
+        return {*self.held, *(name for name, one in self.outcomes.items() if one.stage is RollStage.REFUSED)}
+
+    @property
+    def is_well(self) -> bool:
+        """Whether all of them have changed and are well."""
+        return not self.held and all(one.is_well for one in self.outcomes.values())
 
 
 def with_new_code(before: Plan, plan: Plan) -> list[Program]:
@@ -34,23 +62,43 @@ def with_new_code(before: Plan, plan: Plan) -> list[Program]:
     return [each for each in plan.programs if each.code and known.get(each.name, each.code) != each.code]
 
 
-def roll(engine: Engine, client: SupervisorClient, programs: Sequence[Program], old: Mapping[str, Program]) -> Rolled:
-    """Restart ``programs``, which run as ``old`` says, one by one, as supervisord's configuration has them now.
+def roll(engine: Engine, programs: Sequence[Program], old: Mapping[str, Program], how: How = How()) -> Rolled:
+    """Let ``programs``, which run as ``old`` says, with their environments, be as supervisord's configuration has them.
 
-    Raises SupervisorError.
+    Raises SupervisorError and OSError.
     """
     done, failed = Rolled(), dict[str, str]()
-    for program in programs:
-        if program.node in failed:
-            done.held[program.name] = failed[program.node]
-            continue
-        stop(client, [program.name], patience([old.get(program.name, program)]))
-        client.remove(program.name)
-        forget(engine.paths, program.name)
-        client.add(program.name)
-        arrival = arrivals(engine, [program.name]).get(program.name)
-        if arrival is not None:
-            done.arrivals[program.name] = arrival
-        if arrival is None or not (arrival.is_there or (arrival.has_ended and arrival.is_well)):
-            failed[program.node] = program.name
+    waiting, release = list(programs), way_back(engine) if programs else None
+    with ThreadPoolExecutor(how.at_once) as pool:
+        while waiting:
+            turn = _next(waiting, failed, how)
+            if not turn or engine.paths.stopping.exists():
+                done.held |= {each.name: _holder(each, failed) for each in waiting}
+                break
+            swaps = [Swap(engine, old.get(each.name, each), each, release) for each in turn]
+            runs = [pool.submit(swap.run, how.tell, succeeded=how.succeeded) for swap in swaps]
+            for program, run in zip(turn, runs, strict=True):
+                outcome = done.outcomes[program.name] = run.result()
+                if not outcome.is_well:
+                    failed[program.node] = program.name
+            waiting = [each for each in waiting if each.name not in done.outcomes]
+            if not how.is_strict:
+                done.held |= {each.name: failed[each.node] for each in waiting if each.node in failed}
+                waiting = [each for each in waiting if each.node not in failed]
     return done
+
+
+def held(first: str) -> str:
+    """Why a program was held back, for people: because of the copy that was not well ``first``."""
+    if first == STOPPING:
+        return "not touched, because the hive is stopped"
+    return f"not touched, because {first} is not well with the new version"
+
+
+def _next(waiting: Sequence[Program], failed: Mapping[str, str], how: How) -> list[Program]:
+    """Whose turn it is: nobody's where one was not well and that ends it."""
+    return [] if failed and how.is_strict else list(waiting[: how.at_once])
+
+
+def _holder(program: Program, failed: Mapping[str, str]) -> str:
+    return failed.get(program.node) or next(iter(failed.values()), STOPPING)

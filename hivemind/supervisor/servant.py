@@ -20,6 +20,9 @@ from .engine import Engine, engine_for
 from .files import time_of
 from .narrow import Meant
 from .plan import Plan, load
+from .rolling import held
+from .rollout import rollout
+from .swap import OVER, Outcome
 from .topology import Program
 
 log = logging.getLogger("hived")
@@ -104,8 +107,11 @@ class Servant:
         with engine.lock():
             done = apply(engine, _mended(load(engine.paths)))
         self._tell_waiting(done.waiting)
+        for outcome in done.rolled.outcomes.values():
+            if not outcome.is_well:
+                log.warning("%s: %s", outcome.program, outcome.text)
         for name, first in done.rolled.held.items():
-            log.warning("%s: not touched, because %s did not come up with the new code", name, first)
+            log.warning("%s: %s", name, held(first))
         if done.settings_changed:
             self._on_settings()
         return done.problems
@@ -142,11 +148,27 @@ class Servant:
         async with self._turn:
             log.info("asked to %s %s", request.verb, ", ".join(names))
             try:
-                done = await asyncio.to_thread(act, self._fresh(), request)
+                done = await self._do(request, names, reply)
             except HivemindError as error:
                 done = Done([Result(name, False, str(error)) for name in names])
         self._tell_waiting(done.waiting)
         self.bus.notify(reply, encode_answer(self.me, names, done.results, done.waiting))
+
+    async def _do(self, request: Request, names: Sequence[str], reply: str) -> Done:
+        if request.verb is not Verb.ROLL:
+            return await asyncio.to_thread(act, self._fresh(), request)
+        loop, known = asyncio.get_running_loop(), dict[str, Outcome]()
+
+        def tell(outcome: Outcome) -> None:
+            known[outcome.program] = outcome
+            over = [Result(one.program, one.is_well, one.text) for one in known.values() if one.stage in OVER]
+            doing = [f"{one.program}: {one.text}" for one in known.values() if one.stage not in OVER]
+            self.bus.notify(reply, encode_answer(self.me, names, over, doing="; ".join(doing) or "next"))
+
+        def tell_from_thread(outcome: Outcome) -> None:
+            loop.call_soon_threadsafe(tell, outcome)
+
+        return await asyncio.to_thread(rollout, self._fresh(), request, tell_from_thread)
 
 
 def _left_out(programs: Mapping[str, Program], seen: Iterable[Instance]) -> Iterator[tuple[Instance, str]]:

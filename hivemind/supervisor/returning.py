@@ -1,0 +1,78 @@
+"""Going back: a program whose new version is not well runs the code of the last release with which all was well.
+
+The files of the hive stay as they are, to be mended. The program gets the folder of the release in its environment, and
+a link there for each file beside the code that is no Python, since a release holds none of those.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from ..node.loading import RELEASE
+from .archive import all_there
+from .client import SupervisorClient
+from .engine import Engine
+from .files import read_json
+from .plan import load
+from .releases import ELSEWHERE, Release, hash_of, hive_files, last_good, promote
+from .topology import Program
+from .writing import write
+
+
+def way_back(engine: Engine) -> Release | None:
+    """The release to go back to from what the files are now; None if there is none.
+
+    What was applied last, and has changed since, is one too, if all is well with it now, however new it is.
+    """
+    paths = engine.paths
+    with suppress(OSError):
+        now = hash_of(hive_files(paths.hive))
+        if paths.draft.exists() and hash_of(hive_files(paths.draft / "files")) != now and all_there(engine) is not None:
+            promote(paths)
+        return last_good(paths)
+    return None
+
+
+def sent_back(engine: Engine, old: Program, release: Release) -> Program:
+    """``old``, with its environment, and the code of that release, whatever the files of the hive are."""
+    complete(engine.paths.hive, release)
+    return replace(old, env={**old.env, RELEASE: str(release.files)})
+
+
+def complete(hive: Path, release: Release) -> None:
+    """Link what lies beside the code, in the folders that the release has, and is no code. Never raises."""
+    for folder, folders, names in os.walk(release.files):
+        here = Path(folder)
+        there = hive / here.relative_to(release.files)
+        with suppress(OSError):
+            for each in there.iterdir():
+                is_elsewhere = here == release.files and each.name in ELSEWHERE
+                if is_elsewhere or each.suffix == ".py" or each.name.startswith((".", "__pycache__")):
+                    continue
+                if each.name not in {*folders, *names}:
+                    (here / each.name).symlink_to(each)
+
+
+def whole(engine: Engine, program: Program) -> Program:
+    """A program with the environment that a plan on disk leaves out."""
+    if not program.env:
+        return program
+    return replace(program, env=read_json(engine.paths.program_env(program.name)) or {})
+
+
+def stay(engine: Engine, client: SupervisorClient, olds: Mapping[str, Program]) -> None:
+    """Let plan and supervisord's configuration have these programs as they were. Raises SupervisorError, OSError."""
+    plan = load(engine.paths)
+    programs = [olds[each.name] if each.name in olds else whole(engine, each) for each in plan.programs]
+    write(engine, replace(plan, programs=tuple(programs)))
+    client.reload()
+
+
+def told(release: Release) -> str:
+    """Which it is, for people."""
+    return f"release {release.number} of {time.strftime('%Y-%m-%d %H:%M', time.localtime(release.made))}"
