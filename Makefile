@@ -2,6 +2,7 @@
 
 EXAMPLE := gotham
 MINUTES := 10
+INSTANCES := 10000
 JOBS := 4
 BIN := .venv/bin
 RUN := .venv/ready-run
@@ -15,7 +16,7 @@ AGAIN = { echo '!!! what failed is run again, one at a time:'; $(BIN)/pytest -q 
 COMPILE = $(BIN)/python -m compileall -q hivemind
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test lint format coverage accept soak drills bench wheel clean
+.PHONY: help .venv run test lint format coverage accept soak drills crowd bench wheel clean
 
 help: ## what one can make
 	@sed -n 's/^\([a-z.]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -74,6 +75,9 @@ drills: $(DEV) ## everything that may break, broken in a hive of its own and tim
 	@$(BIN)/python -m tests.drills --json docs/drills.json
 	@$(BIN)/python -m tests.docs_made
 	@$(BIN)/pytest -q -m drill -o faulthandler_timeout=1800 || [ $$? = 5 ]
+
+crowd: $(DEV) ## ten thousand instances on one Redis: registering, beating, coming back; INSTANCES=10000
+	@$(BIN)/python -m tests.crowd --instances $(INSTANCES)
 
 bench: $(BENCH) ## Hivemind beside its peers, and docs/performance.md; QUICK=1: under a minute, writes nothing; ROWS="rate idle": only these
 	@$(COMPILE)

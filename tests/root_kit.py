@@ -86,11 +86,11 @@ class Running:
             connection.close()
 
     @contextmanager
-    def events(self) -> Iterator[Stream]:
+    def events(self, query: str = "") -> Iterator[Stream]:
         """An open event stream."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", "/events")
+            connection.request("GET", f"/events{query}")
             yield Stream(connection.getresponse())
         finally:
             connection.close()

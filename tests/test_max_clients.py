@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import socket
+from pathlib import Path
 
 import pytest
 
 from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.outage import FULL
+from hivemind.bus.turned_away import is_crowded
 from hivemind.errors import RedisUnavailable
+from hivemind.node.runner import new_loop
 
 from .bus_kit import flows, on_bus, pair
 from .servers import Connection, RedisServer
@@ -47,3 +52,18 @@ def fact(door: Connection, section: str, name: str) -> int:
     found = re.search(rf"{name}:(\d+)", door.ask("INFO", section))
     assert found
     return int(found.group(1))
+
+
+def test_a_crowd_at_a_unix_socket_is_not_taken_for_a_server_that_is_away(tmp_path: Path) -> None:
+    async def failure() -> RedisUnavailable:
+        with pytest.raises(RedisUnavailable) as caught:
+            await Endpoint.parse(f"unix://{tmp_path}/s").open("one more")
+        return caught.value
+
+    with socket.socket(socket.AF_UNIX) as door, asyncio.Runner(loop_factory=new_loop) as runner:
+        door.bind(f"{tmp_path}/s")
+        assert not is_crowded(runner.run(failure()))
+        door.listen(0)
+        with socket.socket(socket.AF_UNIX) as first:
+            first.connect(f"{tmp_path}/s")
+            assert is_crowded(runner.run(failure()))

@@ -10,6 +10,7 @@ import pytest
 from hivemind.data.records import Instance, ServiceRecord, Stats, SubscriptionRecord
 from hivemind.errors import RedisUnavailable
 from hivemind.root.monitor import Beat, History, Monitor, rates_between
+from hivemind.root.paging import Window, to_json
 from hivemind.root.snapshot import Level, Snapshot, health_of, nodes_of, view_of
 from hivemind.root.wording import page_of, rate
 
@@ -154,7 +155,7 @@ def test_json_has_the_registrys_fields_and_the_rates() -> None:
     history = History()
     history.follow([instance(beat=100.0, sent={"signal": 0}, received={"x.*": 0})])
     views = history.follow([instance(beat=102.0, sent={"signal": 2}, received={"x.*": 8})])
-    found = Snapshot("gotham", "redis://localhost", 1.0, None, nodes_of(views)).to_json()
+    found = to_json(Snapshot("gotham", "redis://localhost", 1.0, None, nodes_of(views)), Window())
     one = found["nodes"][0]["instances"][0]
     assert (one["instance"], one["state"], one["seen"]) == ("batman.0", "running", 102.0)
     assert (one["services"][0]["rate"], one["subscriptions"][0]["rate"]) == (1.0, 4.0)

@@ -22,6 +22,7 @@ from ..states import LINK, LinkState, advance
 from .endpoint import CONNECT_TIMEOUT, Endpoint
 from .outage import Trouble, trouble_of
 from .pace import Pace
+from .turned_away import is_crowded
 
 log = logging.getLogger("hivemind.link")
 
@@ -168,7 +169,7 @@ class Link:
     def _pause(self, took: float, error: RedisError) -> float:
         if self.state is LinkState.DENIED:
             return DENIED_DELAY * random.uniform(0.8, 1.2)
-        return self._pace.pause(took, is_full=trouble_of(error) is Trouble.FULL)
+        return self._pace.pause(took, is_full=trouble_of(error) is Trouble.FULL or is_crowded(error))
 
     async def _live_once(self) -> RedisError:
         """Connect, greet, and stay until the connection is gone; return why it is. Raises why it could not be made."""

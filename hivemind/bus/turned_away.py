@@ -6,6 +6,8 @@ It says so once, before it reads anything, and then hangs up: who was writing at
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from typing import Any
 
 from redis import exceptions
@@ -14,6 +16,12 @@ from redis.asyncio import connection as connections
 PATIENCE = 0.25  #: seconds that it has to say so
 WORDS = "max number of clients"
 _OTHERS = (exceptions.AuthenticationError, exceptions.BusyLoadingError)  # redis-py takes them for lost connections
+_CROWDED = os.strerror(errno.EAGAIN)
+
+
+def is_crowded(error: BaseException) -> bool:
+    """Whether so many wait at a unix socket to be let in that the system takes no more; over TCP they would wait."""
+    return _CROWDED in str(error)
 
 
 def hung_up(error: BaseException) -> bool:

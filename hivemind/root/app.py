@@ -29,6 +29,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .monitor import Monitor
+from .paging import ANSWER, PAGE, Window, to_json
 from .snapshot import Snapshot
 from .wording import page_of
 
@@ -87,19 +88,26 @@ class Pages:
     def __init__(self, monitor: Monitor, site: Site) -> None:
         self._monitor, self._site = monitor, site
         self._templates = _templates(site.templates)
-        self._encoded: tuple[Snapshot, str] | None = None
+        self._encoded: tuple[Snapshot | None, dict[Window, str]] = None, {}
         self.viewers = 0
 
     async def index(self, request: Request) -> Response:
         """The page with its data: complete without a script."""
-        page = page_of(self._monitor.snapshot, time.time())
+        try:
+            window = Window.read(request.query_params, PAGE)
+        except ValueError as error:
+            return PlainTextResponse(str(error), 400)
+        page = page_of(self._monitor.snapshot, time.time(), window)
         context = {"request": request, "page": page, **self._site.context()}
         html = self._templates.get_template("index.html").render(context)
         return Response(html, media_type="text/html", headers={"Cache-Control": "no-store"})
 
-    async def nodes(self, _: Request) -> Response:
-        """The snapshot as JSON."""
-        return _json(self._monitor.snapshot.to_json())
+    async def nodes(self, request: Request) -> Response:
+        """A part of the snapshot as JSON."""
+        try:
+            return _json(to_json(self._monitor.snapshot, Window.read(request.query_params, ANSWER)))
+        except ValueError as error:
+            return PlainTextResponse(str(error), 400)
 
     async def durable(self, _: Request) -> Response:
         """Kept topics with their groups, and what there is to say of them, as JSON."""
@@ -117,24 +125,30 @@ class Pages:
             return PlainTextResponse("events are for this site's own page", 403)
         if self.viewers >= MAX_VIEWERS:
             return PlainTextResponse("too many viewers", 503, headers={"Retry-After": "10"})
-        return _Events(self)
+        try:
+            return _Events(self, Window.read(request.query_params, PAGE))
+        except ValueError as error:
+            return PlainTextResponse(str(error), 400)
 
-    async def stream(self) -> AsyncIterator[ServerSentEvent]:
+    async def stream(self, window: Window) -> AsyncIterator[ServerSentEvent]:
         """The events of one viewer; ends when the monitor closes."""
         async for snapshot in self._monitor.updates():
-            yield ServerSentEvent(self._encode(snapshot), event="snapshot", retry=2000)
+            yield ServerSentEvent(self._encode(snapshot, window), event="snapshot", retry=2000)
 
-    def _encode(self, snapshot: Snapshot) -> str:
-        if self._encoded is None or self._encoded[0] is not snapshot:
-            self._encoded = snapshot, orjson.dumps(page_of(snapshot, time.time())).decode()
-        return self._encoded[1]
+    def _encode(self, snapshot: Snapshot, window: Window) -> str:
+        if self._encoded[0] is not snapshot:
+            self._encoded = snapshot, {}
+        known = self._encoded[1]
+        if window not in known:
+            known[window] = orjson.dumps(page_of(snapshot, time.time(), window)).decode()
+        return known[window]
 
 
 class _Events(EventSourceResponse):
     """One viewer's stream: counts as a viewer while it is served, and is cut when it takes nothing."""
 
-    def __init__(self, pages: Pages) -> None:
-        super().__init__(pages.stream(), send_timeout=STREAM_TIMEOUT)
+    def __init__(self, pages: Pages, window: Window) -> None:
+        super().__init__(pages.stream(window), send_timeout=STREAM_TIMEOUT)
         self._pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -23,6 +23,10 @@ WINDOW = 10.0
 """Over how many seconds of beats a rate is taken: a service that sends every 5 s must not flicker."""
 GATHER = 0.05
 """How long a notice waits for others before the registry is read, in seconds."""
+SHARE = 10.0
+"""How many times the CPU that a reading took is rested after it: a large hive is read more seldom."""
+LONGEST = 15.0
+"""Seconds between two readings of the largest hive."""
 
 
 class Source(Protocol):
@@ -122,18 +126,27 @@ class History:
 class Monitor:
     """Reads ``source`` every ``every`` seconds, and at once after ``notice()``; tells all who follow.
 
+    ``spent`` says how much CPU this thread has used, in seconds: the more a reading takes, the more seldom it is done.
     When Redis does not answer, the last known picture stays and says since when. ``run`` returns after
     ``close``, which may be called twice and ends every ``updates`` too.
     """
 
     def __init__(
-        self, source: Source, hive: str, redis: str, *, every: float = 2.0, clock: Callable[[], float] = time.time
+        self,
+        source: Source,
+        hive: str,
+        redis: str,
+        *,
+        every: float = 2.0,
+        clock: Callable[[], float] = time.time,
+        spent: Callable[[], float] = time.thread_time,
     ) -> None:
-        self._source, self._every, self._clock = source, every, clock
+        self._source, self._every, self._clock, self._spent = source, every, clock, spent
         self._history = History()
         self._noticed = asyncio.Event()
         self._changed = asyncio.Event()
         self._closed = False
+        self._ending = asyncio.Event()
         self.snapshot = Snapshot(hive, redis)
 
     def notice(self) -> None:
@@ -144,11 +157,11 @@ class Monitor:
         """Poll until closed."""
         while not self._closed:
             self._noticed.clear()
+            began = self._spent()
             await self._read()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._every):
-                    await self._noticed.wait()
-                await asyncio.sleep(0 if self._closed else GATHER)
+            rest = min(LONGEST, max(GATHER, SHARE * (self._spent() - began)))
+            await _within(max(0.0, self._every - rest), self._noticed)
+            await _within(rest, self._ending)
 
     async def updates(self) -> AsyncIterator[Snapshot]:
         """The present snapshot, then each newer one until closed. Who is slow sees the newest only: nothing queues."""
@@ -160,6 +173,7 @@ class Monitor:
     def close(self) -> None:
         """End ``run`` and every ``updates``."""
         self._closed = True
+        self._ending.set()
         self._noticed.set()
         self._changed.set()
 
@@ -206,3 +220,10 @@ class Monitor:
         changed.set()
         if self._closed:
             self._changed.set()
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    """Wait for ``event``, for so long at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

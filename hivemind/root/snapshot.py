@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from itertools import groupby
@@ -118,17 +118,16 @@ class Snapshot:
         """How well the hive is."""
         return health_of(self)
 
-    def to_json(self) -> dict[str, Any]:
-        """What ``/api/nodes`` answers; stable names, times in unix seconds, rates in messages a second."""
+    def to_json(self, nodes: Sequence[NodeView]) -> dict[str, Any]:
+        """What ``/api/nodes`` answers of ``nodes``; stable names, times in unix seconds, rates in messages a second."""
+        health = self.health
         return {
             "hive": self.hive,
             "redis": self.redis,
             "read_at": self.read_at,
             "silent_since": self.silent_since,
-            "health": {"level": self.health.level.value, "sentence": self.health.sentence},
-            "nodes": [
-                {"node": node.name, "instances": [view.to_json() for view in node.instances]} for node in self.nodes
-            ],
+            "health": {"level": health.level.value, "sentence": health.sentence},
+            "nodes": [{"node": node.name, "instances": [view.to_json() for view in node.instances]} for node in nodes],
         }
 
 
@@ -182,9 +181,14 @@ def view_of(instance: Instance, seen: float | None, rates: Mapping[str, float]) 
 
 def nodes_of(views: Iterable[InstanceView]) -> tuple[NodeView, ...]:
     """Group instances by their node, nodes by name and instances by number; ``root`` comes last."""
-    ordered = sorted(views, key=lambda view: (view.record.node == "root", view.record.node, view.record.number))
+    ordered = sorted(views, key=lambda view: place_of(view.record.node, view.record.number))
     groups = groupby(ordered, key=lambda view: view.record.node)
     return tuple(NodeView(name, tuple(members)) for name, members in groups)
+
+
+def place_of(node: str, number: int) -> tuple[bool, str, int]:
+    """What instances are sorted by."""
+    return node == "root", node, number
 
 
 def _troubles(views: Iterable[InstanceView]) -> list[str]:

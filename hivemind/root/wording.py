@@ -7,7 +7,7 @@ colour, ``fields`` (name to text) and ``lists`` (name to items). The template an
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..data.backlog import GroupBacklog, TopicBacklog
@@ -15,6 +15,7 @@ from ..data.records import SubscriptionRecord
 from ..english import duration
 from ..states import NodeState
 from .durable import DurableView
+from .paging import FIRST, Part, Window, part_of
 from .snapshot import InstanceView, Level, NodeView, ResponderView, ServiceView, Snapshot, SubscriptionView
 
 Item = dict[str, Any]
@@ -22,9 +23,10 @@ Item = dict[str, Any]
 _KNOWN = frozenset({*NodeState, "lost"})
 
 
-def page_of(snapshot: Snapshot, now: float) -> Item:
-    """The whole page as one item; ``now`` in unix seconds."""
-    health = snapshot.health
+def page_of(snapshot: Snapshot, now: float, window: Window = FIRST) -> Item:
+    """The whole page as one item, with the instances in ``window``; ``now`` in unix seconds."""
+    health, part = snapshot.health, part_of(snapshot, window)
+    whole = {node.name: node for node in snapshot.nodes}
     return _item(
         "hive",
         health.level.value,
@@ -33,9 +35,12 @@ def page_of(snapshot: Snapshot, now: float) -> Item:
             "redis": snapshot.redis,
             "health": _health(snapshot, now),
             "read": clock(snapshot.read_at) if snapshot.read_at is not None else "not yet",
+            "shown": _shown(part),
+            "first": window.link() if part.before else "",
+            "next": window.link(part.next) if part.next else "",
         },
         {
-            "nodes": [_node(node, now) for node in snapshot.nodes],
+            "nodes": [_node(whole[node.name], node.instances, now) for node in part.nodes],
             "topics": [_topic(one, snapshot.durable) for one in snapshot.durable.state.topics],
         },
     )
@@ -74,14 +79,21 @@ def _health(snapshot: Snapshot, now: float) -> str:
     return sentence
 
 
-def _node(node: NodeView, now: float) -> Item:
+def _shown(part: Part) -> str:
+    """Which of the instances these are; "" where they are all."""
+    if part.shown == part.total:
+        return ""
+    return f"instances {part.before + 1:,} to {part.before + part.shown:,} of {part.total:,}"
+
+
+def _node(node: NodeView, shown: Sequence[InstanceView], now: float) -> Item:
     states = [_state(view) for view in node.instances]
     summary = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     return _item(
         node.name,
         "",
         {"name": node.name, "summary": summary},
-        {"instances": [_instance(view, now) for view in node.instances]},
+        {"instances": [_instance(view, now) for view in shown]},
     )
 
 

@@ -18,6 +18,11 @@ function fill(item, data) {
     if (part.textContent !== text) part.textContent = text;
     if (part.classList.contains("number")) part.toggleAttribute("data-zero", text === "0" || text === "0/s");
   }
+  for (const part of own(item, "[data-link]")) {
+    const query = data.fields[part.dataset.link] ?? "";
+    part.hidden = !query.startsWith("?");
+    if (!part.hidden) part.setAttribute("href", query);
+  }
   for (const list of own(item, "[data-list]")) {
     fillList(list, data.lists[list.dataset.list] ?? []);
   }
@@ -47,7 +52,7 @@ function say(state, text) {
 function follow() {
   clearTimeout(timer);
   if (stream !== null || document.hidden) return;
-  stream = new EventSource("/events");
+  stream = new EventSource("/events" + location.search);
   stream.addEventListener("snapshot", (event) => {
     const data = JSON.parse(event.data);
     fill(page, data);
