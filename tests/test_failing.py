@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 import subprocess
 import time
@@ -63,7 +65,16 @@ def test_status_and_why_say_of_what_it_died_and_when_it_is_tried_again(failing: 
     assert "died of SIGSEGV after" in found.detail
     assert "next try in" in found.detail
     assert found.next_try is not None
-    assert "died of SIGSEGV after" in failing.run("hm", "why", "batman").stdout
+    paragraph = (
+        r"batman\.0 is failing: it has ended \d+ times in a row, \d+ s ago for the last time: it died of SIGSEGV after "
+        r"[\d.]+ s, of Segmentation fault at nodes/batman/batman\.py:\d+; next try in \d+ s\. "
+        r"batman is enabled by nodes/__init__\.py:1\.\n"
+    )
+    eventually(
+        lambda: re.match(paragraph, failing.run("hm", "why", "batman").stdout), within=70
+    )  # it may be trying now
+    (last,) = json.loads(failing.run("hm", "why", "batman", "--json").stdout)["lives"].values()
+    assert (last["last"]["signal"], last["failures"] >= 3) == ("SIGSEGV", True)
     assert failing.program("robin.0").state == "running"
 
 

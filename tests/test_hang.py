@@ -103,6 +103,8 @@ def test_it_is_found_within_eight_seconds_and_replaced(hanging: Hanging, name: s
 def test_where_it_hung_is_in_its_log(hanging: Hanging, name: str, where: str) -> None:
     hanging.found(name)
     eventually(lambda: where in hanging.hive.log(name), within=10)
+    told = rf"it died of SIGKILL after .*, killed because it hung at nodes/{name}/{name}\.py:\d+\."
+    eventually(lambda: re.search(told, hanging.hive.run("hm", "why", name).stdout), within=20)
 
 
 def test_what_it_held_is_handled_by_its_successor_once_and_nobody_else_notices(hanging: Hanging) -> None:

@@ -36,14 +36,14 @@ class Declared:
         return next((each for each in self.problems if each.node == node), None)
 
 
-def declared(settings: Settings) -> Declared:
-    """What should run; asks hived for what it sees, so ask Redis first whether it answers. Never raises."""
+def declared(settings: Settings, *, ask_redis: bool = True) -> Declared:
+    """What should run; asks hived for what it sees, and Redis, unless one knows that it is away. Never raises."""
     if settings.hive is None or os.name == "nt":
         return Declared()
     engine = engine_for(settings)
     if engine.supervisord() is None:
         return _from_files(settings)
-    plan, seen = load(engine.paths), status(engine)
+    plan, seen = load(engine.paths), status(engine, ask_redis=ask_redis)
     return Declared(
         tuple(each.name for each in plan.programs if each.kind == "node"),
         tuple(each.name for each in plan.stopped),

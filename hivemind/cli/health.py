@@ -144,8 +144,13 @@ def problems(instance: Instance) -> list[str]:
     ]
     found += [_short(one.fault) for one in instance.stats.members if one.fault]
     found += [_fails(one.name, one.error) for one in instance.stats.services if one.state == ServiceState.BACKOFF]
-    found += [f"{total:,} {what}" for what, count in _COUNTS if (total := _sum([instance], count))]
+    found += counted(instance)
     return found + ([f"{instance.stats.outbox:,} in its outbox"] if instance.stats.overdue else [])
+
+
+def counted(instance: Instance) -> list[str]:
+    """What the subscriptions of one instance count that should be 0."""
+    return [f"{total:,} {what}" for what, count in _COUNTS if (total := _sum([instance], count))]
 
 
 def is_gone(instance: Instance) -> bool:

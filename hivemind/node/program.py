@@ -9,6 +9,7 @@ HIVEMIND_HIVE names, else the one around the current folder.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import logging
 import os
 import re
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--verbose", action="store_true", help="log at DEBUG")
     parser.add_argument("--check", action="store_true", help="import it only; print JSON")
     chosen = parser.parse_args(arguments)
+    if SUPERVISED in os.environ:
+        faulthandler.enable(file=2)  # who dies of a SIGSEGV says where it was
     try:
         settings = load_settings(find_hive(Path.cwd(), None, os.environ))
     except HivemindError as error:

@@ -22,6 +22,7 @@ from ..identity import ProcessIdentity
 from .engine import Engine
 from .keeper import kill, kill_group
 from .leftovers import extra_copies, long_lost, lost_for
+from .lives import say_hung
 from .processes import ROOT
 from .running import Running
 from .watchdog import Watchdog
@@ -114,6 +115,7 @@ class Guard:
         self.watchdog.killed(time.monotonic(), name)
         kill(process, signal.SIGUSR1)
         await asyncio.sleep(STACKS)
+        say_hung(self.engine.paths, name, process.pid)
         kill_group(process)  # with what it forked
 
 

@@ -151,8 +151,8 @@ def end_orphans(engine: Engine) -> None:
     for path, record in records.items():
         if not record.identity.is_alive():
             path.unlink(missing_ok=True)
-    for lives in engine.paths.run.glob("*.lives"):
-        lives.unlink(missing_ok=True)
+    for known in (*engine.paths.run.glob("*.lives"), *engine.paths.run.glob("*.hung")):
+        known.unlink(missing_ok=True)
 
 
 def survivors(engine: Engine) -> dict[str, ProcessIdentity]:

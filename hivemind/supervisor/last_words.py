@@ -7,6 +7,7 @@ from pathlib import Path
 from ..log_files import last_entries
 from .files import time_of
 
+FATAL = "Fatal Python error: "  #: what Python writes, before its stacks, when a signal ends it
 TAIL = 65_536  # bytes at the end of a log in which last words are looked for
 
 
@@ -16,7 +17,8 @@ def last_words(printed: Path, own: Path | None, since: float = 0.0) -> str:
     """
     if own is None or time_of(own) < time_of(printed):
         texts = [line for entry in last_entries(printed, TAIL) for line in entry.text.split("\n")]
-        return next((line.strip() for line in reversed(texts) if line.strip()), "")
+        fatal = next((line.strip() for line in reversed(texts) if line.startswith(FATAL)), "")
+        return fatal or next((line.strip() for line in reversed(texts) if line.strip()), "")
     errors = [one for one in last_entries(own, TAIL) if one.level in ("ERROR", "CRITICAL") and one.time >= since]
     return _in_a_line(errors[-1].text) if errors else ""
 

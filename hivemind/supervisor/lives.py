@@ -18,6 +18,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # every start of a program imports this file: it is kept ligh
 STEADY = 10.0  #: seconds that a life must last for the program not to be failing
 FIRST, FACTOR, LONGEST = 2.0, 3.0, 60.0  #: seconds: the wait after the second early end, its growth, its end
 KEPT = 5  #: lives that are remembered
+HUNG = "it hung: its lease was not renewed"  #: the last words of who was killed for that
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,30 @@ def read_lives(paths: HivePaths, program: str) -> Lives:
 
 def forget(paths: HivePaths, program: str) -> None:
     """Somebody starts ``program`` on purpose, or it goes: what was counts no more."""
-    paths.program_lives(program).unlink(missing_ok=True)
+    for path in (paths.program_lives(program), _hung(paths.program_lives(program))):
+        path.unlink(missing_ok=True)
+
+
+def say_hung(paths: HivePaths, program: str, pid: int) -> None:
+    """The process ``pid`` of ``program`` hangs, and is about to be killed for it: so that its keeper knows. Never
+    raises.
+    """
+    with suppress(OSError):
+        put(_hung(paths.program_lives(program)), b"%d" % pid)
+
+
+def hung(path: Path, pid: int) -> bool:
+    """Whether that process, whose lives are in ``path``, was killed because it hung; asked once."""
+    try:
+        said = _hung(path).read_bytes()
+        _hung(path).unlink()
+    except OSError:
+        return False
+    return said == b"%d" % pid
+
+
+def _hung(path: Path) -> Path:
+    return path.with_suffix(".hung")
 
 
 def load_lives(path: Path, boot: str) -> Lives:

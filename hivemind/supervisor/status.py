@@ -85,12 +85,12 @@ class HiveStatus:
         return {**asdict(self), "well": self.is_well}
 
 
-def status(engine: Engine) -> HiveStatus:
-    """Look at everything; never raises because something is away."""
+def status(engine: Engine, *, ask_redis: bool = True) -> HiveStatus:
+    """Look at everything; never raises because something is away. ``ask_redis``: unless one knows that it is away."""
     identity = engine.supervisord()
     infos, frozen = _infos(engine, identity)
     plan = load(engine.paths)
-    instances = asyncio.run(registered(engine)) if identity is not None else None
+    instances = asyncio.run(registered(engine)) if identity is not None and ask_redis else None
     known = read_json(engine.paths.known) or {}
     files = pidfiles(engine, plan)
     looked = _Look(infos, instances or (), known.get("revivals", {}), files, frozen)

@@ -12,7 +12,7 @@ from ..identity import this_boot
 from .files import tail, time_of
 from .heard import Heard
 from .last_words import last_words
-from .lives import FIRST, LONGEST, Lives, exit_in, load_lives, save_lives
+from .lives import FIRST, HUNG, LONGEST, Lives, exit_in, hung, load_lives, save_lives
 
 LOOK = 1.0  # seconds between looks at whether supervisord, our parent, still lives, and whether a file has changed
 TAIL = 65536  # bytes at the end of supervisord's log among which an exit is looked for
@@ -58,7 +58,9 @@ class Turn:
     def _ended(self, boot: str) -> Lives:
         now, before = time.monotonic(), load_lives(self.lives, boot)
         how = exit_in(tail(self.supervisord_log, TAIL), self.program, before.pid)
-        words = "" if before.began is None or how.status == 0 else self._words(before.began, now)
+        words = HUNG if hung(self.lives, before.pid) else ""
+        if not words and before.began is not None and how.status != 0:
+            words = self._words(before.began, now)
         found = before.ended(now, how, words, longest=self.longest, rng=random.random)
         if not save_lives(self.lives, found, boot) and found.next is None:
             return replace(found, next=now + FIRST)  # nobody can count: it is slow rather than mad
