@@ -74,6 +74,7 @@ drills: $(DEV) ## everything that may break, broken in a hive of its own and tim
 	@$(COMPILE)
 	@$(BIN)/python -m tests.drills --json docs/drills.json
 	@$(BIN)/python -m tests.docs_made
+	@$(BIN)/pytest -q tests/test_fuzz.py --hypothesis-profile=many
 	@$(BIN)/pytest -q -m drill -o faulthandler_timeout=1800 || [ $$? = 5 ]
 
 crowd: $(DEV) ## ten thousand instances on one Redis: registering, beating, coming back; INSTANCES=10000

@@ -250,7 +250,7 @@ def payload_of(envelope: Envelope) -> Any:
         return envelope["d"]
     try:
         return base64.b64decode(envelope["b"], validate=True)
-    except (binascii.Error, ValueError) as error:
+    except (binascii.Error, ValueError, TypeError) as error:  # a reply's need not even be a text
         raise Malformed(f"field b is not base64: {error}") from error
 
 

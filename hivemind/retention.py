@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Self
 
 from .errors import ConfigurationError
-from .since import span
+from .since import is_whole, span
 
 WEEK, MILLION = 7 * 86_400.0, 1_000_000  #: what a durable topic keeps by default
 MOST_ENTRIES, MOST_SECONDS = 1_000_000_000, 3650 * 86_400.0
@@ -48,7 +48,7 @@ def check_keep(value: object) -> str:
     Raises ConfigurationError for anything else.
     """
     text = str(value) if value.__class__ in (str, int) else ""
-    if text.isascii() and text.isdigit() and 0 < int(text) <= MOST_ENTRIES:
+    if is_whole(text) and 0 < int(text) <= MOST_ENTRIES:
         return str(int(text))
     if 0.0 < (span(text) or 0.0) <= MOST_SECONDS:
         return text

@@ -36,6 +36,10 @@ PACKAGE = Path(hivemind.__file__).parent
 TEAR_DOWN = 150.0  #: seconds for which what a test used may take to end
 REAL_STDERR = pytest.StashKey[int]()
 
+# How long an example takes says nothing where other tests run beside it. Profile "many" is for `make drills`.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("many", settings.get_profile("busy"), max_examples=5000)
+
 MakeServer = Callable[..., RedisServer]
 
 
@@ -55,8 +59,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[REAL_STDERR] = os.dup(2)  # before what tests print is captured
     if not hasattr(config, "workerinput"):  # once for all: a process that compiles what it imports takes twice as long
         compileall.compile_dir(PACKAGE, quiet=1)
-    settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("busy")  # how long an example takes says nothing where other tests run beside it
+    if not config.getoption("--hypothesis-profile"):
+        settings.load_profile("busy")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

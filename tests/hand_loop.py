@@ -66,12 +66,15 @@ class HandLoop(asyncio.SelectorEventLoop):
     def _look(self) -> None:
         """What has come, and which timers are due."""
         inside = self._inside
-        inside._process_events(inside._selector.select(0))
+        self._events()
         now = self.time() + inside._clock_resolution
         while inside._scheduled and inside._scheduled[0]._when < now:
             handle = heapq.heappop(inside._scheduled)
             handle._scheduled = False
             inside._ready.append(handle)
+
+    def _events(self) -> None:
+        self._inside._process_events(self._inside._selector.select(0))
 
     def due(self) -> float:
         """Seconds until its next timer."""

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from hivemind.identity import PidFile, ProcessIdentity
-from hivemind.supervisor.keeper import end_left_behind, group, kill_group
+from hivemind.supervisor.keeper import Order, become, end_left_behind, group, kill_group
 
 from .waiting import eventually
 
@@ -227,3 +227,12 @@ def _handles(pid: int, number: int) -> bool:
         pytest.skip("needs /proc")
     caught = next(text for text in status.read_text().splitlines() if text.startswith("SigCgt"))
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1) and os.getpgid(pid) >= 0
+
+
+def test_a_spoilt_environment_is_named_and_the_program_is_not_run_with_another(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "batman.0.env"
+    file.write_bytes(b'{"A": "1"')
+    assert become(Order(tmp_path / "x.pid", "", 1.0, file, ("true",))) == 127
+    assert f"{file} does not say with which environment this runs" in capfd.readouterr().out

@@ -288,3 +288,16 @@ async def test_garbage_in_the_registry_keeps_nobody_out(server: RedisServer, hiv
         incarnation = await book.register("a.0", about(), Stats())
         assert 1_000_000_000_000 < incarnation < 2**53
         assert await book.renew("a.0", incarnation, 6.0, STATS)
+
+
+async def test_garbage_in_the_place_of_an_instance_keeps_nobody_from_registering(
+    server: RedisServer, hive_name: str
+) -> None:
+    key = f"hm:{{{hive_name}}}:node:batman.0"
+    async with registry(server, hive_name) as book:
+        server.command("HSET", key, "incarnation", "x" * 9, "about", b"\xff\xfe")
+        first = await book.register("batman.0", about(), STATS)
+        server.command("HSET", key, "about", b"\xff\xfe")
+        with pytest.raises(InstanceHeld):
+            await book.register("batman.0", about(), STATS)
+        assert (await book.newest("batman.0")) == first

@@ -56,7 +56,7 @@ def proof_of(server: Mapping[str, str]) -> Proof:
     """
     major = server.get("redis_version", "").partition(".")[0]
     is_valkey = "valkey_version" in server or server.get("server_name") == "valkey"
-    return Proof.WAITAOF if major.isdigit() and int(major) >= 8 and not is_valkey else Proof.CONFIG
+    return Proof.WAITAOF if major.isdecimal() and len(major) < 9 and int(major) >= 8 and not is_valkey else Proof.CONFIG
 
 
 @dataclass(slots=True)

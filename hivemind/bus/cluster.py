@@ -21,6 +21,8 @@ from ..errors import RedisDenied, RedisError, RedisUnavailable
 
 ASKED = 3  #: nodes that are asked at once when something is wrong
 PATIENCE = 1.0  #: seconds that a node has to answer
+SLOTS, PORTS = 16_384, 65_536
+LONGEST = 20  #: digits of a number that a server may say
 OLDEST = 7  #: the first major version of Redis that has functions and sharded pub/sub
 Address = tuple[str, int]
 Opener = Callable[[Address], Awaitable[connections.AbstractConnection]]
@@ -118,14 +120,18 @@ def read_answers(address: Address, slots: Any, info: Any, server: Any) -> SlotMa
         kind = RedisDenied if isinstance(slots, _FORBIDDEN) else RedisUnavailable
         raise kind(f"{_name(address)} does not say who serves what: {slots}")
     version = _fields(server).get("redis_version", "")  # an ACL may forbid to ask
-    if version.partition(".")[0].isdecimal() and int(version.partition(".")[0]) < OLDEST:
+    if _number(version.partition(".")[0], OLDEST) < OLDEST:
         raise RedisDenied(f"{_name(address)} is Redis {version}: Hivemind needs Redis {OLDEST} or later, or Valkey")
     state = _fields(info)
-    ranges = tuple((first, last, _address(nodes[0], address)) for first, last, *nodes in slots)
+    try:
+        ranges = [(int(first), int(last), _address(nodes[0], address)) for first, last, *nodes in slots]
+        known = frozenset(_address(node, address) for _, _, *nodes in slots for node in nodes)
+    except (TypeError, ValueError, LookupError):
+        raise RedisUnavailable(f"{_name(address)} does not say who serves what: it says something else") from None
     return SlotMap(
         ranges=tuple(sorted(ranges)),
-        nodes=frozenset(_address(node, address) for _, _, *nodes in slots for node in nodes),
-        epoch=int(state.get("cluster_current_epoch", "0")),
+        nodes=known,
+        epoch=_number(state.get("cluster_current_epoch", ""), 0),
         is_ok=state.get("cluster_state") == "ok",
     )
 
@@ -143,7 +149,7 @@ def redirection(reply: object, asked: Address) -> tuple[int, Address] | None:
     """The slot and its new primary in an error ``MOVED <slot> <host>:<port>`` of the node ``asked``."""
     kind, slot, where = [*str(reply).split(), "", "", ""][:3]
     host, _, port = where.rpartition(":")
-    if kind != "MOVED" or not slot.isdecimal() or not port.isdecimal():
+    if kind != "MOVED" or not 0 <= _number(slot, -1) < SLOTS or not 0 < _number(port, 0) < PORTS:
         return None
     return int(slot), (host or asked[0], int(port))
 
@@ -152,6 +158,11 @@ def _address(node: Sequence[Any], asked: Address) -> Address:
     """A node's address; one without a host is where the node that was asked is."""
     host = node[0].decode() if isinstance(node[0], bytes) else ""
     return host if host not in ("", "?") else asked[0], int(node[1])
+
+
+def _number(text: str, otherwise: int) -> int:
+    """The number that a server wrote; ``otherwise`` where it is none, or longer than any that is meant."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < LONGEST else otherwise
 
 
 def _fields(text: Any) -> dict[str, str]:

@@ -27,7 +27,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from ..constants import redact
 from ..errors import ConfigurationError, RedisDenied, RedisError, RedisRefused, RedisUnavailable
 from ..topics import check_name
-from .cluster import Address, learn, slot_of
+from .cluster import PORTS, Address, learn, slot_of
 from .outage import FULL, Outage
 from .peers import Peers
 from .turned_away import WORDS, hung_up, is_full
@@ -88,6 +88,8 @@ class Endpoint:
                 f"{redact(url)!r} is no Redis URL: it has to begin with redis://, rediss://, unix://, "
                 f"{SENTINEL}:// or {CLUSTER}://"
             )
+        if not url.isprintable():
+            raise ConfigurationError(f"{redact(url)!r} is no Redis URL: there are characters in it that none has")
         address, _, query = url.partition("?")
         pairs = parse_qsl(query)
         hive = dict(pairs).get("hive", "default")
@@ -268,7 +270,7 @@ class Endpoint:
         found = []
         for entry in filter(None, hosts.split(",")):
             host, _, port = entry.rpartition(":") if ":" in entry else (entry, "", str(usual))
-            if not port.isdecimal():
+            if not port.isdecimal() or len(port) > 5 or int(port) >= PORTS:
                 raise ConfigurationError(f"{self.redacted}: {entry!r} is not host:port")
             found.append((unquote(host), int(port)))
         return found

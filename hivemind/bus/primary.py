@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ from .peers import Address
 
 log = logging.getLogger("hivemind.redis")
 
+_PORT = re.compile(r"[0-9]{1,5}")
 MOVED = "+switch-master"
 TICK = 1.0  #: seconds between two signs of life that are asked of a Sentinel
 SILENT = 3  #: of them without an answer, after which another Sentinel is listened to
@@ -101,7 +103,7 @@ class PrimaryWatch:
             role = await self._commands.execute("ROLE")
         except RedisError:
             return
-        if role[0] != b"master":
+        if role[:1] != [b"master"]:
             self._moved(None)
 
     def _told(self, to: Address) -> None:
@@ -146,9 +148,10 @@ class Ear(asyncio.Protocol):
 
 def moved_to(service: str, reply: object) -> Address | None:
     """Where the primary of ``service`` is from now on, if that is what a Sentinel says."""
-    if not isinstance(reply, list) or reply[:2] != [b"message", MOVED.encode()] or not isinstance(reply[2], bytes):
+    if not isinstance(reply, list) or reply[:2] != [b"message", MOVED.encode()] or len(reply) != 3:
         return None
-    name, *words = reply[2].decode(errors="replace").split(" ")
-    if name != service or len(words) != 4 or not words[3].isdecimal():
+    said = reply[2].decode(errors="replace") if isinstance(reply[2], bytes) else ""
+    name, *words = said.split(" ")
+    if name != service or len(words) != 4 or not _PORT.fullmatch(words[3]):
         return None
     return words[2], int(words[3])

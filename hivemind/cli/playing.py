@@ -163,6 +163,8 @@ async def _recorded(lines: AsyncIterator[bytes], played: Played) -> AsyncIterato
             one = _read(line, number)
         except PayloadError as error:
             raise _broken(played, number, str(error)) from None
+        except RecursionError:
+            raise _broken(played, number, "it is nested too deep") from None
         except (ValueError, KeyError, TypeError) as error:
             raise _broken(played, number, _why(error)) from None
         yield one

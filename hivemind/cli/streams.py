@@ -15,7 +15,10 @@ from collections.abc import AsyncIterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
 
+from ..errors import HivemindError
+
 CHUNK = 65536  #: bytes read at once
+LONGEST = 8 * 1024 * 1024  #: bytes of one line; a message, however it is written, takes less
 
 
 class Writer:
@@ -43,7 +46,9 @@ class Writer:
 
 
 async def lines_of(file: int) -> AsyncIterator[bytes]:
-    """The lines of a file descriptor, without their ends, as they come. Raises OSError."""
+    """The lines of a file descriptor, without their ends, as they come. Raises OSError, and HivemindError where a line
+    is longer than LONGEST: that is no file of lines.
+    """
     loop = asyncio.get_running_loop()
     chunks: asyncio.Queue[bytes | OSError] = asyncio.Queue(maxsize=4)
 
@@ -65,6 +70,8 @@ async def lines_of(file: int) -> AsyncIterator[bytes]:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             yield line.removesuffix(b"\r")
+        if len(rest) > LONGEST:
+            raise HivemindError(f"a line of more than {LONGEST // 2**20} MiB: that is no file of messages, one a line")
     if rest:
         yield rest
 

@@ -99,7 +99,7 @@ class Registry:
         arguments = (instance, lease, *said, incarnation, whose, self.patterns, names.control(TOPICS), expires, before)
         keys += (names.resolvers(), names.resolved(), names.readers())
         reply = await self._functions.call("register", keys, arguments)
-        reply = [entry.decode() if isinstance(entry, bytes) else entry for entry in reply]
+        reply = [entry.decode(errors="replace") if isinstance(entry, bytes) else entry for entry in reply]
         if reply[0] == 1:
             self.kept = reply[3]
         return reply

@@ -188,9 +188,17 @@ class Guard:
         if len(hosts) != 1 or _host(hosts[0]) not in self._hosts:
             return "this page is not served under that host name"
         origin = headers.get("origin")
-        if method not in ("GET", "HEAD", "OPTIONS") and origin and urlsplit(origin).netloc != hosts[0]:
+        if method not in ("GET", "HEAD", "OPTIONS") and origin and not _is_of(origin, hosts[0]):
             return "a change from another site is refused"
         return None
+
+
+def _is_of(origin: str, host: str) -> bool:
+    """Whether an Origin header names ``host``."""
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:  # it is no URL
+        return False
 
 
 def _host(header: str) -> str:

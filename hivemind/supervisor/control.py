@@ -20,7 +20,6 @@ from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..errors import RedisUnavailable
 from .actions import Request, Result, Verb
-from .files import known_fields
 
 CHANNEL = "hived"
 ANSWER_TIMEOUT = 4.0  # seconds in which a hived that lives says that it heard
@@ -110,7 +109,7 @@ def decode_answer(body: bytes) -> Answer | None:
         raw = orjson.loads(body)
         results = [Result(str(each["program"]), bool(each["ok"]), str(each["text"])) for each in raw["results"]]
         programs, waiting = ([str(each) for each in raw.get(key, ())] for key in ("programs", "waiting"))
-        hived = Hived(**known_fields(Hived, raw["hived"]))
+        hived = Hived(str(raw["hived"]["host"]), str(raw["hived"]["hive"]), int(raw["hived"]["pid"]))
         return Answer(hived, programs, results, bool(raw["done"]), waiting, str(raw.get("doing", "")))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
+from ..message import is_count
 from .files import read_json, write_json
 from .paths import HivePaths
 from .topology import Selection
@@ -13,7 +14,7 @@ from .topology import Selection
 def read_scale(paths: HivePaths) -> dict[str, int]:
     """Replicas by node, as ``hm scale`` left them."""
     found = read_json(paths.scale)
-    return {str(k): v for k, v in found.items() if isinstance(v, int)} if isinstance(found, dict) else {}
+    return {str(k): v for k, v in found.items() if is_count(v)} if isinstance(found, dict) else {}
 
 
 def write_scale(paths: HivePaths, scale: Mapping[str, int]) -> None:
@@ -37,7 +38,9 @@ def read_selection(paths: HivePaths) -> Selection:
     found = read_json(paths.selection)
     if not isinstance(found, dict):
         return Selection()
-    return Selection(tuple(found.get("only", ())), found.get("root") is not False, found.get("nodes") is not False)
+    only = found.get("only")
+    names = tuple(map(str, only)) if isinstance(only, list) else ()
+    return Selection(names, found.get("root") is not False, found.get("nodes") is not False)
 
 
 def write_selection(paths: HivePaths, selection: Selection) -> None:

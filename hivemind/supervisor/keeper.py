@@ -123,13 +123,22 @@ def _write_down(pidfile: PidFile, order: Order) -> None:
 def become(order: Order) -> int:
     """Become the command: same pid, same start time. Returns 127 if that cannot be."""
     environment = {**os.environ, "HIVEMIND_SUPERVISED": "1", RELAY: Relay.at(order.pidfile).base}
-    if order.env is not None:
-        environment |= orjson.loads(order.env.read_bytes())
+    try:
+        environment |= _own(order.env)
+    except (OSError, ValueError, AttributeError) as error:
+        _say(f"{order.env} does not say with which environment this runs ({error}): `hived reload` writes it anew")
+        return 127
     try:
         os.execvpe(order.command[0], order.command, environment)
     except OSError as error:
         _say(f"{order.command[0]}: {error.strerror}")
         return 127
+
+
+def _own(file: Path | None) -> dict[str, str]:
+    """The environment of this program alone. Raises OSError, ValueError or AttributeError where the file is spoilt."""
+    found = {} if file is None else orjson.loads(file.read_bytes())
+    return {str(name): str(value) for name, value in found.items()}
 
 
 def _say(text: str) -> None:

@@ -36,6 +36,7 @@ STEADY = 10.0  #: seconds that a life must last for the program not to be failin
 FIRST, FACTOR, LONGEST = 2.0, 3.0, 60.0  #: seconds: the wait after the second early end, its growth, its end
 KEPT = 5  #: lives that are remembered
 HUNG = "it hung: its lease was not renewed"  #: the last words of who was killed for that
+GREATEST = 1e12  #: seconds; what is more is no time
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +189,17 @@ def exit_in(log: bytes, program: str, pid: int) -> Exit:
 
 def _lives(found: Mapping[str, Any]) -> Lives:
     lives = tuple(
-        Ended(float(each["began"]), float(each["ended"]), _whole(each), str(each["signal"]), str(each["words"]))
+        Ended(_time(each["began"]), _time(each["ended"]), _whole(each), str(each["signal"]), str(each["words"]))
         for each in found["lives"]
     )
-    due, began = (None if found[name] is None else float(found[name]) for name in ("next", "began"))
+    due, began = (None if found[name] is None else _time(found[name]) for name in ("next", "began"))
     return Lives(int(found["failures"]), due, lives, began, int(found["pid"]), bool(found["is_adopted"]))
+
+
+def _time(raw: object) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or abs(raw) > GREATEST:
+        raise ValueError(f"{raw!r} is no time")
+    return float(raw)
 
 
 def _length(seconds: float) -> str:

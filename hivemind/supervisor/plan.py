@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
+
+from pydantic import TypeAdapter
 
 from ..errors import HiveNotFound, NodeLoadError
 from ..settings import Settings
+from ..topics import check_instance
 from .check import Checker
 from .code import code_hash
 from .desired import read_scale, read_selection, read_stopped
@@ -20,6 +24,7 @@ from .paths import HivePaths
 from .processes import NodePlan
 from .topology import Problem, Program, RedisProgram, node_plans, programs
 
+T = TypeVar("T")
 RedisFor = Callable[[Settings], RedisProgram | None]
 
 
@@ -81,10 +86,19 @@ def known_enabled(paths: HivePaths, environ: Mapping[str, str]) -> tuple[list[En
         enabled = enabled_nodes(paths.hive, environ)
     except NodeLoadError as error:
         shown = within(paths.hive, Path(str(error.file)))
-        known = [EnabledNode(**known_fields(EnabledNode, each)) for each in read_json(paths.enabled) or ()]
-        return known, [Problem("nodes", f"{error.reason}; the nodes known before go on", shown, error.line)]
+        return known_before(paths), [
+            Problem("nodes", f"{error.reason}; the nodes known before go on", shown, error.line)
+        ]
     write_json(paths.enabled, [asdict(node) for node in enabled])
     return enabled, []
+
+
+def known_before(paths: HivePaths) -> list[EnabledNode]:
+    """What ``nodes/__init__.py`` enabled when it last was not broken; nothing if that is not known any more."""
+    try:
+        return [_read(EnabledNode, each) for each in read_json(paths.enabled) or ()]
+    except (TypeError, ValueError):
+        return []
 
 
 def save(paths: HivePaths, plan: Plan) -> None:
@@ -108,8 +122,8 @@ def load(paths: HivePaths) -> Plan:
         return Plan(
             tuple(_loaded(each) for each in found["programs"]),
             tuple(_loaded(each) for each in found.get("stopped", ())),
-            tuple(Problem(**known_fields(Problem, each)) for each in found.get("problems", ())),
-            dict(found.get("mending", {})),
+            tuple(_read(Problem, each) for each in found.get("problems", ())),
+            {str(path): int(time) for path, time in found.get("mending", {}).items()},
             str(found.get("settings", "")),
         )
     except (TypeError, KeyError, AttributeError, ValueError):
@@ -128,9 +142,21 @@ def _saved(program: Program) -> dict[str, object]:
 
 
 def _loaded(raw: Mapping[str, object]) -> Program:
-    known = known_fields(Program, raw)
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in known.items()}
-    return Program(**values)
+    """A program as it was saved. Raises ValueError or TypeError where it is none."""
+    program = _read(Program, raw)
+    check_instance(f"{program.node}.{program.number}")
+    return program
+
+
+def _read(kind: type[T], raw: Mapping[str, object]) -> T:
+    """One record of hived's own files. Raises ValueError or TypeError where it is none."""
+    reader: TypeAdapter[T] = _reader(cast(Hashable, kind))
+    return reader.validate_python(known_fields(kind, raw))
+
+
+@cache
+def _reader(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _fingerprint(settings: Settings) -> str:

@@ -28,6 +28,7 @@ KEPT = 5  # releases
 MOST_BYTES = 1_048_576  # of one file
 ELSEWHERE = frozenset({"var", "tests", "static", "templates", "node_modules", "site-packages"})  # no code of nodes
 NOTE = "release.json"
+LATEST = 253_402_300_799  # unix seconds: the end of the year 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ def releases(paths: HivePaths) -> list[Release]:
 def _release(folder: Path) -> Release | None:
     found = read_json(folder / NOTE)
     try:
-        return Release(int(found["number"]), str(found["hash"]), float(found["made"]), folder)
+        made = float(found["made"])
+        return Release(int(found["number"]), str(found["hash"]), made, folder) if 0 <= made <= LATEST else None
     except (TypeError, KeyError, ValueError):
         return None
 

@@ -12,6 +12,10 @@ local function number(text)
   return value < 9007199254740992 and value or 0 -- garbage, and what no incarnation can be, is nothing
 end
 local held = redis.call('HGET', keys[1], 'incarnation')
+if held and number(held) == 0 then
+  redis.call('DEL', keys[1]) -- nobody's: what has no life can neither beat nor end
+  held = false
+end
 local wanted = tonumber(args[5])
 if wanted == 0 then
   local stored = number(redis.call('TYPE', keys[3]).ok == 'string' and redis.call('GET', keys[3]))
