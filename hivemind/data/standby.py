@@ -8,6 +8,7 @@ set back, it keeps those of the dead for as long as it was set back.
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 
 from ..errors import InstanceHeld, RedisError
@@ -15,6 +16,8 @@ from .records import About, Stats
 from .registry import Registry
 
 LATE = 0.25  #: of a lease: if an answer takes longer, those of others do, too, and nobody is judged
+
+ASLEEP = 0.5  #: of a lease: after so long without a look we have stood still ourselves, and missed what moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Standby:
     def __init__(self, registry: Registry, lease: float) -> None:
         self._registry, self._lease = registry, lease
         self._seen: Sight | None = None
+        self._looked = -math.inf  # when, by the loop's clock
 
     async def register(self, instance: str, about: About, stats: Stats) -> int:
         """Enter ``instance`` in a new life and return its incarnation; call it again and again while it raises.
@@ -56,7 +60,8 @@ class Standby:
     def _stands_still(self, held: InstanceHeld, asked: float) -> bool:
         """Whether the holder's lease has not moved for a lease."""
         now, seen = asyncio.get_running_loop().time(), self._seen
-        if seen is None or _moved(seen.held, held) or now - asked > LATE * self._lease:
+        stood_still, self._looked = asked - self._looked > ASLEEP * self._lease, now
+        if seen is None or stood_still or _moved(seen.held, held) or now - asked > LATE * self._lease:
             self._seen = Sight(held, now)
             return False
         return asked - seen.at >= max(self._lease, seen.held.lease)
