@@ -16,7 +16,7 @@ AGAIN = { echo '!!! what failed is run again, one at a time:'; $(BIN)/pytest -q 
 COMPILE = $(BIN)/python -m compileall -q hivemind
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test lint format coverage accept soak drills crowd bench wheel clean
+.PHONY: help .venv run test lint format coverage accept soak drills crowd bench outage wheel clean
 
 help: ## what one can make
 	@sed -n 's/^\([a-z.]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -83,6 +83,10 @@ crowd: $(DEV) ## ten thousand instances on one Redis: registering, beating, comi
 bench: $(BENCH) ## Hivemind beside its peers, and docs/performance.md; QUICK=1: under a minute, writes nothing; ROWS="rate idle": only these
 	@$(COMPILE)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--write-docs) $(foreach row,$(ROWS),--rows $(row))
+
+outage: $(BENCH) ## Redis and a worker broken under Hivemind, FastStream and Celery: docs/outage.json, and the table made from it
+	@$(BIN)/python -m benchmarks.outage --write-docs
+	@$(BIN)/python -m tests.docs_made
 
 wheel: $(DEV) ## sdist and wheel, in dist/
 	@rm -rf dist build *.egg-info

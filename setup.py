@@ -53,6 +53,7 @@ EXTRAS = {
         "pytest-xdist>=3.6",
     ],
     "bench": [
+        "celery[redis]>=5.6",
         "faststream[redis]>=0.7",
         "matplotlib>=3.10",
         "nats-py>=2.16",

@@ -16,7 +16,18 @@ from hivemind.testing import TestServer
 
 from .servers import nats_server
 
-PACKAGES = ("hivemind-net", "hiredis", "orjson", "uvloop", "pydantic", "redis", "faststream", "nats-py", "pyzmq")
+PACKAGES = (
+    "hivemind-net",
+    "hiredis",
+    "orjson",
+    "uvloop",
+    "pydantic",
+    "redis",
+    "celery",
+    "faststream",
+    "nats-py",
+    "pyzmq",
+)
 
 
 def about() -> dict[str, str]:

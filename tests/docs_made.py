@@ -96,6 +96,21 @@ def _drill(one: Mapping[str, Any]) -> str:
     return f"| {BREAKS[one['fault']]} | {lost} | {limits['noticed']:g} s | {back} | {figures} |"
 
 
+def outage() -> str:
+    """What came of the same breaks for each of those that are compared."""
+    found = json.loads((DOCS / "outage.json").read_text(encoding="utf-8"))
+    head = "| what breaks | | back | the last of before | refused | lost | doubled | started again |"
+    made = "; ".join(f"{name} {value}" for name, value in found["about"].items())
+    rows = [head, "|---|---|---|---|---|---|---|---|", *(_outcome(one) for one in found["outcomes"])]
+    return "\n".join([*rows, "", f"{made[:1].upper()}{made[1:]}."])
+
+
+def _outcome(one: Mapping[str, Any]) -> str:
+    times = ["never" if one[what] is None else f"{one[what]:.1f} s" for what in ("back", "settled")]
+    counts = [f"{one[what]:,}" for what in ("refused", "lost", "doubled", "started")]
+    return f"| {' | '.join([one['what'], one['who'], *times, *counts])} |"
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "settings": lambda: table_of(Constants),
     "tuning": lambda: table_of(NodeTuning),
@@ -105,6 +120,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "delivery_states": lambda: diagram(DELIVERY),
     "drill_stages": lambda: diagram(DRILL),
     "drills": drills,
+    "outage": outage,
 }
 
 
