@@ -165,8 +165,8 @@ def make_server(server_program: Path) -> Iterator[MakeServer]:
     """``make_server(tcp=True, lines=["maxmemory 10mb"])`` starts one more server for this test alone."""
     made: list[RedisServer] = []
 
-    def make(*, tcp: bool = False, lines: tuple[str, ...] = ()) -> RedisServer:
-        made.append(RedisServer(server_program, tcp=tcp, lines=lines))
+    def make(*, tcp: bool = False, lines: tuple[str, ...] = (), program: Path | None = None) -> RedisServer:
+        made.append(RedisServer(program or server_program, tcp=tcp, lines=lines))
         return made[-1].start()
 
     yield make

@@ -1,7 +1,8 @@
 """The network: everything that talks to Redis. No other package imports ``redis`` or ``hiredis``.
 
 - one process on the bus: ``bus``
-- connections: ``endpoint`` ``link`` ``commands`` ``conversation`` ``fences``; what runs inside Redis: ``functions``
+- connections: ``endpoint`` ``link`` ``commands`` ``conversation`` ``fences``; what runs inside Redis: ``functions``;
+  commands in a file: ``written``
 - when Redis is away: what is said ``outage``; when it is tried again ``pace`` ``turned_away``; when it moves
   ``primary`` ``peers``
 - a server of the hive's own: ``embedded`` ``server_program``

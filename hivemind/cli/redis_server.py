@@ -9,6 +9,7 @@ import click
 
 from ..errors import ConfigurationError
 from . import output
+from .copying import backup, restore
 from .groups import FAILED, HELP, WELL, NamingGroup
 
 if TYPE_CHECKING:
@@ -19,10 +20,18 @@ if TYPE_CHECKING:
 def redis() -> None:
     """The Redis server that a hive without REDIS_URL has of its own.
 
+    With backup and restore it may be any Redis.
+
     Examples:
       hm redis status
+      hm redis backup monday.hive
+      hm redis restore monday.hive
       hm redis stop
     """
+
+
+redis.add_command(backup)
+redis.add_command(restore)
 
 
 @redis.command()

@@ -1,0 +1,207 @@
+"""An exact copy of what a hive keeps in Redis: read key by key, as commands that make it again on any server.
+
+Left out is what only says who lives now: leases, who is registered, who answers requests. While senders and readers go
+on, the copy has each topic as it was when its turn came: what was sent later is not in it; what was acknowledged later
+is pending in it, and is handled once more where it is restored. What senders had appended last is read before the
+streams, so that a message that is in neither is appended again by who still has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+from ..bus.commands import Argument, Commands, checked, pairs_in
+from ..bus.ranges import GOAL, portions
+from ..errors import HivemindError
+from ..topics import Names
+from .copy_file import Counts, Header, Writer
+
+AT_ONCE = 500  #: members, or pending entries, in one command or portion
+SCANNED = 1000  #: keys that are looked at in one step
+Command = Sequence[Argument]
+Told = Callable[[Counts], None]
+
+
+async def scanned(commands: Commands, names: Names) -> AsyncIterator[list[bytes]]:
+    """All keys of a hive, in portions; one may come twice. Raises RedisError."""
+    for pattern in (f"hm:{names.hive}:*", f"hm:{{{names.hive}}}:*"):
+        cursor = 0
+        while True:
+            following, some = await commands.execute("SCAN", cursor, "MATCH", pattern, "COUNT", SCANNED)
+            if some:
+                yield list(some)
+            if not (cursor := int(following)):
+                break
+
+
+async def keys_of(commands: Commands, names: Names) -> list[bytes]:
+    """The keys of a hive that a copy has, streams last. Raises RedisError."""
+    found = {key async for some in scanned(commands, names) for key in some if not _is_of_the_living(key, names)}
+    stream = names.stream("")[:-2].encode()
+    return sorted(found, key=lambda key: (key.startswith(stream), key))
+
+
+def _is_of_the_living(key: bytes, names: Names) -> bool:
+    """Whether a key says who lives now: all of them write it anew."""
+    single = (names.nodes(), names.caretaker(), names.resolvers(), names.resolved())
+    return key.startswith((names.node("").encode(), names.request("", "")[:-3].encode())) or key in map(
+        str.encode, single
+    )
+
+
+async def backup(commands: Commands, names: Names, out: BinaryIO, told: Told) -> Counts:
+    """Write a copy of the hive to ``out``; ``told`` how far it is. Raises RedisError, OSError, and HivemindError where
+    something is there that cannot be copied.
+    """
+    writer, counts = Writer(out), Counts()
+    writer.begin(Header(names.hive, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", await _server(commands)))
+    for key in await keys_of(commands, names):
+        kind, left = map(checked, await commands.pipeline([("TYPE", key), ("PTTL", key)]))
+        if kind == b"none":
+            continue  # it has ended meanwhile
+        read = _READERS.get(bytes(kind))
+        if read is None:
+            raise HivemindError(f"{key.decode(errors='replace')} is of type {kind.decode()}: that cannot be copied")
+        async for portion in read(commands, key, counts):
+            writer.add(portion)
+            told(counts)
+        if left > 0:
+            writer.add([("PEXPIRE", key, left)])
+        counts.keys += 1
+    writer.end(counts)
+    told(counts)
+    return counts
+
+
+async def count(commands: Commands, names: Names) -> Counts:
+    """What is there of a hive. Raises RedisError."""
+    counts = Counts()
+    for key in await keys_of(commands, names):
+        counts.keys += 1
+        if await commands.execute("TYPE", key) == b"stream":
+            length, groups = map(checked, await commands.pipeline([("XLEN", key), ("XINFO", "GROUPS", key)]))
+            counts.streams += 1
+            counts.entries += length
+            counts.groups += len(groups)
+            counts.pending += sum(pairs_in(one)[b"pending"] for one in groups)
+    return counts
+
+
+async def _server(commands: Commands) -> str:
+    raw = await commands.execute("INFO", "server")
+    lines = raw.decode(errors="replace").splitlines() if isinstance(raw, bytes) else []
+    said = dict(line.partition(":")[::2] for line in lines)
+    return f"valkey {said['valkey_version']}" if "valkey_version" in said else f"redis {said.get('redis_version', '?')}"
+
+
+# -- one kind after the other
+
+
+async def _string(commands: Commands, key: bytes, _: Counts) -> AsyncIterator[list[Command]]:
+    value = await commands.execute("GET", key)
+    if value is not None:
+        yield [("SET", key, value)]
+
+
+async def _hash(commands: Commands, key: bytes, _: Counts) -> AsyncIterator[list[Command]]:
+    for some in _parts(pairs_in(await commands.execute("HGETALL", key)).items()):
+        yield [("HSET", key, *some)]
+
+
+async def _set(commands: Commands, key: bytes, _: Counts) -> AsyncIterator[list[Command]]:
+    for some in _parts((member,) for member in await commands.execute("SMEMBERS", key)):
+        yield [("SADD", key, *some)]
+
+
+async def _sorted_set(commands: Commands, key: bytes, _: Counts) -> AsyncIterator[list[Command]]:
+    flat = await commands.execute("ZRANGE", key, 0, -1, "WITHSCORES")
+    for some in _parts(zip(flat[1::2], flat[::2], strict=True)):
+        yield [("ZADD", key, *some)]
+
+
+async def _list(commands: Commands, key: bytes, _: Counts) -> AsyncIterator[list[Command]]:
+    for some in _parts((member,) for member in await commands.execute("LRANGE", key, 0, -1)):
+        yield [("RPUSH", key, *some)]
+
+
+def _parts(members: Iterable[tuple[bytes, ...]]) -> Iterator[list[bytes]]:
+    """The words of members, as many at once as are easily sent."""
+    words: list[bytes] = []
+    size = 0
+    for member in members:
+        words += member
+        size += sum(map(len, member))
+        if len(words) >= 2 * AT_ONCE or size >= GOAL:
+            yield words
+            words, size = [], 0
+    if words:
+        yield words
+
+
+async def _stream(commands: Commands, key: bytes, counts: Counts) -> AsyncIterator[list[Command]]:
+    """First how far groups are, then what they hold, then the entries: so nothing is in a gap between the three."""
+    asked = (("XINFO", "STREAM", key), ("XINFO", "GROUPS", key))
+    about, found = map(checked, await commands.pipeline(asked))
+    about, groups = pairs_in(about), [pairs_in(one) for one in found]
+    held = {group[b"name"]: await _held(commands, key, group) for group in groups}
+    last = about[b"last-generated-id"]
+    async for entries in portions(commands, key.decode(errors="surrogateescape"), "-", last.decode()):
+        counts.entries += len(entries)
+        yield [("XADD", key, entry, *fields) for entry, fields in entries]
+    counts.streams += 1
+    if not groups and not about[b"length"]:  # or else there would be nothing
+        yield [("XADD", key, "MAXLEN", 0, last if last != b"0-0" else "0-1", "b", "")]
+    yield [_group(key, group) for group in groups]
+    marks = ("ENTRIESADDED", about[b"entries-added"], "MAXDELETEDID", about[b"max-deleted-entry-id"])
+    yield [("XSETID", key, last, *marks)]
+    for group in groups:
+        counts.groups += 1
+        async for some in _pending(commands, key, group[b"name"], held[group[b"name"]], counts):
+            yield some
+
+
+def _group(key: bytes, group: dict[bytes, Any]) -> Command:
+    read = group.get(b"entries-read")
+    words = ("XGROUP", "CREATE", key, group[b"name"], group[b"last-delivered-id"], "MKSTREAM")
+    return words if read is None else (*words, "ENTRIESREAD", read)
+
+
+async def _held(commands: Commands, key: bytes, group: dict[bytes, Any]) -> list[tuple[bytes, bytes, int]]:
+    """What a group has pending, up to where it was: entry, consumer, tries."""
+    found: list[tuple[bytes, bytes, int]] = []
+    first: bytes = b"-"
+    while True:
+        last, most = group[b"last-delivered-id"], 20 * AT_ONCE
+        some = await commands.execute("XPENDING", key, group[b"name"], first, last, most)
+        found += [(entry, who, tries) for entry, who, _, tries in some]
+        if len(some) < most:
+            return found
+        first = b"(" + some[-1][0]
+
+
+async def _pending(
+    commands: Commands, key: bytes, group: bytes, held: Sequence[tuple[bytes, bytes, int]], counts: Counts
+) -> AsyncIterator[list[Command]]:
+    """Who holds what; of what the stream has lost nobody can."""
+    for start in range(0, len(held), AT_ONCE):
+        some = held[start : start + AT_ONCE]
+        there = await commands.pipeline([("XRANGE", key, entry, entry) for entry, _, _ in some])
+        kept = [one for one, reply in zip(some, there, strict=True) if checked(reply)]
+        counts.left_out += len(some) - len(kept)
+        counts.pending += len(kept)
+        yield [
+            ("XCLAIM", key, group, who, 0, entry, "IDLE", 0, "RETRYCOUNT", tries, "FORCE", "JUSTID")
+            for entry, who, tries in kept
+        ]
+
+
+_READERS = {
+    b"string": _string,
+    b"hash": _hash,
+    b"set": _set,
+    b"zset": _sorted_set,
+    b"list": _list,
+    b"stream": _stream,
+}
