@@ -23,7 +23,8 @@ from .topology import Program
 from .watchdog import of_process
 
 ARRIVAL = 20.0  # seconds within which a program that was started shows whether it stays up
-LOOK = 0.1  # seconds between two looks
+LOOK, LONGEST = 0.1, 1.0  # seconds between two looks, at few programs and at hundreds
+SHARE = 5  # a look is paid with so many times its length of rest: what starts needs the machine
 SILENCE = 5.0  # seconds without an answer of the registry after which supervisord's word has to do
 CALM = 2.0  # seconds without any news after which it is not waited for those who wait for others
 
@@ -72,6 +73,7 @@ def arrivals(engine: Engine, names: Iterable[str], limit: float = ARRIVAL) -> di
     known: Sequence[Instance] | None = ()
     heard = time.monotonic()
     while True:
+        looked = time.monotonic()
         infos = {info.name: info for info in engine.client().programs()}
         if (answer := asyncio.run(registered(engine))) is not None:
             known, heard = answer, time.monotonic()
@@ -88,7 +90,7 @@ def arrivals(engine: Engine, names: Iterable[str], limit: float = ARRIVAL) -> di
         is_calm = all(each.waits_for for each in open_) and time.monotonic() > since + CALM
         if not open_ or is_calm or time.monotonic() > deadline:
             return found
-        time.sleep(LOOK)
+        time.sleep(min(LONGEST, max(LOOK, SHARE * (time.monotonic() - looked))))
 
 
 def _judged(

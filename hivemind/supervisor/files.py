@@ -56,6 +56,14 @@ def time_of(path: Path | str) -> int:
         return 0
 
 
+def inode_of(path: Path) -> int:
+    """Which file it is that ``path`` names now: one that was written whole is another; 0 if there is none."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
+
+
 def within(hive: Path, path: Path) -> str:
     """How a file is named to people: from the hive's folder if it lies there."""
     return str(path.relative_to(hive) if path.is_relative_to(hive) else path)

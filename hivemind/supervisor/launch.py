@@ -14,7 +14,7 @@ from ..identity import PidFile, ProcessIdentity
 from ..node.relay import VARIABLE as RELAY
 from .engine import QUICK, Engine
 
-START_TIMEOUT = 15.0  # seconds until a supervisord that was just started must answer
+START_TIMEOUT = 60.0  # seconds until a supervisord that was just started must answer: hundreds may start beside it
 POLL = 0.02
 
 

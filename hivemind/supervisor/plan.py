@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -19,7 +19,7 @@ from .check import Checker
 from .code import code_hash
 from .desired import read_scale, read_selection, read_stopped
 from .enabled import EnabledNode, enabled_nodes, existing_imports
-from .files import known_fields, read_json, time_of, within, write_json
+from .files import inode_of, known_fields, read_json, time_of, within, write_json
 from .paths import HivePaths
 from .processes import NodePlan
 from .topology import Problem, Program, RedisProgram, node_plans, programs
@@ -113,11 +113,20 @@ def save(paths: HivePaths, plan: Plan) -> None:
             "settings": plan.settings,
         },
     )
+    _plan_in.cache_clear()
 
 
 def load(paths: HivePaths) -> Plan:
-    """What was applied last, also by another version; an empty plan if nothing was, or the file is spoilt."""
-    found = read_json(paths.plan)
+    """What was applied last, also by another version; an empty plan if nothing was, or the file is spoilt.
+
+    It is read again only when it was written anew: many ask for it, every second.
+    """
+    return _plan_in(paths.plan, time_of(paths.plan), inode_of(paths.plan))
+
+
+@lru_cache(maxsize=2)
+def _plan_in(path: Path, _time: int, _inode: int) -> Plan:
+    found = read_json(path)
     try:
         return Plan(
             tuple(_loaded(each) for each in found["programs"]),

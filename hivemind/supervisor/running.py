@@ -19,30 +19,40 @@ class Running:
 
     def __init__(self, paths: HivePaths, infos: Callable[[], Collection[ProgramInfo]]) -> None:
         self._paths, self._infos = paths, infos
-        self._plan, self._planned = Plan(()), -1
         self._records: dict[Path, tuple[int, PidRecord | None]] = {}
+        self._plan, self._files = Plan(()), dict[str, Path]()
+        self._children: dict[tuple[str, int, float], ProcessIdentity] = {}  # by program, pid and start
 
     def plan(self) -> Plan:
         """What was applied last."""
-        stamp = time_of(self._paths.plan)
-        if stamp != self._planned:
-            self._plan, self._planned = load(self._paths), stamp
-        return self._plan
+        return load(self._paths)
 
     def now(self) -> dict[str, ProcessIdentity]:
         """By program, the process of each node and root that supervisord has as running, adopted or not."""
-        files = {
-            program.name: Path(program.pidfile) if program.pidfile else self._paths.program_pid(program.name)
-            for program in self.plan().programs
-            if program.kind in WATCHED
-        }
-        found = {}
+        files, found, children = self._pidfiles(), {}, {}
         for info in self._infos():
-            if info.state is ProgramState.RUNNING and info.name in files:
-                record = self._record(files[info.name])
-                if record is not None and _is_it(record.identity, info):
-                    found[info.name] = record.identity
+            if info.state is not ProgramState.RUNNING or info.name not in files:
+                continue
+            child = info.name, info.pid, info.started
+            identity = self._children.get(child) or self._recorded(files[info.name], info)
+            if identity is not None:
+                found[info.name] = identity
+                if identity.pid == info.pid:
+                    children[child] = identity  # as long as supervisord has this child, it is what its pidfile said
+        self._children = children
         return found
+
+    def _pidfiles(self) -> dict[str, Path]:
+        plan = self.plan()
+        if plan is not self._plan:
+            watched = [each for each in plan.programs if each.kind in WATCHED]
+            self._files = {each.name: Path(each.pidfile or self._paths.program_pid(each.name)) for each in watched}
+            self._plan = plan
+        return self._files
+
+    def _recorded(self, path: Path, info: ProgramInfo) -> ProcessIdentity | None:
+        record = self._record(path)
+        return record.identity if record is not None and _is_it(record.identity, info) else None
 
     def _record(self, path: Path) -> PidRecord | None:
         stamp = time_of(path)
