@@ -3,6 +3,7 @@
 EXAMPLE := gotham
 MINUTES := 10
 INSTANCES := 10000
+NODES := 200
 JOBS := 4
 BIN := .venv/bin
 RUN := .venv/ready-run
@@ -16,7 +17,7 @@ AGAIN = { echo '!!! what failed is run again, one at a time:'; $(BIN)/pytest -q 
 COMPILE = $(BIN)/python -m compileall -q hivemind
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test lint format coverage accept soak drills crowd bench outage wheel clean
+.PHONY: help .venv run test lint format coverage accept soak drills crowd nodes bench outage wheel clean
 
 help: ## what one can make
 	@sed -n 's/^\([a-z.]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -79,6 +80,9 @@ drills: $(DEV) ## everything that may break, broken in a hive of its own and tim
 
 crowd: $(DEV) ## ten thousand instances on one Redis: registering, beating, coming back; INSTANCES=10000
 	@$(BIN)/python -m tests.crowd --instances $(INSTANCES)
+
+nodes: $(DEV) ## two hundred real nodes in one hive: how long they need to start, what watching them costs; NODES=200
+	@$(BIN)/python -m tests.many_nodes --nodes $(NODES)
 
 bench: $(BENCH) ## Hivemind beside its peers, and docs/performance.md; QUICK=1: under a minute, writes nothing; ROWS="rate idle": only these
 	@$(COMPILE)
