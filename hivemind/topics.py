@@ -246,6 +246,10 @@ class Names:
         """Who looks after what retires; it expires when that one is gone."""
         return f"hm:{{{self.hive}}}:caretaker"
 
+    def roll(self) -> str:
+        """Which hived rolls; it expires when that one is gone."""
+        return f"hm:{{{self.hive}}}:roll"
+
     def resolvers(self) -> str:
         """The hash of what each instance resolves: its patterns."""
         return f"hm:{{{self.hive}}}:resolvers"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hivemind.bus.bus import Bus
+from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.ledger import Ledger
 from hivemind.bus.receiving import LiveSubscription
 from hivemind.data.records import About, Instance, ServiceRecord, Stats, SubscriptionRecord
 from hivemind.node.loading import RELEASE, code_of
 from hivemind.node.relay import Relay
 from hivemind.states import ROLL, RollStage, advance
+from hivemind.supervisor.control import Hived, decode_answer
 from hivemind.supervisor.health import unwell
 from hivemind.supervisor.releases import Release
 from hivemind.supervisor.returning import complete
+from hivemind.supervisor.roll_turn import WAITS, Telling, turn
 from hivemind.supervisor.rolling import held
+from hivemind.supervisor.swap import Outcome
+
+from .servers import RedisServer
 
 UNTOUCHED = {RollStage.WAITING, RollStage.STARTING, RollStage.REFUSED}
 
@@ -123,6 +132,37 @@ def test_who_is_sent_back_runs_the_code_of_the_release_with_the_data_of_the_hive
     assert code_of(hive) == release.files
     monkeypatch.setenv(RELEASE, str(tmp_path / "gone"))
     assert code_of(hive) == hive
+
+
+async def test_one_hived_of_a_hive_rolls_at_a_time_and_the_next_when_it_is_through(
+    server: RedisServer, hive_name: str
+) -> None:
+    endpoint = Endpoint.parse(server.url)
+    async with Bus(endpoint, hive_name, "here") as one, Bus(endpoint, hive_name, "there") as other:
+        async with turn(one, "here"):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2), turn(other, "there"):
+                    pytest.fail("both roll")
+        async with asyncio.timeout(20), turn(other, "there"):
+            assert await one.commands.execute("GET", one.names.roll()) == b"there"
+
+
+def test_it_is_told_how_far_a_roll_is_and_what_is_through() -> None:
+    said: list[Mapping[str, Any]] = []
+    telling = Telling(said.append, Hived("here", "/gotham", 1), ["batman.0", "batman.1"])
+    telling.say()
+    telling.hear(Outcome("batman.0", RollStage.DONE, ready=1.0, handed=0.2))
+    telling.hear(Outcome("batman.1", RollStage.STARTING))
+    answers = [decode_answer(orjson.dumps(each)) for each in said]
+    assert [each.done for each in answers if each] == [False] * 3
+    assert [each.doing for each in answers if each] == [
+        WAITS,
+        "the next one is looked at",
+        "batman.1: its successor starts",
+    ]
+    assert [each.results[0].text for each in answers if each and each.results] == [
+        "rolled: successor ready in 1.0 s, took over in 0.2 s; 0 missed, 0 dropped"
+    ] * 2
 
 
 def test_who_was_held_back_is_told_because_of_whom() -> None:

@@ -8,6 +8,8 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 
 from ..bus.bus import Bus
 from ..data.records import BROKEN, Instance
@@ -20,9 +22,10 @@ from .engine import Engine, engine_for
 from .files import time_of
 from .narrow import Meant
 from .plan import Plan, load
+from .roll_turn import Telling, turn
 from .rolling import held
 from .rollout import rollout
-from .swap import OVER, Outcome
+from .swap import Outcome
 from .topology import Program
 
 log = logging.getLogger("hived")
@@ -145,30 +148,26 @@ class Servant:
             self.bus.notify(reply, encode_answer(self.me, [], []))
             return
         self.bus.notify(reply, encode_answer(self.me, names, None))
-        async with self._turn:
+        telling = Telling(partial(self.bus.notify, reply), self.me, names)
+        async with telling if request.verb is Verb.ROLL else nullcontext(), self._turn:
             log.info("asked to %s %s", request.verb, ", ".join(names))
             try:
-                done = await self._do(request, names, reply)
+                done = await self._do(request, telling)
             except HivemindError as error:
                 done = Done([Result(name, False, str(error)) for name in names])
         self._tell_waiting(done.waiting)
         self.bus.notify(reply, encode_answer(self.me, names, done.results, done.waiting))
 
-    async def _do(self, request: Request, names: Sequence[str], reply: str) -> Done:
+    async def _do(self, request: Request, telling: Telling) -> Done:
         if request.verb is not Verb.ROLL:
             return await asyncio.to_thread(act, self._fresh(), request)
-        loop, known = asyncio.get_running_loop(), dict[str, Outcome]()
+        loop = asyncio.get_running_loop()
 
         def tell(outcome: Outcome) -> None:
-            known[outcome.program] = outcome
-            over = [Result(one.program, one.is_well, one.text) for one in known.values() if one.stage in OVER]
-            doing = [f"{one.program}: {one.text}" for one in known.values() if one.stage not in OVER]
-            self.bus.notify(reply, encode_answer(self.me, names, over, doing="; ".join(doing) or "next"))
+            loop.call_soon_threadsafe(telling.hear, outcome)
 
-        def tell_from_thread(outcome: Outcome) -> None:
-            loop.call_soon_threadsafe(tell, outcome)
-
-        return await asyncio.to_thread(rollout, self._fresh(), request, tell_from_thread)
+        async with turn(self.bus, f"{self.me.host}:{self.me.hive}:{self.me.pid}"):
+            return await asyncio.to_thread(rollout, self._fresh(), request, tell)
 
 
 def _left_out(programs: Mapping[str, Program], seen: Iterable[Instance]) -> Iterator[tuple[Instance, str]]:
