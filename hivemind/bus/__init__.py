@@ -5,7 +5,7 @@
   commands in a file: ``written``
 - when Redis is away: what is said ``outage``; when it is tried again ``pace`` ``turned_away``; when it moves
   ``primary`` ``peers``
-- a server of the hive's own: ``embedded`` ``server_program``
+- a server of the hive's own: ``embedded`` ``server_program``; what any says of itself: ``facts``
 - sending: ``outbox`` ``outgoing`` ``spool`` ``queues`` ``held`` ``carrier``
 - receiving live: ``live`` ``channels`` ``channel_topics`` ``receiving`` ``inbox`` ``ledger`` ``senders``
 - what passed by on kept topics: ``holes`` ``filling`` ``rereading`` ``ranges``

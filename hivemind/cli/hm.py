@@ -41,6 +41,7 @@ SECTIONS = {
     },
     "Repair": {
         "config": "repair:config",
+        "doctor": "doctor:doctor",
         "dead": "dead:dead",
         "forget": "forget:forget",
         "drill": "drill:drill",

@@ -34,6 +34,7 @@ class Verb(StrEnum):
     SCALE = "scale"
     ROLL = "roll"
     FIND = "find"  # which of the targets are known; nothing is done
+    FACTS = "facts"  # what there is to say of the machine; nothing is done
 
 
 @dataclass(frozen=True, slots=True)

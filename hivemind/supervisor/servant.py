@@ -12,14 +12,16 @@ from contextlib import nullcontext
 from functools import partial
 
 from ..bus.bus import Bus
+from ..bus.facts import clock_of
 from ..data.records import BROKEN, Instance
-from ..errors import ConfigurationError, HivemindError
+from ..errors import ConfigurationError, HivemindError, RedisError
 from ..settings import load_settings
 from .actions import Done, Request, Result, Verb, act, find, matches
 from .apply import apply
 from .control import CHANNEL, Hived, decode_request, encode_answer
 from .engine import Engine, engine_for
 from .files import time_of
+from .machine import facts_here
 from .narrow import Meant
 from .plan import Plan, load
 from .roll_turn import Telling, turn
@@ -139,9 +141,20 @@ class Servant:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    async def _facts(self) -> str:
+        try:
+            skew, _ = await clock_of(self.bus.commands)
+        except RedisError:
+            skew = None
+        facts = await asyncio.to_thread(facts_here, self.engine, skew)
+        return facts.to_json()
+
     async def _answer(self, request: Request, reply: str) -> None:
         if request.verb is Verb.FIND:
             self.bus.notify(reply, encode_answer(self.me, [], find(self.engine, request.targets)))
+            return
+        if request.verb is Verb.FACTS:
+            self.bus.notify(reply, encode_answer(self.me, [], [Result("", True, await self._facts())]))
             return
         names = matches(self.engine, request)
         if not names:
