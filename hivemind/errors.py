@@ -8,6 +8,7 @@
     │   ├── InvalidName          a topic, pattern, hive or node name
     │   ├── DeclarationError     a decorator, add_service or add_subscription used wrongly
     │   ├── HiveNotFound         no hive where one was named
+    │   ├── LayoutMismatch       another version of Hivemind wrote what is in Redis
     │   └── NodeLoadError        a node's file cannot be imported, or holds no node
     ├── PayloadError             a payload has no JSON form; raised in the caller of ``send``
     ├── SendError
@@ -89,6 +90,17 @@ class DeclarationError(ConfigurationError):
 
 class HiveNotFound(ConfigurationError):
     """There is no hive where one was named or expected."""
+
+
+class LayoutMismatch(ConfigurationError):
+    """What a hive has in Redis has the layout ``stored``, and this version reads and writes ``here``: it touches
+    nothing.
+    """
+
+    def __init__(self, hive: str, stored: int, here: int) -> None:
+        self.hive, self.stored, self.here = hive, stored, here
+        other, todo = ("a newer", "upgrade here") if stored > here else ("an older", "docs/upgrades.md says what to do")
+        super().__init__(f"{hive} was written by {other} Hivemind (layout {stored}, here {here}): {todo}")
 
 
 class NodeLoadError(ConfigurationError):

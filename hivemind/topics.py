@@ -8,6 +8,7 @@ registry: one instance         hash ``hm:{<hive>}:node:<instance>``, expires wit
 registry: all instances        set ``hm:{<hive>}:nodes``
 registry: last incarnation     ``hm:{<hive>}:epoch:<instance>``
 how patterns are kept          ``hm:{<hive>}:patterns``, "server" or "resolved"
+layout of all these            ``hm:{<hive>}:layout``, a number
 directory: known topics        sorted set ``hm:{<hive>}:topics``, by the version that added them
 directory: who resolves what   hash ``hm:{<hive>}:resolvers``, by instance
 directory: how far they are    hash ``hm:{<hive>}:resolved``, by instance
@@ -225,6 +226,10 @@ class Names:
     def patterns(self) -> str:
         """How the hive keeps its patterns: "server" or "resolved"."""
         return f"hm:{{{self.hive}}}:patterns"
+
+    def layout(self) -> str:
+        """Which layout the keys of the hive have: a number."""
+        return f"hm:{{{self.hive}}}:layout"
 
     def topics(self) -> str:
         """The sorted set of all topics that were announced, by the version of the directory that added them."""

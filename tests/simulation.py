@@ -25,7 +25,7 @@ from hivemind.data.heirs import Heirs
 from hivemind.data.records import About, Stats
 from hivemind.data.registry import Registry
 from hivemind.data.standby import Standby
-from hivemind.errors import Fenced, InstanceHeld, RedisError, TakenOver
+from hivemind.errors import HivemindError, InstanceHeld, RedisError, TakenOver
 from hivemind.identity import ProcessIdentity
 from hivemind.message import envelope_of
 
@@ -78,7 +78,7 @@ class Copy(Process):
         heart.start(BEAT)
         await asyncio.gather(self._send(bus), self._read(bus))
 
-    def _fenced(self, _: Fenced) -> None:
+    def _fenced(self, _: HivemindError) -> None:
         self.is_fenced = True
 
     async def _send(self, bus: Bus) -> None:

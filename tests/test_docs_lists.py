@@ -118,7 +118,14 @@ def test_every_function_is_described() -> None:
 def test_every_name_in_redis_is_the_one_that_is_used() -> None:
     names = Names("gotham")
     used = {names.live("T"), names.beat("I"), names.control("K"), names.node("I"), names.nodes(), names.epoch("I")}
-    used |= {names.patterns(), names.topics(), names.resolvers(), names.resolved(), ShardedNames("gotham").live("T")}
+    used |= {
+        names.layout(),
+        names.patterns(),
+        names.topics(),
+        names.resolvers(),
+        names.resolved(),
+        ShardedNames("gotham").live("T"),
+    }
     used |= {names.stream("T"), names.producers("T"), names.retries("T"), names.letters("T")}
     used |= {names.kept(), names.readings(), names.readers(), names.caretaker(), names.roll()}
     used |= {names.responders_since("N")}

@@ -13,7 +13,7 @@ import pytest
 from hivemind.bus.bus import Bus
 from hivemind.data.heartbeat import Heart
 from hivemind.data.registry import Registry
-from hivemind.errors import Fenced
+from hivemind.errors import Fenced, HivemindError
 
 from .bus_kit import Collector, on_bus, passes, until
 from .clusters import Cluster
@@ -27,9 +27,9 @@ pytestmark = pytest.mark.timeout(30)
 @contextlib.asynccontextmanager
 async def living(
     server: RedisServer | Cluster, lease: float = 0.6, hive: str = "t"
-) -> AsyncIterator[tuple[Bus, Heart, Registry, list[Fenced]]]:
+) -> AsyncIterator[tuple[Bus, Heart, Registry, list[HivemindError]]]:
     """batman.0, registered and beating."""
-    fenced: list[Fenced] = []
+    fenced: list[HivemindError] = []
     async with on_bus(server.url, "batman.0", hive) as bus:
         book, me = registry_of(bus), about(lease)
         bus.identify("batman.0", await book.register("batman.0", me, STATS))

@@ -111,10 +111,10 @@ class Town:
         self.server, self.settings, self.names = server, Settings(constants, {}, None), Names(hive)
         self.lives: list[tuple[Life, asyncio.Task[None]]] = []
 
-    def start(self, node: Node) -> Node:
+    def start(self, node: Node, *, is_successor: bool = False) -> Node:
         node._hm.bind()
         bus = Bus(Endpoint.parse(self.server.url), self.settings.name, node.name)
-        life = Life(node, self.settings, bus, Place(), "test")
+        life = Life(node, self.settings, bus, Place(is_successor=is_successor), "test")
         self.lives.append((life, asyncio.create_task(life.start())))
         return node
 
@@ -203,6 +203,11 @@ async def test_who_waits_and_is_asked_to_stop_leaves_nothing_behind(server: Redi
         made.start(Member("batman"))
         await eventually_async(lambda: made.told("batman")[0] == "waiting")
     assert server.command("SMEMBERS", made.names.nodes()) == []
+
+
+async def test_who_takes_over_from_one_that_had_begun_waits_for_nobody(server: RedisServer, hive_name: str) -> None:
+    async with town(server, hive_name, {"batman": ["alfred"]}) as made:
+        await made.runs(made.start(Member("batman"), is_successor=True))
 
 
 async def test_who_waits_and_was_replaced_stops(server: RedisServer, hive_name: str) -> None:

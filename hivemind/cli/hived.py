@@ -54,8 +54,8 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     from ..supervisor.arrival import arrivals
     from ..supervisor.check import check_settings
     from ..supervisor.engine import engine_for
+    from ..supervisor.lifecycle import check_own_redis, wait_for_redis
     from ..supervisor.lifecycle import start as begin
-    from ..supervisor.lifecycle import wait_for_redis
     from ..supervisor.log_folder import claim
     from ..supervisor.topology import Selection
     from .context import announce, hive_settings
@@ -77,6 +77,7 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
         return WELL
     started.process.returncode = 0  # it goes on without us
     wait_for_redis(engine)
+    check_own_redis(engine)
     found = arrivals(engine, [program.name for program in started.plan.programs])
     for name in started.adopted:
         output.note(f"{name} was still running and goes on")

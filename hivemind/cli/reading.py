@@ -18,6 +18,7 @@ from ..data.backlog import TopicBacklog, backlogs
 from ..data.directory import Directory
 from ..data.durability import Durability, durability
 from ..data.kept import Kept
+from ..data.layout import check_layout
 from ..data.records import Instance
 from ..data.registry import Registry
 from ..errors import RedisError, RedisRefused, RedisUnavailable
@@ -172,6 +173,7 @@ async def _ask(
         raise away(settings, "it does not run")
     try:
         async with _opened(settings, patience) as commands:
+            await check_layout(commands, Names(settings.name))
             return await question(commands)
     except TimeoutError:
         raise away(settings, f"no answer within {PATIENCE:g} s") from None

@@ -10,6 +10,7 @@ from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..bus.receiving import LiveSubscription
 from ..data.kept_watch import KeptWatch
+from ..data.layout import check_layout
 from ..data.onlooker import Onlooker
 from ..data.responders import Responders
 from ..errors import RedisDenied, RedisUnavailable
@@ -38,7 +39,7 @@ class Session:
         self._has_listened = False
 
     async def open(self, timeout: float) -> None:
-        """Connect. Raises RedisDenied, and RedisUnavailable after ``timeout`` seconds; then it is closed."""
+        """Connect. Raises RedisDenied, LayoutMismatch, and after ``timeout`` seconds RedisUnavailable: it is closed."""
         bus, link = self.bus, self.bus.outbox.link
         bus.start()
         try:
@@ -46,6 +47,7 @@ class Session:
                 if await link.wait(LinkState.UP, LinkState.DENIED) is LinkState.DENIED:
                     raise RedisDenied(f"{bus.endpoint.redacted}: {link.last_error}")
                 bus.identify(bus.instance, int(await bus.now()))  # by Redis's clock, as a node's incarnation
+                await check_layout(bus.commands, bus.names)
                 await self._onlooker.start()
                 await self.posting.start()
         except TimeoutError:

@@ -6,5 +6,5 @@
 - kept topics: ``kept`` ``entries`` ``tending`` ``kept_watch``; what of them is over: ``caretaker``
 - groups that read them: ``group`` ``heirs``; how they are: ``backlog`` ``mismatch`` ``durability`` ``letters``
 - who of the responders is dead: ``responders``; whether Redis is as a hive needs it: ``checkup``
-- a copy of it all: ``backup`` ``restore``, in a ``copy_file``
+- a copy of it all: ``backup`` ``restore``, in a ``copy_file``; how it is laid out: ``layout``
 """

@@ -17,7 +17,7 @@ from ..bell import Bell
 from ..burst import Burst
 from ..bus.bus import Bus
 from ..cancelling import end
-from ..errors import Fenced, RedisError, RedisRefused, RedisUnavailable
+from ..errors import Fenced, HivemindError, LayoutMismatch, RedisError, RedisRefused, RedisUnavailable
 from .records import About, Stats
 from .registry import Registry
 
@@ -29,7 +29,8 @@ class Heart:
 
     ``confirmed`` is when Redis last agreed that we live, by the loop's clock; when that is longer ago than a
     lease, messages wait in the outbox until the registry has been asked whose turn it is. ``on_fenced`` is called
-    once, when somebody newer has it; ``on_again`` whenever Redis had lost us and we are registered anew.
+    once, when somebody newer has it, or a newer version the hive; ``on_again`` whenever Redis had lost us and we are
+    registered anew.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Heart:
         registry: Registry,
         about: About,
         stats: Callable[[], Stats],
-        on_fenced: Callable[[Fenced], None],
+        on_fenced: Callable[[HivemindError], None],
         on_again: Callable[[], None],
     ) -> None:
         self._time = asyncio.get_running_loop().time  # so that it stands still, or runs, where the loop does
@@ -79,8 +80,8 @@ class Heart:
         while True:
             try:
                 await self.beat()
-            except Fenced as fenced:
-                self._on_fenced(fenced)
+            except (Fenced, LayoutMismatch) as error:
+                self._on_fenced(error)
                 return
             except RedisError as error:
                 log.debug("no beat: %s", error)

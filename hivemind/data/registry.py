@@ -14,9 +14,10 @@ import orjson
 from ..bus.cluster import is_halted
 from ..bus.commands import Commands, checked
 from ..bus.functions import Functions
-from ..errors import Fenced, InstanceHeld, RedisRefused
+from ..errors import Fenced, InstanceHeld, LayoutMismatch, RedisRefused
 from ..patterns import SERVER
 from ..topics import Names, is_instance
+from .layout import LAYOUT
 from .records import About, Instance, Stats, about_from, json_object, stats_from
 
 TOPICS = "topics"  #: the kind of notice that tells of new topics, and of how patterns are kept
@@ -24,7 +25,8 @@ CHUNK = 500  #: instances read in one round trip
 
 
 class Registry:
-    """Reads and writes the registry of one hive. All methods raise RedisError when Redis does not do its part.
+    """Reads and writes the registry of one hive. All methods raise RedisError when Redis does not do its part; whoever
+    registers LayoutMismatch, too, where another version wrote what is there.
 
     ``patterns`` says how patterns are to be kept if nobody else lives; after ``register``, how we keep them.
     ``kept`` is how the hive does: what Redis said last.
@@ -96,10 +98,13 @@ class Registry:
         keys: tuple[str, ...] = (names.node(instance), names.nodes(), names.epoch(instance), names.patterns())
         said = (_json(about), _json(stats))
         whose, expires = over
-        arguments = (instance, lease, *said, incarnation, whose, self.patterns, names.control(TOPICS), expires, before)
-        keys += (names.resolvers(), names.resolved(), names.readers())
-        reply = await self._functions.call("register", keys, arguments)
+        arguments = (instance, lease, *said, incarnation, whose, self.patterns, names.control(TOPICS), expires)
+        more = (before, LAYOUT)
+        keys += (names.resolvers(), names.resolved(), names.readers(), names.layout())
+        reply = await self._functions.call("register", keys, (*arguments, *more))
         reply = [entry.decode(errors="replace") if isinstance(entry, bytes) else entry for entry in reply]
+        if reply[0] == -2:
+            raise LayoutMismatch(names.hive, int(reply[2]), LAYOUT)
         if reply[0] == 1:
             self.kept = reply[3]
         return reply

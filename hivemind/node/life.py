@@ -25,7 +25,7 @@ from ..data.resolution import Resolution
 from ..data.responders import Responders
 from ..data.standby import Standby
 from ..english import amount
-from ..errors import Fenced, InstanceHeld, RedisDenied, RedisError, SendError
+from ..errors import HivemindError, InstanceHeld, LayoutMismatch, RedisDenied, RedisError, SendError
 from ..identity import ProcessIdentity
 from ..patterns import RESOLVED, PatternTable
 from ..settings import Settings
@@ -116,7 +116,8 @@ class Life:
         node.logger.info("running: %s", what)
 
     def _member(self, node: BaseNode) -> Member:
-        needs = Needs(node, needed(self.settings.constants.NODES), self.bus, self.registry, self.heart.beat_now)
+        wanted = {} if self.place.is_successor else needed(self.settings.constants.NODES)  # it went on
+        needs = Needs(node, wanted, self.bus, self.registry, self.heart.beat_now)
         return Member(node, self.bus, needs, self._joined, self._ran)
 
     def _ran(self) -> None:
@@ -202,8 +203,8 @@ class Life:
         if notice.get("event") == "joined" and any(map(self._wanted.of, topics)):
             self.bus.watch_sender(instance)
 
-    def _fenced(self, fenced: Fenced) -> None:
-        self.node.logger.error("%s; this left-over stops", fenced)
+    def _fenced(self, why: HivemindError) -> None:
+        self.node.logger.error("%s; this left-over stops", why)
         self.node._hm.enter(NodeState.FENCED)
         self.ended.set()
 
@@ -280,7 +281,7 @@ class Life:
         try:
             async with asyncio.timeout(min(GOODBYE, left(deadline))):
                 await self.registry.deregister(instance, await registering)
-        except (RedisError, InstanceHeld, TimeoutError):
+        except (RedisError, InstanceHeld, LayoutMismatch, TimeoutError):
             pass  # then it was not made, or nothing can be done about it
         await end(registering)
 

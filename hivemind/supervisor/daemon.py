@@ -18,11 +18,13 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from ..burst import Burst
 from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..cancelling import end
+from ..data.layout import check_layout
 from ..data.registry import Registry
-from ..errors import HivemindError
+from ..errors import HivemindError, LayoutMismatch, RedisError
 from ..identity import PidFile
 from ..log import setup
 from ..settings import load_settings
@@ -44,13 +46,15 @@ from .steward import Steward
 
 log = logging.getLogger("hived")
 
+LOOK = 0.5  # seconds between looks at the layout of what is in Redis
+
 
 class Daemon:
     """The tasks of the listener, each of which goes on whatever happens to the others."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.is_ending = asyncio.Event()
+        self.is_ending, self.is_ours, self._told = asyncio.Event(), asyncio.Event(), Burst(60.0)
         settings = engine.settings
         self.bus = Bus(Endpoint.parse(redis_url(settings)), settings.name, "hived")
         registry = Registry(self.bus.commands, self.bus.functions, self.bus.names)
@@ -67,8 +71,9 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.is_ending.set)
         self.bus.start()
-        jobs = [self.reviver.run, self.guard.run, self.servant.run, self.steward.run, self.steward.caretaker.run]
+        jobs: list[Callable[[], Awaitable[None]]] = [self.reviver.run, self.servant.run, self._know_layout]
         jobs += [Archive(self.engine).run, Finisher(self.engine).run]
+        jobs += [self._when_ours(job) for job in (self.guard.run, self.steward.run, self.steward.caretaker.run)]
         tasks = [asyncio.create_task(_for_ever(job)) for job in jobs]
         listener = asyncio.create_task(self._listen())
         ending = asyncio.create_task(self.is_ending.wait())
@@ -78,6 +83,29 @@ class Daemon:
         self.reviver.exits.close()
         with contextlib.suppress(HivemindError, OSError):
             await self.bus.aclose()
+
+    def _when_ours(self, job: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """``job`` touches what is in Redis only when it is known to have our layout."""
+
+        async def begin() -> None:
+            await self.is_ours.wait()
+            await job()
+
+        return begin
+
+    async def _know_layout(self) -> None:
+        """Look until what is in Redis has our layout; then that is known for ever."""
+        while not self.is_ours.is_set():
+            try:
+                await check_layout(self.bus.commands, self.bus.names)
+                self.is_ours.set()
+            except LayoutMismatch as error:
+                if self._told.first() is not None:
+                    log.error("%s", error)
+            except RedisError:
+                pass  # told elsewhere
+            await asyncio.sleep(LOOK)
+        await asyncio.Event().wait()
 
     async def _listen(self) -> None:
         async for event in events():

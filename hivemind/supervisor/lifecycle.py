@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from ..bus.embedded import Embedded
 from ..bus.server_program import ask
-from ..errors import SupervisorError
+from ..errors import ConfigurationError, SupervisorError
 from .apply import Applied, apply
 from .desired import write_selection
 from .engine import Engine
 from .halt import halt, survivors
 from .last_settings import save_settings
 from .launch import launch
+from .layout import bring_up_to_date
 from .narrow import with_code_of
 from .plan import Plan, load
 from .releases import Release, draft, last_good, restore
@@ -42,13 +43,15 @@ def start(engine: Engine, selection: Selection | None = None) -> Started:
     """Start the hive's programs, or find them running.
 
     ``selection`` is what to run, None what was chosen when it last ran (a revival). Raises ConfigurationError,
-    before anything was started, and SupervisorError if supervisord cannot be started.
+    before anything was started (LayoutMismatch, too, where Redis answers), and SupervisorError if supervisord cannot
+    be started.
     """
     with engine.lock():
         if engine.is_running() and not engine.paths.stopping.exists():
             return Started(None, load(engine.paths))
         if engine.supervisord() is not None:
             halt(engine)  # somebody began a stop and did not finish it
+        bring_up_to_date(engine)
         if selection is not None:
             write_selection(engine.paths, selection)
         for name in left_over(engine.paths):
@@ -73,6 +76,18 @@ def wait_for_redis(engine: Engine, hurry: Callable[[], bool] = never) -> bool:
             return False
         time.sleep(POLL)
     return True
+
+
+def check_own_redis(engine: Engine) -> None:
+    """Look at the layout of a Redis that was just started, and stop the hive again if it is not to be touched.
+
+    Raises what ``bring_up_to_date`` raises.
+    """
+    try:
+        bring_up_to_date(engine)
+    except ConfigurationError:
+        stop(engine)
+        raise
 
 
 def stop(engine: Engine, hurry: Callable[[], bool] = never) -> bool:

@@ -1,9 +1,17 @@
--- keys: node hash, set of instances, epoch, patterns, resolvers, resolved, readers that ended
+-- keys: node hash, set of instances, epoch, patterns, resolvers, resolved, readers that ended, layout
 -- args: instance, lease (ms), about, stats, incarnation (0: a new life), may take over from, how to keep patterns,
 -- channel of the notice when that changes, when the lease ends that may be taken over ('': whenever), who held it when
--- we looked before ('': we did not)
+-- we looked before ('': we did not), the layout that we read and write
 -- returns {1, '', incarnation, how this hive keeps patterns}, {0, about of the holder, its incarnation, when its lease ends}
--- or {-1, '', the newer one}. Whose lease has ended, and who did not say goodbye, may live: Redis's clock may have been set.
+-- or {-1, '', the newer one}, or {-2, '', the layout that is stored, if it is another}. Whose lease has ended, and who did not say goodbye, may live: Redis's clock may have been set.
+local layout = redis.call('TYPE', keys[8]).ok == 'string' and tonumber(redis.call('GET', keys[8]))
+if not layout then -- a hive that does not say has the first
+  layout = redis.call('EXISTS', keys[2], keys[4]) > 0 and 1 or tonumber(args[11])
+  redis.call('SET', keys[8], string.format('%.0f', layout))
+end
+if layout ~= tonumber(args[11]) then
+  return {-2, '', string.format('%.0f', layout)}
+end
 if redis.call('TYPE', keys[1]).ok ~= 'hash' then
   redis.call('DEL', keys[1])
 end
