@@ -10,6 +10,7 @@ import pytest
 from hivemind.bus.cluster import SlotMap, read_answers, redirection
 from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
+from hivemind.bus.facts import Rights, facts_of
 from hivemind.bus.functions import Functions
 from hivemind.data.records import About, Stats
 from hivemind.data.registry import Registry
@@ -135,3 +136,9 @@ async def test_the_home_killed_its_replica_takes_over(server_program: Path) -> N
             await flows(alfred, got, within=10)
             assert is_in_order(got)
             assert got.subscription.ledger.missed + len(got.handled) == 1002
+
+
+async def test_of_a_cluster_each_primary_is_asked_how_it_is(cluster: Cluster) -> None:
+    found = await facts_of(Endpoint.parse(cluster.url), "gotham")
+    assert [(one.error, one.rights, one.info["cluster_enabled"]) for one in found] == [("", Rights(), "1")] * 3
+    assert len({one.where for one in found}) == 3
