@@ -28,7 +28,7 @@ from hivemind.bus.link import PING, Link, pack
 from hivemind.bus.outage import Outage
 from hivemind.data.records import About, ServiceRecord, Stats, SubscriptionRecord
 from hivemind.data.registry import Registry
-from hivemind.errors import RedisError, RedisUnavailable
+from hivemind.errors import InstanceHeld, RedisError, RedisUnavailable
 from hivemind.node.runner import calm_collector, new_loop
 from hivemind.states import LinkState
 from hivemind.topics import Names
@@ -128,6 +128,9 @@ class Member:
                 await self._beat()
                 self.confirmed = asked
             except RedisError:
+                continue
+            except InstanceHeld:  # by ourselves: Redis registered us, and the connection broke before it had said so
+                await asyncio.sleep(LEASE / 3)
                 continue
             await self._wire.is_up.wait(HEARTBEAT * random.uniform(0.8, 1.2))
 
