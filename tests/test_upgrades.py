@@ -11,7 +11,9 @@ from hivemind import connect
 from hivemind.bus.commands import Commands
 from hivemind.bus.embedded import Embedded
 from hivemind.data.layout import LAYOUT, STEPS, check_layout, migrate, stored_layout, way
+from hivemind.data.restore import look
 from hivemind.errors import ConfigurationError, LayoutMismatch, RedisUnavailable
+from hivemind.supervisor.layout import bring_up_to_date
 from hivemind.topics import Names
 
 from .bus_kit import on_bus
@@ -254,3 +256,14 @@ def test_hived_start_stops_again_when_its_own_redis_was_written_by_a_newer_versi
     assert done.returncode == 1
     assert f"error: gotham {NEWER}" in done.stderr
     assert not gotham.processes()
+
+
+def test_hived_writes_a_backup_before_it_migrates(gotham: Hive, server: RedisServer, hive_name: str) -> None:
+    gotham.configure(f"REDIS_URL = {server.url!r}\nHIVE_NAME = {hive_name!r}")
+    gotham.engine.paths.make()
+    names = Names(hive_name)
+    server.command("SET", names.patterns(), "server")
+    bring_up_to_date(gotham.engine, 2, {1: to_two})
+    (copy,) = gotham.engine.paths.var.glob("before-layout-2-*.backup")
+    assert (look(copy)[0].hive, look(copy)[1].keys) == (hive_name, 1)
+    assert server.command("MGET", names.layout(), f"{names.patterns()}-2") == ["2", "server"]

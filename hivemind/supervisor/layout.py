@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 
 from ..bus.commands import Commands
 from ..bus.endpoint import Endpoint
-from ..data.layout import migrate
+from ..data.backup import backup
+from ..data.layout import LAYOUT, STEPS, Step, migrate
 from ..errors import RedisError
 from ..topics import Names
 from .engine import Engine, redis_url
 
+log = logging.getLogger("hived")
+
 PATIENCE = 3.0  # seconds for Redis to answer; if it does not, nodes look themselves when it does
 
 
-def bring_up_to_date(engine: Engine) -> None:
-    """Bring an older layout to ours; nothing where Redis does not answer, or has nothing of this hive.
+def bring_up_to_date(engine: Engine, here: int = LAYOUT, steps: Mapping[int, Step] = STEPS) -> None:
+    """Bring an older layout to ours, after a backup to ``var``; nothing where Redis does not answer, or has nothing of
+    this hive.
 
-    Raises LayoutMismatch where a newer version wrote it, or an older one of which no backup can be made, and
-    ConfigurationError while somebody lives who reads and writes an older one.
+    Raises LayoutMismatch where a newer version wrote it, and ConfigurationError while somebody lives who reads and
+    writes an older one; HivemindError and OSError where no backup can be made, and then nothing was touched.
     """
-    with suppress(RedisError, TimeoutError):
-        asyncio.run(_bring(engine))
+    with suppress(RedisError):
+        asyncio.run(_bring(engine, here, steps))
 
 
-async def _bring(engine: Engine) -> None:
+async def _bring(engine: Engine, here: int, steps: Mapping[int, Step]) -> None:
     names = Names(engine.settings.name)
     endpoint = Endpoint.parse(redis_url(engine.settings)).of(names.hive)
-    async with asyncio.timeout(PATIENCE), Commands(endpoint) as commands:
-        await migrate(commands, names, None)
+
+    async def save() -> None:
+        path = engine.paths.var / f"before-layout-{here}-{time.strftime('%Y%m%d-%H%M%S')}.backup"
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            await backup(commands, names, out, lambda _: None)
+        log.warning("what %s has in Redis was copied to %s", names.hive, path)
+
+    async with Commands(endpoint) as commands:
+        if await commands.ping(PATIENCE):
+            await migrate(commands, names, save, here, steps)
