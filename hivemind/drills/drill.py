@@ -30,7 +30,7 @@ LOOK = 0.025  #: seconds between two looks
 CALM = 1.0  #: seconds for which messages have to flow before anything is broken
 WELL = 15.0  #: seconds in which a hive that was just started has to be well
 QUIET = 10.0  #: seconds in which the probes have to stop sending
-AT_REST = 5.0  #: seconds without news after which what has not been handled never will be
+AT_REST = 4.0  #: seconds beyond a lease without news, after which what has not been handled never will be
 
 
 class Drills:
@@ -63,7 +63,8 @@ class Drills:
             await self.site.look()
             self.crew.read()
             stage = course.stage
-            course = step(course, time.monotonic(), is_so=await self._is_so(fault, course))
+            is_so = await self._is_so(fault, course)  # which may take a while: that belongs to the time it took
+            course = step(course, time.monotonic(), is_so=is_so)
             if course.stage is stage:
                 continue
             if course.stage is DrillStage.INJECTED:
@@ -108,7 +109,8 @@ class Drills:
                 is_there = self.site.is_readable and self.is_well(fault.hit) and await fault.is_back()
                 return is_there and books.flows(since, self.crew.lives)
             case DrillStage.BACK:
-                at_rest = now - books.news > AT_REST and books.quiet >= {*self.crew.lives}
+                rest = self.site.settings.constants.LEASE + AT_REST  # what the dead had in hand may wait for a lease
+                at_rest = now - books.news > rest and books.quiet >= {*self.crew.lives}
                 return books.is_drained(self.crew.lives) or at_rest
             case _:
                 return False
