@@ -38,7 +38,7 @@ REAL_STDERR = pytest.StashKey[int]()
 
 # How long an example takes says nothing where other tests run beside it. Profile "many" is for `make drills`.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("many", settings.get_profile("busy"), max_examples=5000)
+settings.register_profile("many", settings.get_profile("busy"), max_examples=1000)
 
 MakeServer = Callable[..., RedisServer]
 
