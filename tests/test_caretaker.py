@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -30,6 +31,7 @@ from .bus_kit import until
 from .clock_kit import TurnedClock
 from .servers import RedisServer
 from .streams_kit import append
+from .test_clock import is_ahead
 from .test_kept import Shelf
 from .waiting import eventually
 
@@ -258,6 +260,7 @@ async def test_of_any_number_of_caretakers_that_look_at_once_exactly_one_does_al
     ones = []
     for jump in (0, 3600, 3600, -3600, -3600, 0):
         turned.turn_to(jump)
+        eventually(partial(is_ahead, turned_server, jump))
         looked = await asyncio.gather(*(one.look() for one in several))
         ones.append(looked.index(True))
         assert looked.count(True) == 1
@@ -276,6 +279,7 @@ async def test_a_caretaker_that_is_gone_is_followed_also_if_the_clock_was_set_ba
     gone, other = (garden.another(Terms(RETIRE, look=10.0)) for _ in range(2))
     assert await gone.look()
     turned.turn_to(-3600)
+    eventually(partial(is_ahead, turned_server, -3600))
     assert not await other.look()
     garden.now += 29.0
     assert not await other.look()

@@ -249,6 +249,7 @@ def tried(process: NodeProcess) -> float:
     return float(found[1]) if found else 0.0
 
 
+@pytest.mark.drill
 @BOTH
 def test_what_a_killed_node_had_put_off_is_tried_by_its_copy_neither_early_nor_an_hour_late(
     shop: Workshop, turned: TurnedClock, jump: int

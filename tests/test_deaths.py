@@ -22,7 +22,7 @@ from hivemind.data.heirs import ENDED, Heirs
 from hivemind.data.records import About, ResponderRecord, Stats
 from hivemind.data.registry import Registry
 from hivemind.data.responders import Responders
-from hivemind.errors import NoResponders
+from hivemind.errors import NoResponders, RequestLost
 from hivemind.identity import ProcessIdentity
 from hivemind.supervisor.deaths import Deaths
 
@@ -284,5 +284,5 @@ def test_that_the_only_responder_was_killed_is_known_at_once(gotham: Hive, monke
         pid = gotham.program("adder.0").pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        with pytest.raises(NoResponders):
+        with pytest.raises((NoResponders, RequestLost)):  # the second if Redis still took it for connected
             client.request("sum", [1, 2], timeout=30.0)

@@ -165,7 +165,7 @@ def test_the_watchdog_holds_off_while_redis_is_frozen(running: Hive) -> None:
     assert running.pids() == before
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.timeout(180)
 def test_two_hiveds_with_one_configuration_on_one_redis_restart_nobody(own_server: RedisServer, tmp_path: Path) -> None:
     more = f"REDIS_URL = {own_server.url!r}"

@@ -16,6 +16,7 @@ from hivemind.supervisor.rolling import with_new_code
 from hivemind.supervisor.topology import Program
 
 from .hive_kit import Hive
+from .waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -56,7 +57,7 @@ def test_changed_code_is_taken_up_by_one_copy_after_the_other_and_only_where_it_
     held = "not touched, because batman.0 is not well with the new version"
     assert others == [f"batman.1: {held}", f"robin.0:  {held}"]
     assert {name for name, pid in running.pids().items() if pid != before[name]} == {"batman.0"}
-    assert running.program("batman.0").state == "running"
+    eventually(lambda: running.program("batman.0").state == "running", within=10)
     assert "nothing was touched" in running.run("hived", "reload").stdout
     file.write_text(sound + "    cape = 'new'\n")
     assert "there are changes for batman.0 and batman.1" in running.run("hm", "restart", "robin").stderr

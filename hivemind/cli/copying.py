@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -158,6 +157,8 @@ def _single(endpoint: Endpoint) -> Endpoint:
 
 def _run(endpoint: Endpoint, what: Callable[[Commands], Any]) -> Any:
     """Do something with that Redis. Raises what it raises."""
+    import asyncio
+
     from ..bus.commands import Commands
     from .reading import quiet
 
