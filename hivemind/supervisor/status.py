@@ -202,9 +202,10 @@ async def registered(engine: Engine) -> list[Instance] | None:
 
 
 def _state(info: ProgramInfo, mine: Instance | None) -> str:
-    """As supervisord has it; a node that runs, and waits for what it needs, does not do yet what it is for."""
-    is_waiting = mine is not None and mine.state == NodeState.WAITING and info.state is ProgramState.RUNNING
-    return NodeState.WAITING.value if is_waiting else WORDS[info.state]
+    """As supervisord has it, which calls a process young for two seconds; of a node that is registered as it says."""
+    is_up = info.state in (ProgramState.STARTING, ProgramState.RUNNING)
+    said = mine.state if mine is not None and is_up and not mine.is_lost else None
+    return said if said in (NodeState.WAITING, NodeState.RUNNING) else WORDS[info.state]
 
 
 def _remarks(program: Program, mine: Instance | None) -> list[str]:
