@@ -118,7 +118,8 @@ def bare_start(hive: Hive, number: int) -> float:
     """Seconds that a node takes until it is registered, without anything of hived's."""
     program = load(hive.engine.paths).program("batman.0")
     assert program is not None
-    command = [*program.command[:-1], str(number)]
+    at = program.command.index("--number") + 1
+    command = [*program.command[:at], str(number), *program.command[at + 1 :]]
     environ = {**hive.environ, "HIVEMIND_HIVE": str(hive.folder)}
     before = incarnation(hive, f"batman.{number}")
     process = subprocess.Popen(command, cwd=hive.folder, env=environ, stderr=subprocess.DEVNULL)
