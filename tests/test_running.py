@@ -63,6 +63,12 @@ def test_a_child_of_supervisord_is_who_wrote_the_pidfile_until_it_has_another_ch
     assert running.now() == {}
 
 
+@pytest.mark.parametrize("state", [ProgramState.STARTING, ProgramState.RUNNING])
+def test_who_has_just_begun_is_watched_too(paths: HivePaths, process: ProcessIdentity, state: ProgramState) -> None:
+    PidFile(paths.program_pid("robin.0")).write(process)
+    assert Running(paths, lambda: [replace(info(process.pid), state=state)]).now() == {"robin.0": process}
+
+
 def test_one_that_was_adopted_is_looked_at_each_time(paths: HivePaths, process: ProcessIdentity) -> None:
     running = Running(paths, lambda: [info(pid=1)])  # the keeper that stands in for it
     PidFile(paths.program_pid("robin.0")).write(process)

@@ -12,6 +12,7 @@ from .paths import HivePaths
 from .plan import Plan, load
 
 WATCHED = ("node", "root")
+UP = (ProgramState.STARTING, ProgramState.RUNNING)  # young or not: a process may stop moving in its first second, too
 
 
 class Running:
@@ -31,7 +32,7 @@ class Running:
         """By program, the process of each node and root that supervisord has as running, adopted or not."""
         files, found, children = self._pidfiles(), {}, {}
         for info in self._infos():
-            if info.state is not ProgramState.RUNNING or info.name not in files:
+            if info.state not in UP or info.name not in files:
                 continue
             child = info.name, info.pid, info.started
             identity = self._children.get(child) or self._recorded(files[info.name], info)
