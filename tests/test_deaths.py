@@ -200,6 +200,19 @@ async def test_who_joins_is_watched_before_the_next_look(server: RedisServer, hi
         await eventually_async(lambda: found.told == ["shop.0"])
 
 
+async def test_whose_joining_nobody_here_has_heard_is_looked_up_as_soon_as_it_ends(
+    server: RedisServer, hive_name: str, processes: Start
+) -> None:
+    async with ward(server, hive_name) as found:
+        dies = processes()
+        incarnation = await found.register("shop.0", dies)
+        dies.kill()
+        dies.wait()
+        found.deaths.look("shop.0")
+        await eventually_async(lambda: found.told == ["shop.0"])
+        assert await found.ended("shop.0", incarnation)
+
+
 async def test_the_news_waits_for_a_redis_that_is_away(
     own_server: RedisServer, hive_name: str, processes: Start
 ) -> None:

@@ -71,9 +71,15 @@ class Deaths:
         return frozenset(self._watched)
 
     def look(self, name: str) -> None:
-        """Something happened to the process of that instance: if it has ended, tell it. On the loop."""
+        """Something happened to the process of that instance: if it has ended, tell it. On the loop.
+
+        Who joined while nobody listened here is looked up in the registry first.
+        """
         watched = self._watched.get(name)
-        if watched is None or watched.life.about.process is None or not watched.life.about.process.has_ended():
+        if watched is None:
+            self._begin(self._read(name))
+            return
+        if watched.life.about.process is None or not watched.life.about.process.has_ended():
             return
         self._forget(name)
         self._ended[name] = watched.life.incarnation
