@@ -15,7 +15,7 @@ from typing import Any, Self
 BATCH = 200  #: messages that a sender takes at once
 MOST_SAMPLES = 65_536
 HELLO, SETTLED = 0.02, 5  #: seconds between two hellos; looks without a change after which all hellos have come
-FULL = 0.0005  #: seconds that a sender sleeps when the window is full
+FULL = 0.001  #: seconds that a sender sleeps when the window is full
 _HEAD = 8
 _OVER, _SENT, _BEGUN, _SAMPLES, _READERS, _LIMIT = range(6)
 

@@ -17,6 +17,7 @@ from hivemind.bus.functions import Functions
 from hivemind.bus.group_reader import GroupReader
 from hivemind.bus.streams import Given, Home, Reader, Streams
 from hivemind.bus.trials import Rules
+from hivemind.states import DeliveryState
 from hivemind.topics import Names
 
 from .proxy import Proxy
@@ -56,7 +57,7 @@ class Shop:
     async def _work(self) -> None:
         while True:
             delivery = await self.queue.get()
-            self.deliveries.begin(delivery)
+            delivery.enter(DeliveryState.HANDLING)
             try:
                 await self.handler(int(delivery.body), delivery.number)
             except OSError as error:

@@ -35,14 +35,16 @@ from .trials import Rules, Trials
 
 log = logging.getLogger("hivemind.durable")
 
+HANDLING, HANDLED = DeliveryState.HANDLING, DeliveryState.HANDLED  # a member of an Enum takes 0.1 µs to look up
+
 
 class Deliveries:
     """The messages of one group that one life holds.
 
-    ``hand(delivery)`` is called, on the loop, for each that is to be handled: then somebody calls ``begin``, and in the
-    end ``handled`` or ``failed``. ``on_fewer()`` is called when fewer are held. ``is_taken`` is True once another
-    reader has taken over: nothing that is done from then on counts. ``tallies`` say of each topic what became of its
-    messages.
+    ``hand(delivery)`` is called, on the loop, for each that is to be handled: then it enters HANDLING, and in the end
+    somebody calls ``handled`` or ``failed``. ``on_fewer()`` is called when fewer are held. ``is_taken`` is True once
+    another reader has taken over: nothing that is done from then on counts. ``tallies`` say of each topic what became
+    of its messages.
     """
 
     def __init__(
@@ -134,7 +136,7 @@ class Deliveries:
             if len(fields or ()) == 2 or is_for(group, fields):
                 hand(delivery)
             else:  # nobody here handles it
-                self.begin(delivery)
+                delivery.enter(HANDLING)
                 self.handled(delivery)
         return None
 
@@ -147,7 +149,7 @@ class Deliveries:
             if is_for(self.reader.group, fields):
                 self._gate.enter(delivery, key[0] if key else b"", rules)
             else:
-                self.begin(delivery)
+                delivery.enter(HANDLING)
                 self.handled(delivery)
 
     def found(self, topic: str, owned: Sequence[Owned]) -> None:
@@ -178,13 +180,9 @@ class Deliveries:
 
     # -- what becomes of it
 
-    def begin(self, delivery: Delivery) -> None:
-        """Its handler is about to be called."""
-        delivery.enter(DeliveryState.HANDLING)
-
     def handled(self, delivery: Delivery) -> None:
         """Its handler returned."""
-        delivery.enter(DeliveryState.HANDLED)
+        delivery.enter(HANDLED)
         if delivery.again:
             self._trials.ended(delivery)
         if delivery.key:

@@ -17,9 +17,6 @@ class Owner(Protocol):
     is_taken: bool
     standing: Standing
 
-    def begin(self, delivery: Delivery) -> None:
-        """Its handler is about to be called."""
-
     def handled(self, delivery: Delivery) -> None:
         """Its handler returned."""
 

@@ -22,6 +22,7 @@ from ..cancelling import RAISED, is_ending
 from ..data.records import SubscriptionRecord
 from ..errors import DeclarationError
 from ..message import FLAT, Malformed, decode, foreign, is_envelope, payload_of
+from ..states import DeliveryState
 from .calling import Caller
 from .declarations import SubscriptionDeclaration
 from .handover import Handover
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from .base import BaseNode
 
 SLICE = 0.005  #: seconds after which a worker on the loop gives the loop back, however many messages wait
+HANDLING = DeliveryState.HANDLING
 LOOK: Any = object()  #: in place of a message: look at what goes first
 
 
@@ -185,7 +187,7 @@ class DurableSubscription:
                 return
             if delivery is LOOK or delivery.owner.is_taken:
                 continue
-            delivery.owner.begin(delivery)
+            delivery.enter(HANDLING)
             try:
                 if timeout is None:
                     await self._call(delivery)
@@ -244,7 +246,7 @@ class DurableSubscription:
 
     def _begin(self, delivery: Delivery) -> None:
         if not delivery.owner.is_taken:
-            delivery.owner.begin(delivery)
+            delivery.enter(HANDLING)
 
     def _end(self, delivery: Delivery) -> None:
         if self._settling is not None and self._plain is None:

@@ -12,6 +12,7 @@ from ..message import Malformed
 from .settling import Said, Verdict
 from .signature import InvalidPayload
 
+NOTHING = Said.NOTHING
 LAST_WORDS = 8192  #: characters of a traceback that a dead letter keeps
 
 
@@ -28,15 +29,16 @@ class Results:
 
     def returned(self, delivery: Delivery) -> None:
         """Its handler has returned: that settles it, if nothing was said before."""
-        said = _said(delivery)
-        if said is Said.NOTHING:
+        said = NOTHING if delivery.verdict is None else delivery.verdict.said
+        if said is NOTHING:
             self._acknowledge(delivery)
         elif said is Said.NACK:
             self._put_back(delivery)
 
     def raised(self, delivery: Delivery, error: BaseException) -> None:
         """Its handler has raised this, or it never came so far."""
-        said, is_meant = _said(delivery), _is_meant(error)
+        said: Said = NOTHING if delivery.verdict is None else delivery.verdict.said
+        is_meant = _is_meant(error)
         self.error = self.error if is_meant else in_words(error)
         burst = self._meant if is_meant else self._failures
         if (held := burst.first()) is not None:
@@ -46,7 +48,7 @@ class Results:
         if said is Said.NACK:
             self.failed += not is_meant
             self._put_back(delivery)
-        elif said is Said.NOTHING:
+        elif said is NOTHING:
             self._try_again(delivery, error)
 
     def decided(self, delivery: Delivery, verdict: Verdict) -> None:
@@ -72,12 +74,6 @@ class Results:
             self.failed += 1
         delay = error.delay if isinstance(error, Retry) else None
         _fail(delivery, _death(error), delay, is_final=does_not_fit or isinstance(error, Reject))
-
-
-def _said(delivery: Delivery) -> Said:
-    """What its handler has said of it."""
-    said: Said = delivery.verdict.said if delivery.verdict is not None else Said.NOTHING
-    return said
 
 
 def _fail(delivery: Delivery, death: Death, delay: float | None = None, *, is_final: bool = False) -> None:
