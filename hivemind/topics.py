@@ -7,6 +7,7 @@ control and change notices     channel ``hm:<hive>:c:<kind>``
 registry: one instance         hash ``hm:{<hive>}:node:<instance>``, expires with its lease
 registry: all instances        set ``hm:{<hive>}:nodes``
 registry: last incarnation     ``hm:{<hive>}:epoch:<instance>``
+registry: last process         ``hm:{<hive>}:whose:<instance>``
 how patterns are kept          ``hm:{<hive>}:patterns``, "server" or "resolved"
 layout of all these            ``hm:{<hive>}:layout``, a number
 directory: known topics        sorted set ``hm:{<hive>}:topics``, by the version that added them
@@ -222,6 +223,10 @@ class Names:
     def epoch(self, instance: str) -> str:
         """The last incarnation given to ``instance``."""
         return f"hm:{{{self.hive}}}:epoch:{instance}"
+
+    def whose(self, instance: str) -> str:
+        """Which process had ``instance`` last: kept for as long as the last incarnation, long after its lease."""
+        return f"hm:{{{self.hive}}}:whose:{instance}"
 
     def patterns(self) -> str:
         """How the hive keeps its patterns: "server" or "resolved"."""

@@ -118,6 +118,7 @@ def test_every_function_is_described() -> None:
 def test_every_name_in_redis_is_the_one_that_is_used() -> None:
     names = Names("gotham")
     used = {names.live("T"), names.beat("I"), names.control("K"), names.node("I"), names.nodes(), names.epoch("I")}
+    used |= {names.whose("I")}
     used |= {
         names.layout(),
         names.patterns(),

@@ -128,6 +128,15 @@ async def test_a_dead_holder_on_this_machine_is_replaced_at_once(server: RedisSe
         assert await book.register("batman.0", about(), STATS) > first
 
 
+async def test_a_holder_on_this_machine_that_is_gone_for_longer_than_its_lease_is_known_and_replaced_at_once(
+    server: RedisServer, hive_name: str
+) -> None:
+    async with registry(server, hive_name) as book:
+        first = await book.register("batman.0", replace(about(0.1), process=gone()), STATS)
+        await until(lambda: is_lost(book, "batman.0"))
+        assert await book.register("batman.0", about(), STATS) > first
+
+
 async def is_lost(book: Registry, instance: str) -> bool:
     found = await book.instance(instance)
     return found is not None and found.is_lost

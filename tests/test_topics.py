@@ -143,3 +143,4 @@ def test_every_name_of_a_hive_in_redis_is_the_published_one() -> None:
     assert names.node("batman.0") == "hm:{gotham}:node:batman.0"
     assert names.nodes() == "hm:{gotham}:nodes"
     assert names.epoch("batman.0") == "hm:{gotham}:epoch:batman.0"
+    assert names.whose("batman.0") == "hm:{gotham}:whose:batman.0"

@@ -70,7 +70,8 @@ class Registry:
 
         Raises Fenced when a newer life is registered.
         """
-        keys = (self._names.node(instance), self._names.epoch(instance))
+        names = self._names
+        keys = (names.node(instance), names.epoch(instance), names.whose(instance))
         reply = await self._functions.call("renew", keys, (incarnation, int(lease * 1000), _json(stats)))
         if isinstance(reply, bytes):
             raise Fenced(instance, incarnation, int(reply))
@@ -100,7 +101,7 @@ class Registry:
         whose, expires = over
         arguments = (instance, lease, *said, incarnation, whose, self.patterns, names.control(TOPICS), expires)
         more = (before, LAYOUT)
-        keys += (names.resolvers(), names.resolved(), names.readers(), names.layout())
+        keys += (names.resolvers(), names.resolved(), names.readers(), names.layout(), names.whose(instance))
         reply = await self._functions.call("register", keys, (*arguments, *more))
         reply = [entry.decode(errors="replace") if isinstance(entry, bytes) else entry for entry in reply]
         if reply[0] == -2:
@@ -112,7 +113,7 @@ class Registry:
     def _traces(self, instance: str) -> tuple[str, ...]:
         """The keys in which an instance stands while it lives."""
         names = self._names
-        return names.node(instance), names.nodes(), names.resolvers(), names.resolved()
+        return names.node(instance), names.nodes(), names.resolvers(), names.resolved(), names.whose(instance)
 
     # -- reading it
 
@@ -171,7 +172,7 @@ def _held(instance: str, holder: About, reply: Any) -> InstanceHeld:
     expires = int(reply[3])
     who = f"process {holder.pid} on {holder.host or 'an unknown host'}"
     if not expires:
-        who = "a process that did not say goodbye, and may live"
+        who = f"{who if holder.pid else 'a process'} that did not say goodbye, and may live"
     return InstanceHeld(instance, who, _incarnation(str(reply[2]).encode()), expires, holder.lease)
 
 

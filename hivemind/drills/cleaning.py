@@ -63,7 +63,7 @@ def _keys(commands: Commands, names: Names) -> list[str]:
 
 
 def _of_instances(names: Names) -> Sequence[str]:
-    return [key for one in INSTANCES for key in (names.node(one), names.epoch(one))]
+    return [key for one in INSTANCES for key in (names.node(one), names.epoch(one), names.whose(one))]
 
 
 def _of_topics(names: Names) -> Sequence[str]:

@@ -1,4 +1,4 @@
--- keys: node hash, set of instances, epoch, patterns, resolvers, resolved, readers that ended, layout
+-- keys: node hash, set of instances, epoch, patterns, resolvers, resolved, readers that ended, layout, whose
 -- args: instance, lease (ms), about, stats, incarnation (0: a new life), may take over from, how to keep patterns,
 -- channel of the notice when that changes, when the lease ends that may be taken over ('': whenever), who held it when
 -- we looked before ('': we did not), the layout that we read and write
@@ -37,7 +37,8 @@ if wanted == 0 then
     held = args[10] -- Redis lost its data
   end
   if held and (held ~= args[6] or (args[9] ~= '' and tonumber(args[9]) ~= expires)) then
-    return {0, redis.call('HGET', keys[1], 'about') or '', held, expires}
+    local whose = redis.pcall('GET', keys[9]) -- a process that is gone, with its lease, is known by that
+    return {0, redis.call('HGET', keys[1], 'about') or type(whose) == 'string' and whose or '', held, expires}
   end
   wanted = math.max(stored + 1, now())
   redis.pcall('HDEL', keys[5], args[1]) -- what the life before has subscribed to
@@ -50,6 +51,7 @@ else
 end
 local text = string.format('%.0f', wanted)
 redis.call('SET', keys[3], text, 'PX', 86400000)
+redis.call('SET', keys[9], args[3], 'PX', 86400000)
 redis.call('DEL', keys[1])
 redis.call('HSET', keys[1], 'incarnation', text, 'about', args[3], 'stats', args[4])
 redis.call('PEXPIRE', keys[1], args[2])

@@ -1,4 +1,4 @@
--- keys: node hash, epoch   args: incarnation, lease (ms), stats
+-- keys: node hash, epoch, whose   args: incarnation, lease (ms), stats
 -- returns 1 renewed, 0 nothing there, or the newer incarnation as text
 local function newer(text)
   local value = tonumber(text or '0') or 0
@@ -17,4 +17,5 @@ if held ~= args[1] then
 end
 redis.call('HSET', keys[1], 'stats', args[3])
 redis.call('PEXPIRE', keys[2], 86400000)
+redis.call('PEXPIRE', keys[3], 86400000)
 return redis.call('PEXPIRE', keys[1], args[2])
