@@ -46,13 +46,13 @@ run: $(RUN) ## run an example hive in this terminal; EXAMPLE=gotham or watchtowe
 
 test: $(DEV) ## all tests, on every Redis server that is installed; most of them wait, so JOBS=4 at a time
 	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "not alone and not drill" || $(AGAIN) -m "not alone and not drill"; }
-	@$(BIN)/pytest -q -n 2 -m "alone and not drill" || $(AGAIN) -m "alone and not drill"; }
+	@$(BIN)/pytest -q -n 3 -m "alone and not drill" || $(AGAIN) -m "alone and not drill"; }
 
 lint: $(DEV) ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@for hive in $(patsubst %/config/hive.py,%,$(wildcard examples/*/config/hive.py)); do (cd $$hive && ../../$(BIN)/mypy --config-file ../../pyproject.toml .) || exit 1; done
+	@for hive in $(patsubst %/config/hive.py,%,$(wildcard examples/*/config/hive.py)); do (cd $$hive && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/examples .) || exit 1; done
 	@$(BIN)/lint-imports --no-logo
 
 format: $(DEV) ## let ruff rewrite the sources

@@ -31,7 +31,7 @@ _numbers = itertools.count(1)
 
 #: files whose tests run for long, most of them because a whole hive starts in each
 HIVES = ("test_control", "test_foreground", "test_hived", "test_releases")
-LONG = (*HIVES, "test_docs", "test_examples", "test_packaging")
+LONG = (*HIVES, "test_accept", "test_docs", "test_drill", "test_examples", "test_packaging", "test_soak")
 PACKAGE = Path(hivemind.__file__).parent
 TEAR_DOWN = 150.0  #: seconds for which what a test used may take to end
 REAL_STDERR = pytest.StashKey[int]()
@@ -235,7 +235,9 @@ def running(shared_hive: Hive) -> Iterator[Hive]:
     files = [shared_hive.folder / "config/hive.py", shared_hive.folder / "nodes/__init__.py"]
     before = [file.read_text() for file in files]
     yield shared_hive
+    is_changed = shared_hive.environ.pop("HIVEMIND_LOG_LEVEL", None) is not None
     for file, text in zip(files, before, strict=True):
+        is_changed |= file.read_text() != text
         file.write_text(text)
-    shared_hive.environ.pop("HIVEMIND_LOG_LEVEL", None)
-    shared_hive.run("hived", "reload")
+    if is_changed:
+        shared_hive.run("hived", "reload")

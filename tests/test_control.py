@@ -110,6 +110,23 @@ def hive(tmp_path: Path) -> Iterator[Hive]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hive]:
+    with hive_in(tmp_path_factory.mktemp("heroes") / "gotham", more='NODES = {"robin": {"tags": ["heroes"]}}') as made:
+        made.node("batman")
+        made.node("robin")
+        made.start()
+        yield made
+
+
+@pytest.fixture
+def heroes(started: Hive) -> Iterator[Hive]:
+    """As ``hive``, running; who is stopped is started again afterwards."""
+    yield started
+    if "stopped" in started.states().values():
+        assert started.run("hm", "start", "@all").returncode == 0
+
+
 def test_what_was_stopped_stays_stopped_until_it_is_started(hive: Hive) -> None:
     hive.start()
     before = hive.pids()
@@ -125,11 +142,10 @@ def test_what_was_stopped_stays_stopped_until_it_is_started(hive: Hive) -> None:
     assert hive.program("batman.0").pid != before["batman.0"]
 
 
-def test_restart_by_tag_touches_only_the_tagged(hive: Hive) -> None:
-    hive.start()
-    before = hive.pids()
-    assert hive.run("hm", "restart", "@heroes").stdout == "robin.0: restarted\n"
-    after = hive.pids()
+def test_restart_by_tag_touches_only_the_tagged(heroes: Hive) -> None:
+    before = heroes.pids()
+    assert heroes.run("hm", "restart", "@heroes").stdout == "robin.0: restarted\n"
+    after = heroes.pids()
     assert {name for name in after if after[name] != before[name]} == {"robin.0"}
 
 
@@ -181,24 +197,22 @@ def test_where_redis_does_not_answer_that_is_said_in_one_sentence(hive: Hive) ->
     assert "start that server, or change REDIS_URL (config/hive.py:" in done.stderr
 
 
-def test_an_unknown_node_is_an_error_and_no_node_is_wrong_use(hive: Hive) -> None:
-    hive.start()
-    done = hive.run("hm", "stop", "batmn")
+def test_an_unknown_node_is_an_error_and_no_node_is_wrong_use(heroes: Hive) -> None:
+    done = heroes.run("hm", "stop", "batmn")
     assert (done.returncode, "no hived here knows batmn, did you mean batman?" in done.stderr) == (2, True)
-    assert "@all" in hive.run("hm", "stop", "all").stderr
-    assert "`hived stop`" in hive.run("hm", "stop", "redis").stderr
-    assert hive.run("hm", "stop").returncode == 2
+    assert "@all" in heroes.run("hm", "stop", "all").stderr
+    assert "`hived stop`" in heroes.run("hm", "stop", "redis").stderr
+    assert heroes.run("hm", "stop").returncode == 2
 
 
 @pytest.mark.parametrize("names", [("batman", "robn"), ("robn", "batman"), ("@heroes", "@heros")], ids=" ".join)
-def test_of_several_names_none_is_stopped_if_one_is_unknown(hive: Hive, names: tuple[str, ...]) -> None:
-    hive.start()
-    before = hive.pids()
-    done = hive.run("hm", "stop", *names)
+def test_of_several_names_none_is_stopped_if_one_is_unknown(heroes: Hive, names: tuple[str, ...]) -> None:
+    before = heroes.pids()
+    done = heroes.run("hm", "stop", *names)
     assert (done.returncode, done.stdout) == (2, "")
     assert "did you mean robin?" in done.stderr or "no node has that tag" in done.stderr
-    assert hive.pids() == before
-    assert hive.run("hm", "stop", "batman", "@heroes").stdout == "batman.0: stopped\nrobin.0: stopped\n"
+    assert heroes.pids() == before
+    assert heroes.run("hm", "stop", "batman", "@heroes").stdout == "batman.0: stopped\nrobin.0: stopped\n"
 
 
 def test_a_node_is_scaled_and_not_one_of_its_copies(here: Place) -> None:

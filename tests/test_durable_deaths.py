@@ -81,7 +81,7 @@ def test_what_was_in_the_hands_of_who_is_killed_is_with_another_within_eight_sec
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize("is_async", [True, pytest.param(False, marks=pytest.mark.drill)])
 def test_who_was_frozen_while_another_took_over_begins_nothing_of_it(shop: Workshop, is_async: bool) -> None:
     first = holding(shop, is_async=is_async)
     first.signal(signal.SIGSTOP)

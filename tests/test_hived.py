@@ -70,7 +70,15 @@ def test_a_frozen_supervisord_is_stopped_all_the_same(gotham: Hive) -> None:
     eventually(lambda: gotham.processes() == [])
 
 
-@pytest.mark.parametrize("frozen", [("redis",), ("supervisord",), ("redis", "supervisord")], ids="-".join)
+@pytest.mark.parametrize(
+    "frozen",
+    [
+        pytest.param(("redis",), marks=pytest.mark.drill),
+        pytest.param(("supervisord",), marks=pytest.mark.drill),
+        ("redis", "supervisord"),
+    ],
+    ids="-".join,
+)
 def test_a_stop_takes_little_more_than_its_time_whatever_is_frozen(gotham: Hive, frozen: tuple[str, ...]) -> None:
     gotham.node("batman", SENDER)
     gotham.start()
@@ -147,7 +155,9 @@ def test_status_of_a_hive_that_does_not_run_says_what_to_do(gotham: Hive) -> Non
     assert (done.returncode, "hived start" in done.stdout) == (1, True)
 
 
-@pytest.mark.parametrize("mistake", ["LEASE = 0.1", "def ("], ids=["wrong value", "syntax error"])
+@pytest.mark.parametrize(
+    "mistake", [pytest.param("LEASE = 0.1", marks=pytest.mark.drill), "def ("], ids=["wrong value", "syntax error"]
+)
 def test_broken_settings_lock_nobody_out_of_a_hive_that_runs(gotham: Hive, mistake: str) -> None:
     gotham.node("batman")
     gotham.start()

@@ -66,7 +66,7 @@ def settled(hive: Hive, *names: str) -> None:
     eventually(lambda: members(hive) == dict.fromkeys(names, "running"), within=20)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.drill)])
 def test_a_process_that_is_killed_or_hangs_comes_back_with_all_its_members(hive: Hive, number: int) -> None:
     hive.start()
     settled(hive, "batman", "robin")
