@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,7 @@ class Soak(Crew):
             self.end(name)
         time.sleep(away)
         self.begin(name)
+        self.troubles[-1] = replace(self.troubles[-1], back=time.time())
 
     def kill_two(self) -> None:
         """Kill two copies at once."""

@@ -29,13 +29,16 @@ SLACK = 2.0  # seconds more on a machine that is busy
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What was done; ``who`` is an instance, or "" for everybody. Times are unix seconds."""
+    """What was done; ``who`` is an instance, or "" for everybody. Times are unix seconds; ``back`` is when who was
+    killed was begun again, 0.0 where that was at once.
+    """
 
     what: str
     who: str
     began: float
     ended: float
     is_deadly: bool = False
+    back: float = 0.0
 
 
 @dataclass(slots=True)
@@ -220,15 +223,24 @@ class Books:
         return _finding(f"{group}: what a dead reader held is soon with another", wrong, spread(waits))
 
     def _inherited(self, group: str) -> Iterator[tuple[Trouble, Sale, float]]:
+        """Deaths, what was in a handler then, and after how long it was in another: where nobody else was there to
+        inherit, since the same instance was begun again.
+        """
         handlings = self.handlings(group)
+        readers = {life.instance for life in self.lives if life.group == group}
         for death in self.troubles:
             if not death.what.startswith("kill "):
                 continue
             for one in handlings:
                 if one.life.instance == death.who and not one.how and one.began <= death.began < one.began + 60:
+                    since = max(death.began, death.back) if readers == {death.who} else death.began
                     then = [other.began for other in handlings if other.sale == one.sale and other.began > death.began]
                     if then:
-                        yield death, one.sale, then[0] - death.began
+                        yield (
+                            death,
+                            one.sale,
+                            then[0] - since,
+                        )
 
     def _was_calm(self, death: Trouble) -> bool:
         """Whether nothing else was wrong while its heirs had to notice."""
