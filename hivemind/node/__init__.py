@@ -6,6 +6,6 @@
   they stand: ``places``
 - what it does beside its handlers: ``keeping`` ``agreement`` ``answering`` ``gaps`` ``overdue``
 - a process and its nodes: ``program`` ``runner`` ``loading`` ``checking`` ``life`` ``member`` ``needs`` ``shared``
-  ``stopping`` ``signals``; how the next takes over from it: ``relay`` ``succession``
+  ``stopping`` ``signals`` ``pulse``; how the next takes over from it: ``relay`` ``succession``
 - how it asks others, as clients do: ``requesting``
 """

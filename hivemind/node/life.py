@@ -44,12 +44,20 @@ DEBUGGED_LEASE = 3600.0  #: seconds that a node under a debugger may stand still
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which copy of its node a process is to be: exactly ``number``, or the lowest free one from it on."""
+    """Which copy of its node a process is to be: exactly ``number``, or the lowest free one from it on.
+
+    With more than one of ``copies`` it is any of so many, from ``number`` on: where none is free it waits for one.
+    """
 
     number: int = 0
     is_fixed: bool = False
     relay: Relay | None = None  # by which processes of this program hand over to each other
     is_successor: bool = False  # it takes over from the process that has this place
+    copies: int = 1
+
+    def after(self, number: int) -> int:
+        """Which number to try when ``number`` is held: the next one, or where it has to be one of ours the first."""
+        return self.number + (number - self.number + 1) % self.copies if self.is_fixed else number + 1
 
 
 class Life:
@@ -61,7 +69,7 @@ class Life:
     def __init__(self, node: BaseNode, settings: Settings, bus: Bus, place: Place, version: str) -> None:
         self.node, self.settings, self.bus, self.place = node, settings, bus, place
         self.registry = Registry(bus.commands, bus.functions, bus.names, settings.constants.PATTERNS)
-        self._standby = Standby(self.registry, settings.constants.LEASE)
+        self._standbys: dict[str, Standby] = {}
         self.ended = asyncio.Event()
         self.about = about(node, settings, version)
         self.heart = Heart(bus, self.registry, self.about, node._hm.stats, self._fenced, self._again)
@@ -135,14 +143,17 @@ class Life:
                 if self._succession is not None:
                     await asyncio.sleep(LOOK)
                     continue
-                if not self.place.is_fixed and held.expires:  # who may be dead is given time to show himself
-                    number += 1
+                following = self.place.after(number)
+                if following > number and (held.expires or self.place.is_fixed):
+                    number = following
                     continue
+                number = min(number, following)  # who may be dead is given time to show himself
                 self.node._hm.enter(NodeState.STANDBY)
                 self._explain(f"standing by: {held}")
                 await asyncio.sleep(min(TRY_AGAIN * 4, self.settings.constants.LEASE / 6))
             except RedisError as error:
                 self.bus.outage.failed(self, error)
+                self._standbys.clear()  # everybody has his time anew
                 await asyncio.sleep(TRY_AGAIN * (20 if isinstance(error, RedisDenied) else 1))
             else:
                 self.bus.outage.back(self)
@@ -150,7 +161,8 @@ class Life:
                 return instance, incarnation
 
     async def _enter(self, instance: str) -> int:
-        registering = asyncio.create_task(self._standby.register(instance, self.about, self.node._hm.stats()))
+        standby = self._standbys.setdefault(instance, Standby(self.registry, self.settings.constants.LEASE))
+        registering = asyncio.create_task(standby.register(instance, self.about, self.node._hm.stats()))
         self._entering = (instance, registering)
         return await asyncio.shield(registering)
 

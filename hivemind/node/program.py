@@ -1,4 +1,4 @@
-"""``python -m hivemind.node TARGET [--number N | --check]``: what hived's programs run.
+"""``python -m hivemind.node TARGET [--number N | --of N | --check]``: what hived's programs run, and other engines'.
 
 ``--check`` without a target asks whether what the settings name can be imported.
 
@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("targets", nargs="*", metavar="[NAME=]TARGET")
     parser.add_argument("--name", default="", help="what the hive calls it, or the process that several share")
     parser.add_argument("--number", type=int, default=None, help="run as exactly this copy")
+    parser.add_argument("--of", type=copies, default=None, metavar="N", help="run as one of N copies, any that is free")
     parser.add_argument("--successor", action="store_true", help="take over from the copy that runs, when told")
     parser.add_argument("--verbose", action="store_true", help="log at DEBUG")
     parser.add_argument("--check", action="store_true", help="import it only; print JSON")
@@ -60,6 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not chosen.targets:
         parser.error("name a node: package.module, package.module:Class or file.py")
     return start_shared(chosen, shared, settings) if shared else start(chosen, settings)
+
+
+def copies(text: str) -> int:
+    """The number of copies that ``--of`` names."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("there has to be one copy at least")
+    return number
 
 
 def members(targets: Sequence[str]) -> dict[str, str]:
@@ -104,6 +113,8 @@ def how(chosen: argparse.Namespace, settings: Settings, name: str) -> How:
     """Which copy it is to be, and what else was chosen."""
     relay = Relay.of(os.environ)
     place = place_in(settings, name)
+    if chosen.of is not None:
+        place = Place(0, is_fixed=True, copies=chosen.of)
     if chosen.number is not None:
         place = Place(chosen.number, is_fixed=True, relay=relay, is_successor=chosen.successor and relay is not None)
     return How(place, chosen.verbose, SUPERVISED in os.environ)

@@ -8,6 +8,7 @@ import gc
 import importlib
 import io
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from ..settings import Settings
 from .base import BaseNode
 from .life import Life, Place
 from .places import raised_by_author, reason_of
+from .pulse import pulse
 from .signals import Signals
 
 logger = logging.getLogger("hivemind.runner")
@@ -97,12 +99,13 @@ async def _serve(node: BaseNode, settings: Settings, how: How) -> int:
     with Signals(ask, limit):
         url = await asyncio.to_thread(ensure_redis, settings)
         life = Life(node, settings, Bus(Endpoint.parse(url), settings.name, node.name), how.place, version())
-        starting = asyncio.create_task(life.start())
-        try:
-            return await _until_asked(starting, asked, life)
-        finally:
-            await end(starting)
-            await life.stop(limit)
+        async with pulse(life, {} if how.is_supervised else os.environ):  # hived looks into the registry
+            starting = asyncio.create_task(life.start())
+            try:
+                return await _until_asked(starting, asked, life)
+            finally:
+                await end(starting)
+                await life.stop(limit)
 
 
 async def _until_asked(starting: asyncio.Task[None], asked: asyncio.Event, life: Life) -> int:

@@ -1,0 +1,47 @@
+"""The image in which containers run a hive's nodes: one for all of them, each container with a command of its own."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+from ... import __version__
+from .files import File
+from .workloads import Hive
+
+FOLDER = "/hive"  # of the hive, in the image
+USER = 10001  # not root, and nobody of the host
+_NOT_IN_IT = ("**/__pycache__", "**/*.pyc", "**/.git", "**/.venv", "venv", "var", "log", "logs", ".env", "**/*.env")
+
+
+def default_image(hive: Hive) -> str:
+    """What the image is called if nobody says."""
+    return f"{re.sub(r'[^a-z0-9]+', '-', hive.name.lower()).strip('-')}:latest"
+
+
+def image_files(hive: Hive, image: str, requirements: bool) -> list[File]:
+    """The Dockerfile, and what has to stay out of the image. ``requirements``: the hive has a requirements.txt."""
+    return [
+        File("Dockerfile", _dockerfile(hive, image, requirements), is_main=False),
+        File("Dockerfile.dockerignore", "".join(f"{each}\n" for each in _NOT_IN_IT), is_main=False),
+    ]
+
+
+def _dockerfile(hive: Hive, image: str, requirements: bool) -> str:
+    more = "COPY requirements.txt .\nRUN pip install --no-cache-dir -r requirements.txt\n" if requirements else ""
+    return f"""\
+# The image of the hive {hive.name}: its files, and what they need. The hive's folder is the context of the build:
+#   docker build -f Dockerfile -t {image} {hive.folder.name}
+# A container runs one command, by default one copy of a node, which is named:
+#   docker run -e HIVEMIND_REDIS_URL {image} batman
+
+FROM python:{sys.version_info.major}.{sys.version_info.minor}-slim
+ARG HIVEMIND=hivemind-net=={__version__}
+RUN pip install --no-cache-dir "$HIVEMIND"
+WORKDIR {FOLDER}
+{more}COPY . .
+RUN python -m compileall -q .
+ENV HIVEMIND_HIVE={FOLDER} PYTHONUNBUFFERED=1 HOME=/tmp
+USER {USER}
+ENTRYPOINT ["python", "-m", "hivemind.node"]
+"""
