@@ -2,7 +2,8 @@
 
 The later wins: the defaults, ``config/hive.py``, the file that the environment variable ``HIVE_SETTINGS``
 names, the variables ``HIVEMIND_<CONSTANT>`` (JSON for lists and dicts), and ``HIVEMIND_<CONSTANT>_FILE``
-(the value is what that file contains).
+(the value is what that file contains). Last of all, where the REDIS_URL that they give is one that `hm redis move` has
+left, it is the one that the hive has moved to.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from .constants import (
 )
 from .errors import ConfigurationError, HiveNotFound, SettingsError
 from .settings_file import SettingsFile, run_file
+from .whereabouts import FILE, Moved, moved
 
 __all__ = ["Constants", "NodeTuning", "Settings", "find_hive", "is_hive", "load_settings", "redact"]
 
@@ -49,6 +51,8 @@ class Settings:
     hive: Path | None  # the folder that holds config/hive.py; None outside a hive
     state: Path = field(default_factory=lambda: state_folder(os.environ))
     temporary: Path = field(default_factory=lambda: _temporary_folder(os.environ))
+    moved: Moved | None = None  # the move by which REDIS_URL is another than what it was set to
+    before_move: str = ""  # what it was set to then
 
     @property
     def name(self) -> str:
@@ -59,6 +63,11 @@ class Settings:
     def redis_url(self) -> str:
         """Where Redis is; empty: the embedded server."""
         return self.constants.REDIS_URL
+
+    @property
+    def as_set(self) -> Constants:
+        """The constants as somebody set them: with the REDIS_URL of before a move."""
+        return self.constants.model_copy(update={"REDIS_URL": self.before_move}) if self.moved else self.constants
 
     @property
     def var(self) -> Path:
@@ -149,7 +158,18 @@ def load_settings(hive: Path | None, environ: Mapping[str, str] = os.environ) ->
         constants = Constants.model_validate(values, context={"base": hive or Path.cwd()})
     except ValidationError as error:
         raise _settings_error(error.errors()[0], sources, [file for _, file in files]) from None
-    return Settings(constants, sources, hive, state_folder(environ), _temporary_folder(environ))
+    return led(Settings(constants, sources, hive, state_folder(environ), _temporary_folder(environ)))
+
+
+def led(settings: Settings) -> Settings:
+    """``settings`` with the REDIS_URL that the hive has moved to, if it was where they say."""
+    found, before = moved(settings.var), settings.redis_url
+    if found is None or before not in found.sources:
+        return settings
+    source = f"var/{FILE} (hm redis move), instead of {settings.sources.get('REDIS_URL', 'default')}"
+    constants = settings.constants.model_copy(update={"REDIS_URL": found.to})
+    sources = {**settings.sources, "REDIS_URL": source}
+    return replace(settings, constants=constants, sources=sources, moved=found, before_move=before)
 
 
 def _temporary_folder(environ: Mapping[str, str]) -> Path:

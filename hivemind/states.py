@@ -96,6 +96,18 @@ class RollStage(StrEnum):
     FAILED = "failed"  # it is not well, and there is nothing to go back to
 
 
+class MoveStage(StrEnum):
+    """How far a hive is on its way from one Redis to another."""
+
+    FILLING = "filling"  # all goes on; what never changes, the entries of streams, is copied already
+    HOLDING = "holding"  # the hive is told to wait, and all its connections are cut
+    COPYING = "copying"  # nobody writes; all the rest is copied
+    COUNTING = "counting"  # what is here is held against what is there
+    GONE = "gone"  # the hive is there
+    BACK = "back"  # it goes on where it was, and nothing of it is elsewhere
+    UNKNOWN = "unknown"  # the old server did not say whether it let it go: who moves it again finds out
+
+
 State = TypeVar("State", bound=StrEnum)
 
 NODE: Mapping[NodeState, frozenset[NodeState]] = {
@@ -169,6 +181,16 @@ ROLL: Mapping[RollStage, frozenset[RollStage]] = {
     RollStage.REFUSED: frozenset(),
     RollStage.RETURNED: frozenset(),
     RollStage.FAILED: frozenset(),
+}
+
+MOVE: Mapping[MoveStage, frozenset[MoveStage]] = {
+    MoveStage.FILLING: frozenset({MoveStage.HOLDING, MoveStage.BACK}),
+    MoveStage.HOLDING: frozenset({MoveStage.COPYING, MoveStage.BACK}),
+    MoveStage.COPYING: frozenset({MoveStage.COUNTING, MoveStage.BACK}),
+    MoveStage.COUNTING: frozenset({MoveStage.GONE, MoveStage.BACK, MoveStage.UNKNOWN}),
+    MoveStage.GONE: frozenset(),
+    MoveStage.BACK: frozenset(),
+    MoveStage.UNKNOWN: frozenset(),
 }
 
 REPLIES: Mapping[RepliesState, frozenset[RepliesState]] = {

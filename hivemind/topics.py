@@ -260,6 +260,10 @@ class Names:
         """Which hived rolls; it expires when that one is gone."""
         return f"hm:{{{self.hive}}}:roll"
 
+    def move(self) -> str:
+        """Where the hive is going, or has gone, if it moves to another Redis, or has moved."""
+        return f"hm:{{{self.hive}}}:move"
+
     def resolvers(self) -> str:
         """The hash of what each instance resolves: its patterns."""
         return f"hm:{{{self.hive}}}:resolvers"

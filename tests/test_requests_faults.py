@@ -210,7 +210,7 @@ def cut(server: RedisServer, name: str) -> None:
         dict(word.split("=", 1) for word in line.split()) for line in server.command("CLIENT", "LIST").splitlines()
     ]
     for one in listed:
-        if one["name"].endswith(name):
+        if one["name"].partition("@")[0].endswith(name):
             server.command("CLIENT", "KILL", "ID", one["id"])
 
 

@@ -85,7 +85,7 @@ def test_members_share_the_connections_to_redis(shop: Workshop, server: RedisSer
     running(shop, *TOGETHER).says("riddler heard")
 
     clients = server.command("CLIENT", "LIST").split()
-    assert [clients.count(f"name=hm:small:{each}") for each in ("out", "live")] == [1, 1]
+    assert [clients.count(f"name=hm:small:{each}@{shop.hive}") for each in ("out", "live")] == [1, 1]
 
 
 def test_hooks_and_logs_of_each_member_are_its_own(shop: Workshop, server: RedisServer) -> None:

@@ -12,6 +12,7 @@ from hivemind.states import (
     DELIVERY,
     DRILL,
     LINK,
+    MOVE,
     NODE,
     REPLIES,
     ROLL,
@@ -19,6 +20,7 @@ from hivemind.states import (
     DeliveryState,
     DrillStage,
     LinkState,
+    MoveStage,
     NodeState,
     RepliesState,
     RollStage,
@@ -37,6 +39,7 @@ TABLES = pytest.mark.parametrize(
         (DeliveryState, DELIVERY, {DeliveryState.ACKNOWLEDGED, DeliveryState.DEAD, DeliveryState.TAKEN}),
         (RepliesState, REPLIES, {RepliesState.WHOLE, RepliesState.FAILED}),
         (DrillStage, DRILL, {DrillStage.DRAINED, DrillStage.REFUSED, DrillStage.FAILED}),
+        (MoveStage, MOVE, {MoveStage.GONE, MoveStage.BACK, MoveStage.UNKNOWN}),
         (RollStage, ROLL, {RollStage.DONE, RollStage.REFUSED, RollStage.RETURNED, RollStage.FAILED}),
     ],
 )

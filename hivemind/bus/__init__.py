@@ -1,10 +1,10 @@
 """The network: everything that talks to Redis. No other package imports ``redis`` or ``hiredis``.
 
 - one process on the bus: ``bus``
-- connections: ``endpoint`` ``link`` ``commands`` ``conversation`` ``fences``; what runs inside Redis: ``functions``;
-  commands in a file: ``written``
+- connections: ``endpoint`` ``greeting`` ``link`` ``commands`` ``conversation`` ``fences``; what runs inside Redis:
+  ``functions``; commands in a file: ``written``
 - when Redis is away: what is said ``outage``; when it is tried again ``pace`` ``turned_away``; when it moves
-  ``primary`` ``peers``
+  ``primary`` ``peers``; when the hive goes to another: ``door``
 - a server of the hive's own: ``embedded`` ``server_program``; what any says of itself: ``facts``
 - sending: ``outbox`` ``outgoing`` ``spool`` ``queues`` ``held`` ``carrier``
 - receiving live: ``live`` ``channels`` ``channel_topics`` ``receiving`` ``inbox`` ``ledger`` ``senders``

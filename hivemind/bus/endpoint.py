@@ -14,6 +14,7 @@ import socket
 import ssl
 from dataclasses import dataclass, field, replace
 from inspect import signature
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
@@ -28,6 +29,8 @@ from ..constants import redact
 from ..errors import ConfigurationError, RedisDenied, RedisError, RedisRefused, RedisUnavailable
 from ..topics import check_name
 from .cluster import PORTS, Address, learn, slot_of
+from .door import Door
+from .greeting import check_role, introduce
 from .outage import FULL, Outage
 from .peers import Peers
 from .turned_away import WORDS, hung_up, is_full
@@ -67,7 +70,7 @@ class Endpoint:
     """One Redis, as a URL names it. ``parse`` checks it; ``open`` connects.
 
     Of a Cluster it is the primary that has the keys of ``hive``, its *home*, or the node at ``address``. Who uses it
-    tells ``outage`` when it is away.
+    tells ``outage`` when it is away. ``door`` knows where the hive has moved to since the URL was read.
     """
 
     url: str = field(repr=False)
@@ -75,10 +78,14 @@ class Endpoint:
     address: Address | None = None
     outage: Outage = field(default_factory=Outage, repr=False, compare=False)
     peers: Peers = field(default_factory=Peers, repr=False, compare=False)
+    door: Door = field(default_factory=Door, repr=False, compare=False)
 
     @classmethod
-    def parse(cls, url: str) -> Endpoint:
-        """Read ``url``; raise ConfigurationError that says what of it cannot be (never showing a password)."""
+    def parse(cls, url: str, folder: Path | None = None) -> Endpoint:
+        """Read ``url``; raise ConfigurationError that says what of it cannot be (never showing a password).
+
+        ``folder`` is the hive's ``var``: what is written there leads to where the hive has moved.
+        """
         if url.startswith(f"rediss{CLUSTER.removeprefix('redis')}://"):
             raise ConfigurationError(
                 f"{redact(url)!r}: TLS for a Redis Cluster is not supported yet; without it, write {CLUSTER}://"
@@ -94,7 +101,7 @@ class Endpoint:
         pairs = parse_qsl(query)
         hive = dict(pairs).get("hive", "default")
         rest = urlencode([(key, value) for key, value in pairs if key != "hive"], safe="/")
-        endpoint = cls(f"{address}?{rest}" if rest else address, check_name(hive, "hive"))
+        endpoint = cls(f"{address}?{rest}" if rest else address, check_name(hive, "hive"), door=Door(folder))
         try:
             endpoint._check()
         except (ValueError, TypeError) as error:
@@ -134,10 +141,16 @@ class Endpoint:
     @property
     def redacted(self) -> str:
         """The URL without its password, or the node of a Cluster: for people and logs."""
-        return redact(self.url) if self.address is None else "{}:{}".format(*self.address)
+        return redact(self.door.lead(self.url)) if self.address is None else "{}:{}".format(*self.address)
 
     def __str__(self) -> str:
         return self.redacted
+
+    @property
+    def now(self) -> Endpoint:
+        """The same, where the hive has moved to; Sentinels of that place are asked, and not listened to."""
+        to = self.door.lead(self.url)
+        return self if to == self.url else replace(self, url=to, peers=Peers())
 
     @property
     def is_sentinel(self) -> bool:
@@ -197,10 +210,11 @@ class Endpoint:
     async def open(self, name: str) -> connections.AbstractConnection:
         """Open one connection, authenticated and called ``name``, speaking RESP2.
 
-        Raises RedisUnavailable or RedisDenied. The caller owns it: dropping it closes its transport.
+        Raises RedisUnavailable, also while the hive is being moved, or RedisDenied. The caller owns it: dropping it
+        closes its transport.
         """
         try:
-            return await self._open(name)
+            return await self.now._open(name)
         except Exception as error:
             raise translated(error, self.redacted) from error
 
@@ -216,9 +230,9 @@ class Endpoint:
             self.peers.add(connection)
         try:
             await connection.connect()
-            await self._introduce(connection, name)
+            await introduce(connection, name, self.hive, None if self.is_cluster else self.door)
             if self.is_sentinel:
-                await self._check_role(connection)
+                await check_role(connection, self.redacted)
         except BaseException as error:
             self.peers.doubt()
             await connection.disconnect(nowait=True)
@@ -226,22 +240,6 @@ class Endpoint:
                 raise RedisUnavailable(f"{self.redacted}: {FULL}") from error
             raise
         return connection
-
-    async def _introduce(self, connection: connections.AbstractConnection, name: str) -> None:
-        """Say our name for CLIENT LIST: an ACL may forbid it, then we stay nameless."""
-        await connection.send_command("CLIENT", "SETNAME", name, check_health=False)
-        with contextlib.suppress(exceptions.ResponseError):
-            await connection.read_response()
-
-    async def _check_role(self, connection: connections.AbstractConnection) -> None:
-        """Sentinels may not have heard of a change yet. Raises RedisUnavailable where this is no primary."""
-        await connection.send_command("ROLE", check_health=False)
-        try:
-            role = await connection.read_response()
-        except exceptions.ResponseError:  # an ACL may forbid to ask
-            return
-        if role[0] != b"master":
-            raise RedisUnavailable(f"{self.redacted}: the primary is moving; this server is none any more")
 
     def _arguments(self) -> dict[str, Any]:
         """Arguments of redis-py's Connection: no retries (they double writes), nothing sent that is not asked for."""

@@ -21,7 +21,7 @@ NAMES = (
     *("register", "renew", "deregister", "forget", "announce", "resolve"),
     *("append", "ack", "park", "retake", "bury", "take_over", "reread", "trim", "replay"),
     *("ask", "inquire", "enlist", "release"),
-    *("change", "hold", "disband", "abandon", "back"),
+    *("change", "hold", "mark", "disband", "abandon", "back"),
     *("draw", "take_over_keys", "conclude", "seen"),
 )
 

@@ -156,7 +156,7 @@ def _answers(
 
     timeout = settings.constants.STOP_TIMEOUT + silence  # to stop, and to be there
     patience = START_TIMEOUT if os.name != "nt" and engine_for(settings).is_running() else ANSWER_TIMEOUT
-    endpoint = Endpoint.parse(redis_url(settings))
+    endpoint = Endpoint.parse(redis_url(settings), settings.var)
     return asyncio.run(ask(endpoint, settings.name, request, timeout, patience, tell or nobody))
 
 

@@ -47,8 +47,8 @@ def backup(ctx: click.Context, file: Path) -> None:
         raise click.ClickException(f"{file} is there already: give another name, or remove it")
     began = time.monotonic()
     try:
-        with _served(settings) as endpoint, draft.open("xb") as out:
-            told = _told(lambda counts: counts.text)
+        with served(settings) as endpoint, draft.open("xb") as out:
+            told = told_now_and_then(lambda counts: counts.text)
             done: Counts = _run(endpoint, lambda commands: copy(commands, Names(settings.name), out, told))
             os.fsync(out.fileno())
         draft.replace(file)
@@ -91,8 +91,8 @@ def restore(ctx: click.Context, file: Path, url: str | None, *, replace: bool, y
     names, began = Names(header.hive), time.monotonic()
     with _target(ctx, url, header.hive) as endpoint:
         there = _run(endpoint, lambda commands: refuse_if_used(commands, names, replace=replace))
-        _ask(there, header.hive, yes=yes)
-        told = _told(lambda done: f"{done:,} commands done")
+        confirm_removal(there, header.hive, yes=yes)
+        told = told_now_and_then(lambda done: f"{done:,} commands done")
         try:
             found = _run(endpoint, lambda commands: put(commands, file, told))
         finally:
@@ -100,7 +100,8 @@ def restore(ctx: click.Context, file: Path, url: str | None, *, replace: bool, y
     output.say(f"restored and counted: {found.text}, in {time.monotonic() - began:.1f} s")
 
 
-def _ask(there: int, hive: str, *, yes: bool) -> None:
+def confirm_removal(there: int, hive: str, *, yes: bool) -> None:
+    """Ask before so many keys are removed, if there are any. Raises ClickException where nobody says yes."""
     from ..english import amount
     from .asked import confirmed
 
@@ -115,7 +116,7 @@ def _target(ctx: click.Context, url: str | None, hive: str) -> Iterator[Endpoint
     from .context import announce, context_settings
 
     if url is not None:
-        endpoint = _single(Endpoint.parse(url))
+        endpoint = single(Endpoint.parse(url))
         if "hive=" in url and endpoint.hive != hive:
             raise HivemindError(
                 f"the backup is of the hive {hive}, and the URL says {endpoint.hive}; nothing was touched"
@@ -126,18 +127,18 @@ def _target(ctx: click.Context, url: str | None, hive: str) -> Iterator[Endpoint
     announce(settings)
     if settings.name != hive:
         raise HivemindError(f"the backup is of the hive {hive}, and this is {settings.name}; nothing was touched")
-    with _served(settings) as endpoint:
+    with served(settings) as endpoint:
         yield endpoint
 
 
 @contextmanager
-def _served(settings: Settings) -> Iterator[Endpoint]:
+def served(settings: Settings) -> Iterator[Endpoint]:
     """The hive's Redis; its own one runs for as long as it takes, if it did not."""
     from ..bus.embedded import Embedded
     from ..bus.endpoint import Endpoint
 
     if settings.redis_url:
-        yield _single(Endpoint.parse(settings.redis_url)).of(settings.name)
+        yield single(Endpoint.parse(settings.redis_url, settings.var)).of(settings.name)
         return
     own = Embedded.of(settings)
     was_there = own.answers()
@@ -149,7 +150,8 @@ def _served(settings: Settings) -> Iterator[Endpoint]:
             own.stop()
 
 
-def _single(endpoint: Endpoint) -> Endpoint:
+def single(endpoint: Endpoint) -> Endpoint:
+    """It, unless it is a Cluster. Raises HivemindError."""
     if endpoint.is_cluster:
         raise HivemindError("of a hive on a Cluster nothing can be copied: its keys are on several servers")
     return endpoint
@@ -170,7 +172,7 @@ def _run(endpoint: Endpoint, what: Callable[[Commands], Any]) -> Any:
     return asyncio.run(run())
 
 
-def _told(text: Callable[[Any], str]) -> Callable[[Any], None]:
+def told_now_and_then(text: Callable[[Any], str]) -> Callable[[Any], None]:
     """Tells a person who waits how far it is, now and then."""
     last = time.monotonic()
 

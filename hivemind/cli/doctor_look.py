@@ -84,7 +84,7 @@ def look(settings: Settings) -> Checkup:
 def _servers(settings: Settings) -> list[ServerFacts]:
     if not settings.redis_url and not Embedded.of(settings).socket.exists():
         return [ServerFacts(redis_address(settings), "the hive's own Redis does not run: `hived start` starts it")]
-    return asyncio.run(facts_of(Endpoint.parse(redis_url(settings)), settings.name))
+    return asyncio.run(facts_of(Endpoint.parse(redis_url(settings), settings.var), settings.name))
 
 
 def _registry(settings: Settings) -> tuple[list[Instance], str]:
@@ -96,7 +96,7 @@ def _registry(settings: Settings) -> tuple[list[Instance], str]:
 
 def _hosts(settings: Settings) -> list[MachineFacts]:
     """What every hived of the hive says of its machine; an older one says nothing."""
-    endpoint = Endpoint.parse(redis_url(settings))
+    endpoint = Endpoint.parse(redis_url(settings), settings.var)
     try:
         answers = asyncio.run(ask(endpoint, settings.name, Request(Verb.FACTS, ()), ANSWERED, HEARD))
     except RedisError:

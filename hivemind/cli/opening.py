@@ -33,7 +33,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Client, asyncio.Even
     stop_on_signals(stop)
     log, told = logging.getLogger("hivemind.client"), Told(logging.WARNING)
     log.addHandler(told)
-    client = Client(lambda: Where(Endpoint.parse(redis_url(settings)), settings.name), PATIENCE)
+    client = Client(lambda: Where(Endpoint.parse(redis_url(settings), settings.var), settings.name), PATIENCE)
     try:
         try:
             await client.open()

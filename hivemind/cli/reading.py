@@ -190,7 +190,7 @@ async def _opened(settings: Settings, patience: float | None = PATIENCE) -> Asyn
 
 
 def _endpoint(settings: Settings) -> Endpoint:
-    return Endpoint.parse(redis_url(settings)).of(settings.name)
+    return Endpoint.parse(redis_url(settings), settings.var).of(settings.name)
 
 
 def _in_its_words(error: RedisError, settings: Settings) -> str:

@@ -11,6 +11,7 @@ from ..errors import ConfigurationError
 from . import output
 from .copying import backup, restore
 from .groups import FAILED, HELP, WELL, NamingGroup
+from .moving import move
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -20,18 +21,20 @@ if TYPE_CHECKING:
 def redis() -> None:
     """The Redis server that a hive without REDIS_URL has of its own.
 
-    With backup and restore it may be any Redis.
+    With backup, restore and move it may be any Redis.
 
     Examples:
       hm redis status
       hm redis backup monday.hive
       hm redis restore monday.hive
+      hm redis move redis://there:6379
       hm redis stop
     """
 
 
 redis.add_command(backup)
 redis.add_command(restore)
+redis.add_command(move)
 
 
 @redis.command()

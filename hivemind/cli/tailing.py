@@ -82,7 +82,7 @@ def follow(settings: Settings, wanted: Wanted, line: Line, file: int | None = No
 async def _follow(settings: Settings, wanted: Wanted, line: Line, file: int | None) -> str:
     stop = asyncio.Event()
     stop_on_signals(stop)
-    endpoint = Endpoint.parse(await asyncio.to_thread(ensure_redis, settings))
+    endpoint = Endpoint.parse(await asyncio.to_thread(ensure_redis, settings), settings.var)
     async with Bus(endpoint, settings.name, f"hm-tail-{secrets.token_hex(4)}.0") as bus:
         following = Tail(bus, wanted, stop, line, Writer(file))
         await following.run()

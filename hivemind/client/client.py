@@ -59,7 +59,8 @@ def _resolve(where: str | Path | None, tier: Tier | None) -> Where:
     settings = load_settings(
         find_hive(Path.cwd(), None if where is None else str(where), os.environ, "connect: folder")
     )
-    return Where(Endpoint.parse(ensure_redis(settings)), settings.name, tier or check_tier(settings.constants.CONFIRM))
+    endpoint = Endpoint.parse(ensure_redis(settings), settings.var)
+    return Where(endpoint, settings.name, tier or check_tier(settings.constants.CONFIRM))
 
 
 class Client(Requesting):

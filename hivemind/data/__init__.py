@@ -7,4 +7,5 @@
 - groups that read them: ``group`` ``heirs``; how they are: ``backlog`` ``mismatch`` ``durability`` ``letters``
 - who of the responders is dead: ``responders``; whether Redis is as a hive needs it: ``checkup``
 - a copy of it all: ``backup`` ``restore``, in a ``copy_file``; how it is laid out: ``layout``
+- going over to another Redis: ``move``, while there is a ``hold``, to a ``destination``; ``bulk`` ``survey``
 """

@@ -38,14 +38,19 @@ async def scanned(commands: Commands, names: Names) -> AsyncIterator[list[bytes]
 
 async def keys_of(commands: Commands, names: Names) -> list[bytes]:
     """The keys of a hive that a copy has, streams last. Raises RedisError."""
-    found = {key async for some in scanned(commands, names) for key in some if not _is_of_the_living(key, names)}
+    return [key for key in await all_keys(commands, names) if not _is_of_the_living(key, names)]
+
+
+async def all_keys(commands: Commands, names: Names) -> list[bytes]:
+    """All keys of a hive but the mark of a move, streams last. Raises RedisError."""
+    found = {key async for some in scanned(commands, names) for key in some} - {names.move().encode()}
     stream = names.stream("")[:-2].encode()
     return sorted(found, key=lambda key: (key.startswith(stream), key))
 
 
 def _is_of_the_living(key: bytes, names: Names) -> bool:
     """Whether a key says who lives now: all of them write it anew."""
-    single = (names.nodes(), names.caretaker(), names.resolvers(), names.resolved())
+    single = (names.nodes(), names.caretaker(), names.roll(), names.resolvers(), names.resolved())
     return key.startswith((names.node("").encode(), names.request("", "")[:-3].encode())) or key in map(
         str.encode, single
     )
@@ -58,21 +63,29 @@ async def backup(commands: Commands, names: Names, out: BinaryIO, told: Told) ->
     writer, counts = Writer(out), Counts()
     writer.begin(Header(names.hive, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", await _server(commands)))
     for key in await keys_of(commands, names):
-        kind, left = map(checked, await commands.pipeline([("TYPE", key), ("PTTL", key)]))
-        if kind == b"none":
-            continue  # it has ended meanwhile
-        read = _READERS.get(bytes(kind))
-        if read is None:
-            raise HivemindError(f"{key.decode(errors='replace')} is of type {kind.decode()}: that cannot be copied")
-        async for portion in read(commands, key, counts):
+        async for portion in portions_of(commands, key, counts):
             writer.add(portion)
             told(counts)
-        if left > 0:
-            writer.add([("PEXPIRE", key, left)])
-        counts.keys += 1
     writer.end(counts)
     told(counts)
     return counts
+
+
+async def portions_of(commands: Commands, key: bytes, counts: Counts, since: str = "-") -> AsyncIterator[list[Command]]:
+    """What to do to have this key anew, of a stream the entries from ``since`` on; nothing if it has ended. Raises
+    RedisError, and HivemindError where it is of a kind that cannot be copied.
+    """
+    kind, left = map(checked, await commands.pipeline([("TYPE", key), ("PTTL", key)]))
+    if kind == b"none":
+        return
+    read = _READERS.get(bytes(kind))
+    if read is None and kind != b"stream":
+        raise HivemindError(f"{key.decode(errors='replace')} is of type {kind.decode()}: that cannot be copied")
+    async for portion in read(commands, key) if read is not None else _stream(commands, key, counts, since):
+        yield portion
+    if left > 0:
+        yield [("PEXPIRE", key, left)]
+    counts.keys += 1
 
 
 async def count(commands: Commands, names: Names) -> Counts:
@@ -99,29 +112,29 @@ async def _server(commands: Commands) -> str:
 # -- one kind after the other
 
 
-async def _string(commands: Commands, key: bytes, _: Counts) -> AsyncIterator[list[Command]]:
+async def _string(commands: Commands, key: bytes) -> AsyncIterator[list[Command]]:
     value = await commands.execute("GET", key)
     if value is not None:
         yield [("SET", key, value)]
 
 
-async def _hash(commands: Commands, key: bytes, _: Counts) -> AsyncIterator[list[Command]]:
+async def _hash(commands: Commands, key: bytes) -> AsyncIterator[list[Command]]:
     for some in _parts(pairs_in(await commands.execute("HGETALL", key)).items()):
         yield [("HSET", key, *some)]
 
 
-async def _set(commands: Commands, key: bytes, _: Counts) -> AsyncIterator[list[Command]]:
+async def _set(commands: Commands, key: bytes) -> AsyncIterator[list[Command]]:
     for some in _parts((member,) for member in await commands.execute("SMEMBERS", key)):
         yield [("SADD", key, *some)]
 
 
-async def _sorted_set(commands: Commands, key: bytes, _: Counts) -> AsyncIterator[list[Command]]:
+async def _sorted_set(commands: Commands, key: bytes) -> AsyncIterator[list[Command]]:
     flat = await commands.execute("ZRANGE", key, 0, -1, "WITHSCORES")
     for some in _parts(zip(flat[1::2], flat[::2], strict=True)):
         yield [("ZADD", key, *some)]
 
 
-async def _list(commands: Commands, key: bytes, _: Counts) -> AsyncIterator[list[Command]]:
+async def _list(commands: Commands, key: bytes) -> AsyncIterator[list[Command]]:
     for some in _parts((member,) for member in await commands.execute("LRANGE", key, 0, -1)):
         yield [("RPUSH", key, *some)]
 
@@ -140,16 +153,15 @@ def _parts(members: Iterable[tuple[bytes, ...]]) -> Iterator[list[bytes]]:
         yield words
 
 
-async def _stream(commands: Commands, key: bytes, counts: Counts) -> AsyncIterator[list[Command]]:
+async def _stream(commands: Commands, key: bytes, counts: Counts, since: str) -> AsyncIterator[list[Command]]:
     """First how far groups are, then what they hold, then the entries: so nothing is in a gap between the three."""
     asked = (("XINFO", "STREAM", key), ("XINFO", "GROUPS", key))
     about, found = map(checked, await commands.pipeline(asked))
     about, groups = pairs_in(about), [pairs_in(one) for one in found]
     held = {group[b"name"]: await _held(commands, key, group) for group in groups}
     last = about[b"last-generated-id"]
-    async for entries in portions(commands, key.decode(errors="surrogateescape"), "-", last.decode()):
-        counts.entries += len(entries)
-        yield [("XADD", key, entry, *fields) for entry, fields in entries]
+    async for some in entries_of(commands, key, counts, since, last.decode()):
+        yield some
     counts.streams += 1
     if not groups and not about[b"length"]:  # or else there would be nothing
         yield [("XADD", key, "MAXLEN", 0, last if last != b"0-0" else "0-1", "b", "")]
@@ -160,6 +172,15 @@ async def _stream(commands: Commands, key: bytes, counts: Counts) -> AsyncIterat
         counts.groups += 1
         async for some in _pending(commands, key, group[b"name"], held[group[b"name"]], counts):
             yield some
+
+
+async def entries_of(
+    commands: Commands, key: bytes, counts: Counts, first: str = "-", last: str = "+"
+) -> AsyncIterator[list[Command]]:
+    """What to do to have these entries of a stream, which never change. Raises RedisError."""
+    async for entries in portions(commands, key.decode(errors="surrogateescape"), first, last):
+        counts.entries += len(entries)
+        yield [("XADD", key, entry, *fields) for entry, fields in entries]
 
 
 def _group(key: bytes, group: dict[bytes, Any]) -> Command:
@@ -203,5 +224,4 @@ _READERS = {
     b"set": _set,
     b"zset": _sorted_set,
     b"list": _list,
-    b"stream": _stream,
 }

@@ -98,7 +98,8 @@ async def _serve(node: BaseNode, settings: Settings, how: How) -> int:
     limit = settings.constants.STOP_TIMEOUT
     with Signals(ask, limit):
         url = await asyncio.to_thread(ensure_redis, settings)
-        life = Life(node, settings, Bus(Endpoint.parse(url), settings.name, node.name), how.place, version())
+        bus = Bus(Endpoint.parse(url, settings.var), settings.name, node.name)
+        life = Life(node, settings, bus, how.place, version())
         async with pulse(life, {} if how.is_supervised else os.environ):  # hived looks into the registry
             starting = asyncio.create_task(life.start())
             try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..settings import Constants, NodeTuning, Settings
+from ..settings import Constants, NodeTuning, Settings, led
 from .files import read_json, write_json
 from .paths import LAST_SETTINGS, HivePaths
 
@@ -32,7 +32,7 @@ def last_settings(hive: Path) -> Settings | None:
         values = {name: value for name, value in found["values"].items() if name in Constants.model_fields}
         values["NODES"] = {node: _known(tuning) for node, tuning in values.get("NODES", {}).items()}
         constants = Constants.model_validate(values, context={"base": hive})
-        return Settings(constants, dict(found["sources"]), hive.absolute())
+        return led(Settings(constants, dict(found["sources"]), hive.absolute()))
     except (ValidationError, AttributeError, KeyError, TypeError, ValueError):
         return None
 

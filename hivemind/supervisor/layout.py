@@ -35,7 +35,7 @@ def bring_up_to_date(engine: Engine, here: int = LAYOUT, steps: Mapping[int, Ste
 
 async def _bring(engine: Engine, here: int, steps: Mapping[int, Step]) -> None:
     names = Names(engine.settings.name)
-    endpoint = Endpoint.parse(redis_url(engine.settings)).of(names.hive)
+    endpoint = Endpoint.parse(redis_url(engine.settings), engine.paths.var).of(names.hive)
 
     async def save() -> None:
         path = engine.paths.var / f"before-layout-{here}-{time.strftime('%Y%m%d-%H%M%S')}.backup"

@@ -194,7 +194,7 @@ async def registered(engine: Engine) -> list[Instance] | None:
     """All instances of the hive; None if Redis does not answer in time."""
     try:
         names = Names(engine.settings.name)
-        endpoint = Endpoint.parse(redis_url(engine.settings)).of(names.hive)
+        endpoint = Endpoint.parse(redis_url(engine.settings), engine.paths.var).of(names.hive)
         async with asyncio.timeout(REGISTRY_TIMEOUT), Commands(endpoint) as commands:
             return await Registry(commands, Functions(commands), names).instances()
     except (HivemindError, TimeoutError):

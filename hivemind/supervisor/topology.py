@@ -134,11 +134,10 @@ def programs(
 
     ``code`` holds for each node a hash over the files of its code.
     """
-    constants, env = settings.constants, {}
+    constants, env = settings.as_set, _redis_env(settings, redis)  # a move restarts nobody
     found: list[Program] = []
     if redis is not None:
         found.append(_redis(redis))
-        env = {"HIVEMIND_REDIS_URL": redis.url}  # so that they wait for it rather than start one
     if selection.root:
         found.append(_root(constants, env))
     wanted = processes(nodes)
@@ -149,6 +148,14 @@ def programs(
         copies = [_instance(constants, process, number, rank, env) for number in range(replicas)]
         found += [replace(each, code=_code(process, code or {})) for each in copies]
     return sorted(found, key=lambda program: (program.priority, program.name))
+
+
+def _redis_env(settings: Settings, redis: RedisProgram | None) -> dict[str, str]:
+    """Where those who run in a hive with a Redis of its own find that: so they wait for it rather than start one."""
+    if redis is not None:
+        return {"HIVEMIND_REDIS_URL": redis.url}
+    own = settings.moved.own if settings.moved is not None else ""
+    return {"HIVEMIND_REDIS_URL": own} if own and settings.before_move in ("", own) else {}
 
 
 def stop_wait(stop_timeout: float) -> int:
