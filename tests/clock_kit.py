@@ -17,13 +17,13 @@ HOUR = 3600
 
 
 @cache
-def shim() -> Path | None:
-    """The library, built once for each run of the tests; None where it cannot be."""
+def shim(source: Path = SOURCE) -> Path | None:
+    """A library to be preloaded, built once for each run of the tests; None where it cannot be."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or not sys.platform.startswith("linux"):
         return None
-    library = Path(tempfile.mkdtemp(prefix="hm-clock-")) / "turned_clock.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, SOURCE], check=True, timeout=60)
+    library = Path(tempfile.mkdtemp(prefix="hm-clock-")) / source.with_suffix(".so").name
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source], check=True, timeout=60)
     return library
 
 
