@@ -27,6 +27,7 @@ from .test_export import parsed
 from .test_node_process import TICKER
 from .waiting import eventually
 
+PATIENT = {"HIVEMIND_HEARTBEAT": "1", "HIVEMIND_LEASE": "4"}  # nobody who is only kept waiting by others is to end
 RUNNING = Sign("running", True, 100.0, 6.0)
 
 
@@ -81,7 +82,7 @@ def test_a_node_is_alive_while_its_loop_turns_and_ready_while_it_consumes(
 ) -> None:
     own_server.stop()
     file = shop.folder / "probe"
-    node = shop.run("ticker.py", HIVEMIND_PROBE=str(file))
+    node = shop.run("ticker.py", HIVEMIND_PROBE=str(file), **PATIENT)
     eventually(lambda: probe("alive", file) == (True, "starting"), within=20)
     assert probe("ready", file) == (False, "starting")
     own_server.start()
@@ -106,23 +107,14 @@ def test_a_node_whose_loop_stands_still_writes_its_stacks_and_ends(shop: Worksho
                 time.sleep(600)
     """,
     )
-    node = shop.run("stuck.py", HIVEMIND_PROBE=str(shop.folder / "probe"))
+    node = shop.run("stuck.py", HIVEMIND_PROBE=str(shop.folder / "probe"), **PATIENT)
     node.says("stuck")
     assert node.ends(within=20) == 1
     assert "in on_start" in node.output
 
 
-def test_a_node_that_stops_takes_its_sign_back(shop: Workshop) -> None:
-    file = shop.folder / "probe"
-    node = shop.run("ticker.py", HIVEMIND_PROBE=str(file))
-    node.says("running")
-    assert file.exists()
-    node.signal(signal.SIGTERM)
-    assert (node.ends(), file.exists()) == (0, False)
-
-
 def test_copies_that_are_started_alike_share_the_numbers_of_their_node(shop: Workshop, own_server: RedisServer) -> None:
-    copies = [shop.run("ticker.py", "--of", "2") for _ in range(3)]
+    copies = [shop.run("ticker.py", "--of", "2", **PATIENT) for _ in range(3)]
 
     def owners() -> dict[int, int]:
         found = (registered(own_server, shop.hive, f"ticker.{number}") for number in range(4))
@@ -193,11 +185,13 @@ def test_what_a_pod_runs_is_ready_by_its_own_probe(hive: Hive, server: RedisServ
     pods = [each["spec"]["template"]["spec"] for each in reader.safe_load_all(file.text)]
     container: dict[str, Any] = next(pod["containers"][0] for pod in pods if "batman" in pod["containers"][0]["args"])
     environment = {each["name"]: each.get("value", server.url) for each in container["env"]}
-    environment |= {"HIVEMIND_HIVE": str(hive.folder), "HIVEMIND_PROBE": str(hive.folder / "probe")}
+    environment |= {"HIVEMIND_HIVE": str(hive.folder), "HIVEMIND_PROBE": str(hive.folder / "probe"), **PATIENT}
     node = started(hive, [sys.executable, *container["args"]], environment)
     asked = [sys.executable, *container["readinessProbe"]["exec"]["command"][1:]]
     try:
         eventually(lambda: subprocess.run(asked, env=os.environ | environment, check=False).returncode == 0, within=20)
         assert registered(server, exported.name, "batman.0") is not None
+        node.signal(signal.SIGTERM)
+        assert (node.ends(), (hive.folder / "probe").exists()) == (0, False)
     finally:
         node.close()
