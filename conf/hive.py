@@ -63,6 +63,10 @@ PROPAGATE: list[str] = []
 # `hm dev` refuses to run this hive, so that nobody restarts it from a terminal by mistake.
 PRODUCTION = not _IS_TEST
 
-# Nodes are enabled in nodes/__init__.py. Here they are tuned by name (replicas, env, restart, needs, tags), or with
-# `target` added from elsewhere; docs/configuration.md has an example. A name that nothing enables is an error.
+# The hosts of the hive, each with tags of your own; in NODES `hosts` and `per_host` say what runs where: docs/hosts.md.
+# Empty: every hived runs all nodes, and two machines are a spare for each other.
+HOSTS: dict[str, list[str]] = {}
+
+# Nodes are enabled in nodes/__init__.py. Here they are tuned by name (replicas, env, restart, needs, tags, hosts), or
+# with `target` added from elsewhere; docs/configuration.md has an example. A name that nothing enables is an error.
 NODES: dict[str, dict[str, object]] = {}

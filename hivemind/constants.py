@@ -21,6 +21,7 @@ from .topics import check_name, check_topic
 _URL_SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://", "redis+cluster://")
 _CONTROLLER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _TARGET = re.compile(r"[^\s:]+(:[A-Za-z_]\w*)?")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 _SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*(?=@)")
 _QUERY_PASSWORD = re.compile(r"([?&]\w*(?:password|secret|token)=)[^&\s]*", re.IGNORECASE)
@@ -52,6 +53,8 @@ class NodeTuning(BaseModel):
     tags: list[str] = Field([], description="Names for groups of nodes: `hm restart @tag`.")
     target: str | None = Field(None, description="Where its code is, if not in nodes/: package.module:Class.")
     process: str = Field("", description="Nodes with the same name here run together in one process of that name.")
+    hosts: list[str] = Field([], description="Hosts that it may run on, by name or as @tag. Empty: all in HOSTS.")
+    per_host: bool = Field(False, description="True: `replicas` is the number of copies on each of these hosts.")
 
     @field_validator("needs")
     @classmethod
@@ -64,6 +67,11 @@ class NodeTuning(BaseModel):
     @classmethod
     def _are_names(cls, names: list[str]) -> list[str]:
         return [check_name(name, "tag") for name in names]
+
+    @field_validator("hosts")
+    @classmethod
+    def _are_hosts_or_tags(cls, hosts: list[str]) -> list[str]:
+        return [f"@{check_name(one[1:], 'tag')}" if one.startswith("@") else _host(one) for one in hosts]
 
     @field_validator("process")
     @classmethod
@@ -131,8 +139,11 @@ class Constants(BaseModel):
     MIDDLEWARE: list[str] = Field([], description="Classes around all messages of all nodes, package.module:Class.")
     PROPAGATE: list[str] = Field([], description="Headers that pass from a message to what its handler sends.")
     PRODUCTION: bool = Field(False, description="True: `hm dev` and `hm drill` keep their hands off this hive.")
+    HOSTS: dict[str, list[str]] = Field(
+        {}, description="The hosts of the hive, each with its tags. Empty: every hived runs all nodes."
+    )
     NODES: dict[str, NodeTuning] = Field(
-        {}, description="Tuning by name: replicas, env, restart, needs, tags, target, process."
+        {}, description="Tuning by name: replicas, env, restart, needs, tags, target, process, hosts, per_host."
     )
 
     @field_validator("HIVE_NAME")
@@ -186,6 +197,11 @@ class Constants(BaseModel):
             raise ValueError(f"must be at least twice HEARTBEAT, {2 * beat:g}, or one late beat counts as a death")
         return lease
 
+    @field_validator("HOSTS")
+    @classmethod
+    def _hosts_have_names(cls, hosts: dict[str, list[str]]) -> dict[str, list[str]]:
+        return {_host(name): [check_name(tag, "tag") for tag in tags] for name, tags in hosts.items()}
+
     @field_validator("NODES")
     @classmethod
     def _nodes_have_names(cls, nodes: dict[str, NodeTuning]) -> dict[str, NodeTuning]:
@@ -193,6 +209,12 @@ class Constants(BaseModel):
             if check_name(name) in tuning.needs:
                 raise ValueError(f"{name} needs itself")
         return nodes
+
+
+def _host(name: str) -> str:
+    if not _HOST.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a host: letters, digits, '-', '_' and '.', such as alfa")
+    return name
 
 
 def allowed(error: ErrorDetails) -> str:

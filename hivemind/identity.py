@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -110,6 +111,11 @@ class PidFile:
     def remove(self) -> None:
         """Delete the file; it need not be there."""
         self.path.unlink(missing_ok=True)
+
+
+def this_host(environ: Mapping[str, str] = os.environ) -> str:
+    """What this host is called in a hive: ``HIVEMIND_HOST``, else as the machine is."""
+    return environ.get("HIVEMIND_HOST") or socket.gethostname()
 
 
 def this_boot() -> str:

@@ -25,7 +25,8 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if
 class LogLine:
     """One entry of a log: ``time`` in unix seconds, ``text`` without the last line end, ``source`` the file.
 
-    ``level`` and ``name`` are "" for text that stands before the first proper line of a file.
+    ``level`` and ``name`` are "" for text that stands before the first proper line of a file, ``host`` for what was
+    logged on this one.
     """
 
     time: float
@@ -33,6 +34,7 @@ class LogLine:
     name: str
     text: str
     source: Path | None = None
+    host: str = ""
 
 
 def format_line(time: float, level: str, name: str, text: str) -> str:

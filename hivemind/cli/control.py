@@ -124,6 +124,7 @@ def answered(
     from ..supervisor.actions import Verb
     from .context import announce, context_settings
     from .reading import read_instances
+    from .unheard import at_home_somewhere, unheard
 
     settings = context_settings(ctx)
     announce(settings)
@@ -131,13 +132,18 @@ def answered(
     if len(request.targets) > 1:  # one by one: none is done if another is mistyped
         found = _answers(settings, replace(request, verb=Verb.FIND))
         known = {result.program for answer in found for result in answer.results if result.ok}
+        known |= at_home_somewhere(settings, request.targets)
         if found and (unknown := [target for target in request.targets if target not in known]):
             raise _unknown(settings, unknown[0])
     answers = _answers(settings, request, silence, tell)
     if not answers:
         output.error("no hived of this hive answers: `hived start` starts it on this machine")
         return []
-    acting = [answer for answer in answers if answer.programs]
+    silent = unheard(settings, request, answers)
+    if tell is not None:
+        for answer in silent:
+            tell(answer)
+    acting = [answer for answer in (*answers, *silent) if answer.programs]
     if not acting:
         raise _unknown(settings, request.targets[0])
     return acting
@@ -157,7 +163,8 @@ def _answers(
     timeout = settings.constants.STOP_TIMEOUT + silence  # to stop, and to be there
     patience = START_TIMEOUT if os.name != "nt" and engine_for(settings).is_running() else ANSWER_TIMEOUT
     endpoint = Endpoint.parse(redis_url(settings), settings.var)
-    return asyncio.run(ask(endpoint, settings.name, request, timeout, patience, tell or nobody))
+    hosts = settings.constants.HOSTS
+    return asyncio.run(ask(endpoint, settings.name, request, timeout, patience, tell or nobody, hosts))
 
 
 def _unknown(settings: Settings, first: str) -> WrongName:

@@ -1,28 +1,32 @@
-"""What should run in a hive on this machine: from hived where it runs, else from the hive's files. Loads no node."""
+"""What should run in a hive: from hived where it runs, here and on other hosts, else from its files. Loads no node."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import ConfigurationError
+from ..identity import this_host
 from ..settings import Settings
 from ..supervisor.desired import read_scale, read_stopped
 from ..supervisor.enabled import EnabledNode, enabled_nodes, existing_imports
 from ..supervisor.engine import engine_for
 from ..supervisor.paths import HivePaths
-from ..supervisor.plan import load
-from ..supervisor.processes import processes
-from ..supervisor.status import ProgramStatus, status
-from ..supervisor.topology import Problem, node_plans
+from ..supervisor.report import Report, report_here, reports
+from ..supervisor.status import ProgramStatus
+from ..supervisor.topology import Problem, Program, Selection, node_plans, programs
+
+AWAY = "away"  #: the state of a program at home on a host of which no hived answers
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
     """What should run: ``instances``, less what was ``stopped`` by hand; ``problems`` say why a node does not.
 
-    ``programs`` is what hived says of each of its programs, empty where it does not run (``is_supervised``).
+    ``programs`` is what hived says of each of its programs, empty where it does not run (``is_supervised``). ``away``
+    has the other hosts of the hive of which no hived answers, each with the instances that are at home there.
     """
 
     instances: tuple[str, ...] = ()
@@ -30,6 +34,7 @@ class Declared:
     problems: tuple[Problem, ...] = ()
     programs: Mapping[str, ProgramStatus] = field(default_factory=dict)
     is_supervised: bool = False
+    away: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def problem(self, node: str) -> Problem | None:
         """Why ``node`` does not run as asked."""
@@ -37,20 +42,18 @@ class Declared:
 
 
 def declared(settings: Settings, *, ask_redis: bool = True) -> Declared:
-    """What should run; asks hived for what it sees, and Redis, unless one knows that it is away. Never raises."""
+    """What should run; asks hived for what it sees, and Redis, and over it the other hosts, unless one knows that it is
+    away. Never raises.
+    """
     if settings.hive is None or os.name == "nt":
         return Declared()
     engine = engine_for(settings)
     if engine.supervisord() is None:
-        return _from_files(settings)
-    plan, seen = load(engine.paths), status(engine, ask_redis=ask_redis)
-    return Declared(
-        tuple(each.name for each in plan.programs if each.kind == "node"),
-        tuple(each.name for each in plan.stopped),
-        plan.problems,
-        {each.name: each for each in seen.programs},
-        is_supervised=True,
-    )
+        mine = _from_files(settings)
+    else:
+        mine = _added(Declared(is_supervised=True), report_here(engine, ask_redis=ask_redis))
+    others = settings.constants.HOSTS.keys() - {this_host()}
+    return _with_others(settings, mine, others) if others and ask_redis else mine
 
 
 def enabled(settings: Settings) -> dict[str, EnabledNode]:
@@ -58,16 +61,51 @@ def enabled(settings: Settings) -> dict[str, EnabledNode]:
     return {} if settings.hive is None else {one.name: one for one in enabled_nodes(settings.hive, os.environ)}
 
 
+def everywhere(settings: Settings, scale: Mapping[str, int] | None = None) -> list[Program]:
+    """Every copy of every node with its home, by the hive's files and what `hm scale` asked for, or is to with
+    ``scale``; none outside a hive. Raises ConfigurationError where the files are at fault.
+    """
+    if settings.hive is None:
+        return []
+    plans = node_plans(settings, list(enabled(settings).values()), existing_imports(settings.hive))
+    asked = {**read_scale(HivePaths.of(settings)), **(scale or {})}
+    return programs(settings, plans, scale=asked, redis=None, selection=Selection(root=False))
+
+
 def _from_files(settings: Settings) -> Declared:
-    assert settings.hive is not None
-    paths = HivePaths.of(settings)
     try:
-        plans = node_plans(settings, list(enabled(settings).values()), existing_imports(settings.hive))
+        found = everywhere(settings)
     except ConfigurationError as error:
         return Declared(problems=(Problem("nodes", str(error).removeprefix("nodes: ")),))
-    scale, stopped = read_scale(paths), read_stopped(paths)
-    wanted = processes(plans)
-    names = [f"{one.name}.{at}" for one in wanted for at in range(scale.get(one.name, one.replicas))]
+    stopped = read_stopped(HivePaths.of(settings))
+    names = [one.name for one in found if one.home in ("", this_host())]
     return Declared(
         tuple(name for name in names if name not in stopped), tuple(name for name in names if name in stopped)
     )
+
+
+def _added(mine: Declared, report: Report, where: str = "") -> Declared:
+    """What is known, and what one hived says; ``where`` is added to why one of its programs does not run."""
+    told = {one.name: replace(one, detail=f"{one.detail}{where}" if one.detail else "") for one in report.programs}
+    known = {(one.node, one.text) for one in mine.problems}
+    return replace(
+        mine,
+        instances=(*mine.instances, *report.instances),
+        stopped=(*mine.stopped, *report.stopped),
+        problems=(*mine.problems, *(one for one in report.problems if (one.node, one.text) not in known)),
+        programs={**told, **mine.programs},
+    )
+
+
+def _with_others(settings: Settings, mine: Declared, others: set[str]) -> Declared:
+    said = asyncio.run(reports(settings, others))
+    for host, report in sorted(said.items()):
+        mine = _added(mine, report, f" (on {host})")
+    try:
+        found = everywhere(settings)
+    except ConfigurationError:  # told by who looks at this host
+        found = []
+    away = {host: tuple(one.name for one in found if one.home == host) for host in sorted(others - said.keys())}
+    told = [(name, f"no hived answers on {host}, its home") for host, names in away.items() for name in names]
+    unknown = {name: ProgramStatus(name, AWAY, detail=why) for name, why in told}
+    return replace(mine, away=away, programs={**unknown, **mine.programs})

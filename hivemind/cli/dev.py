@@ -60,6 +60,6 @@ def dev(
     check_settings(engine.settings, environ)
     for sentence in not_enabled(engine, nodes):
         output.note(sentence)
-    selection = Selection(nodes, root=not no_root, nodes=not root_only)
+    selection = Selection(nodes, root=not no_root, nodes=not root_only, here=True)
     job = Reloader(engine, Terminal()).job() if is_reloading else None
     return watch(engine, selection, job)

@@ -19,10 +19,10 @@ from .. import __version__
 from ..constants import is_secret, masked, redact
 from ..settings import Settings
 from ..supervisor.files import tail, write_private
+from ..supervisor.log_tail import log_files
 from ..supervisor.paths import HivePaths
 from ..supervisor.plan import load
 from .doctor_look import Checkup, instances_shown
-from .log_view import log_files
 
 TAIL = 8192  #: bytes of the end of each log
 MOST = 30  #: logs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -35,7 +36,7 @@ _TOLD = (NodeState.RUNNING, NodeState.FENCED, NodeState.WAITING)  # states of wh
 @dataclass(frozen=True, slots=True)
 class Health:
     """``troubles`` make a hive unwell; ``notes`` are worth a look; who is ``starting`` has yet to register, or waits
-    for what it needs.
+    for what it needs. ``hosts`` says how many instances run on each, where these are several.
     """
 
     hive: str
@@ -44,6 +45,7 @@ class Health:
     troubles: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     starting: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
     @property
     def is_well(self) -> bool:
@@ -73,6 +75,8 @@ class Health:
             runs = f"{amount(*among)} {_runs(self.nodes)} in {amount(*what)}"
         else:
             runs = f"{amount(*what)} of {amount(*among)} {_runs(self.running)}"
+        if self.hosts:
+            runs += f" on {listed(self.hosts)}"
         return "; ".join((f"{self.hive} is well: {runs}", *self.notes))
 
 
@@ -94,19 +98,28 @@ def judge(
     alive = [one for one in instances if not one.is_lost and not is_gone(one)]
     nodes = [one for one in alive if one.node != ROOT]
     ages = {} if refusal else lost_for or {}
-    left = long_lost(ages, {*should.instances, *should.stopped, f"{ROOT}.0"})
+    far = {name for names in should.away.values() for name in names}
+    left = long_lost(ages, {*should.instances, *should.stopped, *far, f"{ROOT}.0"})
     lost = _lost([one for one in instances if one.instance not in left])
     absent = [f"Redis refuses writes: {refusal}; no lease can be renewed"] if refusal else lost
     shards = [f"{listed(dead)} of the Cluster {_does(dead)} not answer: what goes there waits"] if dead else []
-    troubles = [*_missing(instances, should), *shards, *absent, *_failing(alive), *_unconfirmed(alive)]
+    missing = [*_missing(instances, should), *_homeless(instances, should)]
+    troubles = [*missing, *shards, *absent, *_failing(alive), *_unconfirmed(alive)]
     return Health(
         hive,
         len(nodes),
         len({name for one in nodes for name in one.nodes}),
         (*troubles, *_quarantined(should)),
-        (*_notes(alive, should), *_left(left, ages), *_advice(instances, patterns)),
+        (*_notes(alive, should), *_unattended(instances, should), *_left(left, ages), *_advice(instances, patterns)),
         (*_starting(instances, should), *(who for one in alive for who, _ in one.waits)),
+        _hosts(nodes),
     )
+
+
+def _hosts(nodes: Sequence[Instance]) -> tuple[str, ...]:
+    """How many instances run on each host, if there are several."""
+    counts = Counter(one.about.host for one in nodes)
+    return tuple(f"{host} ({count})" for host, count in sorted(counts.items())) if len(counts) > 1 else ()
 
 
 def distinct_patterns(instances: Sequence[Instance]) -> set[str]:
@@ -168,6 +181,24 @@ def _missing(instances: Sequence[Instance], should: Declared) -> list[str]:
         hint = "" if should.is_supervised else " (hived does not run here: `hived start`)"
         told.append(f"{listed(plain)} should run, but {'does' if len(plain) == 1 else 'do'} not{hint}")
     return told
+
+
+def _homeless(instances: Sequence[Instance], should: Declared) -> list[str]:
+    """Who does not run because nobody looks after its home."""
+    known = {one.instance for one in instances}
+    absent = {host: [name for name in names if name not in known] for host, names in should.away.items()}
+    return [
+        f"no hived answers on {host}, the home of {listed(names)}: `hived start` there"
+        for host, names in absent.items()
+        if names
+    ]
+
+
+def _unattended(instances: Sequence[Instance], should: Declared) -> list[str]:
+    """The other hosts without a hived where all runs all the same."""
+    known = {one.instance for one in instances}
+    well = [host for host, names in should.away.items() if known.issuperset(names)]
+    return [f"no hived answers on {listed(well)}: what ends there is not started again"] if well else []
 
 
 def _starting(instances: Sequence[Instance], should: Declared) -> list[str]:

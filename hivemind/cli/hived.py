@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +13,7 @@ from .groups import FAILED, VERSION, WELL, SectionGroup
 
 if TYPE_CHECKING:
     from ..settings import Settings
+    from ..supervisor.arrival import Arrival
     from ..supervisor.status import ProgramStatus
     from ..supervisor.topology import Problem
 
@@ -58,6 +59,7 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     from ..supervisor.lifecycle import check_own_redis, wait_for_redis
     from ..supervisor.lifecycle import start as begin
     from ..supervisor.log_folder import claim
+    from ..supervisor.sharing import unshared
     from ..supervisor.topology import Selection
     from .context import announce, hive_settings
     from .foreground import watch
@@ -71,6 +73,8 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     if mixed := claim(settings):
         output.warn(mixed)
     started = begin(engine, Selection())
+    if lonely := unshared(settings):
+        output.warn(lonely)
     _problems(started.plan.problems)
     _rings(settings)
     if started.process is None:
@@ -83,14 +87,8 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     for name in started.adopted:
         output.note(f"{name} was still running and goes on")
     output.say(f"hive {settings.name} runs: {', '.join(program.name for program in started.plan.programs)}")
-    for name, arrival in found.items():
-        if arrival.has_ended and not arrival.is_well:
-            output.warn(f"{name}: {arrival.told('started')}")
-        elif arrival.waits_for and not arrival.has_ended:
-            output.note(f"{name} waits for {arrival.waits_for}, which it needs")
-    late = (name for name, arrival in found.items() if not (arrival.is_there or arrival.has_ended or arrival.waits_for))
-    if waiting := list(late):
-        output.warn(f"not consuming yet: {', '.join(waiting)}; `hived status` shows them")
+    _elsewhere({program.name: program.home for program in started.plan.elsewhere})
+    _arrived(found)
     return WELL
 
 
@@ -123,6 +121,7 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
       hived status --json
     """
     from ..supervisor.engine import engine_for
+    from ..supervisor.sharing import unshared
     from ..supervisor.status import status as look
     from .context import announce, hive_folder, settings_or_last
 
@@ -136,11 +135,15 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
         output.say(f"hive {found.name} does not run here: `hived start` starts it")
         return FAILED
     if found.redis is False:
-        output.warn("Redis does not answer; hived goes on, and nodes wait for it")
+        lonely = unshared(settings)
+        output.warn(f"Redis does not answer; hived goes on, and nodes wait for it{f'. {lonely}' if lonely else ''}")
+    if settings.constants.HOSTS:
+        output.note(f"this is {found.host}")
     rows = [(p.name, p.state, p.pid, _duration(p.uptime), p.revivals or "", _detail(p)) for p in found.programs]
     colours = {"running": "green", "standby": "yellow", "starting": "yellow", "waiting": "yellow", "stopped": "dim"}
     styles = [colours.get(p.state, "red") for p in found.programs]
     output.table(["program", "state", "pid", "uptime", "revived", "remarks"], rows, styles=styles)
+    _elsewhere(found.elsewhere)
     if found.page:
         output.say(f"page: {found.page}")
     return WELL if found.is_well else FAILED
@@ -264,6 +267,26 @@ def _tell_patterns(settings: Settings, restarted: Sequence[str]) -> None:
 def _problems(problems: Sequence[Problem]) -> None:
     for problem in problems:
         output.warn(f"{problem}; the others run")
+
+
+def _arrived(found: Mapping[str, Arrival]) -> None:
+    """What is to be said of those that are not there as they should be."""
+    for name, arrival in found.items():
+        if arrival.has_ended and not arrival.is_well:
+            output.warn(f"{name}: {arrival.told('started')}")
+        elif arrival.waits_for and not arrival.has_ended:
+            output.note(f"{name} waits for {arrival.waits_for}, which it needs")
+    late = (name for name, arrival in found.items() if not (arrival.is_there or arrival.has_ended or arrival.waits_for))
+    if waiting := list(late):
+        output.warn(f"not consuming yet: {', '.join(waiting)}; `hived status` shows them")
+
+
+def _elsewhere(homes: Mapping[str, str]) -> None:
+    """Say what is at home on other hosts: one line a host."""
+    from ..english import listed
+
+    for host in sorted({*homes.values()}):
+        output.note(f"on {host}: {listed([name for name, home in homes.items() if home == host])}")
 
 
 def _rings(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Log files of a hive's nodes as people read them: which there are, which node wrote a line, and in which colour."""
+"""Log files of a hive's nodes as people read them: which node wrote a line, and in which colour."""
 
 from __future__ import annotations
 
@@ -8,21 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..log_files import Follower, LogLine, format_line, merge
-from ..settings import Settings, logged_in
 from . import output
 
 _NODE_STYLES = ("cyan", "magenta", "blue", "green")
 MOST_ERRORS = 3  #: how many `hm why` shows of one log
 _LEVEL_STYLES = {"DEBUG": "dim", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
-
-
-def log_files(settings: Settings) -> dict[str, Path]:
-    """The log file of each instance that has one: ``batsignal.0`` -> ``batsignal.log``, and ``-1`` for copy 1."""
-    folder = settings.constants.LOG_LOCATION
-    found = {}
-    for path in sorted(folder.glob("*.log")) if folder.is_dir() else ():
-        found[logged_in(path)] = path
-    return found
 
 
 class LogView:
@@ -38,9 +28,12 @@ class LogView:
         output.write_lines(output.json_text(as_dict(line)) if self._as_json else self.line(line) for line in lines)
 
     def plain(self, line: LogLine) -> str:
-        """One entry as in the file; a name that does not tell the node has it in front."""
+        """One entry as in the file; a name that does not tell the node has it in front, and one of another host has
+        that behind.
+        """
         node = _node(line)
         own = line.name if line.name.startswith(node) else f"{node}/{line.name}"
+        own = f"{own}@{line.host}" if line.host else own
         return output.printable(format_line(line.time, line.level or "-", own or "-", line.text))
 
     def line(self, line: LogLine) -> str:
@@ -92,5 +85,7 @@ def last_errors(path: Path) -> list[LogLine]:
 
 
 def as_dict(line: LogLine) -> dict[str, Any]:
-    """One entry for ``--json``."""
-    return {"time": line.time, "level": line.level, "name": line.name, "text": line.text, "file": str(line.source)}
+    """One entry for ``--json``; with its host if that is another one."""
+    where = {"host": line.host} if line.host else {}
+    found = {"time": line.time, "level": line.level, "name": line.name, "text": line.text, "file": str(line.source)}
+    return {**found, **where}

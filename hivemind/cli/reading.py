@@ -28,6 +28,7 @@ from ..settings import Settings
 from ..supervisor.engine import redis_url
 from ..supervisor.leftovers import lost_for
 from ..supervisor.paths import HivePaths
+from ..supervisor.sharing import unshared
 from ..topics import Names, matches
 from .context import redis_address
 
@@ -202,6 +203,8 @@ def away(settings: Settings, why: str) -> RedisUnavailable:
     """Redis is away: one sentence that says what to do."""
     where = redis_address(settings)
     if settings.redis_url:
+        if said := unshared(settings):
+            return RedisUnavailable(said)
         source = settings.sources["REDIS_URL"]
         return RedisUnavailable(f"Redis at {where}: {why}; start that server, or change REDIS_URL ({source})")
     if PidFile(HivePaths.of(settings).supervisord).living() is not None:

@@ -15,11 +15,11 @@ from ..settings import Settings, load_settings, redact
 from ..supervisor.check import unreadable_file
 from ..supervisor.enabled import existing_imports
 from ..supervisor.lives import HUNG, Lives, read_lives
+from ..supervisor.log_tail import log_files
 from ..supervisor.paths import HivePaths
 from ..supervisor.processes import ROOT
 from .declared import Declared, declared, enabled
 from .health import is_gone
-from .log_view import log_files
 from .members import common_of, members_of, part_of, process_of
 from .nodes import known_nodes, known_processes, no_such_node
 from .why_cause import Cause, last_crash, last_error, last_stacks
@@ -87,7 +87,8 @@ class Look:
     def _names(self) -> list[str]:
         """The copies of which there is something to say."""
         names = {one.instance for one in self.instances}
-        names |= {name for name in (*self.should.instances, *self.should.stopped) if self.is_mine(name)}
+        away = [name for names in self.should.away.values() for name in names]
+        names |= {name for name in (*self.should.instances, *self.should.stopped, *away) if self.is_mine(name)}
         return sorted(names, key=lambda name: int(name.rpartition(".")[2]))
 
     def _parts(self) -> list[Instance]:

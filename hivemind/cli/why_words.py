@@ -11,6 +11,7 @@ from ..english import MOST, amount, duration, listed
 from ..states import NodeState, ServiceState
 from ..supervisor.lives import HUNG, Lives
 from ..supervisor.status import ProgramStatus
+from .declared import AWAY
 from .health import YOUNG, counted
 from .why_cause import Cause
 
@@ -160,6 +161,8 @@ def _absent(copy: Copy, known: Known) -> Sentence:
         return f"{up}, and is not in the registry{' yet' if is_young else ''}", "yellow" if is_young else "red"
     if copy.instance is not None:
         return f"{name} is lost: it ended, or was cut off, without a goodbye more than a lease ago", "red"
+    if seen is not None and seen.state == AWAY:
+        return f"{name} should run, but does not: {seen.detail}", "red"
     if not known.is_supervised:
         return f"{name} should run, but does not: hived does not run here, `hived start` starts it", "red"
     said = "" if seen is None else f": hived says {seen.state}{f' ({seen.detail})' if seen.detail else ''}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from ..data.responders import Responders
 from ..data.standby import Standby
 from ..english import amount
 from ..errors import HivemindError, InstanceHeld, LayoutMismatch, RedisDenied, RedisError, SendError
-from ..identity import ProcessIdentity
+from ..identity import ProcessIdentity, this_host
 from ..patterns import RESOLVED, PatternTable
 from ..settings import Settings
 from ..states import NodeState
@@ -317,7 +316,7 @@ def about(node: BaseNode, settings: Settings, version: str) -> About:
     is_debugged = is_under_debugger()
     return About(
         node=node.name,
-        host=socket.gethostname(),
+        host=this_host(),
         pid=os.getpid(),
         started=time.time(),
         lease=DEBUGGED_LEASE if is_debugged else settings.constants.LEASE,

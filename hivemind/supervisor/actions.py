@@ -35,6 +35,8 @@ class Verb(StrEnum):
     ROLL = "roll"
     FIND = "find"  # which of the targets are known; nothing is done
     FACTS = "facts"  # what there is to say of the machine; nothing is done
+    STATUS = "status"  # what there is to say of the programs; nothing is done
+    LOGS = "logs"  # what is in the log files; nothing is done
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +72,16 @@ class Done:
 def select(plan: Plan, targets: Sequence[str]) -> list[Program]:
     """The programs of this hived that ``targets`` name, stopped ones included; never Redis."""
     known = [program for program in (*plan.programs, *plan.stopped) if program.kind != "redis"]
-    return sorted((each for each in known if any(_is_meant(each, to) for to in targets)), key=lambda each: each.name)
-
-
-def _is_meant(program: Program, target: str) -> bool:
-    if target == "@all":
-        return program.kind == "node"
-    if target.startswith("@"):
-        return target[1:] in program.tags
-    return target in (program.node, program.name)
+    return sorted((each for each in known if each.is_meant(targets)), key=lambda each: each.name)
 
 
 def nodes_to_scale(engine: Engine, plan: Plan, targets: Sequence[str]) -> list[str]:
-    """The nodes of this hived that ``targets`` name, also those that were scaled to nothing."""
-    known = {each.node for each in (*plan.programs, *plan.stopped) if each.kind == "node"}
-    known |= read_scale(engine.paths).keys()
-    named = {each.node for each in select(plan, targets) if each.kind == "node"}
-    return sorted(named | known.intersection(targets))
+    """The nodes that ``targets`` name, also those that were scaled to nothing, or have no copy at home here: every host
+    has to know how many there are.
+    """
+    every = [each for each in (*plan.programs, *plan.stopped, *plan.elsewhere) if each.kind == "node"]
+    known = {each.node for each in every} | read_scale(engine.paths).keys()
+    return sorted({each.node for each in every if each.is_meant(targets)} | known.intersection(targets))
 
 
 def refused(plan: Plan, request: Request) -> list[Result]:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ CHANNEL = "hived"
 ANSWER_TIMEOUT = 4.0  # seconds in which a hived that lives says that it heard
 START_TIMEOUT = 20.0  # seconds in which one that was just started does, on a machine that is busy
 ASK_AGAIN = 0.5  # seconds
+OTHERS_TIMEOUT = 2.0  # seconds in which those of the other hosts say so, once one did
 MORE_ANSWERS = 0.5  # seconds in which further hiveds say so, once one did
 CONNECT_TIMEOUT = 5.0
 MOST_OPTIONS = 20  # texts that may go with a request
@@ -126,12 +127,14 @@ async def ask(
     timeout: float,
     patience: float = ANSWER_TIMEOUT,
     tell: Callable[[Answer], None] = nobody,
+    hosts: Collection[str] = (),
 ) -> list[Answer]:
     """Ask every hived of ``hive`` and return what they answered, sorted by host; none if nobody says within
     ``patience`` seconds that it heard.
 
     Waits ``timeout`` seconds, from the last word of one of them on, for those that said they would act; theirs are then
-    not ``done``. ``tell`` hears each answer. Raises RedisUnavailable if Redis cannot be reached.
+    not ``done``. ``tell`` hears each answer. Those of ``hosts`` have OTHERS_TIMEOUT seconds more, once one has said
+    that it heard; when they all have, nobody else is waited for. Raises RedisUnavailable if Redis cannot be reached.
     """
     reply = f"hived-{secrets.token_hex(16)}"
     answers: dict[tuple[str, str], Answer] = {}
@@ -151,34 +154,54 @@ async def ask(
                 await bus.live.confirmed()
         except TimeoutError:
             raise RedisUnavailable(f"{endpoint.redacted} does not answer") from None
-        await _ask_until_heard(bus, encode_request(request, reply), answers, news, patience)
-        await _wait(answers, news, timeout)
+        asked = _Asked(answers, news, frozenset(hosts))
+        await _ask_until_heard(bus, encode_request(request, reply), asked, patience)
+        await _wait(asked, timeout)
     return [answers[key] for key in sorted(answers)]
 
 
-async def _ask_until_heard(
-    bus: Bus, request: dict[str, Any], answers: dict[tuple[str, str], Answer], news: asyncio.Event, patience: float
-) -> None:
-    """Ask again until somebody answers: a hived that was just started is not on the bus yet. None acts twice."""
-    deadline = time.monotonic() + patience
-    while not answers and time.monotonic() < deadline:
-        bus.notify(CHANNEL, request)
-        news.clear()
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The answers so far, what tells of a new one, and the hosts that should answer."""
+
+    answers: dict[tuple[str, str], Answer]
+    news: asyncio.Event
+    hosts: frozenset[str]
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether whoever should answer has."""
+        return bool(self.answers) and self.hosts <= {host for host, _ in self.answers}
+
+    async def more(self, seconds: float) -> bool:
+        """Wait for one more answer; False if none came."""
+        self.news.clear()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ASK_AGAIN):
-                await news.wait()
+            async with asyncio.timeout(seconds):
+                return await self.news.wait()
+        return False
 
 
-async def _wait(answers: dict[tuple[str, str], Answer], news: asyncio.Event, timeout: float) -> None:
+async def _ask_until_heard(bus: Bus, request: dict[str, Any], asked: _Asked, patience: float) -> None:
+    """Ask again until all who should have answered: a hived that was just started is not on the bus yet. None acts
+    twice.
+    """
+    deadline, is_first = time.monotonic() + patience, True
+    while not asked.is_heard and time.monotonic() < deadline:
+        bus.notify(CHANNEL, request)
+        await asked.more(ASK_AGAIN)
+        if asked.answers and is_first:
+            deadline, is_first = min(deadline, time.monotonic() + OTHERS_TIMEOUT), False
+
+
+async def _wait(asked: _Asked, timeout: float) -> None:
     started = time.monotonic()
     while True:
         now = time.monotonic() - started
-        waiting = any(not answer.done for answer in answers.values())
-        limit = timeout if waiting else MORE_ANSWERS if answers else 0.0
+        waiting = any(not answer.done for answer in asked.answers.values())
+        others = MORE_ANSWERS if asked.answers and not (asked.hosts and asked.is_heard) else 0.0
+        limit = timeout if waiting else others
         if now >= limit:
             return
-        news.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limit - now):
-                await news.wait()
-                started = time.monotonic()
+        if await asked.more(limit - now):
+            started = time.monotonic()

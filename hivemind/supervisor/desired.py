@@ -40,7 +40,8 @@ def read_selection(paths: HivePaths) -> Selection:
         return Selection()
     only = found.get("only")
     names = tuple(map(str, only)) if isinstance(only, list) else ()
-    return Selection(names, found.get("root") is not False, found.get("nodes") is not False)
+    root, nodes, here = found.get("root") is not False, found.get("nodes") is not False, found.get("here") is True
+    return Selection(names, root, nodes, here)
 
 
 def write_selection(paths: HivePaths, selection: Selection) -> None:

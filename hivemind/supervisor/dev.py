@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Sequence
 
 from ..errors import ConfigurationError
+from ..identity import this_host
 from .enabled import existing_imports
 from .engine import Engine
 from .plan import known_enabled
@@ -19,7 +19,7 @@ def refuse_production(engine: Engine) -> None:
     if settings.constants.PRODUCTION:
         where = settings.sources.get("PRODUCTION", "the settings")
         raise ConfigurationError(f"{where}: PRODUCTION = True: hm dev keeps its hands off; --join overrides")
-    others = sorted(live_hosts(engine) - {socket.gethostname()})
+    others = sorted(live_hosts(engine) - {this_host(engine.environ)})
     if others:
         raise ConfigurationError(
             f"hive {settings.name} also lives on {', '.join(others)}: hm dev would join it; --join if that is meant"

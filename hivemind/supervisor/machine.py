@@ -21,6 +21,7 @@ import orjson
 from .. import __version__
 from ..data.checkup import Finding, Level, of_clocks
 from ..data.records import Instance
+from ..identity import this_host
 from ..settings import Settings
 from .engine import Engine
 from .files import known_fields
@@ -65,7 +66,7 @@ def facts_here(engine: Engine, skew: float | None = None) -> MachineFacts:
     """Look at this machine; takes a moment."""
     settings = engine.settings
     return MachineFacts(
-        socket.gethostname(),
+        this_host(engine.environ),
         __version__,
         platform.python_version(),
         platform.platform(),

@@ -16,7 +16,7 @@ def narrowed(before: Plan, plan: Plan, is_meant: Meant) -> tuple[Plan, tuple[str
 
     What lacks in ``plan`` because its node is broken is no such change: it is tried again when it is mended.
     """
-    every = (*before.programs, *before.stopped, *plan.programs, *plan.stopped)
+    every = [each for one in (before, plan) for each in (*one.programs, *one.stopped, *one.elsewhere)]
     meant = {each.name for each in every if is_meant(each)}
     nodes = {name for each in every if each.name in meant for name in (each.node, *each.members)}
     files = {file for each in before.programs if each.name not in meant for file in each.members.values()}
@@ -29,13 +29,14 @@ def narrowed(before: Plan, plan: Plan, is_meant: Meant) -> tuple[Plan, tuple[str
         problems=tuple(problems),
         mending={**plan.mending, **{file: stamp for file, stamp in before.mending.items() if file in files}},
         settings=before.settings,
+        elsewhere=_picked(before.elsewhere, plan.elsewhere, meant),
     )
     return kept, _waiting(before, plan, meant)
 
 
 def is_other(new: Program, old: Program) -> bool:
     """Whether ``old`` has to restart to be ``new``."""
-    return replace(new, env={}, tags=()) != replace(old, env={}, tags=())
+    return replace(new, env={}, tags=(), home="") != replace(old, env={}, tags=(), home="")
 
 
 def with_code_of(before: Plan, plan: Plan, names: Collection[str]) -> Plan:

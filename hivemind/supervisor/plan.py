@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 from pydantic import TypeAdapter
 
 from ..errors import HiveNotFound, NodeLoadError
+from ..identity import this_host
 from ..settings import Settings
 from ..topics import check_instance
 from .check import Checker
@@ -21,8 +22,10 @@ from .desired import read_scale, read_selection, read_stopped
 from .enabled import EnabledNode, enabled_nodes, existing_imports
 from .files import inode_of, known_fields, read_json, time_of, within, write_json
 from .paths import HivePaths
+from .placement import check_hosts
 from .processes import NodePlan
-from .topology import Problem, Program, RedisProgram, node_plans, programs
+from .sharing import check_shared
+from .topology import Problem, Program, RedisProgram, at_home, node_plans, programs
 
 T = TypeVar("T")
 RedisFor = Callable[[Settings], RedisProgram | None]
@@ -37,6 +40,7 @@ class Plan:
     problems: tuple[Problem, ...] = ()
     mending: Mapping[str, int] = field(default_factory=dict)  # files whose change may solve a problem, with their times
     settings: str = ""  # changes when hived itself should read its settings again
+    elsewhere: tuple[Program, ...] = ()  # what is at home on other hosts
 
     def program(self, name: str) -> Program | None:
         """The program of that name, whether it runs or was stopped."""
@@ -48,26 +52,30 @@ def make_plan(
 ) -> Plan:
     """Read everything and say what should run. Nodes in ``keep`` run already: they are kept, even if now broken.
 
-    Raises ConfigurationError when the settings contradict the hive, and HiveNotFound outside a hive.
+    Raises ConfigurationError when the settings contradict the hive, or do not let this host take part in it, and
+    HiveNotFound outside a hive.
     """
     if settings.hive is None:
         raise HiveNotFound("hived needs a hive: cd into one, or use --hive; `hm new NAME` makes one")
     paths = HivePaths.of(settings)
-    selection = read_selection(paths)
+    selection, scale, host = read_selection(paths), read_scale(paths), this_host(environ)
+    if not selection.here:
+        check_hosts(settings, host)
+        check_shared(settings)
     nodes, problems = wanted_nodes(settings, paths, environ)
-    broken = check([node for node in nodes if node.name not in keep])
+    broken = check([node for node in at_home(settings, nodes, scale, selection, host) if node.name not in keep])
     names = {problem.node for problem in broken}
     sound = [node for node in nodes if node.name not in names]
     code = {node.name: code_hash(paths.hive, node.file) for node in sound}
-    scale = read_scale(paths)
     found = programs(settings, sound, scale=scale, redis=redis(settings), selection=selection, code=code)
-    stopped = read_stopped(paths)
+    mine, stopped = [each for each in found if each.home in ("", host)], read_stopped(paths)
     return Plan(
-        tuple(each for each in found if each.name not in stopped),
-        tuple(each for each in found if each.name in stopped),
+        tuple(each for each in mine if each.name not in stopped),
+        tuple(each for each in mine if each.name in stopped),
         (*problems, *broken),
         _mending(paths.hive, problems, broken, [node for node in nodes if node.name in names]),
         _fingerprint(settings),
+        tuple(each for each in found if each.home not in ("", host)),
     )
 
 
@@ -111,6 +119,7 @@ def save(paths: HivePaths, plan: Plan) -> None:
             "problems": [asdict(each) for each in plan.problems],
             "mending": plan.mending,
             "settings": plan.settings,
+            "elsewhere": [_saved(each) for each in plan.elsewhere],
         },
     )
     _plan_in.cache_clear()
@@ -134,6 +143,7 @@ def _plan_in(path: Path, _time: int, _inode: int) -> Plan:
             tuple(_read(Problem, each) for each in found.get("problems", ())),
             {str(path): int(time) for path, time in found.get("mending", {}).items()},
             str(found.get("settings", "")),
+            tuple(_loaded(each) for each in found.get("elsewhere", ())),
         )
     except (TypeError, KeyError, AttributeError, ValueError):
         return Plan(())

@@ -51,6 +51,16 @@ class ProcessPlan:
         return self.members[0].tuning.restart
 
     @property
+    def hosts(self) -> Sequence[str]:
+        """The hosts that it asks for, on which all members agree; none: any."""
+        return self.members[0].tuning.hosts
+
+    @property
+    def per_host(self) -> bool:
+        """Whether there are so many copies on each host, on which all members agree."""
+        return self.members[0].tuning.per_host
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """What ``python -m hivemind.node`` is to run."""
         if self.members[0].tuning.process:
@@ -87,7 +97,7 @@ def agreed(nodes: Sequence[NodePlan], names: Collection[str], source: str) -> li
     for process in processes(nodes):
         if any(each.tuning.process for each in process.members):  # not all, if it is called like one of them
             _check_name(process, names, source)
-            for setting in ("replicas", "restart"):
+            for setting in ("replicas", "restart", "hosts", "per_host"):
                 _check_same(process, setting, source)
             found |= dict.fromkeys((each.name for each in process.members), _merged_env(process, source))
     return [_with_env(node, found[node.name]) if node.name in found else node for node in nodes]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -15,15 +14,18 @@ from ..bus.bus import Bus
 from ..bus.facts import clock_of
 from ..data.records import BROKEN, Instance
 from ..errors import ConfigurationError, HivemindError, RedisError
+from ..identity import this_host
 from ..settings import load_settings
 from .actions import Done, Request, Result, Verb, act, find, matches
 from .apply import apply
 from .control import CHANNEL, Hived, decode_request, encode_answer
 from .engine import Engine, engine_for
 from .files import time_of
+from .log_server import LogServer
 from .machine import facts_here
 from .narrow import Meant
 from .plan import Plan, load
+from .report import report_here
 from .roll_turn import Telling, turn
 from .rolling import held
 from .rollout import rollout
@@ -44,7 +46,8 @@ class Servant:
         self, engine: Engine, bus: Bus, on_settings: Callable[[], None], seen: Callable[[], Sequence[Instance]]
     ) -> None:
         self.engine, self.bus, self._on_settings, self._seen = engine, bus, on_settings, seen
-        self.me = Hived(socket.gethostname(), str(engine.paths.hive), os.getpid())
+        self.me = Hived(this_host(), str(engine.paths.hive), os.getpid())
+        self._logs = LogServer(engine.settings, self.me, bus.notify)
         self._turn = asyncio.Lock()
         self._tried: dict[str, int] = {}
         self._tried_members: dict[str, int] = {}
@@ -135,7 +138,9 @@ class Servant:
 
     def _hear(self, body: bytes) -> None:
         found = decode_request(body)
-        if found is not None and found[1] not in self._heard:  # it is repeated until it is answered
+        if found is not None and found[0].verb is Verb.LOGS:
+            self._logs.hear(*found)
+        elif found is not None and found[1] not in self._heard:  # it is repeated until it is answered
             self._heard.append(found[1])
             task = asyncio.create_task(self._answer(*found))
             self._tasks.add(task)
@@ -155,6 +160,10 @@ class Servant:
             return
         if request.verb is Verb.FACTS:
             self.bus.notify(reply, encode_answer(self.me, [], [Result("", True, await self._facts())]))
+            return
+        if request.verb is Verb.STATUS:
+            report = await asyncio.to_thread(report_here, self.engine)
+            self.bus.notify(reply, encode_answer(self.me, [], [Result("", True, report.to_json())]))
             return
         names = matches(self.engine, request)
         if not names:
@@ -187,7 +196,7 @@ def _left_out(programs: Mapping[str, Program], seen: Iterable[Instance]) -> Iter
     """Which of our instances run without a member that could not be loaded, each with that one's file."""
     for one in seen:
         program = programs.get(one.instance)
-        if program is not None and not one.is_lost and one.about.host == socket.gethostname():
+        if program is not None and not one.is_lost and one.about.host == this_host():
             for member in one.stats.members:
                 if member.state == BROKEN and program.members.get(member.name):
                     yield one, program.members[member.name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..data.records import BROKEN, Instance
 from ..data.registry import Registry
 from ..english import amount
 from ..errors import HivemindError, SupervisorError
-from ..identity import PidFile, ProcessIdentity
+from ..identity import PidFile, ProcessIdentity, this_host
 from ..states import NodeState
 from ..topics import Names
 from .check import unreadable_file
@@ -72,6 +72,8 @@ class HiveStatus:
     redis: bool | None
     programs: tuple[ProgramStatus, ...] = ()
     problems: tuple[Problem, ...] = ()
+    host: str = ""
+    elsewhere: Mapping[str, str] = field(default_factory=dict)  # which copies are at home on which other host
 
     @property
     def is_well(self) -> bool:
@@ -107,6 +109,8 @@ def status(engine: Engine, *, ask_redis: bool = True) -> HiveStatus:
         None if identity is None else instances is not None,
         tuple(sorted(programs, key=lambda each: each.name)),
         plan.problems,
+        this_host(engine.environ),
+        {each.name: each.home for each in plan.elsewhere},
     )
 
 

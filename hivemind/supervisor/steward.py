@@ -44,8 +44,10 @@ class Steward:
 
 
 def declared(plan: Plan) -> set[str]:
-    """The nodes that a configuration declares: those that run, those that were stopped by hand, and broken ones."""
-    programs = (*plan.programs, *plan.stopped)
+    """The nodes that a configuration declares: those that run, those that were stopped by hand, broken ones, and those
+    of other hosts.
+    """
+    programs = (*plan.programs, *plan.stopped, *plan.elsewhere)
     members = {member for program in programs for member in program.members}
     return {program.node for program in programs} | {problem.node for problem in plan.problems} | members
 

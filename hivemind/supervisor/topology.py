@@ -16,10 +16,12 @@ from ..data.needs import TOPIC, topic_of
 from ..errors import ConfigurationError
 from ..settings import Constants, NodeTuning, Settings
 from .enabled import EnabledNode
+from .placement import check_wishes, fitting, homes
 from .processes import REDIS, ROOT, NodePlan, ProcessPlan, Restart, agreed, processes
 
 FIRST, ROOT_PRIORITY, NODE_PRIORITY = 1, 5, 10  # Redis starts first and stops last
-NOT_FOR_NODES = ("NODES", "HIVE_DEFAULT_PORT", "HIVE_CONTROLLER", "STATIC_DIRS", "TEMPLATE_DIRS", "PRODUCTION")
+FOR_HIVED = ("NODES", "HOSTS")  # no process is other for them
+NOT_FOR_NODES = (*FOR_HIVED, "HIVE_DEFAULT_PORT", "HIVE_CONTROLLER", "STATIC_DIRS", "TEMPLATE_DIRS", "PRODUCTION")
 Kind = Literal["redis", "root", "node"]
 
 
@@ -40,6 +42,7 @@ class Program:
     members: Mapping[str, str] = field(default_factory=dict)  # the nodes in it, with the files of their code
     pidfile: str = ""  # "" : the usual place
     code: str = ""  # a hash over the files of its nodes; "" : not known
+    home: str = ""  # the host that it is to run on; "" : each
 
     @property
     def number(self) -> int:
@@ -50,6 +53,12 @@ class Program:
     def version(self) -> str:
         """What runs, settings and code: other than planned, and it has to restart."""
         return f"{self.digest}.{self.code}" if self.code else self.digest
+
+    def is_meant(self, targets: Sequence[str]) -> bool:
+        """Whether one of ``targets`` (a node, an instance, ``@tag``, ``@all``) names it."""
+        return not {self.node, self.name, *(f"@{tag}" for tag in self.tags)}.isdisjoint(targets) or (
+            self.kind == "node" and "@all" in targets
+        )
 
     @property
     def sharing(self) -> tuple[str, ...]:
@@ -78,11 +87,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What ``hm dev`` chose: ``only`` these nodes (empty: all), with or without ``root``, with or without ``nodes``."""
+    """What ``hm dev`` chose: ``only`` these nodes (empty: all), with or without ``root``, with or without ``nodes``,
+    and all of it ``here``, whatever HOSTS says.
+    """
 
     only: tuple[str, ...] = ()
     root: bool = True
     nodes: bool = True
+    here: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +112,8 @@ def node_plans(
     """The nodes that should run: the enabled ones, tuned, those with ``target``, and those that ``only`` names.
 
     ``only`` may name a process that nodes share. Raises ConfigurationError for a name in NODES or in ``only`` that
-    nothing enables (it says what to uncomment), for a need that is no topic and that nothing declares, and for nodes
-    that share a process and contradict each other.
+    nothing enables (it says what to uncomment), for a need that is no topic and that nothing declares, for hosts that
+    there are not, and for nodes that share a process and contradict each other.
     """
     tunings, source = settings.constants.NODES, settings.sources.get("NODES", "NODES")
     plans = {node.name: NodePlan(node.name, node.module, node.file, _tuning(tunings, node.name)) for node in enabled}
@@ -115,6 +127,7 @@ def node_plans(
         if name not in plans and name not in shared:
             plans[name] = _not_enabled(settings, name, existing)
     _check_needs(tunings, {*plans, *shared}, existing, source)
+    check_wishes(settings)
     found = agreed(list(plans.values()), {*plans, *existing}, source)
     if not selection.nodes:
         return []
@@ -130,7 +143,8 @@ def programs(
     selection: Selection = Selection(),
     code: Mapping[str, str] | None = None,
 ) -> list[Program]:
-    """Every program of the hive: Redis if it is embedded, the root, and each copy of each node, sorted by name.
+    """Every program of the hive, on whatever host it is at home: Redis if it is embedded, the root, and each copy of
+    each node, sorted by name.
 
     ``code`` holds for each node a hash over the files of its code.
     """
@@ -143,10 +157,10 @@ def programs(
     wanted = processes(nodes)
     ranks = _ranks(wanted)
     for process in wanted:
-        replicas = scale.get(process.name, process.replicas)
         rank = NODE_PRIORITY + ranks[process.name]
-        copies = [_instance(constants, process, number, rank, env) for number in range(replicas)]
-        found += [replace(each, code=_code(process, code or {})) for each in copies]
+        for number, home in enumerate(homes_of(constants, process, scale, selection)):
+            one = _instance(constants, process, number, rank, env)
+            found.append(replace(one, code=_code(process, code or {}), home=home))
     return sorted(found, key=lambda program: (program.priority, program.name))
 
 
@@ -156,6 +170,28 @@ def _redis_env(settings: Settings, redis: RedisProgram | None) -> dict[str, str]
         return {"HIVEMIND_REDIS_URL": redis.url}
     own = settings.moved.own if settings.moved is not None else ""
     return {"HIVEMIND_REDIS_URL": own} if own and settings.before_move in ("", own) else {}
+
+
+def homes_of(
+    constants: Constants, process: ProcessPlan, scale: Mapping[str, int], selection: Selection = Selection()
+) -> list[str]:
+    """On which host each copy of a process is at home, by number; "" is each host."""
+    replicas = scale.get(process.name, process.replicas)
+    if selection.here or not constants.HOSTS:
+        return [""] * replicas
+    hosts = fitting(process.hosts, constants.HOSTS)
+    return homes(process.name, replicas * (len(hosts) if process.per_host else 1), hosts)
+
+
+def at_home(
+    settings: Settings, nodes: Sequence[NodePlan], scale: Mapping[str, int], selection: Selection, host: str
+) -> list[NodePlan]:
+    """Those of ``nodes`` of which a copy is at home on ``host``, or that have no copy at all."""
+    here: list[NodePlan] = []
+    for process in processes(nodes):
+        found = homes_of(settings.constants, process, scale, selection)
+        here += process.members if not found or not {"", host}.isdisjoint(found) else ()
+    return here
 
 
 def stop_wait(stop_timeout: float) -> int:
@@ -170,7 +206,7 @@ def _redis(redis: RedisProgram) -> Program:
 
 def _root(constants: Constants, env: Mapping[str, str]) -> Program:
     command = (sys.executable, "-m", "hivemind.root")
-    digest = _digest([command, dict(env), _values(constants, ("NODES",))])
+    digest = _digest([command, dict(env), _values(constants, FOR_HIVED)])
     return Program(ROOT, "root", ROOT, command, ROOT_PRIORITY, digest, env, stop_timeout=constants.STOP_TIMEOUT)
 
 
