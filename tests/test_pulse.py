@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml as reader
 
@@ -27,6 +28,7 @@ from .test_export import parsed
 from .test_node_process import TICKER
 from .waiting import eventually
 
+CONTAINER = ["unshare", "-p", "-m", "--fork", "--kill-child", "--mount-proc"]
 PATIENT = {"HIVEMIND_HEARTBEAT": "1", "HIVEMIND_LEASE": "4"}  # nobody who is only kept waiting by others is to end
 RUNNING = Sign("running", True, 100.0, 6.0)
 
@@ -126,6 +128,30 @@ def test_copies_that_are_started_alike_share_the_numbers_of_their_node(shop: Wor
     (third,) = {each.pid for each in copies} - {*before.values()}
     os.kill(before[1], signal.SIGKILL)
     eventually(lambda: owners() == {0: before[0], 1: third}, within=20)
+
+
+@pytest.mark.drill
+@pytest.mark.root_only
+def test_containers_of_one_name_whose_nodes_are_all_process_1_share_numbers_too(
+    shop: Workshop, own_server: RedisServer
+) -> None:
+    command = [*CONTAINER, sys.executable, "-m", "hivemind.node", "ticker.py", "--of", "2"]
+    pods = [NodeProcess(command, shop.folder, shop.environment(**PATIENT)) for _ in range(3)]
+    shop.running += pods
+
+    def who(text: str) -> list[NodeProcess]:
+        return [pod for pod in pods if text in pod.output]
+
+    eventually(lambda: len(who("running: sends tick")) == 2 and len(who("standing by")) == 1, within=20)
+    (third,) = who("standing by")
+    (second,) = {*who("ticker.1")} - {third}
+    second.close()
+    third.says("running: sends tick")
+    found = [registered(own_server, shop.hive, f"ticker.{number}") for number in range(3)]
+    assert [each and each["pid"] for each in found] == [1, 1, None]
+    (node,) = psutil.Process(third.pid).children()
+    node.terminate()
+    assert (third.ends(), registered(own_server, shop.hive, "ticker.1")) == (0, None)
 
 
 class Journal:
