@@ -121,6 +121,14 @@ def test_hosts_need_a_redis_that_they_share(tmp_path: Path) -> None:
     assert unshared(away) == unshared(settings(REDIS_URL="redis://there")) == ""
 
 
+def test_who_cannot_reach_another_hosts_socket_is_told_how_to_share(tmp_path: Path) -> None:
+    hive = Hive(tmp_path, more=f'REDIS_URL = "unix://{tmp_path}/elsewhere.sock"')
+    done = hive.run("hm", "status")
+    assert done.returncode == 1
+    assert f"REDIS_URL is the unix socket {tmp_path}/elsewhere.sock, and there is none here" in done.stdout
+    assert "listens on a port" in done.stdout
+
+
 @pytest.mark.parametrize("wrong", [{"al fa": []}, {"alfa": ["a b"]}, {"alfa": "gpu"}, {"-": []}])
 def test_names_of_hosts_and_tags_are_checked_where_they_enter(tmp_path: Path, wrong: object) -> None:
     hive = Hive(tmp_path, more=f"HOSTS = {wrong!r}")

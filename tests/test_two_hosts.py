@@ -65,7 +65,11 @@ def test_each_copy_runs_at_home_and_all_are_seen_from_anywhere(pair: Pair) -> No
     assert rows == {"batman.0": pair.home(0), "batman.1": pair.home(1), "robin.0": "beta"} | {
         name: host for name, host in rows.items() if name.startswith("root")
     }
+    named = pair.alfa.environ.pop("HIVEMIND_HOST")  # hived was started with it, who looks may be without
+    assert "3 instances of 2 nodes run on alfa (1), beta (2)" in pair.well()
     here = pair.alfa.run("hived", "status")
+    pair.alfa.environ["HIVEMIND_HOST"] = named
+    assert "this is alfa" in here.stderr
     assert (here.returncode, "robin" in here.stdout) == (0, False)
     assert "on beta: " in here.stderr
     assert "robin.0" in here.stderr
@@ -91,6 +95,16 @@ def test_a_node_is_scaled_on_all_hosts(pair: Pair) -> None:
     assert counts == [2, 2]
     assert pair.alfa.run("hm", "scale", "robin", "1").returncode == 0
     assert pair.alfa.run("hm", "scale", "batman", "2").returncode == 0
+
+
+@pytest.mark.drill
+def test_a_roll_goes_through_all_hosts(pair: Pair) -> None:
+    before = [hive.pids() for hive in (pair.alfa, pair.beta)]
+    done = pair.alfa.run("hm", "roll", "batman", timeout=120)
+    assert done.returncode == 0, done.stdout
+    for old, hive in zip(before, (pair.alfa, pair.beta), strict=True):
+        after = hive.pids()
+        assert {name for name in old if after[name] != old[name]} == {n for n in old if n.startswith("batman")} != set()
 
 
 @pytest.mark.drill

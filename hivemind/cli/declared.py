@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..errors import ConfigurationError
-from ..identity import this_host
 from ..settings import Settings
 from ..supervisor.desired import read_scale, read_stopped
 from ..supervisor.enabled import EnabledNode, enabled_nodes, existing_imports
-from ..supervisor.engine import engine_for
+from ..supervisor.engine import engine_for, host_here
 from ..supervisor.paths import HivePaths
 from ..supervisor.report import Report, report_here, reports
 from ..supervisor.status import ProgramStatus
@@ -52,7 +51,7 @@ def declared(settings: Settings, *, ask_redis: bool = True) -> Declared:
         mine = _from_files(settings)
     else:
         mine = _added(Declared(is_supervised=True), report_here(engine, ask_redis=ask_redis))
-    others = settings.constants.HOSTS.keys() - {this_host()}
+    others = settings.constants.HOSTS.keys() - {host_here(engine.paths)}
     return _with_others(settings, mine, others) if others and ask_redis else mine
 
 
@@ -77,8 +76,9 @@ def _from_files(settings: Settings) -> Declared:
         found = everywhere(settings)
     except ConfigurationError as error:
         return Declared(problems=(Problem("nodes", str(error).removeprefix("nodes: ")),))
-    stopped = read_stopped(HivePaths.of(settings))
-    names = [one.name for one in found if one.home in ("", this_host())]
+    paths = HivePaths.of(settings)
+    here, stopped = host_here(paths), read_stopped(paths)
+    names = [one.name for one in found if one.home in ("", here)]
     return Declared(
         tuple(name for name in names if name not in stopped), tuple(name for name in names if name in stopped)
     )

@@ -91,9 +91,13 @@ def logs(
 
 def _others(settings: Settings) -> tuple[str, ...]:
     """The hosts whose logs do not lie here."""
-    from ..identity import this_host
+    from ..supervisor.engine import host_here
+    from ..supervisor.paths import HivePaths
 
-    return tuple(host for host in settings.constants.HOSTS if host != this_host())
+    if not settings.constants.HOSTS:
+        return ()
+    here = host_here(HivePaths.of(settings))
+    return tuple(host for host in settings.constants.HOSTS if host != here)
 
 
 def _far(settings: Settings, nodes: tuple[str, ...], since: float | None, hosts: tuple[str, ...]) -> list[LogLine]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..bus.embedded import Embedded
 from ..errors import ConfigurationError, SupervisorError
-from ..identity import PidFile, ProcessIdentity
+from ..identity import PidFile, ProcessIdentity, this_host
 from ..process_table import environment_of
 from ..settings import Settings
 from .check import Checker, node_checker
@@ -95,6 +95,11 @@ def inherited(paths: HivePaths) -> dict[str, str] | None:
     """
     supervisord = PidFile(paths.supervisord).living()
     return environment_of(supervisord.pid) if supervisord is not None else None
+
+
+def host_here(paths: HivePaths) -> str:
+    """What this host is called in the hive: as its hived was told, if that runs, else as our own environment says."""
+    return this_host(inherited(paths) or os.environ)
 
 
 def embedded_redis(settings: Settings) -> RedisProgram | None:

@@ -21,9 +21,8 @@ import orjson
 from .. import __version__
 from ..data.checkup import Finding, Level, of_clocks
 from ..data.records import Instance
-from ..identity import this_host
 from ..settings import Settings
-from .engine import Engine
+from .engine import Engine, host_here
 from .files import known_fields
 from .plan import load
 from .processes import ROOT
@@ -66,7 +65,7 @@ def facts_here(engine: Engine, skew: float | None = None) -> MachineFacts:
     """Look at this machine; takes a moment."""
     settings = engine.settings
     return MachineFacts(
-        this_host(engine.environ),
+        host_here(engine.paths),
         __version__,
         platform.python_version(),
         platform.platform(),

@@ -16,12 +16,12 @@ from ..data.records import BROKEN, Instance
 from ..data.registry import Registry
 from ..english import amount
 from ..errors import HivemindError, SupervisorError
-from ..identity import PidFile, ProcessIdentity, this_host
+from ..identity import PidFile, ProcessIdentity
 from ..states import NodeState
 from ..topics import Names
 from .check import unreadable_file
 from .client import ProgramInfo, ProgramState
-from .engine import QUICK, Engine, redis_url
+from .engine import QUICK, Engine, host_here, redis_url
 from .files import read_json
 from .halt import pidfiles
 from .last_words import last_words
@@ -109,7 +109,7 @@ def status(engine: Engine, *, ask_redis: bool = True) -> HiveStatus:
         None if identity is None else instances is not None,
         tuple(sorted(programs, key=lambda each: each.name)),
         plan.problems,
-        this_host(engine.environ),
+        host_here(engine.paths),
         {each.name: each.home for each in plan.elsewhere},
     )
 
