@@ -153,17 +153,6 @@ def test_a_reload_says_what_does_not_stay_up(running: Hive) -> None:
     assert "process log" not in running.program("twoface.0").detail
 
 
-def test_a_reload_names_a_running_node_whose_file_is_broken_by_now(running: Hive) -> None:
-    before, file = running.pids(), running.folder / "nodes/batman/batman.py"
-    sound = file.read_text()
-    file.write_text("import nothere\n")
-    done = running.run("hived", "reload")
-    file.write_text(sound)
-    assert (done.returncode, "nothing was touched" in done.stdout) == (1, True)
-    assert "batman: nodes/batman/batman.py:1: ModuleNotFoundError: No module named 'nothere'; it goes on" in done.stderr
-    assert running.pids() == before
-
-
 def test_middleware_that_cannot_be_imported_is_refused_before_anything_is_touched(running: Hive) -> None:
     before = running.pids()
     running.configure('MIDDLEWARE = ["watching:Timing"]')
@@ -199,3 +188,14 @@ def test_a_reload_says_that_patterns_stay_while_others_live(running: Hive) -> No
     finally:
         by_hand.terminate()
         by_hand.wait(10)
+
+
+def test_a_reload_names_a_running_node_whose_file_is_broken_by_now(running: Hive) -> None:
+    before, file = running.pids(), running.folder / "nodes/batman/batman.py"
+    sound = file.read_text()
+    file.write_text("import nothere\n")
+    done = running.run("hived", "reload")
+    file.write_text(sound)
+    assert (done.returncode, "nothing was touched" in done.stdout) == (1, True)
+    assert "batman: nodes/batman/batman.py:1: ModuleNotFoundError: No module named 'nothere'; it goes on" in done.stderr
+    assert running.pids() == before
