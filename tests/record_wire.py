@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ import orjson
 
 from hivemind import __version__
 from hivemind.bus.embedded import Embedded
+from hivemind.bus.server_program import need_server
 from hivemind.identity import this_boot
 from hivemind.topics import Names
 
 from .hive_kit import Hive, hive_in, kill, well
-from .servers import Connection
+from .servers import Connection, RedisServer
 from .waiting import eventually
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -213,12 +215,21 @@ def record() -> dict[str, Any]:
             eventually(lambda: look.ask("EXISTS", gone), within=30)
             keys += [{"key": gone, "type": "hash", "value": READ["hash"](look.ask, gone)}]
             steer(hive)
+            keys += rolled(hive, look)
+        eventually(lambda: any(hive.engine.paths.releases.glob("[0-9]*/release.json")), within=60)
+        written = files(hive)
+        servers = [RedisServer(need_server(), lines=("appendfsync everysec",)).start() for _ in range(2)]
+        try:
+            keys += moved(hive, servers)
+        finally:
+            for each in servers:
+                each.close()
         found = {
             "keys": keys,
             "channels": [listener.heard[each] for each in sorted(listener.heard)],
-            "files": files(hive),
+            "files": written | files(hive, ("moved.json",)),
         }
-        return dict(orjson.loads(told_of_no_machine(orjson.dumps(found).decode(), hive)))
+        return dict(orjson.loads(told_of_no_machine(orjson.dumps(found).decode(), hive, servers)))
 
 
 def is_busy(look: Connection) -> bool:
@@ -244,17 +255,36 @@ def steer(hive: Hive) -> None:
     eventually(lambda: well(hive), within=60)
 
 
-def files(hive: Hive) -> dict[str, Any]:
+def rolled(hive: Hive, look: Connection) -> list[dict[str, Any]]:
+    """What is there while nodes are rolled."""
+    key = Names("gotham").roll()
+    with subprocess.Popen(hive.command("hm", "roll", "small"), cwd=hive.folder, env=hive.environ) as rolling:
+        value = eventually(lambda: look.ask("GET", key), within=30)
+        assert rolling.wait(120) == 0
+    return [{"key": key, "type": "string", "value": value}]
+
+
+def moved(hive: Hive, servers: Sequence[RedisServer]) -> list[dict[str, Any]]:
+    """Move the hive to one server, and from that to another; what is left at the first of them."""
+    for server in servers:
+        done = hive.run("hm", "redis", "move", server.url, timeout=120)
+        assert done.returncode == 0, done.stderr
+    key = Names("gotham").move()
+    return [{"key": key, "type": "string", "value": servers[0].command("GET", key)}]
+
+
+def files(hive: Hive, names: Sequence[str] = FILES) -> dict[str, Any]:
     """What hived, keepers and the root wrote, by name below ``var``."""
     var = hive.folder / "var"
-    paths = sorted({path for pattern in FILES for path in var.glob(pattern)})
+    paths = sorted({path for pattern in names for path in var.glob(pattern)})
     return {str(path.relative_to(var)): orjson.loads(path.read_bytes()) for path in paths}
 
 
-def told_of_no_machine(text: str, hive: Hive) -> str:
+def told_of_no_machine(text: str, hive: Hive, servers: Sequence[RedisServer]) -> str:
     """``text`` without what says where it was written."""
     boot = this_boot()
     for what, instead in (
+        *((str(each.folder), f"/redis/{number}") for number, each in enumerate(servers)),
         (str(hive.folder), "/hives/gotham"),
         (sys.executable, "/venv/bin/python"),
         (str(Path(__file__).parent.parent), "/hivemind"),
