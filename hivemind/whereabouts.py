@@ -68,9 +68,11 @@ def take_effect(folder: Path | None, number: str) -> bool:
     return found is not None and found.number == number
 
 
-def give_up(folder: Path) -> None:
-    """The move that was being made is not. May be called twice. Raises OSError."""
-    (folder / NEXT).unlink(missing_ok=True)
+def give_up(folder: Path, number: str) -> None:
+    """The move of that number, which was being made, is not. May be called twice. Raises OSError."""
+    draft = _read(folder / NEXT)
+    if draft is None or draft.number == number:  # else it is of a move that goes on
+        (folder / NEXT).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Moved | None:

@@ -14,6 +14,7 @@ import pytest
 
 from hivemind.bus.bus import Bus
 from hivemind.bus.commands import Commands
+from hivemind.bus.door import Mark, Way
 from hivemind.bus.endpoint import Endpoint
 from hivemind.cancelling import end
 from hivemind.data import hold
@@ -23,7 +24,7 @@ from hivemind.data.destination import as_mover, look_at_source, look_at_target, 
 from hivemind.data.move import Done, Move, follow
 from hivemind.errors import HivemindError, RedisDenied
 from hivemind.states import MoveStage
-from hivemind.whereabouts import Moved, lead, moved
+from hivemind.whereabouts import Moved, lead, moved, prepare, take_effect
 
 from .bus_kit import are_up
 from .cli_kit import Place
@@ -195,6 +196,57 @@ async def test_where_the_new_server_goes_away_the_hive_stays_and_a_second_try_re
         await are_up(bus)
         assert await bus.commands.execute("GET", NAMES.epoch("shop.0")) == b"17"
     assert target.command("EXISTS", f"hm:{HIVE}:left-over") == 0
+
+
+async def test_who_was_about_to_move_it_too_removes_nothing_once_the_hive_is_there(
+    source: RedisServer, target: RedisServer, tmp_path: Path
+) -> None:
+    fill(source)
+    await move(source.url, target.url, tmp_path)
+    before = picture(target)
+    with pytest.raises(HivemindError, match="somebody else moves a hive of that name there, or has just done so"):
+        await move(source.url, target.url, tmp_path, number="two")
+    assert picture(target) == before
+    assert target.command("EXISTS", NAMES.move()) == 0
+    assert lead(tmp_path, source.url) == target.url
+
+
+async def test_a_hive_does_not_go_where_another_move_to_there_has_begun_anew(
+    source: RedisServer, target: RedisServer, tmp_path: Path
+) -> None:
+    fill(source)
+    other = Mark("two", Way.COMING, "there").raw
+
+    def told(stage: MoveStage, _: Counts) -> None:
+        if stage is MoveStage.COUNTING:
+            target.command("SET", NAMES.move(), other)
+            prepare(tmp_path, Moved("two", (source.url,), target.url))
+
+    with pytest.raises(HivemindError, match="somebody else moves a hive of that name there"):
+        await move(source.url, target.url, tmp_path, told)
+    assert source.command("EXISTS", NAMES.move()) == 0
+    assert target.command("GET", NAMES.move()) == other.decode()
+    assert take_effect(tmp_path, "two")  # what the other one has written down is there
+
+
+async def test_who_sends_faster_than_is_copied_keeps_no_hive_from_moving(
+    source: RedisServer, target: RedisServer, tmp_path: Path
+) -> None:
+    def send(count: int) -> None:
+        script = "for at = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'b', '{}') end"
+        source.command("EVAL", script, "1", NAMES.stream("orders"), str(count))
+
+    send(1500)
+    told_of = [0]
+
+    def told(stage: MoveStage, counts: Counts) -> None:
+        if stage is MoveStage.FILLING and counts.entries:
+            told_of[0] += 1
+            assert told_of[0] < 20, "it never ends"
+            send(2100)
+
+    done = await move(source.url, target.url, tmp_path, told)
+    assert done.counts.entries == 1500 + told_of[0] * 2100
 
 
 DIES = """

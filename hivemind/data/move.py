@@ -9,6 +9,7 @@ within LEASE, and what is at the new one is marked as nobody's; after it, all go
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -29,6 +30,8 @@ from .copy_file import Counts
 from .hold import Hold, mark_of, swap
 from .survey import differing, survey
 
+ANOTHER = "somebody else moves a hive of that name there, or has just done so"
+FEW = 1000  #: entries that have come meanwhile, which may be copied while nobody writes
 LEASES = 15_000  #: milliseconds that leases last at the new server, at least: the living renew theirs
 Told = Callable[[MoveStage, Counts], None]
 
@@ -69,6 +72,7 @@ class Move:
                 await self._copy()
                 self._enter(MoveStage.COUNTING)
                 counts = await self._count()
+                await self._check_alone()
                 prepare(self._folder, self._plan)
                 await hold.leave()
         except BaseException:
@@ -92,12 +96,25 @@ class Move:
     # -- at the new server
 
     async def _clear(self) -> None:
-        """Mark what is there as nobody's, and remove it."""
+        """Mark what is there as nobody's, and remove it.
+
+        Another move to there may go on, or may have been made since somebody was asked whether it may be removed: then
+        it is the hive. That one marks the old server before it looks at the new one, we the other way round: so one of
+        us sees the other.
+        """
         functions = Functions(self._target)
-        there = await self._target.execute("GET", self._names.move())
-        if not await swap(functions, self._names, there or b"", self._coming):
-            raise HivemindError("somebody else moves a hive of that name there")
+        there = await self._target.execute("GET", self._names.move()) or b""
+        if not await swap(functions, self._names, there, self._coming):
+            raise HivemindError(ANOTHER)
+        if await mark_of(self._source, self._names) is not None:
+            await swap(functions, self._names, self._coming, there)
+            raise HivemindError(ANOTHER)
         await self._remove()
+
+    async def _check_alone(self) -> None:
+        """Nobody else has begun to move a hive of that name there."""
+        if await self._target.execute("GET", self._names.move()) != self._coming:
+            raise HivemindError(ANOTHER)
 
     async def _remove(self) -> None:
         async for some in scanned(self._target, self._names):
@@ -107,7 +124,7 @@ class Move:
     async def _undo(self) -> None:
         """Leave nothing there. Where that cannot be, it stays marked as nobody's, and the next move removes it."""
         with suppress(OSError):
-            give_up(self._folder)
+            give_up(self._folder, self._plan.number)
         with suppress(RedisError):
             if await self._target.execute("GET", self._names.move()) == self._coming:
                 await self._remove()
@@ -124,9 +141,21 @@ class Move:
         keys = await all_keys(self._source, self._names)
         kinds = await self._source.pipeline([("TYPE", key) for key in keys])
         for key in (key for key, kind in zip(keys, kinds, strict=True) if checked(kind) == b"stream"):
-            async for portion in entries_of(self._source, key, self._copied):
+            await self._fill_stream(key)
+
+    async def _fill_stream(self, key: bytes) -> None:
+        """Copy what is there, then what has come meanwhile, as long as that gets less: senders may be faster."""
+        since, before, count = "-", math.inf, 0.0
+        while newest := await self._source.execute("XREVRANGE", key, "+", "-", "COUNT", 1):
+            count = 0
+            async for portion in entries_of(self._source, key, self._copied, since, _text(newest[0][0])):
                 await self._put(portion)
                 self._filled[key] = _text(portion[-1][2])
+                since = f"({self._filled[key]}"
+                count += len(portion)
+            if count < FEW or count > before / 2:
+                return
+            before = count
 
     async def _copy(self) -> None:
         keys = await all_keys(self._source, self._names)
