@@ -14,8 +14,8 @@ from hivemind.bus.bus import Bus
 from hivemind.bus.endpoint import Endpoint
 from hivemind.log_files import LogLine, format_line
 from hivemind.settings import load_settings
-from hivemind.supervisor.actions import Verb
-from hivemind.supervisor.control import CHANNEL, Hived, decode_request
+from hivemind.supervisor.actions import Request, Verb
+from hivemind.supervisor.control import CHANNEL, Hived, ask, decode_request
 from hivemind.supervisor.log_server import LogServer
 from hivemind.supervisor.log_tail import LONGEST, MOST, Bit, LogTail, bit_in, bits
 
@@ -130,6 +130,30 @@ async def test_who_follows_hears_of_other_hosts_too(alfa: Place, tmp_path: Path)
         write(alfa.folder, "batman", "also here")
         await asyncio.to_thread(following.says, "also here")
         assert await asyncio.to_thread(following.end) == 0
+
+
+async def test_who_follows_hears_each_entry_once_though_the_other_hived_is_begun_anew(
+    alfa: Place, tmp_path: Path
+) -> None:
+    async with serving(tmp_path / "beta", "beta"):
+        following = alfa.hm("logs", "-f")
+        await asyncio.to_thread(following.says, "there")
+    write(tmp_path / "beta", "batman-1", "meanwhile")
+    async with serving(tmp_path / "beta", "beta"):
+        await asyncio.to_thread(following.says, "meanwhile")
+        write(tmp_path / "beta", "batman-1", "the last")
+        await asyncio.to_thread(following.says, "the last")
+        assert await asyncio.to_thread(following.end) == 0
+    far = [line.rpartition("  ")[2] for line in following.stdout.splitlines() if "@beta" in line]
+    assert far == ["there", "meanwhile", "the last"]
+
+
+async def test_who_is_alone_sends_its_logs_to_nobody(tmp_path: Path, server: RedisServer, hive_name: str) -> None:
+    hive = Hive(tmp_path, hive_name, f"REDIS_URL = {server.url!r}")
+    write(hive.folder, "batman", "mine")
+    endpoint, alone = Endpoint.parse(server.url), Request(Verb.LOGS, ())
+    async with serving(hive.folder, "alfa"):
+        assert await ask(endpoint, hive_name, alone, timeout=1.0, patience=1.0) == []
 
 
 async def test_logs_of_this_host_are_shown_also_while_redis_is_away(alfa: Place) -> None:

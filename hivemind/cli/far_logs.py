@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from ..bus.bus import Bus
@@ -23,6 +23,7 @@ from .reading import away, quiet
 
 CONNECT = 3.0  #: seconds for Redis to answer
 PATIENCE = 3.0  #: seconds without a word after which a host is given up
+MOMENT = 0.001  #: seconds between two entries, as logs tell them
 ASK_AGAIN, GO_ON = 0.5, 3.0  #: seconds between two requests, until all have answered, and then
 
 
@@ -33,6 +34,7 @@ class FarLogs:
         self._settings, self._nodes = settings, tuple(nodes)
         self._hosts, self._waiting = frozenset(hosts), set(hosts)
         self._lines: list[LogLine] = []
+        self._newest = 0.0
         self._news = asyncio.Event()
         self._reply = f"hived-{secrets.token_hex(16)}"
         self._bus = Bus(Endpoint.parse(redis_url(settings), settings.var), settings.name, "hm")
@@ -70,6 +72,7 @@ class FarLogs:
                     deadline = time.monotonic() + PATIENCE
         if self._waiting:
             output.warn(f"no hived answers on {', '.join(sorted(self._waiting))}: its logs are not among these")
+        self._waiting.clear()
         return self.take()
 
     def take(self) -> list[LogLine]:
@@ -77,10 +80,14 @@ class FarLogs:
         lines, self._lines = self._lines, []
         return sorted(lines, key=lambda line: line.time)
 
-    async def _ask(self, options: Mapping[str, str]) -> None:
-        """Ask until all have answered; then, of those that follow, to go on."""
-        request = encode_request(Request(Verb.LOGS, self._nodes, options=options), self._reply)
+    async def _ask(self, options: dict[str, str]) -> None:
+        """Ask until all have answered; then, of those that follow, to go on. A hived that was begun anew meanwhile does
+        not know what the one before sent: that begins behind what we have.
+        """
         while True:
+            if not self._waiting and self._newest:
+                options[SINCE] = str(self._newest + MOMENT)
+            request = encode_request(Request(Verb.LOGS, self._nodes, options=options), self._reply)
             self._bus.notify(CHANNEL, request)
             await asyncio.sleep(ASK_AGAIN if self._waiting else GO_ON)
 
@@ -93,6 +100,7 @@ class FarLogs:
             bit = bit_in(result.text, host) if result.ok else None
             if bit is not None:
                 self._lines += bit.lines
+                self._newest = max([self._newest, *(line.time for line in bit.lines)])
                 if bit.left_out:
                     output.note(f"{bit.left_out:,} older entries of {host} are left out: `hm logs` there shows them")
             elif not result.ok:

@@ -37,7 +37,9 @@ class LogServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def hear(self, request: Request, reply: str) -> None:
-        """A request has come, for the first time or again."""
+        """A request has come, for the first time or again. Where HOSTS names nobody else, nobody is answered."""
+        if len(self._settings.constants.HOSTS) < 2:
+            return
         if reply not in self._until and reply not in self._served:
             self._served.append(reply)
             if len(self._until) >= AT_ONCE:
