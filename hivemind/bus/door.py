@@ -72,7 +72,7 @@ class Door:
         if mark.way is Way.COMING:
             known = moved(self.folder)
             if known is None or known.number != mark.number:
-                raise RedisUnavailable(f"the hive {hive} is being moved here: that takes a moment")
+                raise RedisUnavailable(f"the hive {hive} is being moved here; if it is not: move it again")
         elif take_effect(self.folder, mark.number):
             raise RedisUnavailable(f"the hive {hive} has moved to {mark.to}: going there")
         else:
