@@ -217,6 +217,30 @@ async def test_a_reader_that_was_taken_over_from_says_so_and_lets_go(server: Red
     await heir.stop()
 
 
+@pytest.mark.parametrize("asked", ["park", "retake", "acknowledge"])
+async def test_whoever_is_taken_over_from_while_redis_answers_lets_go_without_a_fault(
+    server: RedisServer, hive_name: str, asked: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handle(payload: int, number: int) -> None:
+        if number == 1:
+            raise OSError("not yet")
+
+    shop = Shop(server.url, hive_name, life(), handle)
+    ask = getattr(shop.streams, asked)
+
+    async def answered(*words: object) -> object:
+        said = await ask(*words)
+        shop.deliveries.let_go()
+        return said
+
+    monkeypatch.setattr(shop.streams, asked, answered)
+    await shop.start()
+    await shop.send(1)
+    await eventually_async(lambda: shop.deliveries.is_taken)
+    await shop.die()
+    assert [one.levelname for one in caplog.records if one.name == "hivemind.durable"] == ["WARNING"]
+
+
 async def read_and_die(server: RedisServer, hive: str) -> Shop:
     """A life that was given a message, and ended before it began with it."""
 

@@ -204,6 +204,8 @@ class Deliveries:
             self._outcomes.failed(delivery, death, rules.delay(delivery.number) if delay is None else delay)
 
     def _put_off(self, delivery: Delivery, delay: float) -> None:
+        if self.is_taken:  # since Redis was asked
+            return
         delivery.enter(DeliveryState.PARKED)
         self._trials.park(delivery.topic, delivery.entry, delay)
 
@@ -211,6 +213,8 @@ class Deliveries:
         return await self._outcomes.acknowledge(lambda: len(self._held))
 
     def _finish(self, state: DeliveryState, deliveries: Iterable[Delivery]) -> None:
+        if self.is_taken and state is not DeliveryState.TAKEN:  # since Redis was asked
+            return
         for delivery in deliveries:
             delivery.enter(state)
             self._held.pop((delivery.topic, delivery.entry), None)
@@ -255,8 +259,10 @@ class Deliveries:
         if known is not None and known.state is not DeliveryState.PARKED:
             return None
         counted = known.counted if known is not None else self._trials.inherited.get((topic, entry), 0)
-        is_lost = False
-        for found in await self._streams.retake(topic, self.reader, [entry], counted):
+        is_lost, tries = False, await self._streams.retake(topic, self.reader, [entry], counted)
+        if self.is_taken:  # since Redis was asked
+            return None
+        for found in tries:
             if is_lost := found.body is None:
                 break
             self.tallies[topic].retried += 1

@@ -117,14 +117,15 @@ class Trials:
             while due and not self._suspects and self._alone is None and self._under_way[rules] < rules.at_once:
                 await self._begin(due)
             if not due:
-                del self._due[rules]
+                self._due.pop(rules, None)  # all may have been cleared meanwhile
         return max(0.0, self._parked[0][0] - _now()) if self._parked else LONG
 
     async def _begin(self, queue: deque[Key]) -> None:
         """Begin with the first; it stays where it is when Redis does not do its part."""
         topic, entry = queue[0]
         trial = await self._retake(topic, entry)
-        queue.popleft()
+        if queue:  # or all was cleared meanwhile
+            queue.popleft()
         if trial is None:
             self.inherited.pop((topic, entry), None)
             self._alone = None
