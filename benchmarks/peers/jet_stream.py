@@ -12,6 +12,7 @@ import orjson
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import BadRequestError
 
 from ..task import Task
 from . import roles
@@ -27,7 +28,11 @@ CONSUMING = ConsumerConfig(
 async def stream(task: Task) -> JetStreamContext:
     """The stream, made by whoever comes first."""
     context = (await nats.connect(task.url)).jetstream()
-    await context.add_stream(name=STREAM, subjects=[task.topic])
+    try:
+        await context.add_stream(name=STREAM, subjects=[task.topic])
+    except BadRequestError:  # the other makes it at this very moment
+        await asyncio.sleep(0.2)
+        await context.add_stream(name=STREAM, subjects=[task.topic])
     return context
 
 
