@@ -144,7 +144,7 @@ async def test_functions_are_loaded_when_they_are_missed(own_server: RedisServer
     async with commands(own_server.url) as redis:
         functions = Functions(redis)
         for _ in range(2):
-            assert await functions.call("forget", ("k", "s"), ("batman.0",)) == 0
+            assert await functions.call("forget", ("k", "s", "r", "d", "w"), ("batman.0",)) == 0
             assert LIBRARY in str(own_server.command("FUNCTION", "LIST"))
             own_server.command("FUNCTION", "FLUSH")
 
@@ -153,4 +153,4 @@ async def test_who_may_not_load_functions_is_told(own_server: RedisServer) -> No
     own_server.command("ACL", "SETUSER", "bob", "on", ">pw", "~*", "+@all", "-function")
     async with commands(f"unix://bob:pw@{own_server.socket}") as redis:
         with pytest.raises(RedisDenied, match="function"):
-            await Functions(redis).call("forget", ("k", "s"), ("batman.0",))
+            await Functions(redis).call("forget", ("k", "s", "r", "d", "w"), ("batman.0",))

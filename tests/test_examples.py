@@ -58,6 +58,7 @@ def test_batman_saves_the_day(tmp_path: Path, server: RedisServer, hive_name: st
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_watchtower_tells_of_a_core_that_is_kept_busy(tmp_path: Path, server: RedisServer, hive_name: str) -> None:
     alerts, tally = tmp_path / "alerts.jsonl", tmp_path / "tally"
     watchtower = Example(
