@@ -60,6 +60,7 @@ def test_all_logs_are_merged_by_time_with_what_belongs_together(hive: Place) -> 
 def test_a_line_is_as_in_its_file_but_tells_its_node(hive: Place) -> None:
     lines = run().stdout.splitlines()
     assert lines[0] == (hive.folder / "logs" / "batman.log").read_text().splitlines()[0]
+    assert lines[1] == (hive.folder / "logs" / "batman-1.log").read_text().splitlines()[0]
     assert lines[-1].endswith("WARNING  robin/hivemind.link  four")
 
 

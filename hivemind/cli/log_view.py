@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..log_files import Follower, LogLine, format_line, merge
+from ..settings import logged_in
 from . import output
 
 _NODE_STYLES = ("cyan", "magenta", "blue", "green")
@@ -32,7 +33,8 @@ class LogView:
         that behind.
         """
         node = _node(line)
-        own = line.name if line.name.startswith(node) else f"{node}/{line.name}"
+        is_told = line.name.startswith(node) or (line.source is not None and line.name == logged_in(line.source))
+        own = line.name if is_told else f"{node}/{line.name}"
         own = f"{own}@{line.host}" if line.host else own
         return output.printable(format_line(line.time, line.level or "-", own or "-", line.text))
 
