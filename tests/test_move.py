@@ -24,6 +24,7 @@ from hivemind.data.destination import as_mover, look_at_source, look_at_target, 
 from hivemind.data.move import Done, Move, follow
 from hivemind.errors import HivemindError, RedisDenied
 from hivemind.states import MoveStage
+from hivemind.topics import Names
 from hivemind.whereabouts import Moved, lead, moved, prepare, take_effect
 
 from .bus_kit import are_up
@@ -339,7 +340,7 @@ async def test_who_would_not_hear_of_the_move_keeps_the_hive_where_it_is(source:
 
 
 def test_hm_moves_a_hive_says_so_and_goes_there_from_then_on(here: Place, make_server: MakeServer) -> None:
-    target, other = make_server(lines=FIT), make_server(lines=FIT)
+    target = make_server(lines=FIT)
     assert here.run("pub", "orders", "1", "--durable").returncode == 0
     refused = here.run("redis", "move", here.environ["HIVEMIND_REDIS_URL"])
     assert refused.returncode == 1
@@ -348,12 +349,27 @@ def test_hm_moves_a_hive_says_so_and_goes_there_from_then_on(here: Place, make_s
     assert done.returncode == 0, done.stderr
     assert " streams, 1 entries, 0 pending in " in done.stdout
     assert here.run("pub", "orders", "2", "--durable").returncode == 0
+    assert target.command("XLEN", f"hm:{here.environ['HIVEMIND_HIVE_NAME']}:s:{{orders}}") == 2
     assert "is at unix://" in here.run("redis", "move", target.url).stdout
     shown = here.run("config").stdout
     assert target.url in shown
     assert "var/moved.json (hm redis move), instead of environment HIVEMIND_REDIS_URL" in shown
-    assert here.run("redis", "move", f"{other.url}").returncode == 0
-    assert other.command("XLEN", f"hm:{here.environ['HIVEMIND_HIVE_NAME']}:s:{{orders}}") == 2
-    assert here.run("redis", "move", target.url).returncode == 1  # what it left there is still there
-    done = here.run("redis", "move", target.url, "--replace", "--yes")
+
+
+def test_a_hive_moves_on_and_back_and_no_password_is_told(here: Place, make_server: MakeServer) -> None:
+    first, secret = make_server(lines=FIT), make_server(tcp=True, lines=(*FIT, "requirepass swordfish"))
+    here.environ["HIVEMIND_REDIS_URL"] = first.url
+    assert here.run("pub", "orders", "1", "--durable").returncode == 0
+    told = here.run("redis", "move", f"redis://:swordfish@127.0.0.1:{secret.port}")
+    assert told.returncode == 0, told.stderr
+    shown = here.run("config").stdout
+    assert f"redis://:***@127.0.0.1:{secret.port}" in shown
+    mark = first.command("GET", Names(here.environ["HIVEMIND_HIVE_NAME"]).move())
+    assert "swordfish" not in told.stdout + told.stderr + shown + mark
+    (file,) = here.folder.rglob("moved.json")
+    assert file.stat().st_mode & 0o77 == 0
+    assert here.run("redis", "move", first.url).returncode == 1  # what it left there is still there
+    done = here.run("redis", "move", first.url, "--replace", "--yes")
     assert done.returncode == 0, done.stderr
+    assert here.run("pub", "orders", "2", "--durable").returncode == 0
+    assert first.command("XLEN", f"hm:{here.environ['HIVEMIND_HIVE_NAME']}:s:{{orders}}") == 2
