@@ -16,11 +16,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from hivemind.bus.streams import Mark, Reader
+from hivemind.bus.deliveries import Deliveries
+from hivemind.bus.delivery import Delivery
+from hivemind.bus.keyed_reader import KeyedReader
+from hivemind.bus.streams import Home, Mark, Reader
+from hivemind.bus.trials import Rules
 from hivemind.errors import TakenOver
 
 from .servers import RedisServer
 from .test_streams import GROUP, Table, reader
+from .waiting import eventually_async
 
 T = TypeVar("T")
 PATH = "order.key"
@@ -114,6 +119,22 @@ async def test_a_life_that_was_taken_over_from_draws_nothing(table: Table) -> No
     assert held.key == b"a"
     with pytest.raises(TakenOver):
         await table.streams.draw("n", reader(0), 10, PATH)
+
+
+async def test_the_reader_of_a_life_that_was_taken_over_from_asks_redis_no_more(table: Table) -> None:
+    given: list[Delivery] = []
+    deliveries = Deliveries(table.streams, reader(0), lambda _: Rules(order_by=PATH), given.append)
+    home = Home(table.commands.endpoint, "hm:shop.0:read", table.names, table.functions)
+    keyed = KeyedReader(home, table.streams, deliveries, lambda _: PATH)
+    keyed.start()
+    await keyed.add(["n"])
+    await table.append("n", 1, 1, [body("a", 1)])
+    await eventually_async(lambda: len(given) == 1)
+    await table.streams.take_over_keys("n", reader(1), reader(0), PATH)
+    await table.append("n", 1, 2, [body("a", 2)])
+    await eventually_async(lambda: "reader shop" not in {task.get_name() for task in asyncio.all_tasks()})
+    assert deliveries.is_taken
+    await keyed.aclose()
 
 
 async def test_with_its_group_goes_what_was_remembered_of_it(table: Table) -> None:

@@ -69,6 +69,7 @@ class KeyedReader(GroupReader):
                 continue
             except TakenOver:
                 self._deliveries.let_go()
+                self._closing = True  # this life draws nothing any more: another one has a reader of its own
                 return
             self._well()
 

@@ -3,7 +3,7 @@
 The hosts that a node fits take its copies in rounds: in each round every one of them takes one, so that no host ever
 has two more than another. In a round each copy has the host that it likes best of those that are left; how much it
 likes one is a hash over node, number and host. So every hived finds the same, whatever order HOSTS is in and however
-many copies it believes that there are, and a host that is added or taken away moves few.
+many copies it believes that there are. Of single copies a host that is added takes its share, and no other moves.
 """
 
 from __future__ import annotations
