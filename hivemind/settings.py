@@ -51,8 +51,7 @@ class Settings:
     hive: Path | None  # the folder that holds config/hive.py; None outside a hive
     state: Path = field(default_factory=lambda: state_folder(os.environ))
     temporary: Path = field(default_factory=lambda: _temporary_folder(os.environ))
-    moved: Moved | None = None  # the move by which REDIS_URL is another than what it was set to
-    before_move: str = ""  # what it was set to then
+    moved: Moved | None = None  # the move by which the hive has come to REDIS_URL
 
     @property
     def name(self) -> str:
@@ -66,8 +65,8 @@ class Settings:
 
     @property
     def as_set(self) -> Constants:
-        """The constants as somebody set them: with the REDIS_URL of before a move."""
-        return self.constants.model_copy(update={"REDIS_URL": self.before_move}) if self.moved else self.constants
+        """The constants with the REDIS_URL of before a move: for whom that changes nothing."""
+        return self.constants.model_copy(update={"REDIS_URL": self.moved.was}) if self.moved else self.constants
 
     @property
     def var(self) -> Path:
@@ -162,14 +161,16 @@ def load_settings(hive: Path | None, environ: Mapping[str, str] = os.environ) ->
 
 
 def led(settings: Settings) -> Settings:
-    """``settings`` with the REDIS_URL that the hive has moved to, if it was where they say."""
-    found, before = moved(settings.var), settings.redis_url
-    if found is None or before not in found.sources:
+    """``settings`` with the REDIS_URL that the hive has moved to, if they say that, or where it was."""
+    found = moved(settings.var)
+    if found is None or settings.redis_url not in (found.to, *found.sources):
         return settings
+    if settings.redis_url == found.to:
+        return replace(settings, moved=found)
     source = f"var/{FILE} (hm redis move), instead of {settings.sources.get('REDIS_URL', 'default')}"
     constants = settings.constants.model_copy(update={"REDIS_URL": found.to})
     sources = {**settings.sources, "REDIS_URL": source}
-    return replace(settings, constants=constants, sources=sources, moved=found, before_move=before)
+    return replace(settings, constants=constants, sources=sources, moved=found)
 
 
 def _temporary_folder(environ: Mapping[str, str]) -> Path:

@@ -22,13 +22,15 @@ FILE, NEXT = "moved.json", "moved.json.next"
 @dataclass(frozen=True, slots=True)
 class Moved:
     """A move, or several one after the other: ``number`` names the last. ``sources`` are URLs ("": none was set),
-    ``own`` among them the one of the hive's own server, if it had one.
+    ``own`` among them the one of the hive's own server, if it had one. ``was`` is what was set when the programs of the
+    hive were started: a move changes nothing for them.
     """
 
     number: str
     sources: tuple[str, ...]
     to: str
     own: str = ""
+    was: str = ""
 
 
 def moved(folder: Path | None) -> Moved | None:
@@ -48,7 +50,7 @@ def prepare(folder: Path, move: Moved) -> None:
     sources = {*move.sources, *(before.sources if before is not None else ())} - {move.to}
     own = move.own or (before.own if before is not None else "")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    whole = Moved(move.number, tuple(sorted(sources)), move.to, own)
+    whole = Moved(move.number, tuple(sorted(sources)), move.to, own, move.was)
     file = os.open(folder / NEXT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(file, "wb") as out:
         out.write(orjson.dumps(asdict(whole), option=orjson.OPT_INDENT_2) + b"\n")
@@ -79,7 +81,8 @@ def _read(path: Path) -> Moved | None:
     try:
         raw = orjson.loads(path.read_bytes())
         sources = tuple(str(each) for each in raw["sources"])
-        found = Moved(str(raw["number"]), sources, str(raw["to"]), str(raw.get("own", "")))
+        more = (str(raw.get(name, "")) for name in ("own", "was"))
+        found = Moved(str(raw["number"]), sources, str(raw["to"]), *more)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return found if found.number and found.to and found.to not in found.sources else None

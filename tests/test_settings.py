@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from hivemind.errors import ConfigurationError, HiveNotFound, SettingsError
-from hivemind.settings import Constants, Settings, find_hive, load_settings, logged_in, redact
+from hivemind.settings import HIVE_FILE, Constants, Settings, find_hive, load_settings, logged_in, redact
+from hivemind.whereabouts import Moved, prepare, take_effect
 
 
 def make_hive(folder: Path, source: str = "") -> Path:
@@ -259,3 +260,22 @@ def test_what_is_named_must_be_a_hive(tmp_path: Path, named: dict[str, Any]) -> 
     make_hive(tmp_path / "repo" / "gotham")
     with pytest.raises(HiveNotFound, match=r"Did you mean .*repo/gotham"):
         find_hive(tmp_path, **{"explicit": None, "environ": {}, **named})
+
+
+def test_where_a_hive_has_moved_to_holds_wherever_a_setting_names_what_it_has_left(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    file = tmp_path / "config/hive.py"
+    prepare(tmp_path / "var", Moved("one", ("redis://a",), "redis://b", was="redis://a"))
+    assert take_effect(tmp_path / "var", "one")
+    for url, holds, as_set in (
+        ("redis://a", "redis://b", "redis://a"),  # it has left that
+        ("redis://b", "redis://b", "redis://a"),  # it is there: for programs nothing has changed
+        ("redis://c", "redis://c", "redis://c"),  # somebody wants it elsewhere
+    ):
+        file.write_text(f'REDIS_URL = "{url}"\n')
+        found = load_settings(tmp_path, {})
+        assert (found.redis_url, found.as_set.REDIS_URL) == (holds, as_set)
+        says = f"var/moved.json (hm redis move), instead of {HIVE_FILE}:1" if url == "redis://a" else f"{HIVE_FILE}:1"
+        assert found.sources["REDIS_URL"] == says
+    (tmp_path / "var/moved.json").write_text("{")
+    assert load_settings(tmp_path, {}).redis_url == "redis://c"

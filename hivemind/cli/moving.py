@@ -55,7 +55,7 @@ def move(ctx: click.Context, url: str, *, replace: bool, yes: bool) -> None:
     try:
         if settings.moved is not None and settings.redis_url == target.url:
             _run(_finish(target, settings.moved.number))
-            _tidy(engine, settings.before_move)
+            _tidy(engine, settings.moved.was)
             output.say(f"the hive {settings.name} is at {target} already")
             return
         done = _moved(_Way(settings, target, replace=replace, yes=yes))
@@ -147,7 +147,8 @@ def _plan(way: _Way, source: Endpoint) -> Moved:
     was = way.settings.redis_url
     own = "" if was else Embedded.of(way.settings).url
     sources = {was, source.url, *({own} if own else ())}
-    return Moved(secrets.token_hex(8), tuple(sorted(sources)), way.target.url, own)
+    before = way.settings.as_set.REDIS_URL
+    return Moved(secrets.token_hex(8), tuple(sorted(sources)), way.target.url, own, before)
 
 
 async def _followed(way: _Way, source: Endpoint, plan: Moved) -> bool:

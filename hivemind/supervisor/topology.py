@@ -168,8 +168,8 @@ def _redis_env(settings: Settings, redis: RedisProgram | None) -> dict[str, str]
     """Where those who run in a hive with a Redis of its own find that: so they wait for it rather than start one."""
     if redis is not None:
         return {"HIVEMIND_REDIS_URL": redis.url}
-    own = settings.moved.own if settings.moved is not None else ""
-    return {"HIVEMIND_REDIS_URL": own} if own and settings.before_move in ("", own) else {}
+    found = settings.moved
+    return {"HIVEMIND_REDIS_URL": found.own} if found is not None and found.own and not found.was else {}
 
 
 def homes_of(
