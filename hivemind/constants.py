@@ -22,7 +22,7 @@ _URL_SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://", "redis+
 _CONTROLLER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _TARGET = re.compile(r"[^\s:]+(:[A-Za-z_]\w*)?")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
-_SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"PASS|PWD|SECRET|TOKEN|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*(?=@)")
 _QUERY_PASSWORD = re.compile(r"([?&]\w*(?:password|secret|token)=)[^&\s]*", re.IGNORECASE)
 

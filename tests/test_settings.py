@@ -213,10 +213,11 @@ def test_a_folder_for_sockets_that_others_can_reach_is_refused(tmp_path: Path) -
 
 
 def test_secrets_are_shown_as_stars(folder: Path) -> None:
-    source = 'REDIS_URL = "rediss://u:s3cret@host/0"\nNODES = {"b": {"env": {"API_KEY": "s3cret", "URL": "amqp://a:s3cret@h"}}}'
+    environ = '{"API_KEY": "s3cret", "DB_PWD": "s3cret", "URL": "amqp://a:s3cret@h"}'
+    source = f'REDIS_URL = "rediss://u:s3cret@host/0"\nNODES = {{"b": {{"env": {environ}}}}}'
     shown = load_settings(make_hive(folder, source), {}).shown()
     assert shown["REDIS_URL"] == "rediss://u:***@host/0"
-    assert shown["NODES"]["b"]["env"] == {"API_KEY": "***", "URL": "amqp://a:***@h"}
+    assert shown["NODES"]["b"]["env"] == {"API_KEY": "***", "DB_PWD": "***", "URL": "amqp://a:***@h"}
 
 
 def test_an_error_does_not_tell_a_secret(folder: Path) -> None:

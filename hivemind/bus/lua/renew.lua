@@ -4,11 +4,13 @@ local function newer(text)
   local value = tonumber(text or '0') or 0
   return value > tonumber(args[1]) and value < 9007199254740992
 end
-local stored = redis.call('TYPE', keys[2]).ok == 'string' and redis.call('GET', keys[2])
+local stored = redis.pcall('GET', keys[2])
+stored = type(stored) == 'string' and stored
 if newer(stored) then
   return stored
 end
-local held = redis.call('TYPE', keys[1]).ok == 'hash' and redis.call('HGET', keys[1], 'incarnation')
+local held = redis.pcall('HGET', keys[1], 'incarnation')
+held = type(held) == 'string' and held
 if newer(held) then
   return held
 end
@@ -17,5 +19,7 @@ if held ~= args[1] then
 end
 redis.call('HSET', keys[1], 'stats', args[3])
 redis.call('PEXPIRE', keys[2], 86400000)
-redis.call('PEXPIRE', keys[3], 86400000)
+if redis.call('PTTL', keys[3]) < 43200000 then
+  redis.call('PEXPIRE', keys[3], 86400000)
+end
 return redis.call('PEXPIRE', keys[1], args[2])
