@@ -191,6 +191,10 @@ class SimRedis:
         self.expires[key] = int(self.clock() * 1000) + int(ms)
         return 1
 
+    def _pttl(self, key: bytes) -> int:
+        at = self._pexpiretime(key)
+        return max(0, at - int(self.clock() * 1000)) if at >= 0 else at
+
     def _pexpiretime(self, key: bytes) -> int:
         return self.expires.get(key, -1) if key in self.data else -2
 

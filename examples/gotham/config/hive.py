@@ -64,5 +64,8 @@ PROPAGATE: list[str] = []
 # True: `hm dev` and `hm drill` keep their hands off this hive.
 PRODUCTION = False
 
-# Tuning by name: replicas, env, restart, needs, tags, target, process.
+# The hosts of the hive, each with its tags. Empty: every hived runs all nodes.
+HOSTS: dict[str, dict[str, object]] = {}
+
+# Tuning by name: replicas, env, restart, needs, tags, target, process, hosts, per_host.
 NODES: dict[str, dict[str, object]] = {}
