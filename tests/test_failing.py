@@ -122,9 +122,13 @@ def bare_start(hive: Hive, number: int) -> float:
     command = [*program.command[:at], str(number), *program.command[at + 1 :]]
     environ = {**hive.environ, "HIVEMIND_HIVE": str(hive.folder)}
     before = incarnation(hive, f"batman.{number}")
-    process = subprocess.Popen(command, cwd=hive.folder, env=environ, stderr=subprocess.DEVNULL)
+    said = hive.folder / "bare.txt"
+    with said.open("w") as file:
+        process = subprocess.Popen(command, cwd=hive.folder, env=environ, stderr=file)
     try:
         return seconds_until_registered(hive, f"batman.{number}", before)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; exit code {process.poll()}, before {before}: {said.read_text()}") from None
     finally:
         process.terminate()
         process.wait(20)

@@ -73,7 +73,7 @@ def ask(path: Path, *words: str, timeout: float) -> str | None:
             connection.sendall(request.encode())
             with connection.makefile("rb") as stream:
                 head = stream.readline().decode("utf-8", "replace").rstrip("\r\n")
-                if head.startswith("$"):
+                if head.startswith("$") and head != "$-1":
                     return stream.read(int(head[1:])).decode("utf-8", "replace")
                 return head or None
     except OSError:
