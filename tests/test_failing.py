@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hivemind.bus.embedded import Embedded
 from hivemind.bus.server_program import ask
 from hivemind.supervisor.lives import Lives, read_lives
 from hivemind.supervisor.plan import load
@@ -105,7 +106,8 @@ def test_who_starts_it_by_hand_does_not_wait(failing: Hive) -> None:
 
 
 def incarnation(hive: Hive, instance: str) -> str | None:
-    return ask(hive.folder / "var/redis.sock", "HGET", Names("gotham").node(instance), "incarnation", timeout=1.0)
+    redis = Embedded.of(hive.engine.settings).socket
+    return ask(redis, "HGET", Names("gotham").node(instance), "incarnation", timeout=1.0)
 
 
 def seconds_until_registered(hive: Hive, instance: str, before: str | None) -> float:
