@@ -44,6 +44,32 @@ def test_what_was_not_begun_when_its_reader_froze_is_not_begun_by_it_when_others
     world.verdict(in_order=False)
 
 
+def test_nor_is_it_behind_a_second_try_that_was_under_way(world: World) -> None:
+    frozen, sender = world.up(world.begin(shop)), world.up(world.begin(till))
+    again = world.send(sender, fails=1)
+    world.settle()
+    again.holds = True
+    world.send(sender, holds=True)
+    world.turn(2.0)  # the second try is due, and comes before what waits longer
+    for _ in range(3):
+        world.send(sender)
+    world.settle()
+    frozen.inside[2].set()
+    world.settle()
+    assert frozen.begun == [1, 2, 1]
+    world.freeze(frozen)
+    copy = world.up(world.begin(shop, 1))
+    world.turn(LEASE + 3)
+    world.let_go()
+    world.settle()
+    world.thaw(frozen)
+    world.let_go()
+    assert world.until(world.is_done), world
+    assert frozen.begun == [1, 2, 1]
+    assert copy.begun == [1, 3, 4, 5]
+    world.verdict(in_order=False)
+
+
 def test_what_redis_gave_to_a_reader_that_was_frozen_is_handled_by_others_alone(world: World) -> None:
     frozen, sender = world.up(world.begin(shop)), world.up(world.begin(till))
     world.send(sender)

@@ -178,14 +178,17 @@ class DurableSubscription:
         limit = clock() + SLICE
         while True:
             delivery = first.popleft() if first else waiting.popleft() if waiting else await self._here.next()
-            if clock() > limit:
-                await asyncio.sleep(0)
-                if delivery is not None and delivery is not LOOK:
-                    await delivery.owner.make_sure(delivery.topic, lambda: self._is_stopping)
-                limit = clock() + SLICE
+            if delivery is LOOK:
+                continue
             if delivery is None or self._is_stopping:
                 return
-            if delivery is LOOK or delivery.owner.is_taken:
+            if clock() > limit:
+                await asyncio.sleep(0)
+                await delivery.owner.make_sure(delivery.topic, lambda: self._is_stopping)
+                limit = clock() + SLICE
+                if self._is_stopping:
+                    return
+            if delivery.owner.is_taken:
                 continue
             delivery.enter(HANDLING)
             try:
