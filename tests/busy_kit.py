@@ -15,7 +15,7 @@ from .waiting import eventually
 
 HEAD = """
 import os, pathlib
-from hivemind import Node, service, subscription
+from hivemind import Node, responder, service, subscription
 from hivemind.drills.diary import Diary
 
 CAVE = pathlib.Path(os.environ["HIVEMIND_HIVE"]) / "cave"
@@ -58,6 +58,10 @@ HERO = HEAD + textwrap.dedent("""
         @subscription("order", durable=True, since="all")
         def obey(self, payload):
             self.diary.note("kept", who=payload["who"], n=payload["n"], sent=payload["at"])
+
+        @responder("advice-{topic}")
+        async def advise(self, payload):
+            return payload
     """)
 NODES = ("caller", "batman", "robin")
 

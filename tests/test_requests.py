@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from hivemind import (
     service,
     subscription,
 )
+from hivemind.bus import responding
 from hivemind.errors import HivemindError, InvalidName
 from hivemind.testing import HiveTest
 
@@ -387,6 +389,41 @@ def test_a_stopping_node_finishes_what_it_has_and_hands_back_what_it_has_not_beg
     hive.start(Slow)
     hive.stop(first)
     assert [one.result(10) for one in asked] == [[0, "slow.0"], [1, "slow.1"]]
+
+
+class Advisor(Node):
+    """Answers at once."""
+
+    @responder("advice")
+    async def advise(self, number: int) -> int:
+        """Say what it was asked."""
+        return number
+
+
+def test_what_finds_nobody_while_a_successor_comes_waits_for_it(hive: HiveTest) -> None:
+    old = hive.start(Advisor)
+    assert hive.request("advice", 1) == 1
+    old.bus.requests.answering.is_followed = True
+    hive.stop(old)
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(hive.request, "advice", 2, timeout=20.0)
+        assert not wait([asked], timeout=1.5).done  # longer than for one whose connection was cut
+        new = hive.start(Advisor)
+        assert asked.result(10) == 2
+    hive.stop(new)
+    with pytest.raises(NoResponders):
+        hive.request("advice", 3)
+
+
+def test_a_successor_that_never_comes_is_not_waited_for_for_ever(
+    hive: HiveTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(responding, "FOLLOWS", 0.5)
+    old = hive.start(Advisor)
+    old.bus.requests.answering.is_followed = True
+    hive.stop(old)
+    with pytest.raises(NoResponders):
+        hive.request("advice", 1, timeout=20.0)
 
 
 class Counter(Node):

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
+
+from hivemind import connect
 
 from .busy_kit import NODES, Books, begin, quiet
 from .hive_kit import Hive, kill, well
@@ -28,12 +34,35 @@ def change(hive: Hive, text: str, *nodes: str) -> None:
         file.write_text(file.read_text() + text)
 
 
+@contextmanager
+def asking(hive: Hive, name: str) -> Iterator[list[int]]:
+    """Somebody asks again and again, and every request is answered; gives the answers."""
+    answers: list[int] = []
+    is_over = threading.Event()
+
+    def ask() -> None:
+        with connect(hive.folder) as client:
+            while not is_over.wait(0.01):
+                answers.append(client.request(name, len(answers), timeout=10.0))
+
+    with ThreadPoolExecutor(1) as thread:
+        asks = thread.submit(ask)
+        try:
+            yield answers
+        finally:
+            is_over.set()
+        asks.result()
+
+
 def test_nobody_misses_or_doubles_a_message_while_all_are_rolled(busy: Hive) -> None:
     books, before = Books(busy.folder / "cave"), busy.pids()
     eventually(lambda: len(books.read().sent["live"]) > 100, within=20)
     change(busy, "\nversion = 2\n", *NODES)
-    said = busy.run("hm", "roll", "@all", timeout=120)
+    with asking(busy, "advice-batman") as answers:
+        eventually(lambda: answers, within=20)
+        said = busy.run("hm", "roll", "@all", timeout=120)
     assert said.returncode == 0, said.stdout + said.stderr
+    assert answers == [*range(len(answers))]
     assert said.stdout.count("; 0 missed, 0 dropped") == len(NODES)
     assert not {name for name, pid in busy.pids().items() if pid == before[name] and name.split(".")[0] in NODES}
     with quiet(busy, books):

@@ -29,6 +29,8 @@ log = logging.getLogger("hivemind.requests")
 
 TEND = 2.0  #: seconds, about, between two looks at the list of responders
 TRY_AGAIN = 0.25  #: seconds between two tries to be on it
+FOLLOWS = 30.0  #: seconds in which who follows a responder that left has to be there; until then requests wait for it
+LAST = 2**53  #: its place in the list of those who may take a request
 SILENT = 10.0  #: seconds after which who takes the replies of a stream, and says nothing, is gone
 REMEMBERED = 10_000  #: outcomes that are remembered at the most
 REMEMBERED_BYTES = 8 * 1024 * 1024  #: bytes of replies among them
@@ -56,6 +58,7 @@ class Responding:
     def __init__(self, bus: Bus, calls: Calls) -> None:
         self.forms = Forms("", 0, "")
         self.calls = calls
+        self.is_followed = False  # whether another process takes over from this one
         self._bus = bus
         self._posts: dict[str, Post] = {}
         self._distance = 0.0  # Redis's clock less the loop's, in seconds
@@ -80,9 +83,15 @@ class Responding:
             self._tending = asyncio.create_task(self._tend(), name="tend responders")
 
     async def leave(self, name: str) -> None:
-        """Get no new requests: returns when the last that was given to us has come. Raises RedisError."""
+        """Get no new requests: returns when the last that was given to us has come. Raises RedisError.
+
+        Where ``is_followed``, requests that find nobody wait for who follows.
+        """
         post = self._posts[name]
         post.is_leaving = True
+        if self.is_followed:
+            mark = f"coming.{await self._bus.now() + FOLLOWS * 1000:.0f}"
+            await self._bus.commands.execute("ZADD", post.responders, LAST, mark)
         await self._bus.commands.execute("ZREM", post.responders, post.member)
         await post.echo(self._bus)
 

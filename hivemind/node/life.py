@@ -148,7 +148,8 @@ class Life:
                     continue
                 number = min(number, following)  # who may be dead is given time to show himself
                 self.node._hm.enter(NodeState.STANDBY)
-                self._explain(f"standing by: {held}")
+                if self._patience.first() is not None:
+                    self.node.logger.warning("standing by: %s", held)
                 await asyncio.sleep(min(TRY_AGAIN * 4, self.settings.constants.LEASE / 6))
             except RedisError as error:
                 self.bus.outage.failed(self, error)
@@ -164,10 +165,6 @@ class Life:
         registering = asyncio.create_task(standby.register(instance, self.about, self.node._hm.stats()))
         self._entering = (instance, registering)
         return await asyncio.shield(registering)
-
-    def _explain(self, text: str) -> None:
-        if self._patience.first() is not None:
-            self.node.logger.warning("%s", text)
 
     def _keep_patterns(self) -> None:
         """Keep patterns as the hive does since it started, whatever our settings say by now."""
@@ -255,6 +252,7 @@ class Life:
         if relay is None or is_fenced or not self._registered or not relay.is_followed:
             return None
         self._notify(LEAVING)
+        self.bus.requests.answering.is_followed = True
         return relay
 
     def _unstarted(self) -> NodeState:

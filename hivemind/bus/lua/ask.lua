@@ -1,7 +1,8 @@
 -- keys: responders of a name   args: what stands before the key of an instance, what stands before a responder's
 -- channel, inbox of who asks; then of each request: members to put before its own, its number, the request
 -- gives each request to the responder with the fewest in hand, among equals to who waits longest; returns who got the
--- last, or says in the inbox that there is nobody: 'away' is 1 where somebody lives and cannot be reached just now
+-- last, or says in the inbox that there is nobody: 'away' is 1 where somebody lives and cannot be reached just now, 2 where
+-- who left said that another follows (a mark at the end of the list, with when that is over, in ms)
 -- A responder is there while it listens on its own channel and its lease lives; patterns count for nothing there. Whether
 -- the lease of one that listens lives is asked only if it has a request in hand: a process that stands still has.
 local HAND = 68719476736 -- a score is the requests in hand, times this, and microseconds below it
@@ -20,13 +21,18 @@ local function is_there(one)
     local instance, life = string.match(one.member, '^(.*)%.e(%d+)$')
     lives = life and redis.pcall('HGET', args[1] .. instance, 'incarnation') == life
   end
+  local comes = not lives and tonumber(string.match(one.member, '^coming%.(%d+)$'))
+  if comes and now() < comes then
+    rank, away = rank + 1, 2
+    return false
+  end
   if not lives then
     call('ZREM', keys[1], one.member)
     return false
   end
   rank = rank + 1
   if not listens then
-    away = 1
+    away = math.max(away, 1)
   end
   return listens
 end
