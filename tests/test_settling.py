@@ -118,6 +118,29 @@ def test_after_its_handler_nothing_can_be_said(hive: HiveTest) -> None:
         kept[0].ack()
 
 
+def test_who_kept_the_message_of_a_try_that_failed_has_no_say_in_the_next(hive: HiveTest) -> None:
+    kept: list[Message] = []
+    goes_on = threading.Event()
+
+    class Keeps(Node):
+        @subscription("order", durable=True, since="all", retries=3, backoff=(0.01, 0.01))
+        async def pack(self, payload: int, message: Any) -> None:
+            kept.append(message)
+            if payload == 2:
+                await asyncio.to_thread(goes_on.wait, 10)
+            if payload == 1 and message.deliveries == 1:
+                raise OSError("later")
+
+    node = hive.start(Keeps)
+    hive.start(sender(1, 2, 3))
+    eventually(lambda: records(node).retried == 1)  # and waits until the worker has done what it does
+    with pytest.raises(CannotSettle, match="its handler has ended"):
+        kept[0].ack()
+    goes_on.set()
+    eventually(lambda: records(node).acknowledged == 3)
+    assert [one.deliveries for one in kept] == [1, 1, 2, 1]
+
+
 @pytest.mark.parametrize("word", ["ack", "nack", "reject"])
 def test_of_a_live_message_nothing_can_be_said(word: str) -> None:
     with pytest.raises(CannotSettle, match=rf"{word}\(\) of order/.*: it came live"):

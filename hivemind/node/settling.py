@@ -46,10 +46,12 @@ class Settling:
         self._thread = threading.get_ident()
         self._lock = threading.Lock()
 
-    def say(self, delivery: Delivery, verdict: Verdict, message: str) -> None:
-        """Enter a verdict. Raises CannotSettle where there is one, or where the handler has ended."""
+    def say(self, delivery: Delivery, number: int, verdict: Verdict, message: str) -> None:
+        """Enter a verdict on the ``number``-th try. Raises CannotSettle where there is one, or where the handler has
+        ended; the next try may be under way by then.
+        """
         with self._lock:
-            before = delivery.verdict
+            before = delivery.verdict if delivery.number == number else _NOTHING
             if before is None:
                 delivery.verdict = verdict
         if before is not None:
@@ -78,31 +80,31 @@ class DurableMessage(Message):
     As any message, with the how-manieth delivery it is, and with what its handler may say of it, once, before it ends.
     """
 
-    __slots__ = ("_delivery", "_settling")
+    __slots__ = ("_delivery", "_number", "_settling")
 
     def __init__(self, source: bytes | dict[str, Any], payload: Any, delivery: Delivery, settling: Settling) -> None:
         super().__init__(delivery.topic, source, payload)
-        self._delivery, self._settling = delivery, settling
+        self._delivery, self._number, self._settling = delivery, delivery.number, settling
 
     @property
     def deliveries(self) -> int:
         """How often this message has been delivered, this time included."""
-        return self._delivery.number
+        return self._number
 
     def ack(self) -> None:
         """Acknowledge it now: whatever the handler does from here on, it is not tried again.
 
         Raises CannotSettle when something was said of it before, or when the handler has ended.
         """
-        self._settling.say(self._delivery, Verdict(Said.ACK), self.id)
+        self._settling.say(self._delivery, self._number, Verdict(Said.ACK), self.id)
 
     def nack(self, delay: float | None = None) -> None:
         """Let it be tried again when the handler has ended: ``delay`` seconds later, or after the usual back-off.
 
         It counts as a try that failed. Raises ValueError for no such delay, CannotSettle as ``ack``.
         """
-        self._settling.say(self._delivery, Verdict(Said.NACK, check_delay(delay, "nack")), self.id)
+        self._settling.say(self._delivery, self._number, Verdict(Said.NACK, check_delay(delay, "nack")), self.id)
 
     def reject(self, reason: str) -> None:
         """Make it a dead letter now, for this reason. Raises CannotSettle as ``ack``."""
-        self._settling.say(self._delivery, Verdict(Said.REJECT, reason=str(reason)), self.id)
+        self._settling.say(self._delivery, self._number, Verdict(Said.REJECT, reason=str(reason)), self.id)
