@@ -77,6 +77,24 @@ def test_twins_that_are_in_hand_at_once_are_handled_once_also_when_one_is_tried_
     eventually(lambda: counts(node) == (3, 3))
 
 
+def test_twins_that_a_dead_reader_left_hold_up_nobody_when_one_is_tried_again(hive: HiveTest) -> None:
+    class Alone(Node):
+        @subscription("order", durable=True, since="all", dedupe="10m", retries=2, backoff=(0.01, 0.02))
+        async def pack(self, payload: int, message: Any) -> None:
+            if message.deliveries < 3:
+                raise OSError("not yet")
+
+    first = hive.start(sender(3))
+    eventually(lambda: first.bound_services[0].record().state == "finished")
+    append_again(hive)
+    names = Names(hive.settings.name)
+    in_redis(hive, "XGROUP", "CREATE", names.stream("order"), "alone", "0")
+    in_redis(hive, "XREADGROUP", "GROUP", "alone", "alone.9.e1", "STREAMS", names.stream("order"), ">")
+    in_redis(hive, "HSET", names.readers(), "alone alone.9", "1")
+    node = hive.start(Alone)
+    eventually(lambda: counts(node) == (1, 1))
+
+
 def test_another_life_of_the_sender_sends_other_messages(hive: HiveTest) -> None:
     node = hive.start(Shop)
     for _ in range(2):

@@ -65,7 +65,7 @@ class Deliveries:
         self._held: dict[tuple[str, bytes], Delivery] = {}
         self._outcomes = Outcomes(self.standing, rules, self.tallies, self._finish, self._put_off)
         self._trials = Trials(rules, self._retake)
-        self._gate = Gate(self._seen, hand, self._skip, self._trials.inherit)
+        self._gate = Gate(self._seen, hand, self._skip, self._trials.inherit, self._trials.ended)
         self._losses = Burst()
         self._jobs = Jobs(reader.group, streams.commands.endpoint.outage, self.let_go, self._gone)
 

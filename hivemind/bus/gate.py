@@ -13,8 +13,9 @@ from .turns import Turns
 
 
 class Gate:
-    """Calls ``hand`` for what may be handled, ``skip`` for what was handled before, and ``inherit`` when it is the turn
-    of what a life left that ended; ``seen`` asks Redis. All that comes in goes out with ``left``.
+    """Calls ``hand`` for what may be handled, ``skip`` for what was handled before, ``aside`` for what waits for one
+    that is the same, and ``inherit`` when it is the turn of what a life left that ended; ``seen`` asks Redis. All that
+    comes in goes out with ``left``.
     """
 
     def __init__(
@@ -23,8 +24,9 @@ class Gate:
         hand: Callable[[Delivery], None],
         skip: Callable[[Delivery], None],
         inherit: Callable[[str, Held], None],
+        aside: Callable[[Delivery], None],
     ) -> None:
-        self.once = Once(seen, hand, skip)
+        self.once = Once(seen, hand, skip, aside)
         self.queued: dict[Key, Held] = {}  # what was inherited and has a key, until it is tried
         self.under_way: set[Delivery] = set()  # what has a key, and was given to be handled
         self._turns: Turns[Delivery | Held] = Turns()

@@ -35,16 +35,19 @@ def mark_of(body: bytes) -> Mark | None:
 
 
 class Once:
-    """Calls ``give`` or ``skip`` for each message of which it was asked. ``run`` is the job; it is due at ``bell``."""
+    """Calls ``give`` or ``skip`` for each message of which it was asked, and ``aside`` before, for one that has to wait
+    until the one that is the same has left. ``run`` is the job; it is due at ``bell``.
+    """
 
     def __init__(
         self,
         seen: Callable[[str, Sequence[Mark]], Awaitable[list[bool]]],
         give: Callable[[Delivery], None],
         skip: Callable[[Delivery], None],
+        aside: Callable[[Delivery], None],
     ) -> None:
         self.bell = Bell()
-        self._seen, self._give, self._skip = seen, give, skip
+        self._seen, self._give, self._skip, self._aside = seen, give, skip, aside
         self._asked: deque[Delivery] = deque()
         self._ours: dict[tuple[str, Mark], Delivery] = {}
         self._twins: defaultdict[tuple[str, Mark], list[Delivery]] = defaultdict(list)
@@ -76,6 +79,7 @@ class Once:
             self._give(one)
         else:
             self._twins[key].append(one)
+            self._aside(one)
 
     def finished(self, one: Delivery) -> None:
         """A message is out of our hands: those that are the same may be handled, if it was not."""

@@ -89,7 +89,9 @@ class Trials:
         self.bell.ring()
 
     def ended(self, trial: Trial) -> None:
-        """A try has ended, however."""
+        """A try has ended, however, or waits for another one, which has to be free to begin. Nothing if it is new."""
+        if not trial.again:
+            return
         trial.again = False
         key = (trial.topic, trial.entry)
         self._under_way[self._rules(trial.topic)] -= 1
