@@ -6,6 +6,7 @@
 - when Redis is away: what is said ``outage``; when it is tried again ``pace`` ``turned_away``; when it moves
   ``primary`` ``peers``; when the hive goes to another: ``door``
 - a server of the hive's own: ``embedded`` ``server_program``; what any says of itself: ``facts``
+  ``sentinels``
 - sending: ``outbox`` ``outgoing`` ``spool`` ``queues`` ``held`` ``carrier``
 - receiving live: ``live`` ``channels`` ``channel_topics`` ``receiving`` ``inbox`` ``ledger`` ``senders``
 - what passed by on kept topics: ``holes`` ``filling`` ``rereading`` ``ranges``

@@ -12,8 +12,10 @@ from typing import Any
 from ..bus.embedded import Embedded
 from ..bus.endpoint import Endpoint
 from ..bus.facts import ServerFacts, facts_of
+from ..bus.sentinels import SentinelFacts, sentinels_of
 from ..constants import masked
 from ..data.checkup import Finding, Level, Needs, findings
+from ..data.guards import of_sentinels
 from ..data.records import Instance
 from ..errors import ConfigurationError, RedisError
 from ..settings import Settings, load_settings, redact
@@ -71,6 +73,7 @@ def look(settings: Settings) -> Checkup:
     alive = sum(not one.is_lost for one in instances)
     found = [
         *_configuration(settings.hive),
+        *of_sentinels(_sentinels(settings)),
         *findings(servers, Needs(settings.constants.CONFIRM, alive, mode)),
         *findings_among(hosts, instances, is_up),
         *(one for host in hosts_to_judge for one in findings_of(host)),
@@ -85,6 +88,12 @@ def _servers(settings: Settings) -> list[ServerFacts]:
     if not settings.redis_url and not Embedded.of(settings).socket.exists():
         return [ServerFacts(redis_address(settings), "the hive's own Redis does not run: `hived start` starts it")]
     return asyncio.run(facts_of(Endpoint.parse(redis_url(settings), settings.var), settings.name))
+
+
+def _sentinels(settings: Settings) -> list[SentinelFacts]:
+    if not settings.redis_url:
+        return []
+    return asyncio.run(sentinels_of(Endpoint.parse(settings.redis_url, settings.var)))
 
 
 def _registry(settings: Settings) -> tuple[list[Instance], str]:
