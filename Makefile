@@ -13,6 +13,9 @@ BENCH := .venv/ready-bench
 # What fails beside other tests, on a machine that is busy, is run once more by itself, and named; then it has to pass.
 AGAIN = { echo '!!! what failed is run again, one at a time:'; $(BIN)/pytest -q --lf --lfnf none
 
+# An example is looked at as its owner does: in its own folder.
+EXAMPLES = --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache/examples
+
 # Where PYTHONDONTWRITEBYTECODE is set, each process would compile all that it imports, and take twice as long to start.
 COMPILE = $(BIN)/python -m compileall -q hivemind
 
@@ -46,13 +49,14 @@ run: $(RUN) ## run an example hive in this terminal; EXAMPLE=gotham or watchtowe
 
 test: $(DEV) ## all tests, on every Redis server that is installed; most of them wait, so JOBS=4 at a time
 	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "not alone and not drill" || $(AGAIN) -m "not alone and not drill"; }
-	@$(BIN)/pytest -q -n 3 -m "alone and not drill" || $(AGAIN) -m "alone and not drill"; }
+	@$(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "alone and not drill" || $(AGAIN) -m "alone and not drill"; }
 
 lint: $(DEV) ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@for hive in $(patsubst %/config/hive.py,%,$(wildcard examples/*/config/hive.py)); do (cd $$hive && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/examples .) || exit 1; done
+	@for hive in $(patsubst %/config/hive.py,%,$(wildcard examples/*/config/hive.py)) examples/web; do (cd $$hive && $(CURDIR)/$(BIN)/mypy $(EXAMPLES) .) || exit 1; done
+	@cd examples && $(CURDIR)/$(BIN)/mypy $(EXAMPLES) first_node.py
 	@$(BIN)/lint-imports --no-logo
 
 format: $(DEV) ## let ruff rewrite the sources

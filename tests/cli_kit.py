@@ -6,16 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import hivemind
 
+from . import warm_kit
 from .waiting import eventually
 
 ROOT = Path(hivemind.__file__).parents[1]
+NODES = ("run", "dev", "root")  #: commands of `hm` that are or start nodes, whose processes are looked at
 
 SENDER = """
 from hivemind import Node, service
@@ -100,12 +102,12 @@ class Place:
 
     def hm(self, *arguments: str, **environ: str) -> Running:
         """Start `hm` here."""
-        return self.start(sys.executable, "-m", "hivemind.cli.hm", *arguments, **environ)
+        return self.start(*self._hm(arguments, environ), **environ)
 
     def run(self, *arguments: str, stdin: bytes = b"", **environ: str) -> subprocess.CompletedProcess[str]:
         """Run `hm` here until it ends."""
         done = subprocess.run(
-            [sys.executable, "-m", "hivemind.cli.hm", *arguments],
+            self._hm(arguments, environ),
             cwd=self.folder,
             env=self._environ(environ),
             input=stdin,
@@ -123,6 +125,11 @@ class Place:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         return path
+
+    def _hm(self, arguments: Sequence[str], more: dict[str, str]) -> list[str]:
+        if arguments[:1] and arguments[0] in NODES:
+            return [sys.executable, "-m", "hivemind.cli.hm", *arguments]
+        return warm_kit.command("hm", *arguments, environ=self._environ(more))
 
     def _environ(self, more: dict[str, str]) -> dict[str, str]:
         names = ("HIVE", "XDG_")

@@ -31,7 +31,10 @@ _numbers = itertools.count(1)
 
 #: files whose tests run for long, most of them because a whole hive starts in each
 HIVES = ("test_control", "test_foreground", "test_hived", "test_releases")
-LONG = (*HIVES, "test_accept", "test_docs", "test_drill", "test_examples", "test_packaging", "test_soak")
+LONG = (*HIVES, "test_drill", "test_examples", "test_failing", "test_packaging")
+#: files of tests marked alone in the order in which workers take them: the longest first, but short ones as fifth and
+#: sixth, which four workers take together with the first and the second
+ALONE = ("soak", "accept", "drill", "hang", "bench", "failing", "bus_faults", "bus_outages", "bus_doors", "primary")
 PACKAGE = Path(hivemind.__file__).parent
 TEAR_DOWN = 150.0  #: seconds for which what a test used may take to end
 REAL_STDERR = pytest.StashKey[int]()
@@ -65,17 +68,38 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)  # of those that were chosen
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where several processes share the tests, each begins with long ones: or the last of them runs all alone."""
+    if all(each.get_closest_marker("alone") for each in items):
+        items.sort(key=_turn)
+        return
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    pages = [each for each in items if each.path.stem == "test_docs"]  # which share nothing
     long = [each for each in items if each.path.name.startswith(LONG)]
-    short = [each for each in items if not each.path.name.startswith(LONG)]
-    items[:] = [each for number in range(workers) for part in (long, short) for each in _share(part, number, workers)]
+    short = [each for each in items if each.path.stem != "test_docs" and not each.path.name.startswith(LONG)]
+    shares = [pages[number::workers] + part for number, part in enumerate(_shared(long, workers))]
+    for number, share in enumerate(shares):
+        room = (len(items) - sum(map(len, shares[:number]))) // (workers - number) - len(share)
+        share.extend(short[: max(0, room)])
+        del short[: max(0, room)]
+    items[:] = [*itertools.chain(*shares), *short]
 
 
-def _share(items: list[pytest.Item], number: int, workers: int) -> list[pytest.Item]:
-    """The items of one of so many workers: neighbours stay together."""
-    return items[len(items) * number // workers : len(items) * (number + 1) // workers]
+def _turn(item: pytest.Item) -> int:
+    name = item.path.stem.removeprefix("test_")
+    return [*ALONE, name].index(name)
+
+
+def _shared(items: list[pytest.Item], workers: int) -> list[list[pytest.Item]]:
+    """The items for each of so many workers: those of a file stay together, and with them what they share."""
+    shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    done = 0
+    for _, of_file in itertools.groupby(items, key=lambda each: each.path):
+        file = list(of_file)
+        shares[(2 * done + len(file)) * workers // (2 * len(items))] += file
+        done += len(file)
+    return shares
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

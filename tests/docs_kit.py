@@ -34,6 +34,7 @@ from typing import Self
 
 import psutil
 
+from . import warm_kit
 from .waiting import eventually
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -134,9 +135,12 @@ class Terminal:
 
 
 class Reader:
-    """Somebody who follows one page in an empty home folder, and does what it says."""
+    """Somebody who follows one page in an empty home folder, and does what it says.
 
-    def __init__(self) -> None:
+    ``is_warm``: `hm` and `hived`, where they do not stay, need not import what another process has (``warm_kit``).
+    """
+
+    def __init__(self, *, is_warm: bool = False) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="hm-"))  # short: unix sockets lie below it
         self.folder, self._told = self.home, self.home / ".cwd"
         self.said = ""
@@ -157,6 +161,9 @@ class Reader:
             "NO_COLOR": "1",
             "COLUMNS": "200",
         }
+        self._at_once = self._env
+        if is_warm:
+            self._at_once = {**self._env, "PATH": f"{warm_kit.scripts(self.home / '.warm')}:{self._env['PATH']}"}
 
     def __enter__(self) -> Self:
         return self
@@ -223,7 +230,7 @@ class Reader:
         text = f"cd {shlex.quote(str(self.folder))}\ntrap 'pwd > {self._told}' EXIT\nset -e\n{script}"
         done = subprocess.run(
             ["bash", "-c", text],
-            env=self._env,
+            env=self._at_once,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -19,6 +19,7 @@ from hivemind.settings import load_settings
 from hivemind.supervisor.engine import Engine, engine_for
 from hivemind.supervisor.status import HiveStatus, ProgramStatus, status
 
+from . import warm_kit
 from .waiting import eventually
 
 SETTINGS = """
@@ -84,7 +85,7 @@ class Hive:
     def run(self, program: str, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run `hived` or `hm` in the hive."""
         return subprocess.run(
-            self.command(program, *arguments),
+            self.warm(program, *arguments),
             cwd=self.folder,
             env=self.environ,
             stdin=subprocess.DEVNULL,
@@ -96,6 +97,10 @@ class Hive:
 
     def command(self, program: str, *arguments: str) -> list[str]:
         return [sys.executable, "-m", f"hivemind.cli.{program}", *arguments]
+
+    def warm(self, program: str, *arguments: str) -> list[str]:
+        """The same, for what ends by itself."""
+        return warm_kit.command(program, *arguments, environ=self.environ)
 
     def start(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Start it, and wait until every program that can run is a process of its own."""

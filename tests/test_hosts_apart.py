@@ -35,6 +35,8 @@ class Far(Hive):
         line = (sys.executable, "-m", f"hivemind.cli.{program}", "--hive", str(self.folder), *arguments)
         return self.host.inside(*line)
 
+    warm = command
+
     def running(self) -> dict[str, int]:
         """The pids of its nodes."""
         found = json.loads(self.run("hived", "status", "--json").stdout)["programs"]

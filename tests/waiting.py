@@ -10,7 +10,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-STEP = 0.005
+STEP, LONGEST_STEP = 0.005, 0.03  #: seconds between two looks: twice what a look takes, so that waiting costs little
 
 
 def eventually(check: Callable[[], T], within: float = 5.0) -> T:
@@ -21,12 +21,13 @@ def eventually(check: Callable[[], T], within: float = 5.0) -> T:
     """
     deadline = time.monotonic() + within
     while True:
+        began = time.monotonic()
         value, why = _attempt(check)
         if why is None:
             return value
-        if time.monotonic() > deadline:
+        if (now := time.monotonic()) > deadline:
             raise AssertionError(f"not within {within:g} s: {why}")
-        time.sleep(STEP)
+        time.sleep(min(max(STEP, 2.0 * (now - began)), LONGEST_STEP))
 
 
 async def eventually_async(check: Callable[[], T | Awaitable[T]], within: float = 5.0) -> T:

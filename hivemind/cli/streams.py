@@ -12,12 +12,12 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator
-from concurrent.futures import CancelledError
 from contextlib import suppress
 
 from ..errors import HivemindError
 
 CHUNK = 65536  #: bytes read at once
+AHEAD = 4  #: chunks read before they are wanted
 LONGEST = 8 * 1024 * 1024  #: bytes of one line; a message, however it is written, takes less
 
 
@@ -49,31 +49,57 @@ async def lines_of(file: int) -> AsyncIterator[bytes]:
     """The lines of a file descriptor, without their ends, as they come. Raises OSError, and HivemindError where a line
     is longer than LONGEST: that is no file of lines.
     """
-    loop = asyncio.get_running_loop()
-    chunks: asyncio.Queue[bytes | OSError] = asyncio.Queue(maxsize=4)
+    reading = _Reading(file)
+    try:
+        rest = b""
+        while chunk := await reading.next():
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                yield line.removesuffix(b"\r")
+            if len(rest) > LONGEST:
+                raise HivemindError(
+                    f"a line of more than {LONGEST // 2**20} MiB: that is no file of messages, one a line"
+                )
+        if rest:
+            yield rest
+    finally:
+        reading.end()
 
-    def read() -> None:
-        chunk: bytes | OSError = b" "
-        while chunk and not isinstance(chunk, OSError):
-            try:
-                chunk = os.read(file, CHUNK)
-            except OSError as error:
-                chunk = error
-            with suppress(RuntimeError, CancelledError):  # the loop has ended
-                asyncio.run_coroutine_threadsafe(chunks.put(chunk), loop).result()
 
-    threading.Thread(target=read, name="standard input", daemon=True).start()
-    rest = b""
-    while chunk := await chunks.get():
+class _Reading:
+    """A thread that reads a file descriptor, a few chunks ahead of who takes them."""
+
+    def __init__(self, file: int) -> None:
+        self._file, self._loop = file, asyncio.get_running_loop()
+        self._chunks: asyncio.Queue[bytes | OSError] = asyncio.Queue()
+        self._room, self._is_over = threading.Semaphore(AHEAD), False
+        threading.Thread(target=self._run, name="standard input", daemon=True).start()
+
+    async def next(self) -> bytes:
+        """What came next; b"" at the end. Raises OSError."""
+        chunk = await self._chunks.get()
+        self._room.release()
         if isinstance(chunk, OSError):
             raise chunk
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield line.removesuffix(b"\r")
-        if len(rest) > LONGEST:
-            raise HivemindError(f"a line of more than {LONGEST // 2**20} MiB: that is no file of messages, one a line")
-    if rest:
-        yield rest
+        return chunk
+
+    def end(self) -> None:
+        """Read no more."""
+        self._is_over = True
+        self._room.release()
+
+    def _run(self) -> None:
+        chunk: bytes | OSError = b" "
+        while chunk and not isinstance(chunk, OSError):
+            self._room.acquire()
+            if self._is_over:
+                return
+            try:
+                chunk = os.read(self._file, CHUNK)
+            except OSError as error:
+                chunk = error
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:
