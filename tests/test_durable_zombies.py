@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
+
+from hivemind.bus.commands import Commands
+from hivemind.bus.endpoint import Endpoint
+from hivemind.bus.streams import Reader
+from hivemind.data.heirs import Heirs
+from hivemind.topics import Names
 
 from .hand_loop import Clock
 from .lives_kit import GROUP, LEASE, TOPIC, World, shop, till
@@ -46,10 +53,10 @@ def test_what_was_not_begun_when_its_reader_froze_is_not_begun_by_it_when_others
 
 def test_nor_is_it_behind_a_second_try_that_was_under_way(world: World) -> None:
     frozen, sender = world.up(world.begin(shop)), world.up(world.begin(till))
-    again = world.send(sender, fails=1)
-    world.settle()
-    again.holds = True
+    world.send(sender, fails=1, holds=True)
     world.send(sender, holds=True)
+    world.settle()
+    frozen.inside[1].set()
     world.turn(2.0)  # the second try is due, and comes before what waits longer
     for _ in range(3):
         world.send(sender)
@@ -131,6 +138,25 @@ def test_a_reader_cut_off_for_longer_than_a_lease_begins_nothing_until_it_knows(
     assert world.until(world.is_done)
     assert reader.begun == [1, 2, 3, 4, 5]
     world.verdict()
+
+
+async def test_who_stood_still_himself_while_redis_answered_takes_nobody_for_dead(own_server: RedisServer) -> None:
+    clock, names = Clock(), Names("t")
+    me, other = Reader(GROUP, "shop.1", 1), Reader(GROUP, "shop.0", 1)
+    async with Commands(Endpoint.parse(own_server.url)) as commands:
+        heirs = Heirs(commands, names, 3.0)
+        await commands.execute("HSET", names.node("shop.0"), "incarnation", 1)
+        await commands.execute("PEXPIRE", names.node("shop.0"), 60_000)
+        with clock.installed():
+            assert await heirs.ended(me, [other]) == []
+            own_server.freeze()
+            looking = asyncio.create_task(heirs.ended(me, [other]))
+            await asyncio.sleep(0)
+            clock.ahead += 4.0
+            own_server.thaw()
+            assert await looking == []
+            clock.ahead += 4.0
+            assert await heirs.ended(me, [other]) == [other]
 
 
 @pytest.mark.parametrize("left", ["fence", "goodbye", "reader"])

@@ -79,15 +79,15 @@ class Heirs:
             for one, life, expires, gone in each
             if (one.instance == me.instance and one.incarnation < me.incarnation)
             or max([life_of(life), *_ended(gone)]) > one.incarnation
-            or self._is_silent(one, checked(expires))
+            or self._is_silent(one, checked(expires), began)
         ]
 
-    def _is_silent(self, reader: Reader, expires: int) -> bool:
-        now, sign = asyncio.get_running_loop().time(), self._signs.get(reader)
+    def _is_silent(self, reader: Reader, expires: int, asked: float) -> bool:
+        sign = self._signs.get(reader)
         if sign is None or (sign.expires != expires and expires > 0):
-            self._signs[reader] = Sign(expires, now)
+            self._signs[reader] = Sign(expires, asyncio.get_running_loop().time())
             return False
-        return now - sign.seen >= self._lease
+        return asked - sign.seen >= self._lease  # since then we may have stood still ourselves
 
 
 async def say_that_it_ended(commands: Commands, names: Names, instance: str, incarnation: int) -> bool:
