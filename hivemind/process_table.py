@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 _DIGITS = 2  # decimals of a start time: the kernel counts hundredths of a second
@@ -36,6 +38,18 @@ if sys.platform == "linux":
         except OSError:
             return None
         return {name: value for name, sign, value in (entry.partition("=") for entry in entries) if sign}
+
+    def show_command(command: Sequence[str]) -> None:
+        """Let `ps` and others show ``command`` for this process; where that cannot be, they go on with what it was
+        started with. What is longer than that is cut off.
+        """
+        with suppress(OSError, ValueError, IndexError):
+            fields = Path("/proc/self/stat").read_bytes().rpartition(b") ")[2].split()
+            begin, end = int(fields[45]), int(fields[46])
+            shown = b"".join(os.fsencode(part) + b"\0" for part in command)[: end - begin - 1]
+            with Path("/proc/self/mem").open("r+b", buffering=0) as memory:
+                memory.seek(begin)
+                memory.write(shown.ljust(end - begin, b"\0"))
 
     def booted() -> int:
         """When this machine was started, in unix seconds by its clock as it is now."""
@@ -67,6 +81,9 @@ else:
             return dict(psutil.Process(pid).environ())
         except psutil.Error:
             return None
+
+    def show_command(_command: Sequence[str]) -> None:
+        """Nothing: what `ps` shows of a process cannot be changed here."""
 
     def booted() -> int:
         """When this machine was started, in unix seconds by its clock as it is now."""

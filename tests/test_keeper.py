@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -79,6 +80,39 @@ def test_without_a_survivor_the_keeper_becomes_the_program(keepers: Keepers) -> 
     process = keepers.start(SLEEPER)
     assert keepers.identity(process) == ProcessIdentity.of(process.pid)
     assert "keeper" not in " ".join(psutil.Process(process.pid).cmdline())
+
+
+LOOKING = """
+import json, os, sys
+from hivemind import Node, service
+class Looking(Node):
+    @service("x", every=1.0)
+    def x(self, service):
+        pass
+with open("seen", "w") as file:
+    shown = open("/proc/self/cmdline").read().rstrip("\\0").split("\\0")
+    begun = " ".join(sys.orig_argv)
+    json.dump([os.environ["HIVEMIND_SUPERVISED"], shown, sys.argv[1:], sys.path[0], begun], file)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what ps shows can be changed on Linux only")
+@pytest.mark.parametrize(("variable", "is_begun_anew"), [("HIVEMIND_LOG_LEVEL", False), ("PYTHONHASHSEED", True)])
+def test_a_module_of_ours_needs_no_interpreter_of_its_own_unless_a_variable_does(
+    tmp_path: Path, variable: str, is_begun_anew: bool
+) -> None:
+    (tmp_path / "looking.py").write_text(LOOKING)
+    (tmp_path / "it.env").write_text(f'{{"{variable}": "1"}}'.replace('LEVEL": "1', 'LEVEL": "INFO'))
+    node = [sys.executable, "-m", "hivemind.node", "looking.py", "--check"]
+    keeper = [sys.executable, "-P", "-m", "hivemind.supervisor.keeper", "--pidfile", str(tmp_path / "it.pid")]
+    done = subprocess.run(
+        [*keeper, "--env", str(tmp_path / "it.env"), "--", *node],
+        cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.count('"ok":true')) == (0, 1), done.stderr
+    supervised, shown, arguments, looked_in, begun = json.loads((tmp_path / "seen").read_text())
+    assert (supervised, shown, arguments, looked_in) == ("1", node, node[3:], str(tmp_path))
+    assert ("hivemind.supervisor.keeper" in begun) is not is_begun_anew
 
 
 def test_the_pidfile_holds_the_digest(keepers: Keepers) -> None:

@@ -7,11 +7,14 @@ for it: it ends when that one ends, hands it every signal, and ``grace`` seconds
 stop it kills that one's process group. Else it kills what the dead one's group has left behind (children that it
 forked), waits if lives of it ended early again and again (lives.py), writes itself into the pidfile and becomes the
 command. A disk that is full, or a folder that is gone, stops none of this: what cannot be written is done without.
+
+A command that is a module of ours is run right here: an interpreter of its own would only load once more what we have.
 """
 
 from __future__ import annotations
 
 import os
+import runpy
 import select
 import signal
 import sys
@@ -26,7 +29,7 @@ import orjson
 from ..identity import PidFile, ProcessIdentity
 from ..node.relay import VARIABLE as RELAY
 from ..node.relay import Relay
-from ..process_table import pids
+from ..process_table import pids, show_command
 from .heard import STOP_SIGNALS, Heard
 from .turn import Turn
 
@@ -35,6 +38,8 @@ if sys.platform != "win32":  # nobody runs a keeper there, but `hm` imports what
 
 ORPHAN_CHECK = 1.0  # seconds between looks at whether supervisord, our parent, still lives
 ENDED_BY_ITSELF = 1  # nobody but its parent can learn a process's exit status
+OURS, MODULE = "hivemind.", "-m"  # how the names of our modules begin, and what comes before one in a command
+READ_LATE = "HIVEMIND_"  # how the names of variables begin that nobody but our own code reads, when it runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,9 @@ def main(arguments: Sequence[str]) -> int:
             if order.turn is not None and not order.turn.wait():
                 return 0
             _write_down(pidfile, order)
-            return become(order)
+            record = None
+    if record is None:
+        return become(order)
     if order.turn is not None:
         order.turn.adopted()
     _say(f"adopted process {record.identity.pid}, which outlived its supervisord")
@@ -122,17 +129,41 @@ def _write_down(pidfile: PidFile, order: Order) -> None:
 
 def become(order: Order) -> int:
     """Become the command: same pid, same start time. Returns 127 if that cannot be."""
-    environment = {**os.environ, "HIVEMIND_SUPERVISED": "1", RELAY: Relay.at(order.pidfile).base}
+    given = {"HIVEMIND_SUPERVISED": "1", RELAY: Relay.at(order.pidfile).base}
     try:
-        environment |= _own(order.env)
+        given |= _own(order.env)
     except (OSError, ValueError, AttributeError) as error:
         _say(f"{order.env} does not say with which environment this runs ({error}): `hived reload` writes it anew")
         return 127
+    if is_ours(order.command) and _is_new(given):
+        return _run_here(order.command, given)
     try:
-        os.execvpe(order.command[0], order.command, environment)
+        os.execvpe(order.command[0], order.command, {**os.environ, **given})
     except OSError as error:
         _say(f"{order.command[0]}: {error.strerror}")
         return 127
+
+
+def is_ours(command: Sequence[str]) -> bool:
+    """Whether it is a module of ours, for the interpreter that we are."""
+    return tuple(command[:2]) == (sys.executable, MODULE) and command[2].startswith(OURS)
+
+
+def _is_new(given: Mapping[str, str]) -> bool:
+    """Whether this process is as good as one that has just begun: no variable is ``given`` that Python or a library
+    reads as it begins, and we have heard no signals, as who has waited for his turn.
+    """
+    return signal.getsignal(signal.SIGTERM) == signal.SIG_DFL and all(name.startswith(READ_LATE) for name in given)
+
+
+def _run_here(command: Sequence[str], given: Mapping[str, str]) -> int:
+    """Run the module as ``python -m`` does, which looks for modules in the folder that it is in, too."""
+    show_command(command)
+    os.environ.update(given)
+    sys.path.insert(0, str(Path.cwd()))
+    sys.argv[1:] = command[3:]
+    runpy.run_module(command[2], run_name="__main__", alter_sys=True)
+    return 0
 
 
 def _own(file: Path | None) -> dict[str, str]:

@@ -8,17 +8,20 @@ from ..log_files import last_entries
 from .files import time_of
 
 FATAL = "Fatal Python error: "  #: what Python writes, before its stacks, when a signal ends it
+ADOPTED = "hived: adopted process "  #: how the keeper begins to say that it stands in for a process
 TAIL = 65_536  # bytes at the end of a log in which last words are looked for
 
 
 def last_words(printed: Path, own: Path | None, since: float = 0.0) -> str:
     """The last error in the program's log, if it is not older than ``since``, in unix seconds; if it printed something
-    after that, that line: it had no log yet. Raises nothing.
+    after that, that line: it had no log yet. That a keeper stands in for it is no word of its own. Raises nothing.
     """
     if own is None or time_of(own) < time_of(printed):
         texts = [line for entry in last_entries(printed, TAIL) for line in entry.text.split("\n")]
         fatal = next((line.strip() for line in reversed(texts) if line.startswith(FATAL)), "")
-        return fatal or next((line.strip() for line in reversed(texts) if line.strip()), "")
+        last = fatal or next((line.strip() for line in reversed(texts) if line.strip()), "")
+        if own is None or not last.startswith(ADOPTED):
+            return last
     errors = [one for one in last_entries(own, TAIL) if one.level in ("ERROR", "CRITICAL") and one.time >= since]
     return _in_a_line(errors[-1].text) if errors else ""
 

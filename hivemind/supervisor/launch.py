@@ -14,6 +14,7 @@ from ..identity import PidFile, ProcessIdentity
 from ..node.relay import VARIABLE as RELAY
 from .engine import QUICK, Engine
 
+ROOM = " " * 1000  # an argument that means nothing: in its place the command lines of programs are shown
 START_TIMEOUT = 60.0  # seconds until a supervisord that was just started must answer: hundreds may start beside it
 POLL = 0.02
 
@@ -30,7 +31,7 @@ def launch(engine: Engine) -> subprocess.Popen[bytes]:
     before = log.stat().st_size if log.exists() else 0
     with (paths.log / "supervisord.out").open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(paths.conf)],
+            [sys.executable, "-P", "-m", "hivemind.supervisor.supervisord", "-c", str(paths.conf), ROOM],
             cwd=paths.var,
             env=clean(engine.environ),
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,186 @@
+"""supervisord, with all that a node needs loaded before it starts the first: what it starts goes on from there.
+
+``python -P -m hivemind.supervisor.supervisord -c FILE``. To start an interpreter and load us takes half a second of a
+core; a copy of a process that has done so needs a tenth of that for the whole start of a node, and shares its memory.
+Only what is ours is started so, and only on Linux; only as long as the files that were loaded are as they were:
+after an upgrade a program starts anew, and runs what is there then.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import os
+import runpy
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NoReturn
+
+from supervisor.options import ServerOptions
+from supervisor.states import SupervisorStates
+from supervisor.supervisord import go
+
+from ..collector import held_off
+from ..process_table import show_command
+
+PYTHON = (sys.executable, "-P", "-m")  # how the commands of our programs begin: a module of OURS follows
+OURS, KEEPER = "hivemind.", "hivemind.supervisor.keeper"
+WANTED = (KEEPER, "hivemind.node.program", "hivemind.node.node")
+LATE = ("uvloop", "encodings.idna")  # what a node loads while it runs, where it is installed
+BEFORE_ALL = ("PYTHON", "LD_", "MALLOC_", "GLIBC_")  # how the names of variables begin that count when a process begins
+
+Stamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The ``files`` that were loaded, and how they and those that say where to look for more were then."""
+
+    files: tuple[str, ...]
+    stamps: Mapping[str, Stamp]
+
+    @classmethod
+    def now(cls) -> Loaded:
+        """All that is loaded in this process."""
+        modules = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+        files = (sys.executable, *(file for file in modules if file))
+        return cls(files, stamps([*files, *path_files()]))
+
+    def is_current(self) -> bool:
+        """Whether an interpreter that begins now would load the same."""
+        return bool(self.files) and stamps([*self.files, *path_files()]) == self.stamps
+
+
+NOTHING = Loaded((), {})
+
+
+class Options(ServerOptions):  # type: ignore[misc] # it has no types
+    """supervisord's door to the system, with another way to start what is ours."""
+
+    loaded = NOTHING
+
+    def execve(self, filename: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
+        """Become the program; in the process that was forked for it. Returns only by an OSError."""
+        if is_ready(argv, env, self.loaded):
+            go_on(argv, env)
+        super().execve(filename, argv, env)
+
+
+def is_ready(argv: Sequence[str], env: Mapping[str, str], loaded: Loaded) -> bool:
+    """Whether what is loaded here is all that this program would load first."""
+    is_same = all(env[name] == os.environ.get(name) for name in env if name.startswith(BEFORE_ALL))
+    is_ours = tuple(argv[: len(PYTHON)]) == PYTHON and argv[len(PYTHON)].startswith(OURS)
+    return is_ours and is_same and loaded.is_current()
+
+
+def stamps(files: Iterable[str]) -> dict[str, Stamp]:
+    """What tells of each file that it is another, or was written anew. Files that there are not, are left out."""
+    found = {}
+    for file in files:
+        with suppress(OSError):
+            stat = os.stat(file)  # noqa: PTH116 - hundreds of them for each start
+            found[file] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    return found
+
+
+def path_files() -> Iterator[str]:
+    """The files by which what is installed may have an interpreter look elsewhere, too."""
+    for folder in sys.path:
+        if folder.endswith("-packages"):
+            with suppress(OSError):
+                yield from (f"{folder}/{name}" for name in os.listdir(folder) if name.endswith(".pth"))  # noqa: PTH208
+
+
+def load() -> Loaded:
+    """Load what nodes need, where a copy of this process may go on; say from which files.
+
+    Where that fails, as in the middle of an upgrade, all the same a supervisord is better than none.
+    """
+    if sys.platform != "linux":  # the libraries of macOS do not bear it
+        return NOTHING
+    try:
+        with held_off():
+            for name in WANTED:
+                importlib.import_module(name)
+            for name in LATE:
+                with suppress(ImportError):
+                    importlib.import_module(name)
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, each program finds out by itself
+        traceback.print_exc()
+        return NOTHING
+    gc.freeze()  # so that the copies share it
+    return Loaded.now()
+
+
+def go_on(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    """Be the program of this command, in a process that was supervisord until now.
+
+    Nothing of supervisord's is touched any more: the numbers of its files are closed, and soon those of others.
+    """
+    code = 1
+    try:
+        gc.freeze()
+        for number in signal.valid_signals():
+            if callable(signal.getsignal(number)):
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        show_command(argv)
+        os.environ.update(env)
+        module, sys.argv[1:] = argv[len(PYTHON)], argv[len(PYTHON) + 1 :]
+        importlib.invalidate_caches()
+        if module == KEEPER:
+            code = importlib.import_module(module).main(sys.argv[1:])
+        else:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+            code = 0
+    except SystemExit as end:
+        code = _code(end)
+    except BaseException:  # noqa: BLE001 - as an interpreter does with what nobody has caught
+        traceback.print_exc()
+    leave(code)
+
+
+def _code(end: SystemExit) -> int:
+    """The exit code that it asks for; as an interpreter does, a text is printed."""
+    if end.code is None or isinstance(end.code, int):
+        return end.code or 0
+    sys.stderr.write(f"{end.code}\n")
+    return 1
+
+
+def leave(code: int) -> NoReturn:
+    """End this process as an interpreter ends: threads first, then who wants to hear of it, and what is written."""
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+    finally:
+        os._exit(code & 0xFF)
+
+
+def main() -> None:
+    """Be supervisord, until it has ended for good."""
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument.strip()]
+    show_command([*PYTHON, f"{__package__}.supervisord", *sys.argv[1:]])
+    loaded, is_first = load(), True
+    while True:
+        options = Options()
+        options.realize(None, doc=__doc__)
+        options.loaded, options.first, options.test = loaded, is_first, False
+        go(options)
+        options.close_httpservers()
+        options.close_logger()
+        is_first = False
+        if options.mood < SupervisorStates.RESTARTING:
+            return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""supervisord starts our programs as copies of itself, which have everything loaded already."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hivemind.supervisor.supervisord import KEEPER, NOTHING, PYTHON, Loaded, is_ready, stamps
+
+from .hive_kit import Hive
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies of a process go on on Linux only")
+
+COMMAND = [*PYTHON, KEEPER, "--pidfile", "x"]
+
+
+def test_a_program_is_a_copy_of_supervisord_and_is_shown_as_what_it_is(running: Hive) -> None:
+    batman = psutil.Process(running.program("batman.0").pid)
+    assert batman.ppid() == running.supervisord().pid
+    assert "SUPERVISOR_PROCESS_NAME" not in batman.environ()  # the system has what its process began with
+    shown = [part for part in batman.cmdline() if part]
+    assert shown == [sys.executable, "-m", "hivemind.node", "nodes.batman.batman", "--name", "batman", "--number", "0"]
+    supervisord = [part for part in psutil.Process(running.supervisord().pid).cmdline() if part]
+    assert supervisord[-2:] == ["-c", str(running.engine.paths.conf)]
+
+
+def test_what_was_written_anew_since_is_loaded_anew(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text("x = 1")
+    loaded = Loaded((str(module),), stamps([str(module)]))
+    assert is_ready(COMMAND, os.environ, Loaded.now())
+    module.write_text("x = 12")
+    assert not loaded.is_current()
+    assert not is_ready(COMMAND, os.environ, loaded)
+    assert not is_ready(COMMAND, os.environ, NOTHING)
+
+
+def test_where_it_is_looked_for_modules_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    loaded = Loaded.now()
+    assert loaded.is_current()
+    (folder / "mine.pth").write_text("/srv/mine")
+    assert not loaded.is_current()
+
+
+def test_another_program_and_another_environment_for_the_interpreter_begin_anew() -> None:
+    loaded = Loaded.now()
+    assert not is_ready(["redis-server", "--port", "0"], os.environ, loaded)
+    assert not is_ready(COMMAND, {**os.environ, "PYTHONHASHSEED": "7"}, loaded)
+    assert is_ready(COMMAND, {**os.environ, "SUPERVISOR_ENABLED": "1"}, loaded)
+
+
+FAREWELL = """
+import atexit, signal, sys, threading
+from hivemind.supervisor import keeper
+from hivemind.supervisor.supervisord import KEEPER, PYTHON, go_on
+
+signal.signal(signal.SIGTERM, print)
+
+def main(arguments):
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    atexit.register(lambda: sys.stdout.write("farewell, "))
+    threading.Thread(target=lambda: sys.stdout.write("thread, ")).start()
+    raise {error}
+
+keeper.main = main
+try:
+    go_on([*PYTHON, KEEPER], {{"A": "1"}})
+finally:
+    sys.stdout.write("supervisord's")
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        ("SystemExit(3)", 3, ""),
+        ("SystemExit('no')", 1, "no"),
+        ("OSError('no')", 1, "OSError: no"),
+        ("SystemExit", 0, ""),
+    ],
+)
+def test_a_copy_ends_as_a_process_of_its_own_ends(error: str, code: int, says: str) -> None:
+    command = [sys.executable, "-c", FAREWELL.format(error=error)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (code, "thread, farewell, ")
+    assert done.stderr.strip().endswith(says)
