@@ -1,14 +1,17 @@
 """What one message costs in this process, against the least that it could cost: no clock on a wall, only ratios.
 
 The least is what the bare loop of ``make bench`` does: orjson and hiredis, and nothing else. Each way is measured in
-turn, in CPU time, and its best round counts: what else the machine does can only make a round worse.
+turn, in CPU time, and its best round counts: what else the machine does can only make a round worse. Where it does so
+much that no round was a good one, there are more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import hiredis
@@ -27,7 +30,7 @@ from .waiting import eventually_async
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(60)]
 
-MESSAGES, ROUNDS = 4_000, 40
+MESSAGES, ROUNDS, TRIES = 4_000, 40, 5
 #: how many times the least; a quarter more than what was measured
 SEND, RECEIVE = 1.35, 2.45
 APPEND, HANDLE = 1.5, 6.0
@@ -54,16 +57,31 @@ def envelope(sequence: int) -> dict[str, Any]:
     return {"v": 1, "n": "a.0", "e": 1, "s": sequence, "t": time.time(), "d": {"i": sequence, "unit": "C"}}
 
 
-async def ratio(ours: Way, least: Way) -> float:
-    """How many times the CPU time of ``least`` our way takes, best round against best round."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How many times the CPU time of the least ours takes, best round against best round, and in how many rounds."""
+
+    times: float
+    rounds: int
+
+
+async def measured(ours: Way, least: Way, most: float, ready: Callable[[], None] = lambda: None) -> Found:
+    """Measure, ``ready`` before each round of ours; again while it takes more than ``most`` times the least."""
 
     async def seconds(way: Way) -> float:
         began = time.process_time()
         await way()
         return time.process_time() - began
 
-    rounds = [(await seconds(ours), await seconds(least)) for _ in range(ROUNDS)]
-    return min(mine for mine, _ in rounds) / min(theirs for _, theirs in rounds)
+    mine, theirs = [], []
+    for _ in range(TRIES):
+        for _ in range(ROUNDS):
+            ready()
+            mine.append(await seconds(ours))
+            theirs.append(await seconds(least))
+        if min(mine) < most * min(theirs):
+            break
+    return Found(min(mine) / min(theirs), len(mine))
 
 
 async def test_sending_costs_little_more_than_encoding() -> None:
@@ -86,10 +104,10 @@ async def test_sending_costs_little_more_than_encoding() -> None:
             while reader.gets() is not False:
                 pass
 
-    found = await ratio(ours, least)
+    found = await measured(ours, least, SEND)
     assert outbox.waiting == 0
-    assert outbox.sent == MESSAGES * ROUNDS
-    assert found < SEND, f"{found:.2f}"
+    assert outbox.sent == MESSAGES * found.rounds
+    assert found.times < SEND
 
 
 async def test_receiving_costs_little_more_than_decoding() -> None:
@@ -98,30 +116,27 @@ async def test_receiving_costs_little_more_than_decoding() -> None:
     (sink,) = node.bound_subscriptions
     bus.live.add(sink.live)
     sink.start()
-    numbers = iter(range(1, MESSAGES * ROUNDS * 3))
+    numbers, buffers = itertools.count(1), list[bytes]()
 
-    def buffers() -> list[bytes]:
-        return pushes("x-*", "x-1", [orjson.dumps(envelope(next(numbers))) for _ in range(MESSAGES)])
-
-    ready = [buffers() for _ in range(ROUNDS)]
-    again = iter(ready)
+    def ready() -> None:
+        buffers[:] = pushes("x-*", "x-1", [orjson.dumps(envelope(next(numbers))) for _ in range(MESSAGES)])
 
     async def ours() -> None:
-        for buffer in next(again):
+        for buffer in buffers:
             feed(bus, buffer)
             await asyncio.sleep(0)
         await eventually_async(lambda: not len(sink.live.inbox))
 
     async def least() -> None:
         reader = hiredis.Reader()
-        for buffer in ready[0]:
+        for buffer in buffers:
             reader.feed(buffer)
             while (item := reader.gets()) is not False:
                 orjson.loads(item[3])["d"]
 
-    found = await ratio(ours, least)
-    assert sink.handled == MESSAGES * ROUNDS
-    assert found < RECEIVE, f"{found:.2f}"
+    found = await measured(ours, least, RECEIVE, ready)
+    assert sink.handled == MESSAGES * found.rounds
+    assert found.times < RECEIVE
     await sink.stopped(0.0)
 
 
@@ -140,9 +155,9 @@ async def test_durable_sending_costs_little_more_than_encoding() -> None:
             numbers = range(start, start + BATCH)
             b"".join([pack("XADD", "hm:t:s:x-1", "*", "b", orjson.dumps(envelope(number))) for number in numbers])
 
-    found = await ratio(ours, least)
+    found = await measured(ours, least, APPEND)
     assert bus.waiting == 0
-    assert found < APPEND, f"{found:.2f}"
+    assert found.times < APPEND
 
 
 async def test_durable_handling_costs_little_more_than_decoding() -> None:
@@ -154,31 +169,32 @@ async def test_durable_handling_costs_little_more_than_decoding() -> None:
     deliveries, fewer = Deliveries(streams, reader, lambda topic: usual, sink.hand), Bell()
     deliveries.on_fewer = fewer.ring
     deliveries.start()
-    numbers = range(MESSAGES)
-    ready = [entries(at, [orjson.dumps(envelope(one)) for one in numbers]) for at in range(1, ROUNDS + 1)]
-    again = iter(ready)
+    numbers, times, replies = range(MESSAGES), itertools.count(1), list[bytes]()
 
-    def given(replies: list[bytes]) -> Iterator[list[Any]]:
+    def ready() -> None:
+        replies[:] = entries(next(times), [orjson.dumps(envelope(one)) for one in numbers])
+
+    def given() -> Iterator[list[Any]]:
         parser = hiredis.Reader()
         for reply in replies:
             parser.feed(reply)
             yield parser.gets()[0][1]
 
     async def ours() -> None:
-        for one in given(next(again)):
+        for one in given():
             deliveries.came("x-1", one)
             await asyncio.sleep(0)
         while len(deliveries):
             await fewer.wait(1.0)
 
     async def least() -> None:
-        for one in given(ready[0]):
+        for one in given():
             for _, fields in one:
                 orjson.loads(fields[1])["d"]
             pack("XACK", "hm:t:s:x-1", "g", *[entry for entry, _ in one])
 
-    found = await ratio(ours, least)
-    assert streams.acknowledged == sink.handled == MESSAGES * ROUNDS
-    assert found < HANDLE, f"{found:.2f}"
+    found = await measured(ours, least, HANDLE, ready)
+    assert streams.acknowledged == sink.handled == MESSAGES * found.rounds
+    assert found.times < HANDLE
     await deliveries.aclose()
     await sink.stopped(0.0)

@@ -34,8 +34,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an otherwise empty environment into which the wheel and its server were installed."""
     folder = tmp_path_factory.mktemp("installed")
-    run([sys.executable, "-m", "venv", "venv"], folder)
-    run(["venv/bin/pip", "install", "-q", "--only-binary", ":all:", f"{wheel}[server]"], folder)
+    run([sys.executable, "-m", "venv", "--without-pip", "venv"], folder)
+    pip = [sys.executable, "-m", "pip", "--python", "venv/bin/python"]
+    run([*pip, "install", "-q", "--no-compile", "--only-binary", ":all:", f"{wheel}[server]"], folder)
     return folder / "venv" / "bin"
 
 
