@@ -22,6 +22,7 @@ from ..errors import RedisRefused
 from ..topics import Names, is_topic
 from .records import json_object, stats_from
 
+USUAL = 2.5  #: seconds from one look to the next, if nothing holds us up
 ENDED = "ended"  #: the kind of notice that tells of a life that has ended
 
 
@@ -40,6 +41,7 @@ class Heirs:
         self._commands, self._names, self._lease = commands, names, lease
         self._jumps = jumps or Jumps()  # what we see of Redis's clock on the way
         self._signs: dict[Reader, Sign] = {}
+        self._asked = 0.0
 
     async def leave(self, me: Reader) -> None:
         """Say goodbye: the others need not wait for our lease, but where Redis has no memory for that."""
@@ -68,7 +70,7 @@ class Heirs:
             name = self._names.node(one.instance)
             asked += [("HGET", name, "incarnation"), ("PEXPIRETIME", name)]
             asked.append(("HMGET", self._names.readers(), f"{one.group} {one.instance}", one.instance))
-        began = asyncio.get_running_loop().time()
+        began = self._begin()
         *replies, time = await self._commands.pipeline([*asked, ("TIME",)])
         seconds, micros = checked(time)
         self._jumps.saw(int(seconds) + int(micros) / 1e6, began, asyncio.get_running_loop().time())
@@ -81,6 +83,16 @@ class Heirs:
             or max([life_of(life), *_ended(gone)]) > one.incarnation
             or self._is_silent(one, checked(expires), began)
         ]
+
+    def _begin(self) -> float:
+        """When we ask. What we slept through since we asked before counts as half a lease at the most: the others may
+        have stood still with us, and are heard of soon.
+        """
+        before, self._asked = self._asked, asyncio.get_running_loop().time()
+        if (still := self._asked - before - max(USUAL, self._lease / 2)) > 0:
+            for sign in self._signs.values():
+                sign.seen += still
+        return self._asked
 
     def _is_silent(self, reader: Reader, expires: int, asked: float) -> bool:
         sign = self._signs.get(reader)
