@@ -322,6 +322,37 @@ async def test_what_others_left_and_an_answer_did_not_tell_is_tried_as_what_was_
     await heir.stop()
 
 
+async def test_what_is_taken_over_once_more_because_redis_came_back_with_what_it_had_before_is_in_one_handler(
+    server: RedisServer, hive_name: str
+) -> None:
+    began, may_end = asyncio.Event(), asyncio.Event()
+
+    async def handle(payload: int, number: int) -> None:
+        if number == 1:
+            raise OSError("not yet")
+        began.set()
+        await may_end.wait()
+
+    dead, heir = Shop(server.url, hive_name, life(0), handle), Shop(server.url, hive_name, life(1), handle)
+    await dead.start()
+    await dead.send(7)
+    await eventually_async(lambda: [one.state for one in dead.deliveries.held()] == [DeliveryState.PARKED])
+    await dead.die()
+    keys = (heir.names.stream(TOPIC), heir.names.retries(TOPIC))
+    before = [await heir.commands.execute("DUMP", key) for key in keys]
+    await heir.start()
+    await heir.take_over(dead)
+    await asyncio.wait_for(began.wait(), 5)
+    for key, kept in zip(keys, before, strict=True):
+        await heir.commands.execute("RESTORE", key, 0, kept, "REPLACE")
+    await heir.take_over(dead)
+    assert [one.state for one in heir.deliveries.held()] == [DeliveryState.HANDLING]
+    may_end.set()
+    await eventually_async(lambda: heir.deliveries.tally.acknowledged == 1)
+    assert heir.deliveries.tally.retried == 1
+    await heir.stop()
+
+
 @pytest.mark.parametrize("keep_data", [True])
 async def test_redis_killed_under_way_loses_nothing(own_server: RedisServer, keep_data: bool) -> None:
     got: list[int] = []

@@ -154,13 +154,12 @@ class Deliveries:
 
     def found(self, topic: str, owned: Sequence[Owned]) -> None:
         """These are ours, and an answer that said so may never have come."""
-        unknown = [one for one in owned if not self.has(topic, one.held.entry)]
-        self.came(topic, [(one.held.entry, one.fields) for one in unknown if one.is_new])
-        self.inherit(topic, [one.held for one in unknown if not one.is_new])
+        self.came(topic, [(one.held.entry, one.fields) for one in owned if one.is_new])
+        self.inherit(topic, [one.held for one in owned if not one.is_new])
 
     def inherit(self, topic: str, held: Sequence[Held]) -> None:
-        """We took these over: see ``Trials``."""
-        for one in held:
+        """We took these over: see ``Trials``. Those that we have are the same: Redis came back with what it had."""
+        for one in [one for one in held if not self.has(topic, one.entry)]:
             if one.wait is not None:
                 parked = Delivery(topic, one.entry, b"", self, max(1, one.tries - 1), DeliveryState.PARKED)
                 parked.counted = one.tries

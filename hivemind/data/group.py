@@ -202,8 +202,7 @@ class Group:
             if self._path(topic):  # its reader knows better
                 continue
             last = "+" if self._is_in_doubt else self._reader.passed(topic)
-            held = await self._streams.held(topic, self._me, last)
-            self.deliveries.inherit(topic, [one for one in held if not self.deliveries.has(topic, one.entry)])
+            self.deliveries.inherit(topic, await self._streams.held(topic, self._me, last))
         self._is_in_doubt = self._may_be_ours_again = False
 
     async def _take_over(self, ended: Reader, topics: list[str]) -> None:
