@@ -20,6 +20,8 @@ from hypothesis import HealthCheck, settings
 
 import hivemind
 
+from hivemind.supervisor.lifecycle import reload
+
 from .cli_kit import Place, place
 from .clock_kit import NO_COMPILER, TurnedClock, shim
 from .clusters import Cluster
@@ -264,4 +266,4 @@ def running(shared_hive: Hive) -> Iterator[Hive]:
         is_changed |= file.read_text() != text
         file.write_text(text)
     if is_changed:
-        shared_hive.run("hived", "reload")
+        reload(shared_hive.engine, in_turn=False)

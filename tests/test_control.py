@@ -160,7 +160,7 @@ def test_a_restart_leaves_a_node_running_whose_file_is_broken(hive: Hive) -> Non
     assert "it goes on as it was" in done.stdout
     hive.configure("HEARTBEAT = 0.4")
     reloaded = hive.run("hived", "reload")
-    assert (reloaded.returncode, "robin.0: restarted" in reloaded.stdout) == (1, True)
+    assert (reloaded.returncode, "robin.0: rolled" in reloaded.stdout) == (1, True)
     assert "it goes on as it was" in reloaded.stderr
     assert hive.copies("batman") == [batman]
 

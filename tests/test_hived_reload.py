@@ -27,7 +27,7 @@ def test_reload_touches_only_what_changed(running: Hive) -> None:
     assert "nothing was touched" in running.run("hived", "reload").stdout
     running.configure('NODES = {"batman": {"env": {"MASK": "black"}}, "robin": {"replicas": 2}}')
     said = running.run("hived", "reload").stdout
-    assert ("batman.0: restarted" in said, "robin.1: started" in said) == (True, True)
+    assert ("batman.0: rolled: successor ready in" in said, "robin.1: started" in said) == (True, True)
     after = running.pids()
     changed = {name for name in after if after[name] != before.get(name)}
     assert changed == {"batman.0", "robin.1"}
@@ -61,7 +61,7 @@ def test_a_reload_applies_what_waited(running: Hive) -> None:
     running.configure(CHANGED)
     running.run("hm", "restart", "batman")
     said = running.run("hived", "reload").stdout
-    assert ("robin.0: restarted" in said, "batman.0" in said) == (True, False)
+    assert ("robin.0: restarted" in said, "batman.0" in said) == (True, False)  # PATTERNS holds for all or for nobody
     assert running.pids()["robin.0"] != before["robin.0"]
     assert "there are changes" not in running.run("hm", "restart", "batman").stderr
 
@@ -127,7 +127,7 @@ def test_status_counts_how_often_a_program_was_started_again(running: Hive) -> N
 
 
 def test_a_reload_returns_when_what_it_restarted_is_up(running: Hive) -> None:
-    running.configure('NODES = {"batman": {"env": {"MASK": "blue"}}}')
+    running.configure('NODES = {"batman": {"env": {"MASK": "blue"}, "restart": "on-failure"}}')
     assert "batman.0: restarted" in running.run("hived", "reload").stdout
     assert running.run("hm", "status").returncode == 0
 

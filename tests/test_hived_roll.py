@@ -87,13 +87,41 @@ def test_what_does_not_get_ready_leaves_the_old_process_as_it_is_and_stopping_fi
 
 def test_what_supervisord_cannot_take_is_taken_back(running: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
     before, conf = running.pids(), running.engine.paths.conf.read_bytes()
-    running.configure('NODES = {"robin": {"env": {"MASK": "green"}}}')
+    running.configure('NODES = {"batman": {"env": {"MASK": "green"}}}')
     with monkeypatch.context() as patched:
         patched.setattr(writing, "render", lambda *what: render(*what) + "[program:x]\nstartsecs=soon\n")
         with pytest.raises(SupervisorError, match=r"'soon'.* Nothing of it was applied: the hive is as it was"):
             reload(running.engine)
     assert (running.pids(), running.engine.paths.conf.read_bytes()) == (before, conf)
-    assert "robin.0: restarted" in running.run("hived", "reload").stdout
+    assert "batman.0: rolled" in running.run("hived", "reload").stdout
+
+
+MASKED = """
+import os
+from hivemind import Node
+
+class {name}(Node):
+    def on_start(self):
+        if os.environ["MASK"] == "torn":
+            raise RuntimeError("no mask")
+"""
+
+
+def test_changed_settings_are_taken_up_by_one_copy_after_the_other_and_only_while_they_come_up(running: Hive) -> None:
+    running.configure('NODES = {"joker": {"replicas": 2, "env": {"MASK": "white"}}}')
+    running.node("joker", MASKED)
+    running.run("hived", "reload")
+    before = running.pids()
+    running.configure('NODES = {"joker": {"replicas": 2, "env": {"MASK": "torn"}}}')
+    torn = running.run("hived", "reload")
+    first, other = torn.stdout.splitlines()
+    assert (torn.returncode, first.startswith("joker.0: rolled: successor ready in ")) == (1, True)
+    assert "no mask" in first
+    assert other == "joker.1: not touched, because joker.0 is not well with the new version"
+    assert {name for name, pid in running.pids().items() if pid != before[name]} == {"joker.0"}
+    running.configure('NODES = {"joker": {"replicas": 2, "env": {"MASK": "white"}}}')
+    assert running.run("hived", "reload").returncode == 0
+    assert running.pids()["joker.1"] == before["joker.1"]
 
 
 def test_a_version_is_settings_and_code() -> None:

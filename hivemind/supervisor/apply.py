@@ -11,17 +11,19 @@ from .client import LIVE, Changes, ProgramInfo
 from .engine import Engine
 from .files import time_of
 from .kept import Kept
-from .last_settings import save_settings
+from .last_settings import last_settings, save_settings
 from .lives import forget
 from .narrow import Meant, is_other, narrowed
 from .plan import Plan, load
 from .releases import draft
 from .render import LISTENER
 from .returning import stay, whole
-from .rolling import How, Rolled, roll, with_new_code
+from .rolling import How, Rolled, roll, with_new_code, with_new_settings
 from .stopping import patience, stop
 from .topology import Problem
 from .writing import write
+
+OF_ALL = ("HIVE_NAME", "REDIS_URL", "PATTERNS")  # in what all processes of a hive have to agree
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,12 @@ class Applied:
     rolled: Rolled = field(default_factory=Rolled)  # what became of those whose code has changed
 
 
-def apply(engine: Engine, is_meant: Meant | None = None, how: How | None = None) -> Applied:
+def apply(engine: Engine, is_meant: Meant | None = None, how: How | None = None, *, in_turn: bool = False) -> Applied:
     """Plan again and bring it about in a running supervisord. The caller holds the lock.
 
     With ``is_meant`` only for the programs of which it says so: what else would change waits for a reload; with ``how``
-    each of them is rolled like that, whether or not anything of it has changed. What is
+    each of them is rolled like that, whether or not anything of it has changed. What has changed code is rolled; so is,
+    ``in_turn``, what has other settings, unless those could not live with the ones before. What is
     not in the result was not touched; a node that runs and would not load any more is a problem, and goes
     on as it was. Raises ConfigurationError, before anything was touched, if the
     settings contradict the hive; SupervisorError if supervisord does not play along: then all is as before.
@@ -57,10 +60,12 @@ def apply(engine: Engine, is_meant: Meant | None = None, how: How | None = None)
             plan, programs=tuple(whole(engine, each) if each in before.programs else each for each in plan.programs)
         )
     plan, spared = _spare(engine, before, plan, running)
-    rolling = [each.name for each in with_new_code(before, plan)]
+    rolling = {each.name for each in with_new_code(before, plan)}
+    if in_turn and _may_live_together(engine):
+        rolling |= {each.name for each in with_new_settings(before, plan)}
     if is_meant is not None and how is not None:
-        rolling = [each.name for each in plan.programs if is_meant(each)]
-    done = bring_about(engine, before, plan, [each for each in rolling if each in running], how or How())
+        rolling = {each.name for each in plan.programs if is_meant(each)}
+    done = bring_about(engine, before, plan, rolling & running, how or How())
     if is_meant is None:
         save_settings(engine.paths, engine.settings)
         known = {each.node for each in (*plan.problems, *spared)}
@@ -94,6 +99,14 @@ def bring_about(engine: Engine, before: Plan, plan: Plan, rolling: Collection[st
     changed = tuple(each for each in changes.changed if each not in {LISTENER, *rolled.stayed})
     removed = tuple(each for each in changes.removed if each != LISTENER)
     return Applied(changes.added, changed, removed, rolled=rolled)
+
+
+def _may_live_together(engine: Engine) -> bool:
+    """Whether processes with the settings of now and of before are in one hive."""
+    before, now = last_settings(engine.paths.hive), engine.settings
+    return before is not None and all(
+        getattr(before.constants, name) == getattr(now.constants, name) for name in OF_ALL
+    )
 
 
 def touch(engine: Engine, plan: Plan, changes: Changes, before: Plan, later: Collection[str] = ()) -> None:

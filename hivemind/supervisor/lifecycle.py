@@ -98,12 +98,14 @@ def stop(engine: Engine, hurry: Callable[[], bool] = never) -> bool:
         return ran
 
 
-def reload(engine: Engine) -> Applied:
-    """Apply a changed configuration to what changed only. Raises SupervisorError if the hive does not run."""
+def reload(engine: Engine, *, in_turn: bool = True) -> Applied:
+    """Apply a changed configuration to what changed only; ``in_turn``: to one instance after the other. Raises
+    SupervisorError if the hive does not run.
+    """
     with engine.lock():
         if not engine.is_running():
             raise SupervisorError("hived does not run here: `hived start` starts it")
-        return apply(engine)
+        return apply(engine, in_turn=in_turn)
 
 
 def go_back(engine: Engine) -> tuple[Release, list[str]] | None:

@@ -112,7 +112,7 @@ class Reloader:
 
     def _reload(self) -> None:
         self.engine = engine_for(load_settings(self.engine.paths.hive, self.engine.environ), self.engine.environ)
-        done = reload(self.engine)
+        done = reload(self.engine, in_turn=False)  # somebody waits for it
         for problem in done.problems:
             self.screen.problem(problem)
         touched = (*done.added, *done.changed, *done.removed)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..states import RollStage
 from .engine import Engine
+from .narrow import is_other
 from .plan import Plan
 from .returning import way_back
 from .swap import Outcome, Swap
@@ -54,6 +55,17 @@ class Rolled:
     def is_well(self) -> bool:
         """Whether all of them have changed and are well."""
         return not self.held and all(one.is_well for one in self.outcomes.values())
+
+
+def with_new_settings(before: Plan, plan: Plan) -> list[Program]:
+    """The nodes of ``plan`` that are as they were but for their settings, or their code."""
+    old = {each.name: each for each in before.programs if each.kind == "node"}
+    pairs = [(each, old[each.name]) for each in plan.programs if each.name in old]
+    return [new for new, was in pairs if new.digest != was.digest and not is_other(new, _set_as(new, was))]
+
+
+def _set_as(new: Program, was: Program) -> Program:
+    return replace(was, digest=new.digest, code=new.code, stop_timeout=new.stop_timeout)
 
 
 def with_new_code(before: Plan, plan: Plan) -> list[Program]:
