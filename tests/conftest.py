@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import hivemind
-
+from hivemind.supervisor.arrival import arrivals
 from hivemind.supervisor.lifecycle import reload
 
 from .cli_kit import Place, place
@@ -266,4 +266,5 @@ def running(shared_hive: Hive) -> Iterator[Hive]:
         is_changed |= file.read_text() != text
         file.write_text(text)
     if is_changed:
-        reload(shared_hive.engine, in_turn=False)
+        done = reload(shared_hive.engine, in_turn=False)
+        arrivals(shared_hive.engine, {*done.added, *done.changed})
