@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hivemind.supervisor.supervisord import KEEPER, NOTHING, PYTHON, Loaded, is_ready, stamps
+from hivemind.supervisor.supervisord import KEEPER, NOTHING, PYTHON, Gate, Loaded, is_ours, path_files, stamps
 
 from .hive_kit import Hive
 
@@ -32,12 +32,11 @@ def test_a_program_is_a_copy_of_supervisord_and_is_shown_as_what_it_is(running: 
 def test_what_was_written_anew_since_is_loaded_anew(tmp_path: Path) -> None:
     module = tmp_path / "module.py"
     module.write_text("x = 1")
-    loaded = Loaded((str(module),), stamps([str(module)]))
-    assert is_ready(COMMAND, os.environ, Loaded.now())
+    loaded = Loaded((str(module),), stamps([str(module), *path_files()]))
+    assert loaded.is_current()
     module.write_text("x = 12")
     assert not loaded.is_current()
-    assert not is_ready(COMMAND, os.environ, loaded)
-    assert not is_ready(COMMAND, os.environ, NOTHING)
+    assert not NOTHING.is_current()
 
 
 def test_where_it_is_looked_for_modules_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,10 +50,18 @@ def test_where_it_is_looked_for_modules_may_change(tmp_path: Path, monkeypatch: 
 
 
 def test_another_program_and_another_environment_for_the_interpreter_begin_anew() -> None:
-    loaded = Loaded.now()
-    assert not is_ready(["redis-server", "--port", "0"], os.environ, loaded)
-    assert not is_ready(COMMAND, {**os.environ, "PYTHONHASHSEED": "7"}, loaded)
-    assert is_ready(COMMAND, {**os.environ, "SUPERVISOR_ENABLED": "1"}, loaded)
+    assert not is_ours(["redis-server", "--port", "0"], os.environ)
+    assert not is_ours(COMMAND, {**os.environ, "PYTHONHASHSEED": "7"})
+    assert is_ours(COMMAND, {**os.environ, "SUPERVISOR_ENABLED": "1"})
+
+
+def test_copies_wait_until_supervisord_has_begun_all_of_them_but_not_for_ever() -> None:
+    gate = Gate()
+    turn = gate.turn
+    assert not gate.wait(turn, limit=0.01)
+    gate.open()
+    assert gate.wait(turn)
+    assert not gate.wait(gate.turn, limit=0.01)
 
 
 FAREWELL = """

@@ -11,11 +11,13 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import mmap
 import os
 import runpy
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -33,6 +35,8 @@ PYTHON = (sys.executable, "-P", "-m")  # how the commands of our programs begin:
 OURS, KEEPER = "hivemind.", "hivemind.supervisor.keeper"
 WANTED = (KEEPER, "hivemind.node.program", "hivemind.node.node")
 LATE = ("uvloop", "encodings.idna")  # what a node loads while it runs, where it is installed
+LOOK = 1.0  # seconds between two looks at the files that were loaded
+PATIENCE = 10.0  # seconds that a copy waits at most for its supervisord, which may be frozen, or gone
 BEFORE_ALL = ("PYTHON", "LD_", "MALLOC_", "GLIBC_")  # how the names of variables begin that count when a process begins
 
 Stamp = tuple[int, int, int]
@@ -63,20 +67,61 @@ NOTHING = Loaded((), {})
 class Options(ServerOptions):  # type: ignore[misc] # it has no types
     """supervisord's door to the system, with another way to start what is ours."""
 
-    loaded = NOTHING
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded = NOTHING
+        self._gate, self._is_current, self._looked = Gate(), False, -LOOK
+
+    def fork(self) -> int:
+        """Fork; before that look whether what is loaded is still current, unless that was done just now."""
+        if time.monotonic() - self._looked >= LOOK:
+            self._is_current, self._looked = self.loaded.is_current(), time.monotonic()
+        return int(super().fork())
 
     def execve(self, filename: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
         """Become the program; in the process that was forked for it. Returns only by an OSError."""
-        if is_ready(argv, env, self.loaded):
+        if self._is_current and is_ours(argv, env):
+            show_command(argv)
+            self._gate.wait(self._gate.turn)
             go_on(argv, env)
         super().execve(filename, argv, env)
 
+    def waitpid(self) -> tuple[int | None, int | None]:
+        """Look who has ended: that is what comes when all that is to begin now has begun."""
+        self._gate.open()
+        found: tuple[int | None, int | None] = super().waitpid()
+        return found
 
-def is_ready(argv: Sequence[str], env: Mapping[str, str], loaded: Loaded) -> bool:
-    """Whether what is loaded here is all that this program would load first."""
+
+class Gate:
+    """Lets copies through when supervisord has begun all that it begins in one go: hundreds that run already would
+    leave it no time to begin the others, and to answer.
+    """
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 8)  # shared with the copies
+        self.turn = 0
+
+    def open(self) -> None:
+        """Who waits may go."""
+        self.turn += 1
+        self._memory[:] = self.turn.to_bytes(8, "little")
+
+    def wait(self, turn: int, limit: float = PATIENCE) -> bool:
+        """Return when it has been opened since that ``turn``; False if it was not within ``limit`` seconds."""
+        deadline, step = time.monotonic() + limit, 0.002
+        while int.from_bytes(self._memory[:], "little") <= turn:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(step)
+            step = min(0.1, 1.5 * step)
+        return True
+
+
+def is_ours(argv: Sequence[str], env: Mapping[str, str]) -> bool:
+    """Whether it is a program of ours, for an interpreter that begins as we began."""
     is_same = all(env[name] == os.environ.get(name) for name in env if name.startswith(BEFORE_ALL))
-    is_ours = tuple(argv[: len(PYTHON)]) == PYTHON and argv[len(PYTHON)].startswith(OURS)
-    return is_ours and is_same and loaded.is_current()
+    return is_same and tuple(argv[: len(PYTHON)]) == PYTHON and argv[len(PYTHON)].startswith(OURS)
 
 
 def stamps(files: Iterable[str]) -> dict[str, Stamp]:
@@ -129,7 +174,6 @@ def go_on(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
         for number in signal.valid_signals():
             if callable(signal.getsignal(number)):
                 signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-        show_command(argv)
         os.environ.update(env)
         module, sys.argv[1:] = argv[len(PYTHON)], argv[len(PYTHON) + 1 :]
         importlib.invalidate_caches()
