@@ -10,7 +10,7 @@ import pytest
 from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.streams import Reader
-from hivemind.data.heirs import Heirs, say_that_it_ended
+from hivemind.data.heirs import Heirs
 from hivemind.topics import Names
 
 from .hand_loop import Clock
@@ -138,26 +138,6 @@ def test_a_reader_cut_off_for_longer_than_a_lease_begins_nothing_until_it_knows(
     assert world.until(world.is_done)
     assert reader.begun == [1, 2, 3, 4, 5]
     world.verdict()
-
-
-def test_who_went_on_as_a_new_reader_and_is_seen_to_die_is_taken_over_from_at_once(world: World) -> None:
-    reader, sender = world.up(world.begin(shop)), world.up(world.begin(till))
-    world.freeze(reader)
-    copy = world.up(world.begin(shop, 1))
-    world.turn(LEASE + 3)
-    world.thaw(reader)
-    world.turn(3)
-    world.freeze(copy)
-    world.send(sender, holds=True)
-    assert world.until(lambda: reader.begun == [1])
-    world.thaw(copy)
-    world.turn(3)
-    world.kill(reader)
-    bus = copy.life.bus
-    world.spawn(copy, say_that_it_ended(bus.commands, bus.names, "shop.0", reader.life.bus.incarnation))
-    assert world.until(lambda: copy.begun == [1], LEASE / 3)
-    world.let_go()
-    assert world.until(world.is_done)
 
 
 def test_readers_that_stood_still_together_take_over_from_nobody(world: World) -> None:

@@ -81,7 +81,6 @@ class Heirs:
             for one, life, expires, gone in each
             if (one.instance == me.instance and one.incarnation < me.incarnation)
             or max([life_of(life), *_ended(gone)]) > one.incarnation
-            or _was_seen_to_end(life, gone)
             or self._is_silent(one, checked(expires), began)
         ]
 
@@ -136,12 +135,6 @@ def life_of(raw: Any) -> int:
         return 0
     found = checked(raw) or b""
     return int(found) if found.isdigit() and len(found) < 17 else 0
-
-
-def _was_seen_to_end(life: Any, raw: Any) -> bool:
-    """Whether hived saw the process end that is registered: it may have gone on as a newer reader before."""
-    seen = [] if isinstance(raw, RedisRefused) else checked(raw)[1:]
-    return any(0 < life_of(life) <= life_of(one) for one in seen)
 
 
 def _ended(raw: Any) -> list[int]:
