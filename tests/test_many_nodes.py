@@ -18,6 +18,6 @@ def test_many_nodes_are_there_soon_and_cost_little_to_be_watched(tmp_path: Path)
     with hive_in(tmp_path, more=AS_USUAL) as hive:
         found = measure(hive, NODES, 20.0)
     assert found.started < 60, found
-    assert found.cost < NODES, found  # a second for each, of which its own imports are the most
+    assert found.cost < NODES / 4, found  # they begin as copies of supervisord: imports of its own took each twice that
     assert found.status < 3, found
     assert found.supervisord + found.hived < 0.04, found
