@@ -16,13 +16,17 @@ import pytest
 
 from hivemind import Node, RequestTimeout, connect, responder
 from hivemind.bus.bus import Bus
+from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
+from hivemind.bus.functions import Functions
 from hivemind.client.client import Client
+from hivemind.data.responders import Responders
 from hivemind.errors import ConfigurationError, NoResponders, RequestError, RequestLost
 from hivemind.testing import HiveTest
 from hivemind.topics import Names
 
 from .clusters import Cluster
+from .hand_loop import Clock
 from .node_kit import NodeProcess, Workshop, workshop
 from .servers import RedisServer
 from .waiting import eventually
@@ -356,3 +360,17 @@ def test_threads_may_ask_all_at_once(own_hive: HiveTest) -> None:
     for thread in threads:
         thread.join(30)
     assert replies == [1] * 500
+
+
+async def test_that_a_lease_was_gone_long_ago_says_nothing_when_it_is_gone_again(server: RedisServer) -> None:
+    clock, names = Clock(), Names("gone")
+    async with Commands(Endpoint.parse(server.url)) as commands:
+        responders = Responders(commands, Functions(commands), names)
+        with clock.installed():
+            assert await responders.ended(["a.0.e1"]) == set()
+            clock.ahead += 600.0  # nobody asked meanwhile: it was back, for all that is known
+            assert await responders.ended(["a.0.e1"]) == set()
+            for _ in range(4):
+                clock.ahead += 1.0
+                found = await responders.ended(["a.0.e1"])
+            assert found == {"a.0.e1"}

@@ -33,7 +33,8 @@ class Responders:
         self._registry = Registry(commands, functions, names)
         self._called: set[str] = set()
         self._called_at = -FRESH
-        self._gone: dict[str, float] = {}  # since when the lease is
+        self._gone: dict[str, float] = {}  # since when the lease is, at every look
+        self._looked = 0.0
 
     async def ended(self, members: Sequence[str]) -> set[str]:
         """Those of ``members`` that live no more."""
@@ -43,7 +44,9 @@ class Responders:
             asked.append(("HMGET", self._names.node(instance), "incarnation", "about"))
             asked.append(("HGET", self._names.readers(), instance))
         replies = await self._commands.pipeline(asked)
-        self._gone = {one: since for one, since in self._gone.items() if one in members}
+        before, self._looked = self._looked, asyncio.get_running_loop().time()
+        is_long_ago = self._looked - before > 2 * GONE  # then it may have been back meanwhile
+        self._gone = {} if is_long_ago else {one: since for one, since in self._gone.items() if one in members}
         each = zip(members, lives, replies[::2], replies[1::2], strict=True)
         return {
             one
