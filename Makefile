@@ -49,7 +49,7 @@ run: $(RUN) ## run an example hive in this terminal; EXAMPLE=gotham or watchtowe
 
 test: $(DEV) ## all tests, on every Redis server that is installed; most of them wait, so JOBS=4 at a time
 	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "not alone and not drill" || $(AGAIN) -m "not alone and not drill"; }
-	@$(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "alone and not drill" || $(AGAIN) -m "alone and not drill"; }
+	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "alone and not drill" || $(AGAIN) -m "alone and not drill"; }
 
 lint: $(DEV) ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .

@@ -34,9 +34,9 @@ _numbers = itertools.count(1)
 #: files whose tests run for long, most of them because a whole hive starts in each
 HIVES = ("test_control", "test_foreground", "test_hived", "test_releases")
 LONG = (*HIVES, "test_drill", "test_examples", "test_failing", "test_packaging")
-#: files of tests marked alone in the order in which workers take them: the longest first, but short ones as fifth and
-#: sixth, which four workers take together with the first and the second
-ALONE = ("soak", "accept", "drill", "hang", "bench", "failing", "bus_faults", "bus_outages", "bus_doors", "primary")
+#: files of tests marked alone in the order in which workers take them: the longest first, but short ones as fourth and
+#: fifth, which three workers take together with the first and the second
+ALONE = ("soak", "accept", "drill", "bench", "failing", "bus_faults", "hang", "bus_outages", "bus_doors", "primary")
 PACKAGE = Path(hivemind.__file__).parent
 TEAR_DOWN = 150.0  #: seconds for which what a test used may take to end
 REAL_STDERR = pytest.StashKey[int]()
