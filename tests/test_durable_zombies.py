@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -138,6 +139,25 @@ def test_a_reader_cut_off_for_longer_than_a_lease_begins_nothing_until_it_knows(
     assert world.until(world.is_done)
     assert reader.begun == [1, 2, 3, 4, 5]
     world.verdict()
+
+
+def test_a_try_that_a_polite_stop_left_unbegun_counts_for_nothing(world: World) -> None:
+    sender = world.up(world.begin(till))
+    for tries in ([1], [1, 2], [1, 2, 3]):
+        reader = world.up(world.begin(shop))
+        fails = world.messages.get(1) or world.send(sender, fails=9, holds=True)
+        assert world.until(partial(reader.inside.__contains__, 1))
+        assert fails.tries == tries
+        busy = world.send(sender, holds=True)
+        world.settle()
+        reader.inside[1].set()
+        world.turn(2.0)  # its next try is due, and waits behind the other
+        stopping = world.spawn(reader, world._stop(reader))
+        world.steps(50)
+        reader.inside[busy.number].set()
+        assert world.until(stopping.done)
+        world.kill(reader)
+    assert world.letters() == {1: 1}
 
 
 def test_readers_that_stood_still_together_take_over_from_nobody(world: World) -> None:

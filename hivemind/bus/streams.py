@@ -214,6 +214,10 @@ class Streams:
         """
         return int(await self._act("park", topic, reader, entry, int(delay * 1000))) / 1000
 
+    async def put_back(self, topic: str, reader: Reader, entry: bytes, number: int) -> None:
+        """The ``number``-th try of a message was counted, and is not begun: whoever has it next begins that one."""
+        await self._act("park", topic, reader, entry, 0 if number > 1 else "", number)
+
     async def retake(self, topic: str, reader: Reader, entries: Sequence[bytes], counted: int = 0) -> list[Try]:
         """Begin one more try of messages that the reader holds; those that it does not hold are left out.
 

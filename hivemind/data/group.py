@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from ..bell import Bell
 from ..bus.bus import Bus
@@ -124,9 +125,17 @@ class Group:
         """Tell Redis what was handled, and say goodbye: others take over the rest. After ``stop_reading``."""
         if self._bus.outbox.link.is_up:
             await self.deliveries.settled()
+            await self._put_back()
         await self.deliveries.aclose()
         if self._bus.outbox.link.is_up and not self.deliveries.is_taken:
             await self._heirs.leave(self._me)
+
+    async def _put_back(self) -> None:
+        """Others count no try that was to be one more, and was not begun."""
+        rest = [one for one in self.deliveries.held() if one.again and one.state is DeliveryState.WAITING]
+        with suppress(RedisError):
+            for one in rest if not self.deliveries.is_taken else ():
+                await self._streams.put_back(one.topic, self._me, one.entry, one.number)
 
     def counted(self, wants: Callable[[str], bool]) -> Counted:
         """What became of the messages on the topics that somebody ``wants``."""
