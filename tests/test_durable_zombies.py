@@ -11,6 +11,7 @@ import pytest
 from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.streams import Reader
+from hivemind.data.group import Group
 from hivemind.data.heirs import Heirs
 from hivemind.topics import Names
 
@@ -111,6 +112,37 @@ def test_a_reader_that_thaws_before_its_lease_ends_goes_on_with_what_it_holds(wo
     world.let_go()
     assert world.until(world.is_done)
     assert (frozen.begun, copy.begun) == ([1, 2, 3, 4], [])
+    world.verdict()
+
+
+def test_who_thaws_just_before_others_take_over_goes_on_with_what_it_holds(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen, sender = world.up(world.begin(shop)), world.up(world.begin(till))
+    for _ in range(3):
+        world.send(sender, holds=True)
+    world.settle()
+    world.freeze(frozen)
+    heir = world.up(world.begin(shop, 1))
+    take_over = Group._take_over
+
+    async def late(group: Group, ended: Reader, topics: list[str]) -> None:
+        world.freeze(heir)  # it has seen that the other is silent
+        await asyncio.sleep(0)
+        await take_over(group, ended, topics)
+
+    monkeypatch.setattr(Group, "_take_over", late)
+    while not heir.is_frozen:
+        world.turn(0.4)
+    monkeypatch.undo()
+    world.thaw(frozen)
+    frozen.inside[1].set()
+    world.settle()
+    world.thaw(heir)
+    world.settle()
+    world.let_go()
+    assert world.until(world.is_done), world
+    assert (frozen.begun, heir.begun) == ([1, 2, 3], [])
     world.verdict()
 
 

@@ -228,12 +228,11 @@ class Deliveries:
         """
         while not (is_over() or self.is_taken or self.standing.is_sure(topic)):
             try:
-                return await self.standing.ask(topic)
+                await self.standing.ask(topic)
             except TakenOver:
                 self.let_go()
             except RedisError:
                 await asyncio.sleep(RETRY)
-        return None
 
     # -- telling Redis
 

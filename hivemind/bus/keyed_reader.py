@@ -37,14 +37,14 @@ class KeyedReader(GroupReader):
         self._news.update(names)
         await super().add(names)
 
-    async def take_over(self, topic: str, ended: Reader) -> list[Held]:
-        """Take what a life held when it ended, with its keys. Raises RedisError."""
+    async def take_over(self, topic: str, ended: Reader, lease: int | None = None) -> list[Held]:
+        """Take what a life held when it ended, with its keys; see ``Streams.take_over``. Raises RedisError."""
         async with self._lock:
-            return await self._inherit(topic, ended)
+            return await self._inherit(topic, ended, lease)
 
-    async def _inherit(self, topic: str, ended: Reader) -> list[Held]:
+    async def _inherit(self, topic: str, ended: Reader, lease: int | None = None) -> list[Held]:
         was_behind, self._is_behind = self._is_behind, True
-        held = await self._streams.take_over_keys(topic, self.reader, ended, self._path(topic))
+        held = await self._streams.take_over_keys(topic, self.reader, ended, self._path(topic), lease)
         self._is_behind = was_behind
         new = [one for one in held if not self._deliveries.has(topic, one.entry)]
         self._deliveries.inherit(topic, new)

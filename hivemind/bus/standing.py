@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from .streams import Reader, Streams
 
+SOON = 0.02  #: seconds between two looks whether our lease is renewed
+
 
 class Standing:
     """What one life of a reader knows of itself. ``lease`` is in seconds; ``speaks()`` says whether the registry has
@@ -33,7 +35,12 @@ class Standing:
         self._sure[topic] = asked
 
     async def ask(self, topic: str) -> None:
-        """Make sure. Raises TakenOver when it is not ours any more, RedisError when Redis does not say."""
+        """Make sure, or wait a moment for our lease to be renewed: who saw it end may be about to take over, and will
+        not once it is. Raises TakenOver when it is not ours any more, RedisError when Redis does not say.
+        """
+        if not self.speaks():
+            await asyncio.sleep(SOON)
+            return
         asked = self.now()
         await self.streams.acknowledge(topic, self.reader, ())
         self.confirmed(topic, asked)

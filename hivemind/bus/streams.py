@@ -257,13 +257,15 @@ class Streams:
         last, is_held_up, lost, found = await self._call("draw", keys, reader, reader.consumer, most, path)
         return Drawn(found, last, bool(is_held_up), lost)
 
-    async def take_over_keys(self, topic: str, reader: Reader, ended: Reader, path: str) -> list[Held]:
+    async def take_over_keys(
+        self, topic: str, reader: Reader, ended: Reader, path: str, lease: int | None = None
+    ) -> list[Held]:
         """As ``take_over``, of what is ordered by the key at ``path``; ``ended`` may be the reader itself, to learn
         what it holds.
         """
         whose: tuple[Argument, ...] = ("" if ended == reader else ended.instance, ended.incarnation, ended.consumer)
         keys = (*self._keys(topic), self.names.order(topic))
-        arguments = (reader.group, reader.consumer, *whose, path, self.jumps.text)
+        arguments = (reader.group, reader.consumer, *whose, path, self.jumps.text, *self._unless_renewed(ended, lease))
         found = await self.functions.call("take_over_keys", keys, arguments)
         return [Held(entry, tries, _seconds(wait), key) for entry, tries, wait, key in found]
 
@@ -301,10 +303,17 @@ class Streams:
         asked = ("XPENDING", self.names.stream(topic), reader.group, "-", last, 10_000, reader.consumer)
         return [Held(one[0], int(one[3])) for one in await self.commands.execute(*asked)]
 
-    async def take_over(self, topic: str, reader: Reader, ended: Reader, most: int = 1000) -> list[Held]:
-        """Take up to ``most`` messages that a life held when it ended; from then on it may acknowledge nothing."""
+    async def take_over(
+        self, topic: str, reader: Reader, ended: Reader, most: int = 1000, lease: int | None = None
+    ) -> list[Held]:
+        """Take up to ``most`` messages that a life held when it ended; from then on it may acknowledge nothing.
+
+        ``lease`` is when its lease ended, by Redis's clock, where that is why: nothing is taken if it was renewed
+        since.
+        """
         from_whom: tuple[Argument, ...] = (ended.instance, ended.incarnation, ended.consumer)
-        arguments = (reader.group, reader.consumer, *from_whom, most, self.jumps.text)
+        unless = self._unless_renewed(ended, lease)
+        arguments = (reader.group, reader.consumer, *from_whom, most, self.jumps.text, *unless)
         found = await self.functions.call("take_over", self._keys(topic), arguments)
         return [Held(entry, tries, _seconds(wait)) for entry, tries, wait in found]
 
@@ -352,6 +361,9 @@ class Streams:
             if not str(error).startswith(FENCED):
                 raise
             raise TakenOver(reader.instance, reader.incarnation) from None
+
+    def _unless_renewed(self, ended: Reader, lease: int | None) -> tuple[Argument, Argument]:
+        return self.names.node(ended.instance), "" if lease is None else lease
 
     def _all_keys(self, topic: str) -> tuple[str, ...]:
         """All but that of dead letters."""

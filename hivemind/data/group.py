@@ -215,12 +215,12 @@ class Group:
         self._is_in_doubt = self._may_be_ours_again = False
 
     async def _take_over(self, ended: Reader, topics: list[str]) -> None:
-        count = 0
+        count, lease = 0, self._heirs.silent.get(ended)
         for topic in topics:
             if self._path(topic):
-                count += len(await self._keyed.take_over(topic, ended))
+                count += len(await self._keyed.take_over(topic, ended, lease))
                 continue
-            while held := await self._streams.take_over(topic, self._me, ended, PORTION):
+            while held := await self._streams.take_over(topic, self._me, ended, PORTION, lease):
                 self.deliveries.inherit(topic, held)
                 count += len(held)
         if count:

@@ -35,11 +35,16 @@ class Sign:
 
 
 class Heirs:
-    """The readers of one group, as one of them sees them. All methods raise RedisError."""
+    """The readers of one group, as one of them sees them. All methods raise RedisError.
+
+    ``silent`` are those that ended because they say nothing, at the last look, with when their leases end: whoever
+    renews his before he is taken over from goes on.
+    """
 
     def __init__(self, commands: Commands, names: Names, lease: float, jumps: Jumps | None = None) -> None:
         self._commands, self._names, self._lease = commands, names, lease
         self._jumps = jumps or Jumps()  # what we see of Redis's clock on the way
+        self.silent: dict[Reader, int] = {}
         self._signs: dict[Reader, Sign] = {}
         self._asked = 0.0
 
@@ -75,14 +80,19 @@ class Heirs:
         seconds, micros = checked(time)
         self._jumps.saw(int(seconds) + int(micros) / 1e6, began, asyncio.get_running_loop().time())
         self._signs = {one: sign for one, sign in self._signs.items() if one in others}
-        each = zip(others, replies[::3], replies[1::3], replies[2::3], strict=True)
-        return [
+        each = list(zip(others, replies[::3], replies[1::3], replies[2::3], strict=True))
+        gone_by = {
             one
-            for one, life, expires, gone in each
+            for one, life, _, gone in each
             if (one.instance == me.instance and one.incarnation < me.incarnation)
             or max([life_of(life), *_ended(gone)]) > one.incarnation
-            or self._is_silent(one, checked(expires), began)
-        ]
+        }
+        self.silent = {
+            one: checked(expires)
+            for one, _, expires, _ in each
+            if one not in gone_by and self._is_silent(one, checked(expires), began)
+        }
+        return [one for one in others if one in gone_by or one in self.silent]
 
     def _begin(self) -> float:
         """When we ask. What we slept through since we asked before counts as half a lease at the most: the others may

@@ -18,6 +18,12 @@ local function fenced(producers, group, instance, incarnation)
     return redis.error_reply('FENCED ' .. string.format('%.0f', fence))
   end
 end
+-- Whether a life has renewed its lease since somebody saw when that ends ('': he did not look), and nobody has taken over from
+-- it yet. node: the key of its instance.
+local function has_spoken(producers, group, instance, incarnation, node, seen)
+  return seen ~= '' and redis.call('PEXPIRETIME', node) ~= tonumber(seen)
+    and fenced(producers, group, instance, incarnation) == nil
+end
 -- whether a consumer is of a life that was taken over from
 local function is_fenced(producers, group, consumer)
   local instance, incarnation = string.match(consumer, '^(.+)%.e(%d+)$')

@@ -1,11 +1,15 @@
 -- keys: stream, producers, retries, order   args: group, consumer that takes, instance ('': itself) and incarnation that
--- ended, its consumer, path of the key, how the clock was set
+-- ended, its consumer, path of the key, how the clock was set, key of that instance, when its lease ended ('' where that is
+-- not why)
 -- as take_over, but all at once, and with the keys, which are in the taker's hands from then on; returns for each {id,
 -- tries, in how many ms it is due or -1, key or ''}. Of itself a reader learns so what it holds, and its keys are counted anew.
 local group, me, ended = args[1], args[2], args[5]
 as_hash(keys[2])
 as_kind(keys[3], 'zset')
 as_hash(keys[4])
+if has_spoken(keys[2], group, args[3], args[4], args[8], args[9]) then
+  return {}
+end
 if args[3] ~= '' then
   local field = 'taken:' .. group .. ':' .. args[3]
   local fence = tonumber(redis.call('HGET', keys[2], field) or '0') or 0
