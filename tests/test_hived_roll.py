@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 
 import pytest
@@ -122,6 +124,20 @@ def test_changed_settings_are_taken_up_by_one_copy_after_the_other_and_only_whil
     running.configure('NODES = {"joker": {"replicas": 2, "env": {"MASK": "white"}}}')
     assert running.run("hived", "reload").returncode == 0
     assert running.pids()["joker.1"] == before["joker.1"]
+
+
+def test_who_began_while_its_file_was_another_takes_up_the_mended_one(running: Hive) -> None:
+    file, before = running.folder / "nodes/batman/batman.py", running.pids()
+    sound = file.read_text()
+    file.write_text(sound + "    cape = 'torn'\n")
+    os.kill(before["batman.0"] or 0, signal.SIGKILL)
+    eventually(lambda: running.program("batman.0").pid not in (None, before["batman.0"]), within=20)
+    eventually(lambda: running.run("hm", "status").returncode == 0, within=20)
+    file.write_text(sound)
+    mended = running.run("hived", "reload")
+    assert mended.stdout.startswith("batman.0: rolled: successor ready in "), mended.stdout
+    assert {name for name, pid in running.pids().items() if pid != before[name]} == {"batman.0"}
+    assert "nothing was touched" in running.run("hived", "reload").stdout
 
 
 def test_a_version_is_settings_and_code() -> None:

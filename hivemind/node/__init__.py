@@ -7,5 +7,6 @@
 - what it does beside its handlers: ``keeping`` ``agreement`` ``answering`` ``gaps`` ``overdue``
 - a process and its nodes: ``program`` ``runner`` ``loading`` ``checking`` ``life`` ``member`` ``needs`` ``shared``
   ``stopping`` ``signals`` ``pulse``; how the next takes over from it: ``relay`` ``succession``
+  ``loaded``
 - how it asks others, as clients do: ``requesting``
 """

@@ -6,6 +6,8 @@ file           who writes it, and when                  what it says
 ``X.next``     the successor, when it is ready          its code is loaded, it is connected, and it receives
 ``X.go``       hived, before it stops the old process   take over as soon as that one has said goodbye
 ``X.last``     the old process, if somebody follows     of each sender and topic, the number of the last message it had
+``X.code``     each process, when it has loaded it      which files of the hive its code is, and what they held (the
+                                                        successor, until it has taken over: ``X.next.code``)
 =============  =======================================  ================================================================
 
 ``X`` is the program's pidfile without its ending.
@@ -61,6 +63,16 @@ class Relay:
         return Path(f"{self.base}.go")
 
     @property
+    def code(self) -> Path:
+        """What the process that runs has loaded."""
+        return Path(f"{self.base}.code")
+
+    @property
+    def next_code(self) -> Path:
+        """What the successor has loaded, until it has taken over."""
+        return Path(f"{self.base}.next.code")
+
+    @property
     def _next(self) -> Path:
         return Path(f"{self.base}.next")
 
@@ -70,7 +82,7 @@ class Relay:
 
     def clear(self) -> None:
         """Nobody follows, or did."""
-        for path in (self._next, self.go, self._last):
+        for path in (self._next, self.go, self._last, self.next_code):
             path.unlink(missing_ok=True)
 
     def say_ready(self) -> None:

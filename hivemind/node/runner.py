@@ -23,6 +23,7 @@ from ..cancelling import end
 from ..settings import Settings
 from .base import BaseNode
 from .life import Life, Place
+from .loaded import note_loaded
 from .places import raised_by_author, reason_of
 from .pulse import pulse
 from .signals import Signals
@@ -49,6 +50,8 @@ def run(node: BaseNode, settings: Settings, how: How) -> int:
     stop_logging = start_logging(node.name, settings, how)
     try:
         node._hm.bind()
+        if how.place.relay is not None and settings.hive is not None:
+            note_loaded(how.place.relay, settings.hive, is_successor=how.place.is_successor)
         calm_collector()
         with asyncio.Runner(loop_factory=new_loop) as runner:
             return runner.run(_serve(node, settings, how))

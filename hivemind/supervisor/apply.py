@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from ..errors import SupervisorError
+from ..identity import PidFile
+from ..node.loaded import is_outdated
 from .client import LIVE, Changes, ProgramInfo
 from .engine import Engine
 from .files import time_of
@@ -20,6 +23,7 @@ from .render import LISTENER
 from .returning import stay, whole
 from .rolling import How, Rolled, roll, with_new_code, with_new_settings
 from .stopping import patience, stop
+from .successor import relay_of
 from .topology import Problem
 from .writing import write
 
@@ -61,6 +65,7 @@ def apply(engine: Engine, is_meant: Meant | None = None, how: How | None = None,
         )
     plan, spared = _spare(engine, before, plan, running)
     rolling = {each.name for each in with_new_code(before, plan)}
+    rolling |= _outdated(engine, plan, {each.node for each in spared}, is_meant)
     if in_turn and _may_live_together(engine):
         rolling |= {each.name for each in with_new_settings(before, plan)}
     if is_meant is not None and how is not None:
@@ -99,6 +104,19 @@ def bring_about(engine: Engine, before: Plan, plan: Plan, rolling: Collection[st
     changed = tuple(each for each in changes.changed if each not in {LISTENER, *rolled.stayed})
     removed = tuple(each for each in changes.removed if each != LISTENER)
     return Applied(changes.added, changed, removed, rolled=rolled)
+
+
+def _outdated(engine: Engine, plan: Plan, spared: AbstractSet[str], is_meant: Meant | None) -> set[str]:
+    """The programs whose process loaded other code than is there now, whatever was applied: it was started again while
+    a file was bad, say. Not those in which a node is ``spared``.
+    """
+    return {
+        each.name
+        for each in plan.programs
+        if each.code and (is_meant is None or is_meant(each)) and spared.isdisjoint(each.members)
+        if (process := PidFile(engine.paths.program_pid(each.name)).living()) is not None
+        if is_outdated(relay_of(engine.paths, each.name), process.pid)
+    }
 
 
 def _may_live_together(engine: Engine) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from contextlib import suppress
 
 from ..errors import SupervisorError
 from ..identity import PidFile, ProcessIdentity, this_boot
@@ -120,6 +121,8 @@ def take_place(paths: HivePaths, program: str) -> bool:
         return False
     relay.go.touch()
     PidFile(relay.pidfile).write(record.identity, record.digest)
+    with suppress(OSError):
+        relay.next_code.replace(relay.code)
     save_lives(paths.program_lives(program), Lives().begun(time.monotonic(), record.identity.pid), this_boot())
     relay.next_pidfile.unlink(missing_ok=True)
     return True
