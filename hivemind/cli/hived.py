@@ -154,8 +154,8 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
 def reload(ctx: click.Context) -> int:
     """Apply a changed configuration and changed code, to what changed only.
 
-    What is not named in the answer was not touched. Changed code is taken up by one instance at a time; where one does
-    not come up, the other copies of its node go on as they were.
+    What is not named in the answer was not touched. Changed code and settings are taken up by one instance at a time;
+    where one does not come up, the other copies of its node go on as they were.
 
     Examples:
       hived reload
