@@ -52,3 +52,18 @@ def test_a_test_hive_says_what_it_wants_to_be_given(hive: HiveTest) -> None:
     with pytest.raises(HivemindError, match=r"redeliver.*: give it a message"):
         there.redeliver("x")
     assert hive.start(Node("idle")).instance == "idle.0"
+
+
+@pytest.mark.parametrize(
+    ("declare", "word", "meant"),
+    [(subscription, "retrys", "retries"), (service, "evry", "every"), (responder, "worker", "workers")],
+)
+def test_a_mistyped_word_is_answered_with_the_one_that_was_meant(declare: Any, word: str, meant: str) -> None:
+    with pytest.raises(DeclarationError, match=rf"{declare.__name__}\('x', {word}=3\).*, did you mean {meant}=\?"):
+        declare("x", **{word: 3})
+
+
+def test_a_word_that_add_subscription_does_not_know_is_answered_so_too() -> None:
+    words: Any = {"durabel": True}
+    with pytest.raises(DeclarationError, match=r"there is no durabel=, did you mean durable=\?"):
+        Node("shop").add_subscription("x", print, **words)

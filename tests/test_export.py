@@ -206,6 +206,17 @@ def test_files_that_are_there_are_overwritten_only_when_asked(tmp_path: Path) ->
     assert write(tmp_path / "out", changed, replace=False) == {"a": "unchanged", "b": "unchanged"}
 
 
+def test_the_dockerfile_says_how_it_is_built_and_run_in_this_hive_as_the_docs_do(tmp_path: Path) -> None:
+    hive = exported(tmp_path)
+    said = [image_files(hive, "gotham:latest", False, folder)[0].text for folder in ("deploy", ".")]
+    build, run = "docker build -f {}Dockerfile -t gotham:latest .", "docker run -e HIVEMIND_REDIS_URL gotham:latest {}"
+    assert [f"#   {build.format(at)}\n" in text for at, text in zip(("deploy/", ""), said, strict=True)] == [True, True]
+    assert f"#   {run.format('Robin_2')}\n" in said[0]
+    docs = (Path(__file__).parents[1] / "docs/export.md").read_text()
+    assert build.format("deploy/") in docs
+    assert run.format("batman") in docs
+
+
 def test_a_broken_node_is_left_out_and_named(tmp_path: Path) -> None:
     with hive_in(tmp_path / "gotham", more='REDIS_URL = "redis://:pw@127.0.0.1:1"') as hive:
         hive.node("batman")

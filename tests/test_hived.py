@@ -35,6 +35,15 @@ def test_when_start_returns_redis_answers(gotham: Hive) -> None:
     assert "Redis does not answer" not in gotham.run("hived", "status").stderr
 
 
+def test_a_hive_whose_nodes_are_not_enabled_says_so_when_it_starts(gotham: Hive) -> None:
+    gotham.node("batman", enable=False)
+    done = gotham.run("hived", "start")
+    assert (done.returncode, done.stdout) == (0, "hive gotham runs: redis, root\n")
+    assert (
+        "batman exists but is not enabled: uncomment `from .batman import batman` in nodes/__init__.py" in done.stderr
+    )
+
+
 def test_of_two_starts_at_once_one_wins(gotham: Hive) -> None:
     gotham.node("batman")
     command = gotham.command("hived", "start")

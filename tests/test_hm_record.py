@@ -294,6 +294,11 @@ def test_what_cannot_be_played_is_said_in_words(here: Place) -> None:
         assert (done.returncode, words in done.stderr) == (code, True), done.stderr
 
 
+def test_a_recording_that_is_not_there_is_named_also_where_redis_is_away(here: Place) -> None:
+    done = here.run("play", "nothing.jsonl", HIVEMIND_REDIS_URL="redis://127.0.0.1:1")
+    assert "nothing.jsonl cannot be read: No such file" in done.stderr
+
+
 async def test_ctrl_c_cuts_it_short_and_says_what_was_sent(here: Place, till: Till) -> None:
     recording(here, (0.0, "lamp", 1), (600.0, "lamp", 2))
     shown = await listening(here, "tail", "--raw", "--count", "1", "lamp")

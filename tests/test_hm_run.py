@@ -170,6 +170,17 @@ class Bad(Node):
 }
 
 
+def test_in_no_hive_one_is_told_so_and_what_fails_leaves_no_redis_behind(tmp_path: Path, server_program: Path) -> None:
+    with place(tmp_path, HIVEMIND_REDIS_SERVER=str(server_program)) as here:
+        here.write("bad.py", SENDER.replace("(self, service)", "(self, one, two)"))
+        for command in (("run", "oven"), ("why", "oven"), ("status",)):
+            done = here.run(*command)
+            assert "you are in no hive" in done.stderr + done.stdout
+        assert "bad.py:4: " in here.run("run", "bad.py").stderr
+        assert "not running" in here.run("redis", "status").stdout
+        assert not [*tmp_path.rglob("redis.sock"), *tmp_path.rglob("redis.conf")]
+
+
 @pytest.mark.parametrize("says", UNBOUND, ids=lambda says: says[:20])
 def test_what_cannot_be_bound_is_one_line_with_the_line_that_is_to_blame(here: Place, says: str) -> None:
     head = "from hivemind import Node, resource, responder, service, subscription\n"

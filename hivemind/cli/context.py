@@ -37,6 +37,11 @@ def hive_folder(ctx: click.Context) -> Path:
     return hive
 
 
+def outside(settings: Settings) -> str:
+    """The end of a message about what is not there: where one is in no hive, that, and what to do."""
+    return "" if settings.hive else "; you are in no hive (no config/hive.py here or above): cd into one, or use --hive"
+
+
 def settings_or_last(hive: Path | None) -> Settings:
     """The settings of ``hive``; if they are broken, with a warning, those with which it was last started.
 

@@ -184,7 +184,7 @@ def _unknown(settings: Settings, first: str) -> WrongName:
     if node in known:
         what = "runs a copy with that number" if number else "runs that node: enable it in nodes/__init__.py"
         return WrongName(f"no hived here {what}: {first}; `hived status` shows what runs")
-    return WrongName(f"no hived here knows {first}{what_else(node, known, shared)}")
+    return WrongName(f"no hived here knows {first}{what_else(settings, node, known, shared)}")
 
 
 def _show(answer: Answer, *, many: bool) -> bool:

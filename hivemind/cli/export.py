@@ -70,10 +70,11 @@ def _files(engine: str, hive: Hive, image: str | None, out: Path | None) -> list
     if engine == "systemd":
         return _units(hive)
     image = image or default_image(hive)
-    made = image_files(hive, image, (hive.folder / "requirements.txt").is_file())
+    folder = (out or hive.folder).absolute()
+    inside = os.path.relpath(folder, hive.folder)
+    made = image_files(hive, image, (hive.folder / "requirements.txt").is_file(), inside)
     if engine == "kubernetes":
         return [*kubernetes(hive, image), *made]
-    folder = (out or hive.folder).absolute()
     dockerfile = os.path.relpath(folder / made[0].name, hive.folder)
     return [*compose(hive, image, os.path.relpath(hive.folder, folder), dockerfile), *made]
 

@@ -55,6 +55,7 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     """
     from ..supervisor.arrival import arrivals
     from ..supervisor.check import check_settings
+    from ..supervisor.dev import not_enabled
     from ..supervisor.engine import engine_for
     from ..supervisor.lifecycle import check_own_redis, wait_for_redis
     from ..supervisor.lifecycle import start as begin
@@ -87,6 +88,8 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     for name in started.adopted:
         output.note(f"{name} was still running and goes on")
     output.say(f"hive {settings.name} runs: {', '.join(program.name for program in started.plan.programs)}")
+    for sentence in not_enabled(engine, ()):
+        output.note(sentence)
     _elsewhere({program.name: program.home for program in started.plan.elsewhere})
     _arrived(found)
     return WELL

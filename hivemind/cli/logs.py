@@ -170,5 +170,5 @@ def _chosen(settings: Settings, nodes: tuple[str, ...]) -> list[Path]:
     known = {*with_log, *known_nodes(settings), *known_processes(settings)}
     for name in nodes:
         if name not in known and name not in files and name.rpartition(".")[0] not in known:
-            raise no_such_node(name, known)
+            raise no_such_node(name, known, settings)
     return chosen(files, nodes)

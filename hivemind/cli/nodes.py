@@ -9,6 +9,7 @@ import click
 from ..constants import did_you_mean
 from ..settings import Settings
 from ..supervisor.enabled import existing_imports
+from .context import outside
 from .groups import WRONG_USE
 
 
@@ -31,17 +32,18 @@ def known_processes(settings: Settings) -> list[str]:
     return sorted({tuning.process for tuning in settings.constants.NODES.values() if tuning.process})
 
 
-def no_such_node(name: str, known: Iterable[str]) -> WrongName:
+def no_such_node(name: str, known: Iterable[str], settings: Settings) -> WrongName:
     """The answer to a mistyped name: what was probably meant, and what there is."""
-    return WrongName(f"there is no node called {name!r}{what_else(name, known)}")
+    return WrongName(f"there is no node called {name!r}{what_else(settings, name, known)}")
 
 
-def what_else(name: str, known: Iterable[str], others: Iterable[str] = ()) -> str:
-    """The end of a message about a wrong ``name``: what was probably meant, of ``known`` nodes or ``others``."""
+def what_else(settings: Settings, name: str, known: Iterable[str], others: Iterable[str] = ()) -> str:
+    """The end of a message about a wrong ``name``: what was probably meant, of ``known`` nodes or ``others``, or that
+    one is in no hive.
+    """
     nodes = sorted(set(known))
     hint = did_you_mean(name, [*nodes, *others])
-    return f"{hint} The nodes are: {', '.join(nodes)}" if hint and nodes else hint or _list(nodes)
-
-
-def _list(nodes: list[str]) -> str:
-    return f"; the nodes are: {', '.join(nodes)}" if nodes else "; there is no node yet"
+    if hint:
+        return f"{hint} The nodes are: {', '.join(nodes)}" if nodes else hint
+    there = f"; the nodes are: {', '.join(nodes)}" if nodes else ""
+    return there + outside(settings) or "; there is no node yet"

@@ -70,12 +70,12 @@ def play(settings: Settings, path: Path, into: str, rate: float, *, durable: boo
     Return a summary, and whether all was sent. Raises HivemindError with the number of a line that is broken, and what
     sending raises; what was before is sent then.
     """
-    read_instances(settings)  # at once, and in words, if Redis is away
     try:
         file = os.open(path, os.O_RDONLY)
     except OSError as error:
         raise click.ClickException(f"{path} cannot be read: {error.strerror}") from None
     try:
+        read_instances(settings)  # at once, and in words, if Redis is away
         with asyncio.Runner(loop_factory=new_loop) as runner:
             return runner.run(_play(settings, path, lines_of(file), Manner(into, rate, durable)))
     except IsADirectoryError:

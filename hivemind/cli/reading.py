@@ -30,7 +30,7 @@ from ..supervisor.leftovers import lost_for
 from ..supervisor.paths import HivePaths
 from ..supervisor.sharing import unshared
 from ..topics import Names, matches
-from .context import redis_address
+from .context import outside, redis_address
 
 PATIENCE = 4.0  #: seconds; what is typed has its answer within five
 
@@ -213,7 +213,7 @@ def away(settings: Settings, why: str) -> RedisUnavailable:
         todo = "start the hive with `hm dev` or `hived start`"
     else:
         todo = "start a node with `hm run FILE`"
-    return RedisUnavailable(f"the hive's own Redis at {where}: {why}; {todo}")
+    return RedisUnavailable(f"the hive's own Redis at {where}: {why}; {todo}{outside(settings)}")
 
 
 def quiet() -> None:

@@ -30,14 +30,13 @@ def run(ctx: click.Context, target: str, *, verbose: bool) -> int:
       hm run -v nodes/batman/batman.py
       hm run heroes.py:Robin
     """
-    from ..node.runner import How, ensure_redis, place_in
+    from ..node.runner import How, place_in
     from ..node.runner import run as run_node
     from .context import announce, context_settings
 
     settings = context_settings(ctx)
     announce(settings)
     node = _loaded(target, settings, verbose=verbose)
-    ensure_redis(settings)  # where an embedded server cannot be started, one sentence says why
     return run_node(node, settings, How(place_in(settings, node.name), verbose))
 
 
@@ -86,4 +85,4 @@ def _no_such(target: str, error: NodeLoadError, settings: Settings) -> click.Cli
     ending = "" if source.endswith(".py") or "/" in source else ".py"
     files = [str(path).removesuffix(ending) for path in folder.glob("*.py")] if folder.is_dir() else []
     nodes = known_nodes(settings)
-    return WrongName(f"{error.reason}{what_else(source, nodes, files)}")
+    return WrongName(f"{error.reason}{what_else(settings, source, nodes, files)}")

@@ -78,7 +78,7 @@ class Look:
         known = {*known_nodes(self.settings), *known_processes(self.settings), *(one.node for one in instances)}
         known |= {name.rpartition(".")[0] for name in self.logs} - {"hived"}
         if self.node not in known:
-            raise no_such_node(self.node, known)
+            raise no_such_node(self.node, known, self.settings)
 
     def _owns(self, group: str) -> bool:
         """Whether a group is called as a subscription's is that has no other name."""

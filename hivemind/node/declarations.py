@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict, TypeVar
+from functools import wraps
+from typing import Any, TypedDict, TypeVar, cast
 
+from ..constants import did_you_mean
 from ..errors import ConfigurationError, DeclarationError
 from ..retention import Retention, check_keep, check_tier
 from ..since import check_since, span
@@ -166,6 +168,7 @@ class SubscriptionWords(TypedDict, total=False):
 
 def declared(pattern: str, words: SubscriptionWords) -> SubscriptionDeclaration:
     """The declaration of a subscription. Raises ConfigurationError for what cannot be meant."""
+    check_words("add_subscription", (pattern,), words, SubscriptionWords.__annotations__)
     since = check_since(words.get("since", "new"))
     return SubscriptionDeclaration(pattern, **(words | {"since": since}))  # type: ignore[arg-type]
 
@@ -191,6 +194,29 @@ class ResponderDeclaration:
 Declaration = ServiceDeclaration | SubscriptionDeclaration | ResponderDeclaration
 
 
+def _worded(decorator: F) -> F:
+    """``decorator``, which refuses a word that it does not know with the one that was meant."""
+    known = [name for name, each in inspect.signature(decorator).parameters.items() if each.kind is each.KEYWORD_ONLY]
+
+    @wraps(decorator)
+    def checked(*names: Any, **words: Any) -> Any:
+        check_words(f"@{decorator.__name__}", names, words, known)
+        return decorator(*names, **words)
+
+    return cast(F, checked)
+
+
+def check_words(what: str, names: tuple[object, ...], words: Mapping[str, object], known: Collection[str]) -> None:
+    """Raise DeclarationError for a word that ``what`` cannot be told: after its ``names`` it takes those ``known``."""
+    unknown = next((word for word in words if word not in known and word != "name"), None)
+    if unknown is not None:
+        told = f"{what}({', '.join([*map(repr, names), f'{unknown}={words[unknown]!r}'])})"
+        meant = did_you_mean(unknown, known).removesuffix("?")
+        hint = f"{meant}=?" if meant else f"; there are {', '.join(known)}"
+        raise DeclarationError(f"{told}: there is no {unknown}={hint}")
+
+
+@_worded
 def service(
     name: str,
     *,
@@ -218,6 +244,7 @@ def service(
     return _mark(ServiceDeclaration(name, every, durable, keep, confirm))
 
 
+@_worded
 def subscription(  # noqa: PLR0913 - what a durable one can be told
     name: str,
     *,
@@ -260,6 +287,7 @@ def subscription(  # noqa: PLR0913 - what a durable one can be told
     return _mark(declared(name, words))
 
 
+@_worded
 def responder(name: str, *, workers: int = 1, stream: bool = False) -> Callable[[F], F]:
     """Declare that the function answers requests called ``name``; see ``docs/requests.md``.
 

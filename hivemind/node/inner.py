@@ -82,7 +82,7 @@ class Inner:
         self.bus: Bus | None = None
         self.registry: Registry | None = None
         self.settings: Settings | None = None
-        self._overdue = Overdue()
+        self._overdue, self._overdue_kept = Overdue(), Overdue()  # each carrier has a pace of its own
         self._loop_thread = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_forked = False
@@ -189,14 +189,19 @@ class Inner:
                 *(one.record(self._part(one.node)) for one in node.bound_durables),
             ),
             responders=tuple(one.record(self._part(one.node)) for one in node.bound_responders),
-            outbox=(waiting := bus.waiting if bus else 0),
+            outbox=bus.waiting if bus else 0,
             gaps=bus.live.gaps if bus else 0,
-            overdue=(late := self._overdue.of(waiting, bus.outbox.sent, time.monotonic()) if bus else 0),
+            overdue=(late := self.late(bus, time.monotonic()) if bus else 0),
             unconfirmed=bus.keeping.unconfirmed if bus and bus.keeping and late else "",
             outage=bus.outage.text if bus else "",
             log_lost=dropped(),
             waits_for=self.waits_for,
         )
+
+    def late(self, bus: Bus, now: float) -> int:
+        """How many messages have waited for long, live ones and those that are kept."""
+        late, keeping = self._overdue.of(bus.outbox.waiting, bus.outbox.sent, now), bus.keeping
+        return late + (self._overdue_kept.of(keeping.waiting, keeping.sent, now) if keeping is not None else 0)
 
     def _part(self, node: BaseNode) -> str:
         """Whose a service or a subscription of ``node`` is: "" where the process is that node's alone."""
