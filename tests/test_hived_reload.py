@@ -193,9 +193,14 @@ def test_a_reload_says_that_patterns_stay_while_others_live(running: Hive) -> No
 def test_a_reload_names_a_running_node_whose_file_is_broken_by_now(running: Hive) -> None:
     before, file = running.pids(), running.folder / "nodes/batman/batman.py"
     sound = file.read_text()
+    file.write_text("def (")
+    assert "nodes/batman/batman.py:1: SyntaxError" in running.program("batman.0").fault
     file.write_text("import nothere\n")
-    done = running.run("hived", "reload")
+    done, seen = running.run("hived", "reload"), running.run("hm", "status")
     file.write_text(sound)
     assert (done.returncode, "nothing was touched" in done.stdout) == (1, True)
+    told = "batman.0 goes on with the code of before: nodes/batman/batman.py:1: ModuleNotFoundError"
+    assert (seen.returncode, told in seen.stdout) == (1, True), seen.stdout
     assert "batman: nodes/batman/batman.py:1: ModuleNotFoundError: No module named 'nothere'; it goes on" in done.stderr
     assert running.pids() == before
+    eventually(lambda: not running.program("batman.0").fault, within=20)  # hived sees that it is mended

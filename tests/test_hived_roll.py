@@ -43,6 +43,11 @@ def test_who_outlived_a_supervisord_keeps_the_code_that_it_runs_but_not_its_sett
     assert (batman.version, robin.version) == ("set-anew.old", "as-set.new")
 
 
+def _is_anew(hive: Hive, name: str, before: int | None) -> bool:
+    found = hive.program(name)
+    return found.state == "running" and found.pid not in (None, before)
+
+
 def test_changed_code_is_taken_up_by_one_copy_after_the_other_and_only_where_it_comes_up(running: Hive) -> None:
     running.configure(TWO)
     running.run("hived", "reload")
@@ -50,7 +55,6 @@ def test_changed_code_is_taken_up_by_one_copy_after_the_other_and_only_where_it_
     sound = file.read_text()
     file.write_text(sound + BROKEN)
     bad = running.run("hm", "roll", "@all")
-    file.write_text(sound)
     first, *others = bad.stdout.splitlines()
     assert (bad.returncode, first.startswith("batman.0: rolled: successor ready in ")) == (1, True)
     assert "but it does not stay up: " in first
@@ -59,8 +63,16 @@ def test_changed_code_is_taken_up_by_one_copy_after_the_other_and_only_where_it_
     held = "not touched, because batman.0 is not well with the new version"
     assert others == [f"batman.1: {held}", f"robin.0:  {held}"]
     assert {name for name, pid in running.pids().items() if pid != before[name]} == {"batman.0"}
-    eventually(lambda: running.program("batman.0").state == "running", within=10)
+    os.kill(before["batman.1"] or 0, signal.SIGKILL)  # its next life has the code that that of batman.0 has
+    eventually(lambda: all(_is_anew(running, name, before[name]) for name in ("batman.0", "batman.1")), within=20)
+    goes_on = "batman.0, batman.1 go on with the code of before"
+    assert f"{goes_on}: " in running.run("hm", "status").stdout
+    why = running.run("hm", "why", "batman").stdout
+    assert ("runs well" in why, "no cape" in why.partition(goes_on)[2]) == (False, True)
+    assert running.run("hived", "status").stdout.count("its file is not well, mend it and `hived reload`") == 2
+    file.write_text(sound)
     assert "nothing was touched" in running.run("hived", "reload").stdout
+    assert "goes on" not in running.run("hived", "status").stdout
     file.write_text(sound + "    cape = 'new'\n")
     assert "there are changes for batman.0 and batman.1" in running.run("hm", "restart", "robin").stderr
     said = running.run("hived", "reload").stdout.splitlines()

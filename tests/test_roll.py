@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.ledger import Ledger
 from hivemind.bus.receiving import LiveSubscription
 from hivemind.data.records import About, Instance, ServiceRecord, Stats, SubscriptionRecord
-from hivemind.node.loading import RELEASE, code_of
+from hivemind.node.loaded import RELEASE
+from hivemind.node.loading import code_of
 from hivemind.node.relay import Relay
 from hivemind.states import ROLL, RollStage, advance
 from hivemind.supervisor.control import Hived, decode_answer
-from hivemind.supervisor.health import unwell
+from hivemind.supervisor.health import cost, unwell
 from hivemind.supervisor.releases import Release
 from hivemind.supervisor.returning import complete
 from hivemind.supervisor.roll_turn import WAITS, Telling, turn
@@ -102,6 +104,16 @@ def test_what_was_wrong_before_is_not_held_against_the_new_version() -> None:
     raising, failing = ServiceRecord("tick", "backoff", restarts=2), subscription(0, 9)
     bad = instance(services=(raising,), subscriptions=(failing,))
     assert unwell(bad.stats, bad) == ""
+
+
+def test_what_went_wrong_before_it_went_back_is_told() -> None:
+    failing = replace(subscription(0, 9), dead=2)
+    assert cost(Stats(subscriptions=(failing,))) == "handlers failed 9 times and 2 dead letters were written"
+    assert cost(Stats(subscriptions=(subscription(4, 0),))) == ""
+    back = Outcome(
+        "batman.0", RollStage.RETURNED, "it ended", back="release 2", cost="; until then handlers failed 1 time"
+    )
+    assert back.text.endswith("It went back to the code of release 2; until then handlers failed 1 time")
 
 
 def test_a_process_that_ends_leaves_its_places_only_to_who_is_told_to_take_over(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ BROKE = "batman could not be loaded again as its file is now"
 BEHIND = "Its group batman is 1,204 messages behind on orders, the oldest from 1 min 30 s ago;"
 MISTAKE = "The settings are at fault, and those of before hold"
 RUNS = "batman.0 has been running for 2 h 5 min (process 4711 on gotham)."
+SENT_BACK = "goes on with the code of before, release 2, because that of now is not well"
 GOLDEN: dict[str, tuple[Known, str]] = {
     "runs well": (
         known(Copy("batman.0", instance(), up())),
@@ -91,6 +92,10 @@ GOLDEN: dict[str, tuple[Known, str]] = {
     "a file that broke while its node runs": (
         known(Copy("batman.0", instance(), up()), fault=f"{PLACE}: SyntaxError: no", is_kept=True),
         f"{BROKE}: {PLACE}: SyntaxError: no; it goes on as it was. {RUNS}",
+    ),
+    "sent back by a roll": (
+        known(Copy("batman.0", instance(), up(fault="its handler fails: KeyError", release="release 2"))),
+        f"batman.0 {SENT_BACK}: its handler fails: KeyError; mend the file and `hived reload`. {RUNS}",
     ),
     "waits for Redis": (
         known(Copy("batman.0", program=up()), redis="Redis at redis://10.0.0.2: Connection refused"),

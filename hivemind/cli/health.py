@@ -100,7 +100,7 @@ def judge(
     ages = {} if refusal else lost_for or {}
     far = {name for names in should.away.values() for name in names}
     left = long_lost(ages, {*should.instances, *should.stopped, *far, f"{ROOT}.0"})
-    lost = _lost([one for one in instances if one.instance not in left])
+    lost = _lost([one for one in instances if one.instance not in left], should)
     absent = [f"Redis refuses writes: {refusal}; no lease can be renewed"] if refusal else lost
     shards = [f"{listed(dead)} of the Cluster {_does(dead)} not answer: what goes there waits"] if dead else []
     missing = [*_missing(instances, should), *_homeless(instances, should)]
@@ -109,7 +109,7 @@ def judge(
         hive,
         len(nodes),
         len({name for one in nodes for name in one.nodes}),
-        (*troubles, *_quarantined(should)),
+        (*troubles, *_quarantined(should), *_old_code(should)),
         (*_notes(alive, should), *_unattended(instances, should), *_left(left, ages), *_advice(instances, patterns)),
         (*_starting(instances, should), *(who for one in alive for who, _ in one.waits)),
         _hosts(nodes),
@@ -213,10 +213,13 @@ def _unwell(name: str, should: Declared) -> ProgramStatus | None:
     return seen if seen is not None and seen.detail and seen.state not in ("running", "starting") else None
 
 
-def _lost(instances: Sequence[Instance]) -> list[str]:
-    lost = [one.instance for one in instances if one.is_lost]
+def _lost(instances: Sequence[Instance], should: Declared) -> list[str]:
+    names = [one.instance for one in instances if one.is_lost]
+    told = [f"{name} is {seen.state}: {seen.detail}" for name in names if (seen := _ending(name, should))]
+    lost = [name for name in names if _ending(name, should) is None]
     gone = [one.instance for one in instances if is_gone(one)]
     found = [f"{listed(lost)} {are(lost)} lost: no beat within the lease"] if lost else []
+    found = told[:MOST] + ([f"{len(told) - MOST} more fail"] if len(told) > MOST else []) + found
     return found + ([f"{listed(gone)} ended without a goodbye"] if gone else [])
 
 
@@ -236,6 +239,26 @@ def _failing(alive: Sequence[Instance]) -> list[str]:
 def _quarantined(should: Declared) -> list[str]:
     found = [f"{one.node} is quarantined: {str(one).removeprefix(f'{one.node}: ')}" for one in should.problems]
     return found[:MOST] + ([f"{len(found) - MOST} more are quarantined"] if len(found) > MOST else [])
+
+
+def _ending(name: str, should: Declared) -> ProgramStatus | None:
+    """What hived says of a program that ends as soon as it has begun, or has ended for good."""
+    seen = _unwell(name, should)
+    return seen if seen is not None and seen.state in ("failing", "exited") else None
+
+
+def _old_code(should: Declared) -> list[str]:
+    """Who runs the code of before because its file is not well, by what is wrong with that."""
+    names: dict[str, list[str]] = {}
+    for each in should.programs.values():
+        if each.fault:
+            names.setdefault(each.fault, []).append(each.name)
+    found = [
+        f"{listed(sorted(who))} {'goes' if len(who) == 1 else 'go'} on with the code of before: {_short(fault)}; "
+        "mend the file and `hived reload`"
+        for fault, who in names.items()
+    ]
+    return found[:MOST] + ([f"{len(found) - MOST} more files are not well"] if len(found) > MOST else [])
 
 
 def _unconfirmed(alive: Sequence[Instance]) -> list[str]:

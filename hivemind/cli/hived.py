@@ -301,7 +301,14 @@ def _rings(settings: Settings) -> None:
 
 
 def _detail(program: ProgramStatus) -> str:
-    return "; ".join(part for part in (program.detail, "adopted" if program.adopted else "") if part)
+    return "; ".join(part for part in (program.detail, _old_code(program)) if part)
+
+
+def _old_code(program: ProgramStatus) -> str:
+    if not program.fault:
+        return ""
+    release = f" ({program.release})" if program.release else ""
+    return f"goes on with the code of before{release}: its file is not well, mend it and `hived reload`"
 
 
 def _duration(seconds: float | None) -> str:

@@ -102,8 +102,20 @@ def _node(known: Known) -> Iterator[Sentence]:
     elif known.fault:
         again = "; it is tried again as soon as that file changes" if known.is_supervised else ""
         yield f"{known.node} is quarantined: {known.fault}{again}", "red"
+    else:
+        yield from _old_code(known)
     if known.shares:
         yield known.shares, ""
+
+
+def _old_code(known: Known) -> Iterator[Sentence]:
+    """Which copies have the code of before, because that of now was not well with one of them."""
+    found = [(copy.name, copy.program) for copy in known.copies if copy.program is not None and copy.program.fault]
+    for fault, release in dict.fromkeys((seen.fault, seen.release) for _, seen in found):
+        names = [name for name, seen in found if (seen.fault, seen.release) == (fault, release)]
+        goes, which = "goes" if len(names) == 1 else "go", f", {release}," if release else ""
+        told = f"{listed(names)} {goes} on with the code of before{which} because that of now is not well"
+        yield f"{told}: {fault.rstrip('.')}; mend the file and `hived reload`", "yellow"
 
 
 def _told(known: Known) -> Iterator[list[Sentence]]:

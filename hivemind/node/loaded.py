@@ -17,6 +17,7 @@ from ..whole import put
 from .places import OURS
 from .relay import Relay
 
+RELEASE = "HIVEMIND_RELEASE"  #: environment variable with the folder that a roll which did not go well went back to
 INSTALLED = "-packages"  #: in the name of a folder of what somebody else wrote
 
 

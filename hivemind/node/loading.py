@@ -19,11 +19,11 @@ from ..settings import Settings
 from ..topics import check_name
 from .base import BaseNode
 from .declarations import declarations_of
+from .loaded import RELEASE
 from .node import Node
 from .places import OURS
 from .resources import is_resource
 
-RELEASE = "HIVEMIND_RELEASE"  #: environment variable with the folder that a roll which did not go well went back to
 NODES = "nodes"  #: the folder of a hive in which its nodes are, and the package that they are imported from
 
 

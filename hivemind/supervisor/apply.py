@@ -18,13 +18,13 @@ from .last_settings import last_settings, save_settings
 from .lives import forget
 from .narrow import Meant, is_other, narrowed
 from .plan import Plan, load
-from .releases import draft
+from .releases import Release, draft
 from .render import LISTENER
-from .returning import stay, whole
-from .rolling import How, Rolled, roll, with_new_code, with_new_settings
+from .returning import kept_back, stay, way_back, whole
+from .rolling import How, Rolled, as_stayed, roll, with_new_code, with_new_settings
 from .stopping import patience, stop
 from .successor import relay_of
-from .topology import Problem
+from .topology import Problem, Program
 from .writing import write
 
 OF_ALL = ("HIVE_NAME", "REDIS_URL", "PATTERNS")  # in what all processes of a hive have to agree
@@ -93,7 +93,7 @@ def bring_about(engine: Engine, before: Plan, plan: Plan, rolling: Collection[st
         touch(engine, plan, changes, before, later=rolling)
         rolled = roll(engine, [each for each in plan.programs if each.name in rolling], old, how)
         if rolled.stayed:
-            stay(engine, client, {name: old[name] for name in rolled.stayed})
+            stay(engine, client, as_stayed(engine, rolled, old, plan.programs))
     except OSError:
         with suppress(SupervisorError, OSError):
             kept.put_back()
@@ -164,6 +164,14 @@ def _spoilt(engine: Engine, before: Plan, live: Mapping[str, ProgramInfo]) -> li
     return [_going_on(each) for each in engine.check(nodes)]
 
 
+def _kept(engine: Engine, old: Program, release: Release | None, problems: Mapping[str, Problem]) -> Program:
+    """A program that goes on because of ``problems`` of its nodes; one that nodes share comes back without those."""
+    fault = "; ".join(
+        str(problems[name]) if old.sharing else problems[name].text for name in old.members if name in problems
+    )
+    return kept_back(engine, whole(engine, old), None if old.sharing else release, fault)
+
+
 def _going_on(problem: Problem) -> Problem:
     return replace(problem, reason=f"{problem.reason}; it goes on as it was")
 
@@ -178,7 +186,8 @@ def _spare(engine: Engine, before: Plan, plan: Plan, running: Collection[str]) -
     if not problems:
         return plan, []
     spared = {each.name for each in plan.programs if each.name in old and not problems.keys().isdisjoint(each.members)}
-    kept = [whole(engine, old[each.name]) if each.name in spared else each for each in plan.programs]
+    release = way_back(engine)
+    kept = [_kept(engine, old[each.name], release, problems) if each.name in spared else each for each in plan.programs]
     files = {str(engine.paths.hive / each.file) for each in problems.values() if each.file}
     files |= {file for each in kept for name, file in each.members.items() if name in problems and file}
     mending = {**plan.mending, **{file: time_of(file) for file in files}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..data.records import Instance, Stats
+from ..english import amount
 from ..states import NodeState, ServiceState
 
 FAILS = 3  # messages on which a handler has failed before that is held against it
@@ -29,6 +30,16 @@ def unwell(before: Stats | None, now: Instance) -> str:
 def losses(stats: Stats) -> tuple[int, int]:
     """How many messages were missed, and how many dropped."""
     return sum(each.missed for each in stats.subscriptions), sum(each.dropped for each in stats.subscriptions)
+
+
+def cost(stats: Stats) -> str:
+    """What it has done wrong since it began, as counted; "" if nothing."""
+    failed = sum(each.failed + each.invalid for each in stats.subscriptions)
+    dead = sum(each.dead for each in stats.subscriptions)
+    told = [f"handlers failed {amount(failed, 'time')}"] if failed else []
+    return " and ".join(
+        [*told, f"{amount(dead, 'dead letter')} {'was' if dead == 1 else 'were'} written"] if dead else told
+    )
 
 
 def mine(instances: Iterable[Instance] | None, name: str) -> Instance | None:

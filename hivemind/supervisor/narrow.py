@@ -36,7 +36,11 @@ def narrowed(before: Plan, plan: Plan, is_meant: Meant) -> tuple[Plan, tuple[str
 
 def is_other(new: Program, old: Program) -> bool:
     """Whether ``old`` has to restart to be ``new``."""
-    return replace(new, env={}, tags=(), home="") != replace(old, env={}, tags=(), home="")
+    return _bare(new) != _bare(old)
+
+
+def _bare(program: Program) -> Program:
+    return replace(program, env={}, tags=(), home="", fault="")
 
 
 def with_code_of(before: Plan, plan: Plan, names: Collection[str]) -> Plan:

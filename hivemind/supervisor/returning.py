@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from ..node.loading import RELEASE
+from ..node.loaded import RELEASE
 from .archive import all_there
 from .client import SupervisorClient
 from .engine import Engine
@@ -38,10 +38,19 @@ def way_back(engine: Engine) -> Release | None:
     return None
 
 
-def sent_back(engine: Engine, old: Program, release: Release) -> Program:
-    """``old``, with its environment, and the code of that release, whatever the files of the hive are."""
+def sent_back(engine: Engine, old: Program, release: Release, fault: str) -> Program:
+    """``old``, with its environment, and the code of that release, whatever the files of the hive are: they have that
+    ``fault``.
+    """
     complete(engine.paths.hive, release)
-    return replace(old, env={**old.env, RELEASE: str(release.files)})
+    return replace(old, env={**old.env, RELEASE: str(release.files)}, fault=fault)
+
+
+def kept_back(engine: Engine, old: Program, release: Release | None, fault: str) -> Program:
+    """``old``, which goes on as it was because the files have that ``fault``: what it has in memory. Its next life,
+    after a crash, has the code of ``release``, where supervisord needs no other command for that.
+    """
+    return sent_back(engine, old, release, fault) if release is not None and old.env else replace(old, fault=fault)
 
 
 def complete(hive: Path, release: Release) -> None:

@@ -6,7 +6,7 @@ memory. Other nodes are another matter: each of them is tried, unless one has as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +14,8 @@ from ..states import RollStage
 from .engine import Engine
 from .narrow import is_other
 from .plan import Plan
-from .returning import way_back
+from .releases import Release
+from .returning import kept_back, way_back
 from .swap import Outcome, Swap
 from .topology import Program
 
@@ -40,9 +41,10 @@ class How:
 @dataclass(slots=True)
 class Rolled:
     """What became of each instance whose turn came, in that order, and which were ``held`` back, with the copy that was
-    not well.
+    not well. ``release`` is what there is to go back to.
     """
 
+    release: Release | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
 
@@ -50,6 +52,11 @@ class Rolled:
     def stayed(self) -> set[str]:
         """Those that were to change and run as before, without being restarted."""
         return {*self.held, *(name for name, one in self.outcomes.items() if one.stage is RollStage.REFUSED)}
+
+    def fault(self, program: Program) -> str:
+        """Why a program that stayed is not to have the files as they are; "" if it is not they that it stayed for."""
+        first = self.outcomes.get(self.held.get(program.name, program.name))
+        return first.why if first is not None and first.program.startswith(f"{program.node}.") else ""
 
     @property
     def is_well(self) -> bool:
@@ -79,8 +86,8 @@ def roll(engine: Engine, programs: Sequence[Program], old: Mapping[str, Program]
 
     Raises SupervisorError and OSError.
     """
-    done, failed = Rolled(), dict[str, str]()
-    waiting, release = list(programs), way_back(engine) if programs else None
+    release = way_back(engine) if programs else None
+    done, failed, waiting = Rolled(release), dict[str, str](), list(programs)
     with ThreadPoolExecutor(how.at_once) as pool:
         while waiting:
             turn = _next(waiting, failed, how)
@@ -98,6 +105,19 @@ def roll(engine: Engine, programs: Sequence[Program], old: Mapping[str, Program]
                 done.held |= {each.name: failed[each.node] for each in waiting if each.node in failed}
                 waiting = [each for each in waiting if each.node not in failed]
     return done
+
+
+def as_stayed(
+    engine: Engine, rolled: Rolled, old: Mapping[str, Program], programs: Iterable[Program]
+) -> dict[str, Program]:
+    """Those of ``programs`` that stayed as ``old`` says, by name."""
+    found = {}
+    for new in programs:
+        if new.name in rolled.stayed:
+            was, fault = old[new.name], rolled.fault(new)
+            is_code = fault and was.code not in ("", new.code)
+            found[new.name] = kept_back(engine, was, rolled.release, fault) if is_code else was
+    return found
 
 
 def held(first: str) -> str:

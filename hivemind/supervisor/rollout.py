@@ -17,7 +17,7 @@ from .engine import Engine
 from .halt import pidfiles
 from .plan import Plan, load
 from .returning import stay, whole
-from .rolling import How, held, roll
+from .rolling import How, as_stayed, held, roll
 from .stopping import patience
 from .successor import left_over, settle_running
 from .swap import Outcome
@@ -112,7 +112,8 @@ class Finisher:
         for name, first in done.held.items():
             log.error("%s: %s", name, held(first))
         if done.stayed:
-            stay(self._engine, self._engine.client(), {name: old[name] for name in done.stayed})
+            stayed = as_stayed(self._engine, done, old, [each for each, _ in late])
+            stay(self._engine, self._engine.client(), stayed)
 
     def _is_due(self) -> bool:
         return bool(left_over(self._engine.paths) or self._outdated(load(self._engine.paths)))

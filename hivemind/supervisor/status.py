@@ -17,12 +17,13 @@ from ..data.registry import Registry
 from ..english import amount
 from ..errors import HivemindError, SupervisorError
 from ..identity import PidFile, ProcessIdentity
+from ..node.loaded import RELEASE
 from ..states import NodeState
 from ..topics import Names
 from .check import unreadable_file
 from .client import ProgramInfo, ProgramState
 from .engine import QUICK, Engine, host_here, redis_url
-from .files import read_json
+from .files import read_json, time_of
 from .halt import pidfiles
 from .last_words import last_words
 from .lives import Lives, read_lives
@@ -58,6 +59,8 @@ class ProgramStatus:
     detail: str = ""
     failures: int = 0  # how many of its lives, the last ones, ended early
     next_try: float | None = None  # seconds until the next begins, if it waits
+    fault: str = ""  # what is wrong with its nodes' files, while it has the code of before
+    release: str = ""  # with which code its next life begins; "": the files
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,8 @@ class _Look:
             bool(is_up and process is not None and process.pid != info.pid),
             holder or ("; ".join(_remarks(program, mine)) if is_up else why_not(engine, program, info)),
             lives.failures,
+            fault=program.fault or (_broken_since(engine, program, started) if is_up and process is not None else ""),
+            release=_release(engine, program),
         )
 
     def _waiting(self, program: Program, info: ProgramInfo, lives: Lives) -> ProgramStatus:
@@ -239,6 +244,23 @@ def why_not(engine: Engine, program: Program, info: ProgramInfo) -> str:
     own = engine.settings.log_file(program.node, program.number)
     said = last_words(engine.paths.program_log(program.name), own, info.started - 1.0)
     return said or _unheard(program, info.error)
+
+
+def _broken_since(engine: Engine, program: Program, started: float) -> str:
+    """What is wrong with a file that has changed since the program ``started``, in unix seconds."""
+    for node, file in program.members.items():
+        if file and not 0 < time_of(file) < started * 1e9:
+            problem = unreadable_file(engine.paths.hive, node, file)
+            if problem is not None:
+                return str(problem) if program.sharing else problem.text
+    return ""
+
+
+def _release(engine: Engine, program: Program) -> str:
+    """Which release its next life has the code of, for people; "" if that of the files."""
+    env = read_json(engine.paths.program_env(program.name)) if RELEASE in program.env else None
+    number = Path(str(env.get(RELEASE, ""))).parent.name.partition("-")[0] if isinstance(env, dict) else ""
+    return f"release {number}" if number.isdecimal() else ""
 
 
 def _unheard(program: Program, error: str) -> str:

@@ -15,7 +15,7 @@ from ..states import ROLL, RollStage, advance
 from .arrival import Arrival, arrivals
 from .client import LIVE
 from .engine import Engine
-from .health import losses, mine, unwell
+from .health import cost, losses, mine, unwell
 from .lives import forget
 from .releases import Release
 from .returning import sent_back, stay, told
@@ -34,7 +34,7 @@ class Outcome:
     """How far one program is, or what became of it, and ``why`` if it is not well.
 
     Seconds: until its successor was ``ready``, None without one; and ``handed`` over. ``back`` is the release
-    to go back to.
+    to go back to, ``cost`` what is known to have gone wrong before that.
     """
 
     program: str
@@ -45,6 +45,7 @@ class Outcome:
     missed: int = 0
     dropped: int = 0
     back: str = ""
+    cost: str = ""
 
     @property
     def is_well(self) -> bool:
@@ -55,7 +56,12 @@ class Outcome:
     def text(self) -> str:
         """For people."""
         return _TEXTS[self.stage].format(
-            why=self.why, handed=self.handed, missed=self.missed, dropped=self.dropped, back=self.back, how=self._how
+            why=self.why,
+            handed=self.handed,
+            missed=self.missed,
+            dropped=self.dropped,
+            back=f"{self.back}{self.cost}",
+            how=self._how,
         )
 
     @property
@@ -91,7 +97,7 @@ class Swap:
         self._before: Stats | None = None
         self._ready: float | None = None
         self._handed = 0.0
-        self._losses = (0, 0)
+        self._losses, self._cost = (0, 0), ""
         self._draining = 0.0
 
     def run(self, tell: Callable[[Outcome], None], *, succeeded: bool) -> Outcome:
@@ -125,7 +131,7 @@ class Swap:
     def _outcome(self) -> Outcome:
         back = told(self._way_back) if self._way_back is not None else ""
         figures = self._ready, self._handed, *self._losses
-        return Outcome(self._program.name, self._stage, self._why, *figures, back)
+        return Outcome(self._program.name, self._stage, self._why, *figures, back, self._cost)
 
     # -- its stages
 
@@ -171,12 +177,13 @@ class Swap:
         now = mine(self._instances(), self._program.name)
         if now is not None and self._program.kind == "node":
             self._why, self._losses = unwell(self._before, now), losses(now.stats)
+            self._cost = f"; until then {found}" if (found := cost(now.stats)) else ""
         return RollStage.RETURNING if self._why else RollStage.DONE
 
     def _return(self) -> RollStage:
         if self._way_back is None or self._old.code in ("", self._program.code):
             return RollStage.FAILED
-        name, back = self._program.name, sent_back(self._engine, self._old, self._way_back)
+        name, back = self._program.name, sent_back(self._engine, self._old, self._way_back, self._why)
         stay(self._engine, self._client, {name: back})
         stop(self._client, [name], patience([self._program]))
         self._client.remove(name)

@@ -43,6 +43,7 @@ class Program:
     pidfile: str = ""  # "" : the usual place
     code: str = ""  # a hash over the files of its nodes; "" : not known
     home: str = ""  # the host that it is to run on; "" : each
+    fault: str = ""  # why the files of its nodes are not for it: it has the code of before, until they are mended
 
     @property
     def number(self) -> int:

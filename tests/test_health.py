@@ -1,0 +1,29 @@
+"""What `hm status` makes of what hived says of its programs, beside what the registry says."""
+
+from __future__ import annotations
+
+from hivemind.cli.declared import Declared
+from hivemind.cli.health import judge
+from hivemind.data.records import About, Instance, Stats
+from hivemind.supervisor.status import ProgramStatus
+
+
+def instance(*, lost: bool = False) -> Instance:
+    return Instance("oven.0", 1, None if lost else 9.0, About("oven", "here", 1, 0.0, 6.0), Stats())
+
+
+def hive(state: str = "running", detail: str = "", fault: str = "") -> Declared:
+    program = ProgramStatus("oven.0", state, detail=detail, fault=fault)
+    return Declared(("oven.0",), programs={"oven.0": program}, is_supervised=True)
+
+
+def test_who_is_lost_because_it_ends_again_and_again_is_told_with_the_cause() -> None:
+    found = judge("gotham", [instance(lost=True)], hive("failing", "ended with 1: SyntaxError: no"))
+    assert found.troubles == ("oven.0 is failing: ended with 1: SyntaxError: no",)
+    assert judge("gotham", [instance(lost=True)], hive()).troubles == ("oven.0 is lost: no beat within the lease",)
+
+
+def test_a_hive_is_not_well_while_a_node_is_kept_to_the_code_of_before() -> None:
+    found = judge("gotham", [instance()], hive(fault="its handler bake of orders fails: KeyError"))
+    kept = "oven.0 goes on with the code of before: its handler bake of orders fails: KeyError"
+    assert found.sentence == f"gotham is not well: {kept}; mend the file and `hived reload`"
