@@ -192,7 +192,7 @@ def _named_hive(start: Path, name: str, what: str) -> Path:
         return folder
     below = hives_below(folder)
     hint = f" Did you mean {below[0]}?" if below else ""
-    raise HiveNotFound(f"{what} {name}: there is no hive in {folder}: no {HIVE_FILE} there.{hint}")
+    raise HiveNotFound(f"{what} {folder}: there is no hive, for there is no {HIVE_FILE} in it.{hint}")
 
 
 def _run_files(hive: Path | None, environ: Mapping[str, str]) -> list[tuple[str, SettingsFile]]:

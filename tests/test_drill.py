@@ -61,7 +61,8 @@ def test_a_hive_in_production_is_not_broken_unless_that_is_meant(gotham: Hive) -
 
 
 def test_it_asks_first_and_needs_a_target(gotham: Hive) -> None:
-    assert "say --yes" in refusal(gotham, "kill", "batman")
+    done = gotham.run("hm", "drill", "kill", "batman")
+    assert (done.returncode, "nobody said yes, and nothing was broken: --yes" in done.stderr) == (1, True)
     assert "kill what?" in refusal(gotham, "kill", "--yes")
 
 
@@ -135,6 +136,8 @@ def test_a_second_drill_in_the_same_hive_is_refused(running: Hive) -> None:
 @alone
 def test_what_cannot_be_done_to_that_hive_is_refused_in_words(running: Hive) -> None:
     asyncio.run(refused(running))
+    done = running.run("hm", "drill", "kill", "batmn", "--yes")
+    assert (done.returncode, "nothing that runs is called batmn, did you mean batman?" in done.stderr) == (2, True)
 
 
 async def refused(hive: Hive) -> None:

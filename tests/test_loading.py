@@ -112,6 +112,7 @@ def test_what_is_wrong_with_a_file_is_said_with_its_line(
     with pytest.raises(NodeLoadError, match=reason) as caught:
         load_target("bad.py", OUTSIDE)
     assert (Path(str(caught.value.file)), caught.value.line) == (path, line)
+    assert str(caught.value).startswith(f"{path}:")  # once, also if it was named as it is here
 
 
 def test_a_class_of_a_hives_node_is_named_behind_the_node(hive: Settings) -> None:

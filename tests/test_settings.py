@@ -259,8 +259,9 @@ def test_a_hive_is_found_by_option_then_variable_then_upwards_then_one_level_dow
 @pytest.mark.parametrize("named", [{"explicit": "repo"}, {"environ": {"HIVEMIND_HIVE": "repo"}}])
 def test_what_is_named_must_be_a_hive(tmp_path: Path, named: dict[str, Any]) -> None:
     make_hive(tmp_path / "repo" / "gotham")
-    with pytest.raises(HiveNotFound, match=r"Did you mean .*repo/gotham"):
+    with pytest.raises(HiveNotFound, match=r"Did you mean .*repo/gotham") as caught:
         find_hive(tmp_path, **{"explicit": None, "environ": {}, **named})
+    assert str(caught.value).count("repo") == 2  # what was named, and what was meant
 
 
 def test_where_a_hive_has_moved_to_holds_wherever_a_setting_names_what_it_has_left(tmp_path: Path) -> None:

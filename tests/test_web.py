@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import http.client
 import json
 import os
@@ -14,8 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import hivemind
 
 from .node_kit import NodeProcess
 from .servers import RedisServer, free_port
@@ -113,6 +117,22 @@ def test_an_order_is_not_taken_while_redis_is_away_and_is_when_it_is_back(
         assert shop.order("stew") == 503
         own_server.start()
         eventually(lambda: shop.order("pie") == 202, within=20)
+
+
+@each_framework
+def test_who_asks_over_http_is_told_whether_waiting_helps(framework: str) -> None:
+    text = (WEB / f"{framework}_shop.py").read_text(encoding="utf-8")
+    (function,) = [one for one in ast.parse(text).body if isinstance(one, ast.FunctionDef) and one.name == "status_of"]
+    found: dict[str, Any] = {"hivemind": hivemind}
+    exec(ast.unparse(function), found)
+    errors = [
+        hivemind.RedisUnavailable("away"),
+        hivemind.RequestTimeout("sum", "late"),
+        hivemind.NoResponders("sum"),
+        hivemind.RemoteError("sum", "KeyError", "'x'"),
+        hivemind.HiveNotFound("no hive"),
+    ]
+    assert [found["status_of"](error) for error in errors] == [503, 503, 503, 502, 500]
 
 
 @pytest.mark.parametrize("name", ["flask_shop", "django_shop", "fastapi_shop", "kitchen"])

@@ -19,6 +19,13 @@ settings.configure(ALLOWED_HOSTS=["localhost", "127.0.0.1"], ROOT_URLCONF=__name
 hive = hivemind.connect(os.environ.get("HIVE"), timeout=2.0)  # opens when it is first used, in each worker process
 
 
+def status_of(error: hivemind.HivemindError) -> int:
+    """502 where the responder raised, 503 where it may go well later; all else is a mistake of ours."""
+    if isinstance(error, hivemind.RemoteError):
+        return 502
+    return 503 if isinstance(error, hivemind.RedisError | hivemind.SendError | hivemind.RequestError) else 500
+
+
 @csrf_exempt
 @require_POST
 def order(request: HttpRequest) -> JsonResponse:
@@ -26,7 +33,7 @@ def order(request: HttpRequest) -> JsonResponse:
         hive.send("order.new", json.loads(request.body), durable=True)
         hive.flush(timeout=2.0)  # now Redis has it: it will be handled, whoever is down
     except hivemind.HivemindError as error:
-        return JsonResponse({"ordered": False, "why": str(error)}, status=503)
+        return JsonResponse({"ordered": False, "why": str(error)}, status=status_of(error))
     return JsonResponse({"ordered": True}, status=202)
 
 

@@ -32,6 +32,13 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
 app = FastAPI(lifespan=lifespan)
 
 
+def status_of(error: hivemind.HivemindError) -> int:
+    """502 where the responder raised, 503 where it may go well later; all else is a mistake of ours."""
+    if isinstance(error, hivemind.RemoteError):
+        return 502
+    return 503 if isinstance(error, hivemind.RedisError | hivemind.SendError | hivemind.RequestError) else 500
+
+
 @app.post("/orders", status_code=202)
 async def order(wanted: Order, request: Request) -> dict[str, bool]:
     hive: hivemind.AsyncClient = request.state.hive
@@ -42,4 +49,5 @@ async def order(wanted: Order, request: Request) -> dict[str, bool]:
 
 @app.exception_handler(hivemind.HivemindError)
 async def not_now(_request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"ordered": False, "why": str(error)}, status_code=503)
+    assert isinstance(error, hivemind.HivemindError)
+    return JSONResponse({"ordered": False, "why": str(error)}, status_code=status_of(error))

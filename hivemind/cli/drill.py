@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +10,8 @@ from . import output
 from .groups import FAILED, WELL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..drills.choice import Chosen
     from ..drills.report import Report
     from ..settings import Settings
@@ -45,9 +46,6 @@ def drill(
       hm drill flush
       hm drill all --quick
     """
-    import asyncio
-
-    from ..drills.drill import drill as run_drills
     from ..drills.report import summary
     from ..supervisor.engine import engine_for
     from .context import announce, hive_settings
@@ -61,8 +59,8 @@ def drill(
     chosen = _chosen(engine, what, target, quick=quick)
     if any(one.verb == "flush" for one in chosen):
         output.warn(f"flush loses what hive {settings.name} has in Redis, kept messages too")
-    if not yes:
-        _ask_first(settings, chosen)
+    if not yes and not _is_wanted(settings, chosen):
+        return FAILED
     reports: list[Report] = []
 
     def show(report: Report) -> None:
@@ -73,7 +71,7 @@ def drill(
         else:
             output.say(report.words, "" if report.kept else "red")
 
-    asyncio.run(run_drills(engine, chosen, output.progress, show))
+    _do(engine, chosen, show)
     if len(reports) > 1:
         output.note(summary(reports))
     return WELL if all(one.kept for one in reports) else FAILED
@@ -102,9 +100,26 @@ def _chosen(engine: Engine, what: str, target: str | None, *, quick: bool) -> li
     return [Chosen(what, target or USUAL[what])]
 
 
-def _ask_first(settings: Settings, chosen: list[Chosen]) -> None:
-    """Say what will be done, and end the command unless somebody agrees."""
+def _do(engine: Engine, chosen: list[Chosen], show: Callable[[Report], None]) -> None:
+    """Do it all; ``show`` gets each report. Raises WrongName for a target that nothing is called, SupervisorError."""
+    import asyncio
+
+    from ..drills.drill import drill as run_drills
+    from ..drills.targets import NoSuchTarget
+    from .nodes import WrongName
+
+    try:
+        asyncio.run(run_drills(engine, chosen, output.progress, show))
+    except NoSuchTarget as error:
+        raise WrongName(str(error)) from error
+
+
+def _is_wanted(settings: Settings, chosen: list[Chosen]) -> bool:
+    """Say what will be done; whether somebody agrees."""
+    from .asked import confirmed
+
     what = ", ".join(f"{one.verb} {one.target}" for one in chosen)
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"this would {what}: say --yes where nobody can be asked")
-    click.confirm(f"in hive {settings.name}: {what}?", abort=True, err=True)
+    wanted = confirmed(f"In hive {settings.name}: {what}?", "nothing was broken")
+    if not wanted:
+        output.note("nothing was broken")
+    return wanted

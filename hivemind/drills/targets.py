@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..constants import did_you_mean
 from ..data.records import Instance
 from ..english import listed
 from ..errors import SupervisorError
@@ -12,9 +13,13 @@ from .probe import PREFIX
 from .site import ALL
 
 
+class NoSuchTarget(SupervisorError):
+    """Nothing that runs is called so."""
+
+
 def meant(target: str, programs: Sequence[Program], instances: Sequence[Instance]) -> list[Instance]:
-    """The living instances that ``target`` names: a node, an instance, @tag, @all. Raises SupervisorError, if there are
-    none, or if one runs elsewhere.
+    """The living instances that ``target`` names: a node, an instance, @tag, @all. Raises NoSuchTarget, if there are
+    none, and SupervisorError, if one runs elsewhere.
     """
     tagged = {one.name for one in programs if target[1:] in one.tags} if target.startswith("@") else set()
     nodes = {one.name for one in programs if one.kind == "node"}
@@ -27,7 +32,8 @@ def meant(target: str, programs: Sequence[Program], instances: Sequence[Instance
     ]
     if not found:
         there = sorted({one.node for one in instances if not one.is_lost and not one.node.startswith(PREFIX)})
-        raise SupervisorError(f"nothing that runs is called {target}; what runs: {listed(there) or 'nothing'}")
+        hint = did_you_mean(target, there) or ";"
+        raise NoSuchTarget(f"nothing that runs is called {target}{hint} what runs: {listed(there) or 'nothing'}")
     away = [one for one in found if one.about.process is None or not one.about.process.is_alive()]
     if away:
         first = away[0]
