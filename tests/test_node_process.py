@@ -5,13 +5,16 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import orjson
 import pytest
 
+from hivemind.node.runner import wait_for_socket
 from tests.bus_kit import on_bus
 from tests.node_kit import NodeProcess, Workshop, registered, workshop
 from tests.proxy import Proxy
@@ -34,6 +37,17 @@ LISTENER = """
         def hear(self, payload, message):
             print("heard", message.sequence, flush=True)
 """
+
+
+def test_a_socket_that_comes_a_little_later_is_waited_for_and_no_other_redis(tmp_path: Path) -> None:
+    late = tmp_path / "redis one.sock"
+    threading.Timer(0.1, late.touch).start()
+    wait_for_socket(f"unix://{quote(str(late))}?db=0", limit=10.0)
+    assert late.exists()
+    began = time.monotonic()
+    wait_for_socket("redis://127.0.0.1:1", limit=60.0)
+    wait_for_socket(f"unix://{tmp_path}/never.sock", limit=0.1)
+    assert time.monotonic() - began < 10.0
 
 
 @pytest.fixture

@@ -11,9 +11,12 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from .. import log
 from ..bus.bus import Bus
@@ -31,6 +34,7 @@ from .signals import Signals
 logger = logging.getLogger("hivemind.runner")
 
 KEPT = 20_000  #: new containers that are there at once when the garbage collector looks at them
+LATE, LOOK = 1.0, 0.01  #: seconds that a Redis which begins beside us may take for its socket, and between two looks
 SUPERVISED = "HIVEMIND_SUPERVISED"  #: environment variable that hived sets for the nodes it starts
 
 
@@ -83,6 +87,15 @@ def ensure_redis(settings: Settings) -> str:
     return settings.redis_url or Embedded.of(settings).ensure()
 
 
+def wait_for_socket(url: str, limit: float = LATE) -> None:
+    """Return when the socket of a Redis on this machine is there: hived begins it and us at once, and we may be faster.
+    After ``limit`` seconds in any case.
+    """
+    parts, deadline = urlsplit(url), time.monotonic() + limit
+    while parts.scheme == "unix" and not Path(unquote(parts.path)).exists() and time.monotonic() < deadline:
+        time.sleep(LOOK)
+
+
 def version() -> str:
     """The installed version of this library."""
     try:
@@ -101,6 +114,7 @@ async def _serve(node: BaseNode, settings: Settings, how: How) -> int:
     limit = settings.constants.STOP_TIMEOUT
     with Signals(ask, limit):
         url = await asyncio.to_thread(ensure_redis, settings)
+        await asyncio.to_thread(wait_for_socket, url)
         bus = Bus(Endpoint.parse(url, settings.var), settings.name, node.name)
         life = Life(node, settings, bus, how.place, version())
         async with pulse(life, {} if how.is_supervised else os.environ):  # hived looks into the registry
