@@ -71,7 +71,7 @@ def test_a_node_is_told_of_each_gap_in_order(
     ghost(own_server, 1, 3, topic="x2")
     told = [("x", "ghost.0", 2, 3), ("x", "ghost.0", 5, 5), ("x2", "ghost.0", 2, 2)]
     eventually(lambda: node.gaps == [(*gap, is_on_loop) for gap in told])
-    assert node.handled == [1, 4, 6, 1, 3]
+    eventually(lambda: node.handled == [1, 4, 6, 1, 3])  # the last may be handled while its hook runs
 
 
 def test_no_message_waits_for_the_hook(hive: HiveTest, own_server: RedisServer) -> None:

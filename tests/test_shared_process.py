@@ -101,7 +101,7 @@ def test_hooks_and_logs_of_each_member_are_its_own(shop: Workshop, server: Redis
 def test_a_member_that_cannot_be_loaded_is_left_out_with_file_and_line(shop: Workshop, server: RedisServer) -> None:
     broken = shop.write("joker.py", "\nimport no_such_module\n")
     node = running(shop, "joker=joker.py", *TOGETHER)
-    node.says(f"joker  left out, the others run: joker.py: {broken}:2: ModuleNotFoundError")
+    node.says(f"joker  left out, the others run: {broken}:2: ModuleNotFoundError")
     node.says("penguin heard")
     eventually(lambda: members(server, shop) == {"penguin": "running", "riddler": "running", "joker": "broken"})
 
