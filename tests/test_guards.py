@@ -18,6 +18,7 @@ from .sentinel import SentinelServer
 
 WELL = SentinelFacts("a:1", "", True, "OK 3 usable Sentinels")
 SILENT = SentinelFacts("b:1", "no answer within 4 s")
+HIDDEN = SentinelFacts("d:1", is_hidden=True)
 ALONE = SentinelFacts("c:1", "", False, "NOQUORUM 1 usable Sentinels")
 
 
@@ -28,13 +29,15 @@ ALONE = SentinelFacts("c:1", "", False, "NOQUORUM 1 usable Sentinels")
         ([WELL, WELL], Level.YELLOW, "names 2"),
         ([WELL, WELL, SILENT], Level.YELLOW, "b:1: no answer"),
         ([ALONE, SILENT, SILENT], Level.RED, "NOQUORUM"),
-        ([SILENT, SILENT, SILENT], Level.RED, "none answers"),
+        ([SILENT, SILENT, SILENT], Level.RED, "none tells"),
+        ([HIDDEN, HIDDEN], Level.UNKNOWN, "not allowed to look"),
+        ([HIDDEN, ALONE], Level.RED, "NOQUORUM"),
     ],
 )
 def test_what_they_tell_is_judged(told: list[SentinelFacts], level: Level, says: str) -> None:
     (found,) = of_sentinels(told)
     assert (found.level, says in found.found) == (level, True)
-    assert bool(found.todo) is (level is not Level.GREEN)
+    assert bool(found.todo) is (level not in (Level.GREEN, Level.UNKNOWN))
 
 
 async def test_each_is_asked_whether_enough_are_there(make_server: MakeServer) -> None:

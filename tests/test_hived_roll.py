@@ -132,6 +132,8 @@ def test_changed_settings_are_taken_up_by_one_copy_after_the_other_and_only_whil
     assert (torn.returncode, first.startswith("joker.0: rolled: successor ready in ")) == (1, True)
     assert "no mask" in first
     assert other == "joker.1: not touched, because joker.0 is not well with the new version"
+    eventually(lambda: running.program("joker.0").failures > 1, within=20)
+    assert running.run("hived", "reload").stdout.splitlines() == [other]
     assert {name for name, pid in running.pids().items() if pid != before[name]} == {"joker.0"}
     running.configure('NODES = {"joker": {"replicas": 2, "env": {"MASK": "white"}}}')
     assert running.run("hived", "reload").returncode == 0

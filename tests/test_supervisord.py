@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hivemind.supervisor.supervisord import KEEPER, NOTHING, PYTHON, Gate, Loaded, is_ours, path_files, stamps
+from hivemind.supervisor.supervisord import (
+    KEEPER,
+    NOTHING,
+    PYTHON,
+    Gate,
+    Loaded,
+    is_ours,
+    is_path_absolute,
+    load,
+    path_files,
+    stamps,
+    was_written_since,
+)
 
 from .hive_kit import Hive
 
@@ -49,10 +60,52 @@ def test_where_it_is_looked_for_modules_may_change(tmp_path: Path, monkeypatch: 
     assert not loaded.is_current()
 
 
-def test_another_program_and_another_environment_for_the_interpreter_begin_anew() -> None:
-    assert not is_ours(["redis-server", "--port", "0"], os.environ)
-    assert not is_ours(COMMAND, {**os.environ, "PYTHONHASHSEED": "7"})
-    assert is_ours(COMMAND, {**os.environ, "SUPERVISOR_ENABLED": "1"})
+def test_another_program_begins_anew() -> None:
+    assert not is_ours(["redis-server", "--port", "0"])
+    assert is_ours(COMMAND)
+
+
+def test_a_path_that_means_another_folder_elsewhere_loads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_path_absolute({"PYTHONPATH": "/srv/lib:/srv/more:"})
+    monkeypatch.setenv("PYTHONPATH", "lib")
+    assert load() is NOTHING
+
+
+def test_what_was_written_while_it_was_loaded_is_not_trusted(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text("x = 1")
+    written = module.stat().st_ctime_ns
+    assert was_written_since([str(module)], written)
+    assert not was_written_since([str(module), str(tmp_path / "none")], written + 1)
+
+
+WAITING = """
+import os, signal, sys, time
+from hivemind.supervisor import supervisord
+
+options = supervisord.Options()
+signal.signal(signal.SIGTERM, lambda *_: print("heard as supervisord hears it", flush=True))
+for number in range(1100):
+    os.dup(0)
+pid = options.fork()
+if pid == 0:
+    options._is_current = True
+    supervisord.go_on = lambda *_: os._exit(0)
+    options.execve("python", [*supervisord.PYTHON, supervisord.KEEPER], {})
+os.kill(pid, signal.SIGTERM)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+pid = options.fork()
+if pid == 0:
+    supervisord.close_all()
+    os.write(1, f"{len(os.listdir('/proc/self/fd'))}\\n".encode())
+    os._exit(0)
+os.waitpid(pid, 0)
+"""
+
+
+def test_a_copy_is_ended_by_a_signal_from_its_first_moment_on_and_has_nothing_open() -> None:
+    done = subprocess.run([sys.executable, "-c", WAITING], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["-15", "4"], done.stderr  # the fourth is the folder that is listed
 
 
 def test_copies_wait_until_supervisord_has_begun_all_of_them_but_not_for_ever() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 AWAY = 1.0  #: seconds in which a responder whose connection was cut has to be back; then nobody is there
 FOLLOWED = 2  #: who answered has left, and another is about to follow: Redis knows for how long
 COMING = ""  #: among those that answer to a name: who may not be back yet, as Redis may just have lost its data
-AGAIN = 0.05  #: seconds between two tries meanwhile
+AGAIN, SELDOM = 0.05, 0.5  #: seconds between two tries meanwhile, at first and at the most
 
 
 class Asked(ABC):
@@ -104,8 +104,10 @@ class Asked(ABC):
         """There is nobody, or nobody who can be reached just now."""
         if said.get("try") != self.tries:
             return
-        if (away := said.get("away")) == FOLLOWED or (away and self._may_wait()):
-            self._loop.call_later(AGAIN, self._put_again)
+        may_wait, away = self._may_wait(), said.get("away")
+        if away == FOLLOWED or (away and may_wait):
+            waited = self._loop.time() - self._away_until + AWAY
+            self._loop.call_later(min(SELDOM, max(AGAIN, waited / 4)), self._put_again)
         elif self._was_held:
             self.fail(RequestLost(self.name, "who had it is gone, and nobody else answers"))
         else:

@@ -17,13 +17,14 @@ PATIENCE = 4.0  #: seconds that one Sentinel has for its answer
 @dataclass(frozen=True, slots=True)
 class SentinelFacts:
     """What one Sentinel told. ``error`` says why it told nothing at all; ``can_replace``, whether enough of them are
-    there to replace a primary that is down; ``said`` is its own sentence about that.
+    there to replace a primary that is down; ``said`` is its own sentence about that. ``is_hidden``: we may not ask.
     """
 
     where: str
     error: str = ""
     can_replace: bool = False
     said: str = ""
+    is_hidden: bool = False
 
 
 async def sentinels_of(endpoint: Endpoint) -> list[SentinelFacts]:
@@ -49,6 +50,8 @@ async def _asked(endpoint: Endpoint, address: Address, where: str) -> SentinelFa
         await connection.send_command("SENTINEL", "CKQUORUM", endpoint.service, check_health=False)
         said = await connection.read_response()
         return SentinelFacts(where, "", True, said.decode(errors="replace") if isinstance(said, bytes) else str(said))
+    except exceptions.NoPermissionError:
+        return SentinelFacts(where, is_hidden=True)
     except exceptions.ResponseError as error:
         if "NOQUORUM" not in str(error):
             raise translated(error, where) from error

@@ -5,8 +5,8 @@
   ``onlooker``
 - kept topics: ``kept`` ``entries`` ``tending`` ``kept_watch``; what of them is over: ``caretaker``
 - groups that read them: ``group`` ``heirs``; how they are: ``backlog`` ``mismatch`` ``durability`` ``letters``
-- who of the responders is dead: ``responders``; whether Redis is as a hive needs it: ``checkup``
-  ``guards``
+- who of the responders is dead: ``responders``; whether Redis is as a hive needs it: ``checkup``,
+  and its Sentinels: ``guards``
 - a copy of it all: ``backup`` ``restore``, in a ``copy_file``; how it is laid out: ``layout``
 - going over to another Redis: ``move``, while there is a ``hold``, to a ``destination``; ``bulk`` ``survey``
 """

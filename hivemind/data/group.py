@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 
 from ..bell import Bell
 from ..bus.bus import Bus
@@ -22,7 +21,7 @@ from ..bus.tally import Counted, Tally, total
 from ..bus.trials import Rules
 from ..cancelling import end
 from ..english import amount
-from ..errors import RedisError
+from ..errors import RedisError, TakenOver
 from ..states import DeliveryState
 from .heirs import ENDED, Heirs
 from .kept import KEPT, Kept
@@ -132,10 +131,14 @@ class Group:
 
     async def _put_back(self) -> None:
         """Others count no try that was to be one more, and was not begun."""
-        rest = [one for one in self.deliveries.held() if one.again and one.state is DeliveryState.WAITING]
-        with suppress(RedisError):
+        rest = [one for one in self.deliveries.held() if one.counted > 1 and one.state is DeliveryState.WAITING]
+        try:
             for one in rest if not self.deliveries.is_taken else ():
                 await self._streams.put_back(one.topic, self._me, one.entry, one.number)
+        except TakenOver:
+            self.deliveries.let_go()
+        except RedisError as error:
+            log.debug("group %s: what was not begun counts: %s", self.name, error)
 
     def counted(self, wants: Callable[[str], bool]) -> Counted:
         """What became of the messages on the topics that somebody ``wants``."""

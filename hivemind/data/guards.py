@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..bus.sentinels import SentinelFacts
-from .checkup import Finding, Level
+from .checkup import HIDDEN, Finding, Level
 
 ENOUGH = 3  #: Sentinels of which one may be away
 
@@ -14,11 +14,14 @@ def of_sentinels(told: Sequence[SentinelFacts]) -> list[Finding]:
     """One finding; none where no Sentinel is named."""
     if not told:
         return []
+    if all(one.is_hidden for one in told):
+        return [Finding(Level.UNKNOWN, "Sentinels", f"SENTINEL CKQUORUM: {HIDDEN}")]
+    told = [one for one in told if not one.is_hidden]
     silent = [one for one in told if one.error]
     away = "; ".join(f"{one.where}: {one.error}" for one in silent)
     if len(silent) == len(told):
         means = "nobody says where the primary is: who has to connect anew waits"
-        return [Finding(Level.RED, "Sentinels", f"none answers: {away}", means, "start them, or see REDIS_URL")]
+        return [Finding(Level.RED, "Sentinels", f"none tells: {away}", means, "start them, or see REDIS_URL")]
     if doubtful := [one for one in told if not one.error and not one.can_replace]:
         found = "; ".join([*(f"{one.where}: {one.said}" for one in doubtful), *filter(None, [away])])
         means = "a primary that dies is replaced by nobody"

@@ -6,7 +6,7 @@
   they stand: ``places``
 - what it does beside its handlers: ``keeping`` ``agreement`` ``answering`` ``gaps`` ``overdue``
 - a process and its nodes: ``program`` ``runner`` ``loading`` ``checking`` ``life`` ``member`` ``needs`` ``shared``
-  ``stopping`` ``signals`` ``pulse``; how the next takes over from it: ``relay`` ``succession``
-  ``loaded``
+  ``stopping`` ``signals`` ``pulse``; how the next takes over from it: ``relay`` ``succession``;
+  which code it has: ``loaded``
 - how it asks others, as clients do: ``requesting``
 """

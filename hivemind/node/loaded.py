@@ -24,7 +24,7 @@ INSTALLED = "-packages"  #: in the name of a folder of what somebody else wrote
 def note_loaded(relay: Relay, hive: Path, *, is_successor: bool) -> None:
     """Write down what this process has loaded until now. Never raises: then it is not known."""
     files = {file: _mark(file) for file in _files(hive)}
-    with suppress(OSError):
+    with suppress(OSError, TypeError):  # a path may be no text
         put(relay.next_code if is_successor else relay.code, orjson.dumps({"pid": os.getpid(), "files": files}))
 
 

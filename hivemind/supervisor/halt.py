@@ -151,7 +151,7 @@ def end_orphans(engine: Engine) -> None:
     for path, record in records.items():
         if not record.identity.is_alive():
             path.unlink(missing_ok=True)
-    for known in (*engine.paths.run.glob("*.lives"), *engine.paths.run.glob("*.hung")):
+    for known in (path for kind in ("*.lives", "*.hung", "*.code") for path in engine.paths.run.glob(kind)):
         known.unlink(missing_ok=True)
 
 

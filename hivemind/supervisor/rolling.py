@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from ..states import RollStage
 from .engine import Engine
+from .lives import read_lives
 from .narrow import is_other
-from .plan import Plan
+from .plan import Plan, load
 from .releases import Release
 from .returning import kept_back, way_back
 from .swap import Outcome, Swap
@@ -87,9 +88,13 @@ def roll(engine: Engine, programs: Sequence[Program], old: Mapping[str, Program]
     Raises SupervisorError and OSError.
     """
     release = way_back(engine) if programs else None
-    done, failed, waiting = Rolled(release), dict[str, str](), list(programs)
+    done, waiting = Rolled(release), list(programs)
+    failed = {} if how.is_strict else _unwell(engine, programs)
     with ThreadPoolExecutor(how.at_once) as pool:
         while waiting:
+            if not how.is_strict:
+                done.held |= {each.name: failed[each.node] for each in waiting if each.node in failed}
+                waiting = [each for each in waiting if each.node not in failed]
             turn = _next(waiting, failed, how)
             if not turn or engine.paths.stopping.exists():
                 done.held |= {each.name: _holder(each, failed) for each in waiting}
@@ -101,10 +106,16 @@ def roll(engine: Engine, programs: Sequence[Program], old: Mapping[str, Program]
                 if not outcome.is_well:
                     failed[program.node] = program.name
             waiting = [each for each in waiting if each.name not in done.outcomes]
-            if not how.is_strict:
-                done.held |= {each.name: failed[each.node] for each in waiting if each.node in failed}
-                waiting = [each for each in waiting if each.node not in failed]
     return done
+
+
+def _unwell(engine: Engine, programs: Sequence[Program]) -> dict[str, str]:
+    """By node a copy that went over before, as others of ``programs`` are to, and does not stay up."""
+    nodes, names = {each.node for each in programs}, {each.name for each in programs}
+    others = [each for each in load(engine.paths).programs if each.node in nodes and each.name not in names]
+    return {
+        each.node: each.name for each in others if not each.fault and read_lives(engine.paths, each.name).failures > 1
+    }
 
 
 def as_stayed(

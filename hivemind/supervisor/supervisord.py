@@ -37,7 +37,6 @@ WANTED = (KEEPER, "hivemind.node.program", "hivemind.node.node")
 LATE = ("uvloop", "encodings.idna")  # what a node loads while it runs, where it is installed
 LOOK = 1.0  # seconds between two looks at the files that were loaded
 PATIENCE = 10.0  # seconds that a copy waits at most for its supervisord, which may be frozen, or gone
-BEFORE_ALL = ("PYTHON", "LD_", "MALLOC_", "GLIBC_")  # how the names of variables begin that count when a process begins
 
 Stamp = tuple[int, int, int]
 
@@ -71,18 +70,31 @@ class Options(ServerOptions):  # type: ignore[misc] # it has no types
         super().__init__()
         self.loaded = NOTHING
         self._gate, self._is_current, self._looked = Gate(), False, -LOOK
+        self._pid = os.getpid()
 
     def fork(self) -> int:
-        """Fork; before that look whether what is loaded is still current, unless that was done just now."""
+        """Fork; before that look whether what is loaded is still current, unless that was done just now.
+
+        A signal ends the copy from its first moment on: what supervisord does when it hears one is not for it.
+        """
         if time.monotonic() - self._looked >= LOOK:
             self._is_current, self._looked = self.loaded.is_current(), time.monotonic()
-        return int(super().fork())
+        self._pid = os.getpid()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pid = int(super().fork())
+            if pid == 0:
+                hear_as_at_first()
+            return pid
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def execve(self, filename: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
         """Become the program; in the process that was forked for it. Returns only by an OSError."""
-        if self._is_current and is_ours(argv, env):
+        if self._is_current and is_ours(argv):
             show_command(argv)
-            self._gate.wait(self._gate.turn)
+            if not self._gate.wait(self._gate.turn) and os.getppid() != self._pid:
+                os._exit(0)  # supervisord went while we waited
             go_on(argv, env)
         super().execve(filename, argv, env)
 
@@ -118,10 +130,9 @@ class Gate:
         return True
 
 
-def is_ours(argv: Sequence[str], env: Mapping[str, str]) -> bool:
-    """Whether it is a program of ours, for an interpreter that begins as we began."""
-    is_same = all(env[name] == os.environ.get(name) for name in env if name.startswith(BEFORE_ALL))
-    return is_same and tuple(argv[: len(PYTHON)]) == PYTHON and argv[len(PYTHON)].startswith(OURS)
+def is_ours(argv: Sequence[str]) -> bool:
+    """Whether it is a program of ours, for the interpreter that we are."""
+    return tuple(argv[: len(PYTHON)]) == PYTHON and argv[len(PYTHON)].startswith(OURS)
 
 
 def stamps(files: Iterable[str]) -> dict[str, Stamp]:
@@ -147,8 +158,9 @@ def load() -> Loaded:
 
     Where that fails, as in the middle of an upgrade, all the same a supervisord is better than none.
     """
-    if sys.platform != "linux":  # the libraries of macOS do not bear it
+    if sys.platform != "linux" or not is_path_absolute(os.environ):  # the libraries of macOS do not bear it
         return NOTHING
+    began = time.time_ns()
     try:
         with held_off():
             for name in WANTED:
@@ -159,8 +171,43 @@ def load() -> Loaded:
     except Exception:  # noqa: BLE001 - whatever is wrong with it, each program finds out by itself
         traceback.print_exc()
         return NOTHING
+    if threading.active_count() > 1:  # somebody's agent: a copy would have its locks, and not its threads
+        return NOTHING
     gc.freeze()  # so that the copies share it
-    return Loaded.now()
+    loaded = Loaded.now()
+    return NOTHING if was_written_since(loaded.files, began) else loaded
+
+
+def is_path_absolute(environ: Mapping[str, str]) -> bool:
+    """Whether PYTHONPATH means the same in every folder: what is relative is meant from that of the hive."""
+    return all(map(os.path.isabs, filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))))
+
+
+def was_written_since(files: Iterable[str], began: int) -> bool:
+    """Whether one of the files was put there, or written, since that time in ns: what was loaded may be older."""
+    for file in files:
+        with suppress(OSError):
+            if os.stat(file).st_ctime_ns >= began:  # noqa: PTH116 - hundreds of them
+                return True
+    return False
+
+
+def hear_as_at_first() -> None:
+    """Let each signal do what it does to a process that has just begun."""
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+def close_all() -> None:
+    """Close what supervisord has open but for the first three: it closes the numbers below 1,024 only, and where
+    nothing is executed nothing closes the others.
+    """
+    with suppress(OSError):
+        for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+            if int(name) > 2:
+                with suppress(OSError):
+                    os.close(int(name))
 
 
 def go_on(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
@@ -171,9 +218,8 @@ def go_on(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     code = 1
     try:
         gc.freeze()
-        for number in signal.valid_signals():
-            if callable(signal.getsignal(number)):
-                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        close_all()
+        hear_as_at_first()
         os.environ.update(env)
         module, sys.argv[1:] = argv[len(PYTHON)], argv[len(PYTHON) + 1 :]
         importlib.invalidate_caches()
@@ -185,8 +231,9 @@ def go_on(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     except SystemExit as end:
         code = _code(end)
     except BaseException:  # noqa: BLE001 - as an interpreter does with what nobody has caught
-        traceback.print_exc()
-    leave(code)
+        sys.excepthook(*sys.exc_info())
+    finally:
+        leave(code)
 
 
 def _code(end: SystemExit) -> int:
