@@ -109,7 +109,7 @@ class NodeLoadError(ConfigurationError):
     def __init__(self, target: str, reason: str, file: Path | str | None = None, line: int | None = None) -> None:
         self.target, self.reason, self.file, self.line = target, reason, file, line
         where = f"{file}:{line}: " if file and line else f"{file}: " if file else ""
-        is_said = bool(where) and str(file).endswith(target.partition(":")[0].removeprefix("./"))
+        is_said = bool(where) and f"/{file}".endswith(f"/{target.removeprefix('./')}")
         super().__init__(f"{where}{reason}" if is_said else f"{target}: {where}{reason}")
 
 
