@@ -93,7 +93,7 @@ if pid == 0:
     supervisord.go_on = lambda *_: os._exit(0)
     options.execve("python", [*supervisord.PYTHON, supervisord.KEEPER], {})
 os.kill(pid, signal.SIGTERM)
-print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 pid = options.fork()
 if pid == 0:
     supervisord.close_all()
