@@ -118,8 +118,10 @@ class Store:
             eventually(lambda topic=topic: self.noted(f"sent-{topic}")[-1] == max(self.noted(f"got-{topic}")), 20.0)  # type: ignore[misc]
 
     def stats(self, instance: str) -> dict[str, object]:
-        """What an instance says of itself."""
-        found = orjson.loads(self.ask("HGET", self.names.node(instance), "stats"))
+        """What an instance says of itself, once it is registered."""
+        said = self.ask("HGET", self.names.node(instance), "stats")
+        assert said != "None", f"{instance} is not registered"
+        found = orjson.loads(said)
         assert isinstance(found, dict)
         return found
 
@@ -158,6 +160,7 @@ def flushed(store: Store) -> Iterator[None]:
 @contextmanager
 def out_of_memory(store: Store) -> Iterator[None]:
     """It takes nothing more that needs memory, until who sends durably says so."""
+    eventually(lambda: store.stats("till.0"))  # since Redis lost its data, as may have been before; without memory none can
     with Connection(store.redis.socket) as door:
         door.ask("CONFIG", "SET", "maxmemory", 1)
         eventually(lambda: "OOM" in str(store.stats("till.0")["outage"]), 20.0)
