@@ -160,7 +160,7 @@ def flushed(store: Store) -> Iterator[None]:
 @contextmanager
 def out_of_memory(store: Store) -> Iterator[None]:
     """It takes nothing more that needs memory, until who sends durably says so."""
-    eventually(lambda: store.stats("till.0"))  # since Redis lost its data, as may have been before; without memory none can
+    eventually(lambda: store.stats("till.0"))  # anew, where Redis lost its data: without memory it takes nobody
     with Connection(store.redis.socket) as door:
         door.ask("CONFIG", "SET", "maxmemory", 1)
         eventually(lambda: "OOM" in str(store.stats("till.0")["outage"]), 20.0)
