@@ -15,7 +15,8 @@ directory: who resolves what   hash ``hm:{<hive>}:resolvers``, by instance
 directory: how far they are    hash ``hm:{<hive>}:resolved``, by instance
 =============================  ====================================================================
 
-The braces make one hive's registry one slot of a Redis Cluster, so that one function may touch it whole.
+The braces make one hive's registry one slot of a Redis Cluster, so that one function may touch it whole. All that is
+kept, and requests, lie there, too (``ClusterNames``).
 """
 
 from __future__ import annotations
@@ -164,37 +165,41 @@ class Names:
         """The topic of a live channel (or, for a subscribed pattern, the pattern as Redis has it)."""
         return channel[len(self._live) :]
 
+    def _of(self, kind: str, topic: str) -> str:
+        """What belongs to a topic, or to the requests of a name: all of it lies in one slot of a Cluster."""
+        return f"hm:{self.hive}:{kind}:{{{topic}}}"
+
     def stream(self, topic: str) -> str:
         """The stream of a topic whose messages are kept."""
-        return f"hm:{self.hive}:s:{{{topic}}}"
+        return self._of("s", topic)
 
     def producers(self, topic: str) -> str:
         """The hash of what each sender appended last to a stream, and of which lives were taken over from."""
-        return f"hm:{self.hive}:p:{{{topic}}}"
+        return self._of("p", topic)
 
     def retries(self, topic: str) -> str:
         """The sorted set of messages that wait for their next try, by when it is due."""
-        return f"hm:{self.hive}:r:{{{topic}}}"
+        return self._of("r", topic)
 
     def letters(self, topic: str) -> str:
         """The stream of a topic's dead letters."""
-        return f"hm:{self.hive}:d:{{{topic}}}"
+        return self._of("d", topic)
 
     def order(self, topic: str) -> str:
         """The hash of which keys of a topic are in whose hands, where readers ask for order by a key."""
-        return f"hm:{self.hive}:k:{{{topic}}}"
+        return self._of("k", topic)
 
     def memory(self, topic: str) -> str:
         """The hash of what was handled lately, where readers ask that nothing is handled twice."""
-        return f"hm:{self.hive}:h:{{{topic}}}"
+        return self._of("h", topic)
 
     def responders(self, name: str) -> str:
         """The sorted set of who answers requests of that name, by how many each has in hand."""
-        return f"hm:{self.hive}:q:{{{name}}}:who"
+        return f"{self._of('q', name)}:who"
 
     def responders_since(self, name: str) -> str:
         """Since when there has been such a list: a young one, after Redis lost its data, may not be whole yet."""
-        return f"hm:{self.hive}:q:{{{name}}}:since"
+        return f"{self._of('q', name)}:since"
 
     def request(self, name: str, member: str) -> str:
         """The channel on which one responder gets its requests; without a member, how all of them begin."""
@@ -271,6 +276,15 @@ class Names:
     def resolved(self) -> str:
         """The hash of the version of the directory up to which each instance has subscribed."""
         return f"hm:{{{self.hive}}}:resolved"
+
+
+class ClusterNames(Names):
+    """The names of a hive on a Cluster: all that is kept, and requests, lies with its registry, on its home."""
+
+    __slots__ = ()
+
+    def _of(self, kind: str, topic: str) -> str:
+        return f"hm:{{{self.hive}}}:{kind}:{topic}"
 
 
 class ShardedNames(Names):

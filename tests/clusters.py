@@ -98,13 +98,15 @@ class Cluster:
         return [node for node in self.primaries if node is not owner]
 
     def move(self, key: str, to: ClusterNode) -> None:
-        """Give the slot of ``key``, which holds no keys, to another primary. Others hear of it in time.
+        """Give the slot of ``key``, with the keys that it holds, to another primary. Others hear of it in time.
 
         Not to one after the other in quick succession: Redis itself may then never agree again on whose the slots are.
         """
         slot, source, target = key_slot(key.encode()), self.owner(key), to
         target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
         source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
+        while keys := source.command("CLUSTER", "GETKEYSINSLOT", slot, 10):
+            source.command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
         for node in (target, source):
             node.command("CLUSTER", "SETSLOT", slot, "NODE", target.id)
 

@@ -70,7 +70,7 @@ BREAKS = {
     "fill redis": "Redis has no memory left for 5 s",
     "fill disk": "the disk of Redis has no room left for 4 s",
     "failover sentinel": "the primary is replaced by Sentinels",
-    "failover cluster": "the primary of a Cluster is replaced (live messages alone)",
+    "failover cluster": "the primary of a Cluster is replaced",
     "storm": "half of all nodes are killed, and all connections cut",
 }
 

@@ -18,7 +18,7 @@ from hivemind.cli.hived import hived
 from hivemind.cli.hm import hm
 from hivemind.data.records import About, ResponderRecord, ServiceRecord, Stats, SubscriptionRecord
 from hivemind.message import MAX_DEPTH, MAX_HEADERS, MAX_PAYLOAD
-from hivemind.topics import Names, ShardedNames
+from hivemind.topics import ClusterNames, Names, ShardedNames
 
 from .docs_made import PARTS, parts_of, remade
 
@@ -137,6 +137,9 @@ def test_every_name_in_redis_is_the_one_that_is_used() -> None:
     filled = [("<hive>", "gotham"), ("<topic>", "T"), ("<instance>", "I"), ("<kind>", "K"), ("<name>", "N")]
     filled += [("<incarnation>", "L")]
     assert {reduce(lambda text, pair: text.replace(*pair), filled, row) for row in rows} == used
+    on_a_cluster = ClusterNames("gotham")
+    for name in (on_a_cluster.stream("<topic>"), on_a_cluster.responders("<name>")):
+        assert f"`{name.replace('gotham', '<hive>')}`" in WIRE
 
 
 def test_the_limits_are_those_that_hold() -> None:

@@ -237,13 +237,24 @@ async def test_where_patterns_are_resolved_gaps_are_filled_and_late_joiners_get_
         await mine.resolution.stop()
 
 
-async def test_on_a_cluster_nothing_is_filled_in_and_nobody_waits_for_it(cluster: Cluster, hive_name: str) -> None:
-    async with on_bus(cluster.url, "alfred.0", hive_name) as alfred, on_bus(cluster.url, "bruce.0", hive_name) as bruce:
+@pytest.mark.parametrize("is_spread", [False, True])
+async def test_on_a_cluster_what_is_kept_comes_over_the_home_and_what_passed_by_is_filled_in(
+    cluster: Cluster, hive_name: str, is_spread: bool
+) -> None:
+    url = cluster.url
+    async with keeper(url, "alfred.0", "x", hive=hive_name) as alfred, on_bus(url, "bruce.0", hive_name) as bruce:
+        for bus in (alfred, bruce) if is_spread else ():
+            bus.spread()
         watch = KeptWatch(bruce)
         watch.start()
-        got = await Collector("x*", since="all").join(bruce)
-        alfred.send("x", 1)
-        assert await got.has(1) == [1]
+        await send(alfred, "x", [1])
+        got = await Collector("x", since="all").join(bruce)
+        await send(alfred, "x", [2])
+        assert await got.has(2) == [1, 2]
+        cluster.owner(hive_name).command("CLIENT", "KILL", "TYPE", "pubsub")
+        await send(alfred, "x", [3, 4, 5])
+        assert await got.has(5, within=10.0) == [1, 2, 3, 4, 5]
+        assert got.subscription.ledger.missed == 0
         await watch.stop()
 
 

@@ -15,7 +15,6 @@ import orjson
 import pytest
 
 from hivemind import Node, RequestTimeout, connect, responder
-from hivemind.bus.bus import Bus
 from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
@@ -25,7 +24,6 @@ from hivemind.errors import ConfigurationError, NoResponders, RequestError, Requ
 from hivemind.testing import HiveTest
 from hivemind.topics import Names
 
-from .clusters import Cluster
 from .hand_loop import Clock
 from .node_kit import NodeProcess, Workshop, workshop
 from .servers import RedisServer
@@ -339,12 +337,6 @@ def test_two_nodes_of_a_process_cannot_have_the_same_name(own_hive: HiveTest) ->
     (node,) = started(own_hive)
     with pytest.raises(ConfigurationError, match="another node of this process answers to it"):
         own_hive._client.call(node.bus.requests.answering.serve("once", node.bound_responders[0]))
-
-
-def test_on_a_cluster_requests_are_refused_in_words(cluster: Cluster) -> None:
-    bus = Bus(Endpoint.parse(cluster.url), "t", "a.0")
-    with pytest.raises(ConfigurationError, match="requests need one Redis, or Sentinel, so far"):
-        bus.requests.start()
 
 
 def test_threads_may_ask_all_at_once(own_hive: HiveTest) -> None:

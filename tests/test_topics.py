@@ -8,8 +8,10 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from hivemind.bus.cluster import slot_of
 from hivemind.errors import InvalidName
 from hivemind.topics import (
+    ClusterNames,
     Names,
     check_instance,
     check_name,
@@ -144,3 +146,12 @@ def test_every_name_of_a_hive_in_redis_is_the_published_one() -> None:
     assert names.nodes() == "hm:{gotham}:nodes"
     assert names.epoch("batman.0") == "hm:{gotham}:epoch:batman.0"
     assert names.whose("batman.0") == "hm:{gotham}:whose:batman.0"
+
+
+def test_on_a_cluster_all_that_is_kept_is_in_the_slot_of_the_registry() -> None:
+    names = ClusterNames("gotham")
+    kinds = (names.stream, names.producers, names.retries, names.letters, names.order, names.memory)
+    keys = [*(key("order") for key in kinds), names.responders("sum"), names.responders_since("sum")]
+    assert {slot_of(key) for key in keys} == {slot_of(names.nodes())}
+    assert len({*keys}) == len(keys)
+    assert names.live("order") == Names("gotham").live("order")

@@ -14,12 +14,13 @@ import orjson
 from ..errors import RedisDenied, Refused, Unconfirmed, Undelivered, check_seconds
 from ..message import encode_headers, encode_payload
 from ..retention import Retention, Tier
-from ..topics import Names, is_pattern
+from ..topics import is_pattern
 from .appender import BodySpool, DurableOutbox
 from .commands import Commands
 from .endpoint import Endpoint
 from .filling import Filler
 from .functions import Functions
+from .home_watch import HomeWatch
 from .inbox import InboxLimits
 from .lanes import LanedSpool
 from .live import Live
@@ -68,10 +69,12 @@ class Bus:
         self.endpoint = endpoint = endpoint.of(hive).told_to(self.outage)
         self.instance, self.incarnation = instance, 0
         self._options = options = options or BusOptions()
-        self.names = Names(hive)
+        self.names = endpoint.names
         self.commands = Commands(endpoint, f"hm:{instance}:cmd")
         self.shards = Shards(endpoint, self.commands) if endpoint.is_cluster else None
-        self.primary = PrimaryWatch(endpoint, self.commands) if endpoint.is_sentinel else None
+        self.primary: PrimaryWatch | HomeWatch | None = None
+        if endpoint.is_sentinel or endpoint.is_cluster:
+            self.primary = (PrimaryWatch if endpoint.is_sentinel else HomeWatch)(endpoint, self.commands)
         self.outbox: Outbox
         self.live: Live
         self._spreading: tuple[Callable[[], None], ...] = ()

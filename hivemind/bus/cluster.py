@@ -70,7 +70,7 @@ def _first(served: tuple[int, int, Address]) -> int:
 async def learn(
     addresses: Iterable[Address], open_at: Opener, first: Iterable[Address] = (), at_once: int = ASKED
 ) -> SlotMap:
-    """Ask some of ``addresses``, so many at a time, until one answers. Raises RedisUnavailable or RedisDenied.
+    """Ask some of ``addresses``, so many at a time, until one finds all well. Raises RedisUnavailable or RedisDenied.
 
     Those in ``first`` are asked first: of two that know as much it is they who are right.
     """
@@ -81,8 +81,10 @@ async def learn(
     for start in range(0, len(order), at_once):
         some = order[start : start + at_once]
         answers += await asyncio.gather(*(_ask(address, open_at) for address in some), return_exceptions=True)
-        if found := [answer for answer in answers if isinstance(answer, SlotMap)]:
-            return max(found, key=lambda answer: (answer.is_ok, answer.epoch))
+        if any(isinstance(answer, SlotMap) and answer.is_ok for answer in answers):
+            break  # who finds that not all is well may be the one that is cut off
+    if found := [answer for answer in answers if isinstance(answer, SlotMap)]:
+        return max(found, key=lambda answer: (answer.is_ok, answer.epoch))
     errors = [answer for answer in answers if isinstance(answer, BaseException)]
     raise next((error for error in errors if isinstance(error, RedisDenied)), errors[-1])
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from inspect import signature
 from pathlib import Path
@@ -27,13 +29,15 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from ..constants import redact
 from ..errors import ConfigurationError, RedisDenied, RedisError, RedisRefused, RedisUnavailable
-from ..topics import check_name
+from ..topics import ClusterNames, Names, check_name
 from .cluster import PORTS, Address, learn, slot_of
 from .door import Door
-from .greeting import check_role, introduce
+from .greeting import Elsewhere, check_role, introduce, is_home
 from .outage import FULL, Outage
 from .peers import Peers
 from .turned_away import WORDS, hung_up, is_full
+
+log = logging.getLogger("hivemind.redis")
 
 CONNECT_TIMEOUT = 3.0  #: seconds for opening a connection, and for each answer while it is opened
 SENTINEL, CLUSTER = "redis+sentinel", "redis+cluster"
@@ -128,7 +132,7 @@ class Endpoint:
 
     def of(self, hive: str) -> Endpoint:
         """The same for another hive: in a Cluster its keys may be elsewhere."""
-        return replace(self, hive=hive)
+        return replace(self, hive=hive, peers=Peers())
 
     def told_to(self, outage: Outage) -> Endpoint:
         """The same for a process of its own: it tells this outage, and has connections of its own."""
@@ -161,6 +165,11 @@ class Endpoint:
     def is_cluster(self) -> bool:
         """Whether the nodes of a Cluster are asked at every connect who has what."""
         return self.url.startswith(CLUSTER)
+
+    @property
+    def names(self) -> Names:
+        """All keys and channels of the hive: in a Cluster all that is kept lies on its home."""
+        return ClusterNames(self.hive) if self.is_cluster else Names(self.hive)
 
     @property
     def seeds(self) -> list[Address]:
@@ -220,21 +229,27 @@ class Endpoint:
 
     async def _open(self, name: str) -> connections.AbstractConnection:
         arguments = self._arguments()
-        if self.is_sentinel:
-            arguments["host"], arguments["port"] = self.peers.told or await self._primary()
-        elif self.is_cluster:
-            arguments["host"], arguments["port"] = self.address or await self._home()
+        moves = self.address is None and (self.is_sentinel or self.is_cluster)
+        if moves:
+            asked = self._primary if self.is_sentinel else self._home
+            arguments["host"], arguments["port"] = self.peers.told or await asked()
+        elif self.address is not None:
+            arguments["host"], arguments["port"] = self.address
         kind = arguments.pop("connection_class")
         connection = cast(connections.AbstractConnection, kind(**arguments))
-        if self.is_sentinel:
+        if moves:
             self.peers.add(connection)
         try:
             await connection.connect()
             await introduce(connection, name, self.hive, None if self.is_cluster else self.door)
             if self.is_sentinel:
                 await check_role(connection, self.redacted)
+            elif moves:
+                await self._check_home(connection, (arguments["host"], arguments["port"]))
         except BaseException as error:
             self.peers.doubt()
+            if isinstance(error, Elsewhere):
+                self.peers.follow(error.to)
             await connection.disconnect(nowait=True)
             if hung_up(error) and await is_full(connection):
                 raise RedisUnavailable(f"{self.redacted}: {FULL}") from error
@@ -264,24 +279,17 @@ class Endpoint:
         }
 
     def _hosts(self, usual: int) -> list[Address]:
-        hosts = urlsplit(self.url).netloc.rpartition("@")[2]
-        found = []
-        for entry in filter(None, hosts.split(",")):
-            host, _, port = entry.rpartition(":") if ":" in entry else (entry, "", str(usual))
-            if not port.isdecimal() or len(port) > 5 or int(port) >= PORTS:
-                raise ConfigurationError(f"{self.redacted}: {entry!r} is not host:port")
-            found.append((unquote(host), int(port)))
-        return found
+        return list(_hosts(urlsplit(self.url).netloc.rpartition("@")[2], usual, self.redacted))
 
     async def _primary(self) -> Address:
         """Ask the Sentinels, at every connect anew: a cached address loses what a demoted primary takes."""
         own, *same = self._sentinel_credentials()
         try:
-            return await self._ask_sentinels(own)
+            return await _ask_sentinels(self.sentinels, self.service, own)
         except MasterNotFoundError as error:
             if not same or "uthentication" not in str(error):
                 raise
-            return await self._ask_sentinels(same[0])
+            return await _ask_sentinels(self.sentinels, self.service, same[0])
 
     def _sentinel_credentials(self) -> list[dict[str, Any]]:
         """What Sentinels get: ``sentinel_username`` and ``sentinel_password`` from the URL's options, else nothing, and
@@ -301,15 +309,35 @@ class Endpoint:
             raise RedisUnavailable(f"{self.redacted}: nobody serves the slot of the hive {self.hive}{hint}")
         return primary
 
-    async def _ask_sentinels(self, credentials: dict[str, Any]) -> tuple[str, int]:
-        limits = {name: _SENTINEL[name] for name in ("socket_timeout", "socket_connect_timeout", "retry")}
-        sentinel = Sentinel(self.sentinels, sentinel_kwargs={**limits, **credentials})
-        try:
-            host, port = await sentinel.discover_master(self.service)
-            return str(host), int(port)
-        finally:
-            for client in sentinel.sentinels:
-                await client.aclose()
+    async def _check_home(self, connection: connections.AbstractConnection, at: Address) -> None:
+        """Once a connection leads to the home, cut all that lead elsewhere. Raises Elsewhere where it does not."""
+        if await is_home(connection, self.hive, self.redacted, at):
+            self.moved(at)
+
+    def moved(self, to: Address) -> None:
+        """The home is there from now on: cut all connections that lead elsewhere."""
+        if cut := self.peers.leave(to):
+            where = "{}:{}".format(*to)
+            log.warning("the hive's home is %s now: %d connection(s) that led elsewhere are made anew", where, cut)
+
+
+def _hosts(hosts: str, usual: int, where: str) -> Iterator[Address]:
+    for entry in filter(None, hosts.split(",")):
+        host, _, port = entry.rpartition(":") if ":" in entry else (entry, "", str(usual))
+        if not port.isdecimal() or len(port) > 5 or int(port) >= PORTS:
+            raise ConfigurationError(f"{where}: {entry!r} is not host:port")
+        yield unquote(host), int(port)
+
+
+async def _ask_sentinels(sentinels: list[Address], service: str, credentials: dict[str, Any]) -> Address:
+    limits = {name: _SENTINEL[name] for name in ("socket_timeout", "socket_connect_timeout", "retry")}
+    sentinel = Sentinel(sentinels, sentinel_kwargs={**limits, **credentials})
+    try:
+        host, port = await sentinel.discover_master(service)
+        return str(host), int(port)
+    finally:
+        for client in sentinel.sentinels:
+            await client.aclose()
 
 
 def _options(kind: type[Any]) -> set[str]:

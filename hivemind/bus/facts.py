@@ -76,19 +76,19 @@ class ServerFacts:
 async def facts_of(endpoint: Endpoint, hive: str) -> list[ServerFacts]:
     """Ask the server, of a Cluster each primary. Never raises because one is away."""
     if not endpoint.is_cluster:
-        return [await _server(endpoint.of(hive), Names(hive))]
+        return [await _server(endpoint.of(hive))]
     try:
         found = await learn(endpoint.seeds, lambda address: endpoint.at(address).open("hm:doctor"))
     except RedisError as error:
         return [ServerFacts(endpoint.redacted, str(error))]
     some = sorted(found.primaries)[:MOST]
-    return list(await asyncio.gather(*(_server(endpoint.of(hive).at(address), Names(hive)) for address in some)))
+    return list(await asyncio.gather(*(_server(endpoint.of(hive).at(address)) for address in some)))
 
 
-async def _server(endpoint: Endpoint, names: Names) -> ServerFacts:
+async def _server(endpoint: Endpoint) -> ServerFacts:
     try:
         async with asyncio.timeout(PATIENCE), Commands(endpoint, "hm:doctor") as commands:
-            return await _asked(endpoint, commands, names)
+            return await _asked(endpoint, commands, endpoint.names)
     except TimeoutError:
         return ServerFacts(endpoint.redacted, f"no answer within {PATIENCE:g} s")
     except RedisError as error:

@@ -10,6 +10,7 @@ from redis.asyncio import connection as connections
 
 from ..errors import RedisUnavailable
 from ..topics import Names
+from .cluster import Address
 from .door import Door
 
 
@@ -46,3 +47,26 @@ async def check_role(connection: connections.AbstractConnection, where: str) -> 
         return
     if role[0] != b"master":
         raise RedisUnavailable(f"{where}: the primary is moving; this server is none any more")
+
+
+class Elsewhere(RedisUnavailable):
+    """The home of a hive on a Cluster is ``to`` now."""
+
+    def __init__(self, where: str, to: Address) -> None:
+        super().__init__(f"{where}: the hive's home is {to[0]}:{to[1]} now")
+        self.to = to
+
+
+async def is_home(connection: connections.AbstractConnection, hive: str, where: str, asked: Address) -> bool:
+    """Whether a node of a Cluster, ``asked``, says that it serves the home of a hive; False where it does not say.
+
+    Raises Elsewhere: nodes may not have heard of a change yet.
+    """
+    await connection.send_command("EXISTS", Names(hive).nodes(), check_health=False)
+    try:
+        await connection.read_response()
+    except exceptions.MovedError as error:
+        raise Elsewhere(where, (error.host or asked[0], int(error.port))) from None
+    except exceptions.ResponseError:  # an ACL may forbid to ask, and a Cluster that failed serves nothing
+        return False
+    return True

@@ -115,10 +115,11 @@ class Live:
         ``first_used`` is when they were, in unix milliseconds by Redis's clock; 0 if that is not known.
         """
         return {
-            self._want_new(subscription, topic, first_used)
+            channel
             for topic in topics
             for subscription in self._table.of(topic)
             if subscription in self._resolved
+            for channel in self._want_new(subscription, topic, first_used)
         }
 
     @property
@@ -126,21 +127,22 @@ class Live:
         """The patterns of resolved subscriptions, sorted."""
         return sorted({subscription.pattern for subscription in self._resolved})
 
-    def _want_new(self, subscription: LiveSubscription, topic: str, first_used: float) -> bytes:
+    def _want_new(self, subscription: LiveSubscription, topic: str, first_used: float) -> set[bytes]:
         """As ``_want``; on a topic that is newer than the subscription everybody has begun with number 1."""
         if first_used > subscription.ledger.ready:
             subscription.ledger.new_topics.add(topic)
         return self._want(subscription, topic)
 
-    def _want(self, subscription: LiveSubscription, topic: str) -> bytes:
-        channel = self._channel(topic)
-        if channel not in self._channels[subscription]:
+    def _want(self, subscription: LiveSubscription, topic: str) -> set[bytes]:
+        wanted = self._ways(subscription, topic)
+        for channel in sorted(wanted - self._channels[subscription]):
             self._channels[subscription].add(channel)
             self._attach(channel, subscription)
-        return channel
+        return wanted
 
-    def _channel(self, topic: str) -> bytes:
-        return self._names.live(topic).encode()
+    def _ways(self, subscription: LiveSubscription, topic: str) -> set[bytes]:  # noqa: ARG002 - over shards there are more
+        """The channels on which messages of a topic, or a pattern of topics, come to a subscription."""
+        return {self._names.live(topic).encode()}
 
     def _attach(self, channel: bytes, subscription: LiveSubscription) -> None:
         self.home.join(channel, subscription)

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigurationError, HivemindError, NoResponders, RequestTimeout
+from ..errors import HivemindError, NoResponders, RequestTimeout
 from ..message import Malformed, encode_payload
 from ..topics import check_topic
 from .asked import Asked, AskedOne
@@ -57,9 +57,7 @@ class Requests:
         self._deadlines = Deadlines(self._asked)
 
     def start(self) -> None:
-        """Connect, in the background. May be called twice. Raises ConfigurationError on a Cluster."""
-        if self._bus.shards is not None:
-            raise ConfigurationError("requests need one Redis, or Sentinel, so far: a Cluster carries live topics only")
+        """Connect, in the background. May be called twice."""
         if not self._is_started:
             self._is_started = True
             instance, incarnation = self._bus.instance, self._bus.incarnation

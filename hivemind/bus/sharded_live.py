@@ -1,6 +1,7 @@
 """Live subscriptions over all shards of a Cluster: each exact topic by SSUBSCRIBE where its slot is served.
 
-One connection a shard, made when the first topic needs it; notices and beats come over the home. A channel changes
+One connection a shard, made when the first topic needs it; notices and beats come over the home, and so does what is
+kept: each exact topic is subscribed to there, too, for nobody knows who will keep it. A channel changes
 its shard when the old one says that it has lost it, when its connection is gone, or when the map goes on saying so; and
 then all that the old one had sent is read first. So nothing that is under way is ever taken for lost.
 """
@@ -34,6 +35,7 @@ class ShardedLive(Live):
         self.shards: OpenShards[ShardChannels] = OpenShards(shards, self._made)
         self._map = shards
         self._sharded = ShardedNames(names.hive)
+        self._begin = self._sharded.live("").encode()[:-1]  # how the channels of all shards begin
         self._where: dict[bytes, ShardChannels | None] = {}  # all channels that travel over shards
         self._members: dict[bytes, list[LiveSubscription]] = {}  # and who wants them
         self._doubts = Doubts(clock)
@@ -52,8 +54,6 @@ class ShardedLive(Live):
         self._map.on_change.append(self._follow)
         for subscription, channels in self._channels.items():
             for channel in [one for one in channels if not is_pattern(one.decode())]:
-                channels.discard(channel)
-                self.home.leave(channel, subscription)
                 self._want(subscription, self._names.topic(channel.decode()))
 
     @property
@@ -76,17 +76,22 @@ class ShardedLive(Live):
         if resolved:
             self._resolved.add(subscription)
 
-    def _is_spread(self, topic: str) -> bool:
-        return self._map.is_used and not is_pattern(topic)
+    def _ways(self, subscription: LiveSubscription, topic: str) -> set[bytes]:
+        """What is kept comes over the home, also where Redis has matched it by a pattern so far."""
+        home = super()._ways(subscription, topic)
+        if not self._map.is_used or is_pattern(topic):
+            return home
+        comes_there = not self._channels[subscription].isdisjoint(super()._ways(subscription, subscription.pattern))
+        return {self._shard_channel(topic)} | (set() if comes_there else home)
 
-    def _channel(self, topic: str) -> bytes:
-        return self._sharded.live(topic).encode() if self._is_spread(topic) else super()._channel(topic)
+    def _shard_channel(self, topic: str) -> bytes:
+        return self._sharded.live(topic).encode()
 
     def _topic(self, channel: bytes) -> str:
         return self._sharded.topic(channel.decode())
 
     def _attach(self, channel: bytes, subscription: LiveSubscription) -> None:
-        if not self._is_spread(channel.decode()):
+        if not channel.startswith(self._begin):
             super()._attach(channel, subscription)
             return
         self._members.setdefault(channel, []).append(subscription)
@@ -136,7 +141,7 @@ class ShardedLive(Live):
         parts = defaultdict(lambda: defaultdict(dict))
         for subscription, told in self._tails(last).items():
             for topic, sequence in told.items():
-                parts[self._where.get(self._channel(topic))][subscription][topic] = sequence
+                parts[self._where.get(self._shard_channel(topic))][subscription][topic] = sequence
         for shard, tails in parts.items():
             if shard is None:
                 enter_tails(tails, sender, incarnation)

@@ -153,7 +153,7 @@ def served(settings: Settings) -> Iterator[Endpoint]:
 def single(endpoint: Endpoint) -> Endpoint:
     """It, unless it is a Cluster. Raises HivemindError."""
     if endpoint.is_cluster:
-        raise HivemindError("of a hive on a Cluster nothing can be copied: its keys are on several servers")
+        raise HivemindError("of a hive on a Cluster nothing can be copied: so far")
     return endpoint
 
 

@@ -29,7 +29,7 @@ from ..supervisor.engine import redis_url
 from ..supervisor.leftovers import lost_for
 from ..supervisor.paths import HivePaths
 from ..supervisor.sharing import unshared
-from ..topics import Names, matches
+from ..topics import matches
 from .context import outside, redis_address
 
 PATIENCE = 4.0  #: seconds; what is typed has its answer within five
@@ -50,7 +50,7 @@ def read_ages(settings: Settings, instances: Sequence[Instance]) -> dict[str, fl
 async def _ages(settings: Settings, instances: Sequence[Instance]) -> dict[str, float]:
     try:
         async with _opened(settings) as commands:
-            return await lost_for(commands, Names(settings.name), instances)
+            return await lost_for(commands, commands.endpoint.names, instances)
     except (RedisError, TimeoutError):
         return {}
 
@@ -63,7 +63,7 @@ def refusal(settings: Settings) -> str:
 async def _refusal(settings: Settings) -> str:
     try:
         async with _opened(settings) as commands:
-            await commands.execute("PEXPIRE", Names(settings.name).node("probe"), 1)  # a key that is none
+            await commands.execute("PEXPIRE", commands.endpoint.names.node("probe"), 1)  # a key that is none
     except RedisRefused as error:
         return _in_its_words(error, settings)
     except (RedisError, TimeoutError):
@@ -97,14 +97,14 @@ def failed(nodes: str) -> list[str]:
 
 def read_mode(settings: Settings) -> str:
     """How the hive keeps its patterns; "" if nobody has registered yet. Raises RedisError, as ``read_instances``."""
-    return asyncio.run(_ask(settings, lambda commands: _directory(commands, settings).mode()))
+    return asyncio.run(_ask(settings, lambda commands: _directory(commands).mode()))
 
 
 def read_topics(settings: Settings) -> list[str]:
     """The topics that were announced; none where the hive resolves none. Raises RedisError, as ``read_instances``."""
 
     async def read(commands: Commands) -> list[str]:
-        directory = _directory(commands, settings)
+        directory = _directory(commands)
         return sorted(await directory.topics()) if await directory.mode() == RESOLVED else []
 
     return asyncio.run(_ask(settings, read))
@@ -116,7 +116,7 @@ def add_topics(settings: Settings, topics: Sequence[str]) -> tuple[str, list[str
     """
 
     async def add(commands: Commands) -> tuple[str, list[str]]:
-        directory = _directory(commands, settings)
+        directory = _directory(commands)
         known = await directory.topics()
         await announce(directory, topics)
         return await directory.mode(), [topic for topic in topics if topic not in known]
@@ -140,23 +140,26 @@ async def _backlogs(streams: Streams, pattern: str) -> list[TopicBacklog]:
 def read_durability(settings: Settings, instances: Sequence[Instance]) -> Durability:
     """What there is to say of durable delivery; nothing where Redis does not tell."""
     try:
-        return asyncio.run(_ask(settings, lambda commands: durability(_streams(commands, settings), instances)))
+        return asyncio.run(_ask(settings, lambda commands: durability(_streams(commands), instances)))
     except RedisError:
         return Durability()
 
 
-def _streams(commands: Commands, settings: Settings) -> Streams:
-    return Streams(commands, Functions(commands), Names(settings.name))
+def _registry(commands: Commands) -> Registry:
+    return Registry(commands, Functions(commands), commands.endpoint.names)
 
 
-def _directory(commands: Commands, settings: Settings) -> Directory:
-    return Directory(commands, Functions(commands), Names(settings.name))
+def _streams(commands: Commands) -> Streams:
+    return Streams(commands, Functions(commands), commands.endpoint.names)
+
+
+def _directory(commands: Commands) -> Directory:
+    return Directory(commands, Functions(commands), commands.endpoint.names)
 
 
 def ask(settings: Settings, question: Callable[[Registry], Awaitable[T]]) -> T:
     """Put one ``question`` to the registry. Raises RedisError in words that say what to do."""
-    names = Names(settings.name)
-    return asyncio.run(_ask(settings, lambda commands: question(Registry(commands, Functions(commands), names))))
+    return asyncio.run(_ask(settings, lambda commands: question(_registry(commands))))
 
 
 def work(settings: Settings, job: Callable[[Streams], Awaitable[T]]) -> T:
@@ -164,7 +167,7 @@ def work(settings: Settings, job: Callable[[Streams], Awaitable[T]]) -> T:
 
     Raises RedisError in words that say what to do.
     """
-    return asyncio.run(_ask(settings, lambda commands: job(_streams(commands, settings)), None))
+    return asyncio.run(_ask(settings, lambda commands: job(_streams(commands)), None))
 
 
 async def _ask(
@@ -174,7 +177,7 @@ async def _ask(
         raise away(settings, "it does not run")
     try:
         async with _opened(settings, patience) as commands:
-            await check_layout(commands, Names(settings.name))
+            await check_layout(commands, commands.endpoint.names)
             return await question(commands)
     except TimeoutError:
         raise away(settings, f"no answer within {PATIENCE:g} s") from None

@@ -15,7 +15,7 @@ from ..cancelling import end
 from ..data.entries import KeptTopic
 from ..data.kept import KEPT
 from ..data.tending import TEND, Tending
-from ..errors import ConfigurationError, OutboxFull, RedisError, Unconfirmed, Undelivered, check_seconds
+from ..errors import OutboxFull, RedisError, Unconfirmed, Undelivered, check_seconds
 from ..message import encode_headers, encode_payload
 from ..retention import WEEK, Tier
 from ..topics import check_topic
@@ -47,8 +47,6 @@ class Posting:
 
     async def start(self) -> None:
         """Learn what is kept. Raises RedisError."""
-        if self._bus.shards is not None:
-            return
         await self._learn()
         self._bus.live.listen(self._bus.names.control(KEPT), self._heard)
         self._tasks = [
@@ -63,11 +61,7 @@ class Posting:
             await end(task)
 
     def send(self, topic: str, payload: Any, headers: Mapping[str, str] | None, *, durable: bool) -> None:
-        """Hand a message over, from any thread. Raises what ``Bus.send`` raises, and ConfigurationError where a Cluster
-        shall keep it.
-        """
-        if durable and self._bus.shards is not None:
-            raise ConfigurationError(f"{topic}: a Cluster carries live messages only, so far")
+        """Hand a message over, from any thread. Raises what ``Bus.send`` raises."""
         with self._lock:
             is_new = durable and topic not in self._mine
             is_held = is_new or topic in self._held or (topic in self._known and not self._bus.keeps(topic))
@@ -97,8 +91,7 @@ class Posting:
             if waiting:
                 raise Unconfirmed(waiting, timeout) from None
         await self._bus.flush(max(0.0, deadline - self._loop.time()))
-        if self._bus.shards is None:
-            await self._unread.look_at_new()
+        await self._unread.look_at_new()
 
     def _hold(self, topic: str, payload: Any, headers: Mapping[str, str] | None) -> None:
         body = encode_payload(payload)

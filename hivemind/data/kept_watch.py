@@ -24,7 +24,7 @@ REFUSED = 5.0  #: seconds between two tries while it refuses
 
 
 class KeptWatch:
-    """Gives a bus its Filler, and tells that which topics are kept, from ``start`` to ``stop``. Not for a Cluster."""
+    """Gives a bus its Filler, and tells that which topics are kept, from ``start`` to ``stop``."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -36,9 +36,7 @@ class KeptWatch:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, on the loop, before anybody subscribes. Nothing happens on a Cluster."""
-        if self._bus.shards is not None:
-            return
+        """Begin, on the loop, before anybody subscribes."""
         self._bus.filler = self._filler
         self._bus.live.listen(self._bus.names.control(KEPT), self._heard)
         self._bus.live.mender = self

@@ -42,10 +42,9 @@ class Account:
 
 
 class Books:
-    """All that the probes wrote down since a drill began; without ``keeps`` they send live messages alone."""
+    """All that the probes wrote down since a drill began."""
 
-    def __init__(self, *, keeps: bool = True) -> None:
-        self.keeps = keeps
+    def __init__(self) -> None:
         self.safe: dict[Known, float] = {}  # when it was known to be
         self.handled: dict[str, Counter[Known]] = {ALFA: Counter(), BETA: Counter()}  # kept ones, by kind of receiver
         self.heard: defaultdict[str, dict[Known, int]] = defaultdict(dict)  # live ones, by life
@@ -99,7 +98,7 @@ class Books:
 
     def next(self) -> Books:
         """The books of the next drill: everybody goes on to count where he is."""
-        new = Books(keeps=self.keeps)
+        new = Books()
         new._began = self._began | self.live_sent
         return new
 
@@ -108,7 +107,7 @@ class Books:
     def flows(self, since: float, lives: list[str]) -> bool:
         """Whether something that was sent after ``since`` has arrived on every way between ``lives``."""
         ways = [(LIVE, other(kind_of(life)), life) for life in lives]
-        ways += [(KEPT, BETA, ALFA), (KEPT, ALFA, BETA)] if self.keeps else []
+        ways += [(KEPT, BETA, ALFA), (KEPT, ALFA, BETA)]
         return all(self._latest.get(way, 0.0) > since for way in ways)
 
     def is_drained(self, lives: list[str]) -> bool:

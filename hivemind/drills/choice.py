@@ -82,7 +82,7 @@ NOT_AT: Mapping[Where, frozenset[Done]] = {  # others may use that Redis, or nob
     Where.OWN: _MOVES,
     Where.OTHER: _THEIRS | _MOVES,
     Where.SENTINEL: _THEIRS,
-    Where.CLUSTER: _THEIRS | {("flush", "redis")},
+    Where.CLUSTER: _THEIRS,
 }
 
 

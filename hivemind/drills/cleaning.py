@@ -27,7 +27,7 @@ async def forget(commands: Commands, names: Names) -> None:
 async def clean(commands: Commands, names: Names) -> None:
     """Remove all that the probes of drills have left: topics, groups, and themselves. Raises RedisError.
 
-    Call it when none of them runs. In a Cluster there are no streams: what there is is all with the hive's registry.
+    Call it when none of them runs.
     """
     hashes = (names.kept(), names.readings(), names.readers(), names.resolvers(), names.resolved())
     found: list[tuple[Argument, ...]] = [await _fields(commands, key) for key in hashes]
@@ -35,7 +35,7 @@ async def clean(commands: Commands, names: Names) -> None:
         ("HDEL", key, *fields) for key, fields in zip(hashes, found, strict=True) if fields
     ]
     jobs += [("SREM", names.nodes(), *INSTANCES), ("ZREM", names.topics(), *TOPICS)]
-    for key in _keys(commands, names):
+    for key in _keys(names):
         jobs.append(("DEL", key))
     for reply in await commands.pipeline(jobs):
         if not isinstance(reply, RedisRefused):  # somebody wrote something else in its place
@@ -44,7 +44,7 @@ async def clean(commands: Commands, names: Names) -> None:
 
 async def left(commands: Commands, names: Names) -> list[str]:
     """The keys in Redis that are there because of probes."""
-    there = _keys(commands, names)
+    there = _keys(names)
     replies = await commands.pipeline([("EXISTS", key) for key in there])
     return [key for key, reply in zip(there, replies, strict=True) if checked(reply)]
 
@@ -58,8 +58,8 @@ async def _fields(commands: Commands, key: str) -> tuple[Argument, ...]:
     return tuple(name for name in pairs_in(said) if name.startswith(PREFIX.encode()))
 
 
-def _keys(commands: Commands, names: Names) -> list[str]:
-    return [*_of_instances(names), *([] if commands.endpoint.is_cluster else _of_topics(names))]
+def _keys(names: Names) -> list[str]:
+    return [*_of_instances(names), *_of_topics(names)]
 
 
 def _of_instances(names: Names) -> Sequence[str]:

@@ -46,8 +46,7 @@ class Crew:
     def __init__(self, site: Site, healer: Healer, folder: Path, *, is_canary: bool = False) -> None:
         self.site, self.healer, self.folder, self.is_canary = site, healer, folder, is_canary
         self.members: dict[str, Member] = {}
-        self.keeps = not site.bus.endpoint.is_cluster
-        self.books = Books(keeps=self.keeps)
+        self.books = Books()
         self._pages = Pages(folder)
 
     async def start(self) -> float:
@@ -82,7 +81,6 @@ class Crew:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 *(["--canary"] if self.is_canary else []),
-                *([] if self.keeps else ["--live"]),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,
                 stderr=log,

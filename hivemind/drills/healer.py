@@ -30,7 +30,6 @@ from ..bus.endpoint import Endpoint
 from ..errors import RedisError, SupervisorError
 from ..identity import ProcessIdentity
 from ..supervisor.keeper import kill, kill_group
-from ..topics import Names
 from .cleaning import clean
 
 PATIENCE = 300.0  #: seconds
@@ -143,7 +142,7 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, signal.SIG_IGN)
     undo = listen()
     if not undo.is_done:
-        asyncio.run(heal(undo, os.environ[URL], Names(arguments[0])))
+        asyncio.run(heal(undo, os.environ[URL], arguments[0]))
     return 0
 
 
@@ -163,14 +162,14 @@ def listen() -> Undo:
     return undo
 
 
-async def heal(undo: Undo, url: str, names: Names) -> None:
+async def heal(undo: Undo, url: str, hive: str) -> None:
     """Undo it, the most urgent first; what Redis has to do is tried for a while."""
     undo_at_once(undo)
-    async with Commands(Endpoint.parse(url).of(names.hive)) as commands:
+    async with Commands(Endpoint.parse(url).of(hive)) as commands:
         for name, value in undo.configure.items():
             await _insist(commands, "CONFIG", "SET", name, value)
         await _ended(undo.end)
-        await _cleaned(commands, names)
+        await _cleaned(commands)
 
 
 def undo_at_once(undo: Undo) -> None:
@@ -205,10 +204,10 @@ async def _ended(processes: Sequence[ProcessIdentity]) -> None:
         kill_group(process)
 
 
-async def _cleaned(commands: Commands, names: Names) -> None:
+async def _cleaned(commands: Commands) -> None:
     for _ in range(TRIES):
         try:
-            await clean(commands, names)
+            await clean(commands, commands.endpoint.names)
         except RedisError:
             await asyncio.sleep(PAUSE)
         else:

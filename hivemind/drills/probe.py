@@ -1,8 +1,8 @@
 """A probe: a node that sends and receives, live and durably, and writes down what it did, while something breaks.
 
-``python -m hivemind.drills.probe NAME NUMBER FOLDER [--canary] [--live]``: it sends after "go" on its standard input
+``python -m hivemind.drills.probe NAME NUMBER FOLDER [--canary]``: it sends after "go" on its standard input
 and stops sending after "quiet"; when that ends, it ends. A canary acknowledges a message before its effect is written:
-a drill that kills one has to find that. With ``--live`` nothing is sent durably: a Cluster keeps nothing.
+a drill that kills one has to find that.
 """
 
 from __future__ import annotations
@@ -48,9 +48,8 @@ INSTANCES = (f"{PREFIX}-{ALFA}.0", f"{PREFIX}-{BETA}.0", f"{PREFIX}-{BETA}.1")
 class Probe(Node):
     """One probe, called ``name``, whose life is written down in ``folder``."""
 
-    def __init__(self, name: str, number: int, folder: Path, *, is_canary: bool = False, keeps: bool = True) -> None:
+    def __init__(self, name: str, number: int, folder: Path, *, is_canary: bool = False) -> None:
         super().__init__(f"{PREFIX}-{name}")
-        self.keeps = keeps
         self.me, self.other = name, BETA if name == ALFA else ALFA
         self.who = f"{self.name}.{number}.{os.getpid()}"
         self.diary = Diary(folder / f"{self.who}.jsonl")
@@ -61,14 +60,13 @@ class Probe(Node):
     def services(self) -> None:
         """What it sends."""
         self.add_service(topic(self.me, LIVE), self.send_live)
-        self.add_service(topic(self.me, KEPT), self.send_kept, durable=self.keeps)
+        self.add_service(topic(self.me, KEPT), self.send_kept, durable=True)
 
     def subscriptions(self) -> None:
         """What it hears: all that the other kind sends."""
         words = {"since": "all", "retries": RETRIES, "backoff": (0.2, 2.0)}
         self.add_subscription(topic(self.other, LIVE), self.hear_live)
-        if self.keeps:
-            self.add_subscription(topic(self.other, KEPT), self.hear_kept, durable=True, **words)  # type: ignore[arg-type]
+        self.add_subscription(topic(self.other, KEPT), self.hear_kept, durable=True, **words)  # type: ignore[arg-type]
 
     def on_start(self) -> None:
         """Obey what comes on standard input, and say that we are there."""
@@ -99,9 +97,9 @@ class Probe(Node):
         """Send a few kept messages, and write down when they are safe; when to be quiet, say when all is out."""
         if self.is_sending.is_set():
             first = self.sent[KEPT] + 1
-            for _ in range(BATCH if self.keeps else 0):
+            for _ in range(BATCH):
                 service.send(self.next(KEPT))
-            if self.keeps and self.settled(service):
+            if self.settled(service):
                 self.diary.note("safe", first=first, last=self.sent[KEPT])
         elif not self.is_quiet:
             service.sleep_for(5 / RATE)  # what the other service has begun to send is out by then
@@ -163,10 +161,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("number", type=int)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--canary", action="store_true")
-    parser.add_argument("--live", action="store_true")
     chosen = parser.parse_args(arguments)
     settings = load_settings(find_hive(Path.cwd(), None, os.environ))
-    probe = Probe(chosen.name, chosen.number, chosen.folder, is_canary=chosen.canary, keeps=not chosen.live)
+    probe = Probe(chosen.name, chosen.number, chosen.folder, is_canary=chosen.canary)
     return run(probe, settings, How(Place(chosen.number, is_fixed=True)))
 
 

@@ -104,10 +104,8 @@ class Flush(Fault):
     harms_all = True
 
     async def prepare(self) -> None:
-        """A Cluster is not forgotten in one step."""
+        """Find who has to register again."""
         self.target = "redis"
-        if self.site.bus.endpoint.is_cluster:
-            raise SupervisorError("flush is for a hive on one Redis, and this one is on a Cluster")
         self.names = [one.instance for one in self.site.seen.values() if not one.is_lost]
         self.is_forgotten = False
 
@@ -137,7 +135,7 @@ class Fill(Fault):
     NO_ROOM = {"maxmemory-policy": "noeviction", "maxmemory": "1"}  # noqa: RUF012  # the order matters: nothing is evicted
 
     async def prepare(self) -> None:
-        """Remember how it is set. In a Cluster no drill has kept messages, and only these need room."""
+        """Remember how it is set. Of a Cluster the home would have to be healed, wherever it is by then."""
         self.target = "redis"
         if self.site.bus.endpoint.is_cluster:
             raise SupervisorError("fill is for a hive on one Redis, and this one is on a Cluster")

@@ -26,7 +26,7 @@ class Answering:
     async def start(self, node: BaseNode) -> None:
         """Take requests from now on; wait for Redis as long as it takes.
 
-        Raises ConfigurationError on a Cluster, and where another node of this process has one of the names.
+        Raises ConfigurationError where another node of this process has one of the names.
         """
         requests = node.bus.requests
         requests.start()

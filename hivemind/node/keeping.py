@@ -24,7 +24,6 @@ from .declarations import ServiceDeclaration
 from .durable import DurableSubscription
 
 if TYPE_CHECKING:
-    from ..bus.bus import Bus
     from .base import BaseNode
 
 TRY_AGAIN = 0.5  #: seconds between two tries to begin while Redis is away
@@ -34,11 +33,6 @@ _LACKING = {
     Tier.REPLICA: (logging.ERROR, 'confirm="%s" cannot be kept now, and flush() raises Unconfirmed until it can: %s'),
 }
 HANDLERS = 5.0  #: seconds that running handlers have when the node stops
-
-
-def _check_place(bus: Bus) -> None:
-    if bus.shards is not None:
-        raise ConfigurationError("durable topics need one Redis, or Sentinel, so far: a Cluster carries live ones only")
 
 
 def _tier(node: BaseNode, service: ServiceDeclaration) -> Tier:
@@ -67,8 +61,7 @@ class DurableSending:
         self._tending: asyncio.Task[None] | None = None
 
     async def start(self, node: BaseNode) -> None:
-        """Announce the topics; wait for Redis as long as it takes. Raises ConfigurationError on a Cluster."""
-        _check_place(node.bus)
+        """Announce the topics; wait for Redis as long as it takes."""
         tending = Tending(node.bus, node.logger)
         for topic in self._services:
             await insist(node, f"topic {topic}", partial(self._announce, node, tending, topic))
@@ -113,9 +106,8 @@ class DurableReading:
     async def start(self, node: BaseNode) -> None:
         """Begin to read; wait for Redis as long as it takes.
 
-        Raises ConfigurationError on a Cluster, and where another node of this process reads in the same group.
+        Raises ConfigurationError where another node of this process reads in the same group.
         """
-        _check_place(node.bus)
         names = list(dict.fromkeys(one.group for one in self._subscriptions))
         if taken := node.bus.groups.intersection(names):
             raise ConfigurationError(

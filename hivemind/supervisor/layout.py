@@ -14,7 +14,6 @@ from ..bus.endpoint import Endpoint
 from ..data.backup import backup
 from ..data.layout import LAYOUT, STEPS, Step, migrate
 from ..errors import RedisError
-from ..topics import Names
 from .engine import Engine, redis_url
 
 log = logging.getLogger("hived")
@@ -34,8 +33,8 @@ def bring_up_to_date(engine: Engine, here: int = LAYOUT, steps: Mapping[int, Ste
 
 
 async def _bring(engine: Engine, here: int, steps: Mapping[int, Step]) -> None:
-    names = Names(engine.settings.name)
-    endpoint = Endpoint.parse(redis_url(engine.settings), engine.paths.var).of(names.hive)
+    endpoint = Endpoint.parse(redis_url(engine.settings), engine.paths.var).of(engine.settings.name)
+    names = endpoint.names
 
     async def save() -> None:
         path = engine.paths.var / f"before-layout-{here}-{time.strftime('%Y%m%d-%H%M%S')}.backup"

@@ -19,7 +19,6 @@ from ..errors import HivemindError, SupervisorError
 from ..identity import PidFile, ProcessIdentity
 from ..node.loaded import RELEASE
 from ..states import NodeState
-from ..topics import Names
 from .check import unreadable_file
 from .client import ProgramInfo, ProgramState
 from .engine import QUICK, Engine, host_here, redis_url
@@ -202,10 +201,9 @@ def _infos(engine: Engine, identity: ProcessIdentity | None) -> tuple[dict[str, 
 async def registered(engine: Engine) -> list[Instance] | None:
     """All instances of the hive; None if Redis does not answer in time."""
     try:
-        names = Names(engine.settings.name)
-        endpoint = Endpoint.parse(redis_url(engine.settings), engine.paths.var).of(names.hive)
+        endpoint = Endpoint.parse(redis_url(engine.settings), engine.paths.var).of(engine.settings.name)
         async with asyncio.timeout(REGISTRY_TIMEOUT), Commands(endpoint) as commands:
-            return await Registry(commands, Functions(commands), names).instances()
+            return await Registry(commands, Functions(commands), endpoint.names).instances()
     except (HivemindError, TimeoutError):
         return None
 
