@@ -103,12 +103,17 @@ class Cluster:
         Not to one after the other in quick succession: Redis itself may then never agree again on whose the slots are.
         """
         slot, source, target = key_slot(key.encode()), self.owner(key), to
-        target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
-        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
+        self.begin_to_move(key, to)
         while keys := source.command("CLUSTER", "GETKEYSINSLOT", slot, 10):
             source.command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
         for node in (target, source):
             node.command("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+
+    def begin_to_move(self, key: str, to: ClusterNode) -> None:
+        """Let the slot of ``key`` be on its way to another primary, which has none of its keys yet."""
+        slot, source = key_slot(key.encode()), self.owner(key)
+        to.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
+        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", to.id)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -85,6 +85,28 @@ async def test_every_hive_registers_at_its_home_and_functions_are_loaded_there(c
         assert cluster.owner(hive).command("SMEMBERS", Names(hive).nodes()) == ["a.0"]
 
 
+async def test_while_the_slot_of_the_home_moves_no_responder_is_taken_for_dead(
+    cluster: Cluster, hive_name: str
+) -> None:
+    async with Commands(Endpoint.parse(cluster.url).of(hive_name)) as commands:
+        names, functions = commands.endpoint.names, Functions(commands)
+        node, member = names.node("a.0"), "a.0.e7"
+        who, since = names.responders("sum"), names.responders_since("sum")
+        await commands.execute("HSET", node, "incarnation", 7)
+        await functions.call("enlist", (who, node, since), (member, 7, 1))
+        home, other = cluster.owner(hive_name), cluster.others(hive_name)[0]
+        cluster.begin_to_move(hive_name, other)
+        home.command("MIGRATE", "127.0.0.1", other.port, node, 0, 5000)
+        assert member.encode() in await functions.call("inquire", (who, since), (names.node(""), "c", "?"))
+        asked = (names.node(""), names.request("sum", ""), "inbox", '"try":1', 1, "{}")
+        assert await functions.call("ask", (who,), asked) == 1  # away, and not gone
+        assert home.command("ZRANGE", who, 0, -1) == [member]
+        with pytest.raises(RedisUnavailable):
+            await commands.execute("HGET", node, "incarnation")
+        cluster.move(hive_name, other)
+        assert cluster.owner(hive_name).command("ZRANGE", who, 0, -1) == [member]
+
+
 async def test_any_seed_will_do_also_if_others_are_dead(cluster: Cluster) -> None:
     dead = "redis+cluster://127.0.0.1:1,127.0.0.1:2,127.0.0.1:3,127.0.0.1:"
     async with Commands(Endpoint.parse(f"{dead}{cluster.nodes[1].port}")) as commands:

@@ -48,7 +48,13 @@ _KEEPALIVE = {
     if hasattr(socket, name)
 }
 _SINGLE = ("redis://", "rediss://", "unix://")
-_TRANSIENT = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ", "READONLY", "UNBLOCKED", "BUSY ")
+_TRANSIENT = (
+    *("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ", "READONLY", "UNBLOCKED", "BUSY "),
+    *(
+        "ERR Script attempted to access a non local key",
+        "Script attempted to access a non local key",
+    ),  # which moves now
+)
 _NOT_NOW = (  # redis-py takes the code away from the text
     exceptions.BusyLoadingError,
     exceptions.ReadOnlyError,

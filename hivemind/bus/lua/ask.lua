@@ -18,8 +18,7 @@ local function is_there(one)
   local listens = call('PUBSUB', 'NUMSUB', one.channel)[2] > 0
   local lives = listens and hand <= 0
   if not lives then
-    local instance, life = string.match(one.member, '^(.*)%.e(%d+)$')
-    lives = life and redis.pcall('HGET', args[1] .. instance, 'incarnation') == life
+    lives = is_alive(args[1], one.member)
   end
   local comes = not lives and tonumber(string.match(one.member, '^coming%.(%d+)$'))
   if comes and now() < comes then

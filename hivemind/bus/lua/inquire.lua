@@ -18,8 +18,7 @@ elseif #found == 0 then
   living[1] = ''
 end
 for _, member in ipairs(found) do
-  local instance, life = string.match(member, '^(.*)%.e(%d+)$')
-  if life and redis.pcall('HGET', args[1] .. instance, 'incarnation') == life then
+  if is_alive(args[1], member) then
     living[#living + 1] = member
     redis.call('PUBLISH', args[2] .. member, args[3])
   end

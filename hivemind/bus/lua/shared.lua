@@ -29,6 +29,16 @@ local function is_fenced(producers, group, consumer)
   local instance, incarnation = string.match(consumer, '^(.+)%.e(%d+)$')
   return not instance or fenced(producers, group, instance, incarnation) ~= nil
 end
+-- Whether the instance of a responder is in the life that the responder says. While the slot of a Cluster moves nobody
+-- knows of a key that has moved: then it lives.
+local function is_alive(before, responder)
+  local instance, life = string.match(responder, '^(.*)%.e(%d+)$')
+  if not life then
+    return false
+  end
+  local held = redis.pcall('HGET', before .. instance, 'incarnation')
+  return held == life or type(held) == 'table' and not string.find(held.err, 'WRONGTYPE', 1, true)
+end
 local function now()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
