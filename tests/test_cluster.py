@@ -107,6 +107,20 @@ async def test_while_the_slot_of_the_home_moves_no_responder_is_taken_for_dead(
         assert cluster.owner(hive_name).command("ZRANGE", who, 0, -1) == [member]
 
 
+async def test_a_connection_that_leads_elsewhere_is_cut_though_the_home_answers(
+    cluster: Cluster, hive_name: str
+) -> None:
+    away = cluster.others(hive_name)[0]
+    async with on_bus(cluster.url, "a.0", hive_name) as alfred:
+        stray = await alfred.endpoint.at(("127.0.0.1", away.port)).open("stray")
+        alfred.endpoint.peers.add(stray)
+        home = {("127.0.0.1", cluster.owner(hive_name).port)}
+        assert alfred.endpoint.peers.addresses > home
+        await eventually_async(lambda: alfred.endpoint.peers.addresses == home, 10.0)
+        assert alfred.outbox.link.gaps == alfred.live.link.gaps == 0
+        await stray.disconnect(nowait=True)
+
+
 async def test_any_seed_will_do_also_if_others_are_dead(cluster: Cluster) -> None:
     dead = "redis+cluster://127.0.0.1:1,127.0.0.1:2,127.0.0.1:3,127.0.0.1:"
     async with Commands(Endpoint.parse(f"{dead}{cluster.nodes[1].port}")) as commands:

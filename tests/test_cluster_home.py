@@ -22,7 +22,7 @@ SENDER = f"""
     from hivemind import Node, Service, Unconfirmed, service
 
     class Sender(Node):
-        @service("order", durable=True, confirm="replica")
+        @service("order", durable=True)
         def sell(self, service: Service):
             begun, sent = time.monotonic(), 0
             with Path("safe").open("a", buffering=1) as safe:
@@ -106,11 +106,15 @@ def pairs(server_program: Path) -> Iterator[Cluster]:
 class Trade(Workshop):
     """A hive whose nodes send, read, ask and answer all the time, and write down what they did."""
 
-    def begin(self, patterns: str) -> Trade:
+    patterns = ""
+
+    def begin(self, confirm: str = "replica") -> Trade:
+        """Start all; return when messages and requests flow. What ``safe`` names is confirmed at that tier."""
         nodes = {"sender": SENDER, "reader": READER, "asker": ASKER, "answerer": ANSWERER, "listener": LISTENER}
         for name, code in nodes.items():
             self.write(f"{name}.py", code)
-        words = {"HIVEMIND_PATTERNS": patterns, "HIVEMIND_LEASE": "6", "HIVEMIND_HEARTBEAT": "1"}
+        words = {"HIVEMIND_PATTERNS": self.patterns, "HIVEMIND_CONFIRM": confirm}
+        words |= {"HIVEMIND_LEASE": "6", "HIVEMIND_HEARTBEAT": "1"}
         first = ("reader", "reader", "listener", "answerer", "answerer")
         for one in [self.run(f"{name}.py", **words) for name in first]:
             one.says("running: ")
@@ -125,7 +129,7 @@ class Trade(Workshop):
 
     @property
     def sent(self) -> int:
-        """How many the sender knows to be on the primary and a replica."""
+        """How many the sender knows to be safe."""
         said = self.lines("safe")
         return int(said[-1][0]) if said else 0
 
@@ -164,8 +168,9 @@ class Trade(Workshop):
 @pytest.fixture(params=["resolved", "server"])
 def trade(request: pytest.FixtureRequest, pairs: Cluster, tmp_path: Path, hive_name: str) -> Iterator[Trade]:
     made = Trade(tmp_path, pairs.url, hive_name)
+    made.patterns = request.param
     try:
-        yield made.begin(request.param)
+        yield made
     finally:
         made.close()
 
@@ -180,6 +185,7 @@ def promoted(cluster: Cluster, home: ClusterNode) -> None:
 
 def test_a_home_that_is_replaced_by_hand_costs_no_message_and_no_request(pairs: Cluster, trade: Trade) -> None:
     home = pairs.owner(trade.hive)
+    trade.begin(confirm="second")
     replica_of(pairs, home).command("CLUSTER", "FAILOVER")
     promoted(pairs, home)
     trade.goes_on()
@@ -190,6 +196,7 @@ def test_a_home_that_is_killed_costs_no_message_that_its_replica_had_and_no_requ
     pairs: Cluster, trade: Trade
 ) -> None:
     home = pairs.owner(trade.hive)
+    trade.begin()
     home.kill()
     promoted(pairs, home)
     trade.answers()
@@ -202,6 +209,7 @@ def test_a_home_that_stands_still_is_left_as_soon_as_it_is_replaced_and_confirms
     pairs: Cluster, trade: Trade
 ) -> None:
     home = pairs.owner(trade.hive)
+    trade.begin()
     home.freeze()
     promoted(pairs, home)
     trade.answers()
@@ -211,6 +219,7 @@ def test_a_home_that_stands_still_is_left_as_soon_as_it_is_replaced_and_confirms
 
 
 def test_the_slot_of_the_home_moves_with_all_that_is_in_it(pairs: Cluster, trade: Trade) -> None:
+    trade.begin()
     pairs.move(trade.hive, pairs.others(trade.hive)[0])
     trade.goes_on()
     trade.settles()

@@ -1,8 +1,8 @@
 """The home of a hive on a Cluster: when another server serves it, every connection to the old one is let go.
 
 Nodes are asked at every connect who serves it; but a home that stands still keeps its connections, and one that was
-demoted says so only to who asks it for a key. So it is asked for one now and then. While it does not answer other nodes
-are asked who serves it.
+demoted says so only to who asks it for a key. So it is asked for one now and then. While it does not answer, or not all
+connections lead to one server, other nodes are asked who serves it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class HomeWatch:
         while True:
             await asyncio.sleep(ASK * random.uniform(0.8, 1.2))
             try:
-                if not await self._answers():
+                if not await self._answers() or len(self._endpoint.peers.addresses) > 1:
                     await self._ask_others()
             except RedisError as error:
                 log.debug("nobody says where the home is: %s", error)
