@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -77,6 +78,14 @@ def test_status_and_nodes_know_the_hive(hive: Hive) -> None:
     eventually(lambda: hive.run("hm", "status").stdout.startswith("gotham is well: 2 instances"), within=20)
     nodes = hive.run("hm", "nodes")
     assert {"talker.0", "hearer.0"} <= set(nodes.stdout.split()), nodes.stderr
+
+
+def test_a_node_that_hangs_is_found(hive: Hive) -> None:
+    pid = hive.pids()["hearer.0"]
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: hive.pids()["hearer.0"] not in (None, pid), within=20)
+    assert "hearer.0" in hive.log("hived")
 
 
 def test_pub_is_shown_by_tail(hive: Hive) -> None:

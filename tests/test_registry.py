@@ -151,10 +151,26 @@ async def test_without_renewal_it_is_lost_and_then_can_be_forgotten(server: Redi
         await until(lambda: is_lost(book, "batman.0"))
         (lost,) = await book.instances()
         assert (lost.state, lost.expires) == ("lost", None)
-        assert await book.leases(["batman.0"]) == {"batman.0": -2}
+        assert (await book.late({"batman.0": 0.2}))[1]["batman.0"] < 0
         assert not await book.renew("batman.0", life, 0.2, STATS)
         assert await book.forget("batman.0")
         assert await book.instances() == []
+
+
+@pytest.mark.every_server
+async def test_who_has_not_beaten_for_half_a_lease_is_late(server: RedisServer, hive_name: str) -> None:
+    async with registry(server, hive_name) as book:
+        before = time.time()
+        for name in ("batman.0", "batman.1", "robin.0"):
+            await book.register(name, about(10.0), STATS)
+        asked = {"robin.0": 10.0, "batman.0": 10.0, "batman.1": 21.0, "alfred.0": 10.0, "batman.2": 4.0}
+        told, late = await book.late(asked)
+        assert abs(told - before) < 5.0
+        assert late == {"batman.1": pytest.approx(1000 * (told + 10.0), abs=2000), "alfred.0": -2, "batman.2": -2}
+        assert (await book.late({"robin.0": 8.0}))[1].keys() == {
+            "robin.0"
+        }  # it ends later than it could: a clock was set
+        assert (await book.late({}))[1] == {}
 
 
 async def test_who_leaves_is_gone_unless_another_has_its_place(server: RedisServer, hive_name: str) -> None:

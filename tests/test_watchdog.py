@@ -5,96 +5,99 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
-from hivemind.data.records import About, Instance, Stats
 from hivemind.identity import ProcessIdentity
-from hivemind.supervisor.watchdog import Watchdog
+from hivemind.supervisor.watchdog import Late, RedisClock, Watchdog
 
 LEASE = 6.0
 PROCESS = ProcessIdentity(100, 1.5, "boot", "here")
-OTHER = ProcessIdentity(200, 2.5, "boot", "there")
-RUNNING = {"batman.0": PROCESS}
 
 
-def instance(expires: float | None, process: ProcessIdentity = PROCESS, watched: bool = True) -> Instance:
-    about = About("batman", process.host, process.pid, 0.0, LEASE, process, watched)
-    return Instance("batman.0", 1, expires, about, Stats())
+def hung(dog: Watchdog, now: float, expires: int | None = None, process: ProcessIdentity = PROCESS) -> list[str]:
+    """Who hangs, where one program is late, and its lease ends then; or is not late."""
+    late = {} if expires is None else {"batman.0": Late(process, LEASE, expires)}
+    return [name for name, _ in dog.observe(now, late)]
 
 
-def hung(
-    dog: Watchdog, now: float, *instances: Instance, running: dict[str, ProcessIdentity] | None = None
-) -> list[str]:
-    return [name for name, _ in dog.observe(now, RUNNING if running is None else running, instances)]
-
-
-def test_a_program_whose_expiry_moves_is_well() -> None:
+def watched() -> Watchdog:
+    """One that has seen that nobody is late."""
     dog = Watchdog()
-    assert not any(hung(dog, now, instance(1000.0 + now)) for now in range(0, 60, 2))
+    hung(dog, 0.0)
+    return dog
 
 
-def test_a_program_whose_expiry_stands_still_for_a_lease_hangs() -> None:
-    dog = Watchdog()
-    seen = [hung(dog, now, instance(1000.0)) for now in (0.0, 3.0, 6.0, 6.5)]
+def test_who_is_late_and_does_not_move_for_another_half_of_a_lease_hangs() -> None:
+    dog = watched()
+    seen = [hung(dog, now, 1000) for now in (1.0, 2.0, 4.0, 4.25)]
     assert seen == [[], [], [], ["batman.0"]]
+    assert not dog.is_calm
+
+
+def test_who_was_late_and_moves_is_well() -> None:
+    dog = watched()
+    seen = [hung(dog, now, 1000 if now % 4 else None) for now in range(1, 60)]
+    assert not any(seen)
 
 
 def test_a_lease_that_ended_in_redis_does_not_hide_a_hung_program() -> None:
-    dog = Watchdog()
-    hung(dog, 0.0, instance(1000.0))
-    lost = replace(instance(None), about=About("batman", "", 0, 0.0, 0.0))
-    assert hung(dog, 6.5, lost) == ["batman.0"]
-    assert hung(dog, 6.5) == ["batman.0"]
+    dog = watched()
+    hung(dog, 1.0, 1000)
+    assert hung(dog, 3.0, -2) == []
+    assert hung(dog, 4.25, -2) == ["batman.0"]
+    assert hung(dog, 4.5, -2) == ["batman.0"]
+
+
+def test_who_moves_and_is_late_all_the_same_has_a_whole_lease() -> None:
+    dog = watched()
+    hung(dog, 1.0, -2)
+    assert hung(dog, 3.0, 4600) == []
+    assert hung(dog, 9.0, 4600) == []
+    assert hung(dog, 9.25, 4600) == ["batman.0"]
 
 
 def test_after_redis_was_away_every_lease_starts_afresh() -> None:
-    dog = Watchdog()
-    hung(dog, 0.0, instance(1000.0))
+    dog = watched()
+    hung(dog, 1.0, 1000)
     dog.away()
-    assert hung(dog, 100.0, instance(1000.0)) == []
-    assert hung(dog, 107.0, instance(1000.0)) == ["batman.0"]
+    assert dog.is_calm
+    assert hung(dog, 100.0, 1000) == []
+    assert hung(dog, 106.0, 1000) == []
+    assert hung(dog, 106.25, 1000) == ["batman.0"]
 
 
-def test_redis_with_its_clock_set_forward_kills_nobody() -> None:
+def test_one_who_begins_to_watch_gives_a_whole_lease() -> None:
     dog = Watchdog()
-    hung(dog, 0.0, instance(1000.0))
-    assert hung(dog, 2.0) == []
-    assert hung(dog, 4.0, instance(4600.0)) == []
-
-
-def test_a_debugged_instance_is_left_alone() -> None:
-    dog = Watchdog()
-    assert not any(hung(dog, now, instance(1000.0, watched=False)) for now in (0.0, 100.0))
-
-
-def test_a_standby_whose_number_another_process_holds_is_not_watched() -> None:
-    dog = Watchdog()
-    assert not any(hung(dog, now, instance(1000.0, process=OTHER)) for now in (0.0, 100.0))
-
-
-def test_a_program_that_never_registered_is_not_watched() -> None:
-    dog = Watchdog()
-    assert not any(hung(dog, now) for now in (0.0, 100.0))
+    assert [hung(dog, now, 1000) for now in (0.0, 6.0, 6.25)] == [[], [], ["batman.0"]]
 
 
 def test_a_new_process_gets_a_lease_of_its_own() -> None:
-    dog = Watchdog()
-    hung(dog, 0.0, instance(1000.0))
-    young = replace(PROCESS, pid=101)
-    assert hung(dog, 7.0, instance(1000.0, process=young), running={"batman.0": young}) == []
+    dog = watched()
+    hung(dog, 1.0, 1000)
+    assert hung(dog, 4.25, 1000, replace(PROCESS, pid=101)) == []
 
 
 def test_a_program_that_was_stopped_is_forgotten() -> None:
-    dog = Watchdog()
-    hung(dog, 0.0, instance(1000.0))
-    hung(dog, 3.0, instance(1000.0), running={})
-    assert hung(dog, 9.0, instance(1000.0)) == []
+    dog = watched()
+    hung(dog, 1.0, 1000)
+    hung(dog, 3.0)
+    assert hung(dog, 6.0, 1000) == []
+
+
+def test_a_clock_that_was_set_is_noticed_however_slow_the_answers_are() -> None:
+    clock = RedisClock()
+    said = [(5000.0, 0.0, 0.01), (5002.0, 1.0, 2.5), (5003.5, 2.5, 4.0), (5104.0, 4.0, 4.5), (5003.9, 4.5, 5.0)]
+    assert [clock.was_set(*one) for one in said] == [False, False, False, True, True]
+
+
+def test_a_clock_that_runs_a_little_faster_was_not_set() -> None:
+    clock = RedisClock()
+    assert not any(clock.was_set(5000.0 + 1.001 * now, now, now + 0.001) for now in range(10_000))
 
 
 def kills(dog: Watchdog, until: float) -> list[float]:
     """When a program is killed that never beats more than once a life."""
     found, life = [], 0
     for tick in range(int(until)):
-        process = replace(PROCESS, pid=PROCESS.pid + life)
-        if hung(dog, tick, instance(1000.0 + life, process), running={"batman.0": process}):
+        if hung(dog, tick, 1000 + life, replace(PROCESS, pid=PROCESS.pid + life)):
             dog.killed(tick, "batman.0")
             found.append(float(tick))
             life += 1
@@ -103,7 +106,7 @@ def kills(dog: Watchdog, until: float) -> list[float]:
 
 def test_what_hangs_again_and_again_is_killed_less_and_less_often() -> None:
     found = kills(Watchdog(lambda: 1.0), 400)
-    assert [after - before for before, after in pairwise(found)][:7] == [8, 8, 12, 24, 48, 60, 60]
+    assert [after - before for before, after in pairwise(found)][:7] == [5, 6, 12, 24, 48, 60, 60]
 
 
 def test_ten_minutes_without_a_kill_begin_the_back_off_anew() -> None:
@@ -111,5 +114,5 @@ def test_ten_minutes_without_a_kill_begin_the_back_off_anew() -> None:
     for number in range(6):
         dog.killed(number, "batman.0")
     dog.killed(700.0, "batman.0")
-    hung(dog, 700.0, instance(1000.0))
-    assert hung(dog, 706.5, instance(1000.0)) == ["batman.0"]
+    hung(dog, 700.0, 1000)
+    assert hung(dog, 706.5, 1000) == ["batman.0"]

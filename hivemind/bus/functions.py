@@ -18,7 +18,7 @@ from .commands import Argument, Commands
 log = logging.getLogger("hivemind.functions")
 
 NAMES = (
-    *("register", "renew", "deregister", "forget", "announce", "resolve"),
+    *("register", "renew", "late", "deregister", "forget", "announce", "resolve"),
     *("append", "ack", "park", "retake", "bury", "take_over", "reread", "trim", "replay"),
     *("ask", "inquire", "enlist", "release"),
     *("change", "hold", "mark", "disband", "abandon", "back"),

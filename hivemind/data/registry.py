@@ -6,7 +6,7 @@ has to clean up for the picture to be right.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
@@ -21,6 +21,7 @@ from .layout import LAYOUT
 from .records import About, Instance, Stats, about_from, json_object, stats_from
 
 TOPICS = "topics"  #: the kind of notice that tells of new topics, and of how patterns are kept
+NOBODY = "nobody"  #: no instance is called so: it has no number
 CHUNK = 500  #: instances read in one round trip
 
 
@@ -142,14 +143,18 @@ class Registry:
         """Remove an instance whose lease has ended; False if it lives or is not known."""
         return bool(await self._functions.call("forget", self._traces(instance), (instance,)))
 
-    async def leases(self, instances: list[str]) -> dict[str, int]:
-        """When each instance's lease ends, in unix milliseconds by Redis's clock; -2 when it has ended.
+    async def late(self, leases: Mapping[str, float]) -> tuple[float, dict[str, int]]:
+        """Redis's time in unix seconds; and who of these, by instance and lease in seconds, has not beaten for half of
+        that: when its lease ends, in unix milliseconds by Redis's clock, negative when it has ended.
 
-        Only whether it moves says something: Redis's clock may be set.
+        Redis's clock may be set: whether one is late is a guess, and only that its end moves proves something. Raises
+        RedisError, also where Redis would refuse a beat.
         """
-        commands = [("PEXPIRETIME", self._names.node(instance)) for instance in instances]
-        replies = await self._commands.pipeline(commands)
-        return {name: checked(reply) for name, reply in zip(instances, replies, strict=True)}
+        keys = [self._names.node(NOBODY), *map(self._names.node, leases)]
+        reply = await self._functions.call("late", keys, [int(lease * 1000) for lease in leases.values()])
+        told = iter(reply)
+        time, instances = next(told) / 1000, list(leases)
+        return time, {instances[at - 1]: ends for at, ends in zip(told, told, strict=True)}
 
     async def _read(self, names: list[str]) -> list[Instance]:
         commands: list[tuple[str, ...]] = []

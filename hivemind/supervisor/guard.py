@@ -11,7 +11,6 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from ..bus.bus import Bus
 from ..data.directory import Directory
@@ -25,11 +24,11 @@ from .leftovers import extra_copies, long_lost, lost_for
 from .lives import say_hung
 from .processes import ROOT
 from .running import Running
-from .watchdog import Watchdog
+from .watchdog import Late, RedisClock, Watchdog
 
 log = logging.getLogger("hived")
 
-LOOKS_PER_LEASE = 12  # what hangs is found a lease and two looks after its last beat at the latest
+LOOKS, CLOSE_LOOKS = 8, 24  # in a lease, where nobody is late, and where somebody is
 SEE = 5.0  # seconds between looks at the whole registry, at least, and between all looks, at the most
 SHARE = 50  # such a look is paid with so many times its length of rest
 STACKS = 1.0  # seconds that a hung program gets to write its stacks
@@ -40,20 +39,23 @@ class Guard:
 
     def __init__(self, engine: Engine, registry: Registry, bus: Bus, running: Running) -> None:
         self.engine, self.registry, self.bus, self.running = engine, registry, bus, running
-        self.watchdog = Watchdog()
+        self.watchdog, self._clock = Watchdog(), RedisClock()
         self._mine: dict[ProcessIdentity, Instance] = {}  # our programs' instances, by process
+        self._running: Mapping[str, ProcessIdentity] | None = None  # as last seen, if all of these are registered
+        self._watched: Mapping[str, tuple[str, Instance]] = {}  # who is to be late or not, as ``_registered`` gave it
         self._next = 0.0  # when the whole registry is to be read
         self.instances: list[Instance] = []  # as last seen
         self.on_look: Callable[[Sequence[Instance]], None] = lambda _: None
+        self._slow = 3 * min(engine.settings.constants.LEASE / LOOKS, SEE)  # seconds: who needs more, stood still
         self._directory, self._mode = Directory(bus.commands, bus.functions, bus.names), ""
-        self.pause = min(engine.settings.constants.LEASE / LOOKS_PER_LEASE, SEE)
 
     async def run(self) -> None:
         """Watch for ever."""
+        lease = self.engine.settings.constants.LEASE
         while True:
-            before = time.monotonic()
-            await asyncio.sleep(self.pause)
-            if time.monotonic() - before > 3 * self.pause:
+            before, looks = time.monotonic(), LOOKS if self.watchdog.is_calm else CLOSE_LOOKS
+            await asyncio.sleep(min(lease / looks, SEE))
+            if time.monotonic() - before > self._slow:
                 self.watchdog.away()  # we ourselves were stopped: so may have been all others
             try:
                 await self._look()
@@ -64,11 +66,12 @@ class Guard:
 
     async def _look(self) -> None:
         await self._see()
-        running = await asyncio.to_thread(self.running.now)
-        # Whether Redis takes beats at all: with a full disk it answers questions but refuses PEXPIRE.
-        await self.bus.commands.execute("PEXPIRE", self.bus.names.control("watchdog"), 1)
-        mine = await self._leases(running)
-        hung = self.watchdog.observe(time.monotonic(), running, mine)
+        if self._running is None or self.running.known() is not self._running:
+            running = await asyncio.to_thread(self.running.now)
+            self._watched = await self._registered(running)
+            self._running = running if self._mine.keys() >= set(running.values()) else None
+        late = await self._late(self._watched)
+        hung = self.watchdog.observe(time.monotonic(), late)
         if hung and not self.engine.paths.stopping.exists():
             await asyncio.gather(*(self._end(name, process) for name, process in hung))
 
@@ -82,18 +85,32 @@ class Guard:
         self.on_look(instances)
         await self._forget(instances)
         self._mine = {one.about.process: one for one in instances if one.about.process is not None}
+        self._running = None
         now = time.monotonic()
         self._next = now + max(SEE, SHARE * (now - began))
 
-    async def _leases(self, running: Mapping[str, ProcessIdentity]) -> list[Instance]:
-        """The instances that our programs registered, with when their leases end now."""
+    async def _registered(self, running: Mapping[str, ProcessIdentity]) -> dict[str, tuple[str, Instance]]:
+        """Our programs that are registered, but for those that are debugged: by instance."""
         new = [name for name, process in running.items() if process not in self._mine]
         for one in await self.registry.these([f"{ROOT}.0" if name == ROOT else name for name in new]):
             if one.about.process is not None:
                 self._mine[one.about.process] = one
-        mine = [self._mine[process] for process in running.values() if process in self._mine]
-        ends = await self.registry.leases([one.instance for one in mine])
-        return [replace(one, expires=_seconds(ends[one.instance])) for one in mine]
+        mine = [(name, self._mine[process]) for name, process in running.items() if process in self._mine]
+        return {one.instance: (name, one) for name, one in mine if one.about.watched}
+
+    async def _late(self, watched: Mapping[str, tuple[str, Instance]]) -> dict[str, Late]:
+        """Who of these is late, by program. Where Redis was slow to say so, nothing is counted against anybody."""
+        asked = time.monotonic()
+        told, ends = await self.registry.late({instance: one.about.lease for instance, (_, one) in watched.items()})
+        answered = time.monotonic()
+        if self._clock.was_set(told, asked, answered) or answered - asked > self._slow:
+            self.watchdog.away()
+        found = {}
+        for instance, expires in ends.items():
+            name, one = watched[instance]
+            if one.about.process is not None:
+                found[name] = Late(one.about.process, one.about.lease, expires)
+        return found
 
     async def _look_at_patterns(self) -> None:
         """Say when the hive begins to keep its patterns in another way: that concerns everybody."""
@@ -117,7 +134,3 @@ class Guard:
         await asyncio.sleep(STACKS)
         say_hung(self.engine.paths, name, process.pid)
         kill_group(process)  # with what it forked
-
-
-def _seconds(expires: int) -> float | None:
-    return expires / 1000 if expires > 0 else None

@@ -23,8 +23,7 @@ from .revival import Revival, counts_as_restart
 
 log = logging.getLogger("hived")
 
-LOOK, LONGEST = 5.0, 15.0  # seconds between looks when nothing is reported, of a few programs and of very many
-SHARE = 100  # such a look is paid with so many times its length of rest
+LOOK = 15.0  # seconds between looks when nothing is reported
 REAPED = 1.0  # seconds by which supervisord may tell later than a keeper notes
 PATIENCE = 60.0  # seconds within which a keeper notes how its program ended
 
@@ -58,14 +57,11 @@ class Reviver:
         """Look after the programs for ever."""
         while True:
             self._news.clear()
-            began = time.monotonic()
             with contextlib.suppress(SupervisorError):
                 self.infos = tuple(await asyncio.to_thread(self._look_once))
                 self.exits.watch({info.name: info.pid for info in self.infos if info.state in LIVE})
             due = self.revival.next_due()
-            now = time.monotonic()
-            look = min(LONGEST, max(LOOK, SHARE * (now - began)))
-            wait = look if due is None else min(look, max(0.05, due - now))
+            wait = LOOK if due is None else min(LOOK, max(0.05, due - time.monotonic()))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._news.wait()

@@ -1,4 +1,4 @@
-"""Which programs run, and which process each of them is; cheap enough to be asked twice a second."""
+"""Which programs run, and which process each of them is; cheap enough to be asked again and again."""
 
 from __future__ import annotations
 
@@ -23,15 +23,22 @@ class Running:
         self._records: dict[Path, tuple[int, PidRecord | None]] = {}
         self._plan, self._files = Plan(()), dict[str, Path]()
         self._children: dict[tuple[str, int, float], ProcessIdentity] = {}  # by program, pid and start
+        self._known: tuple[object, Plan, dict[str, ProcessIdentity]] | None = None
 
     def plan(self) -> Plan:
         """What was applied last."""
         return load(self._paths)
 
+    def known(self) -> dict[str, ProcessIdentity] | None:
+        """What ``now`` gave last, the very same, if it would give that again without looking at anything."""
+        if self._known is None or self._known[0] is not self._infos() or self._known[1] is not self.plan():
+            return None
+        return self._known[2]
+
     def now(self) -> dict[str, ProcessIdentity]:
         """By program, the process of each node and root that supervisord has as running, adopted or not."""
-        files, found, children = self._pidfiles(), {}, {}
-        for info in self._infos():
+        files, found, children, infos = self._pidfiles(), dict[str, ProcessIdentity](), {}, self._infos()
+        for info in infos:
             if info.state not in UP or info.name not in files:
                 continue
             child = info.name, info.pid, info.started
@@ -41,6 +48,8 @@ class Running:
                 if identity.pid == info.pid:
                     children[child] = identity  # as long as supervisord has this child, it is what its pidfile said
         self._children = children
+        up = sum(info.state in UP and info.name in files for info in infos)
+        self._known = (infos, self._plan, found) if up == len(children) else None
         return found
 
     def _pidfiles(self) -> dict[str, Path]:

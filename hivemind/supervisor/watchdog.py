@@ -1,8 +1,8 @@
 """The watchdog's judgement: which running programs hang. Pure: it is told what was seen and when.
 
-A program hangs when its instance's expiry has not moved for a lease, by our own clock, while Redis was well. What
-Redis says of time is not believed (set forward, its clock ends every lease at once), and time in which it was away
-or refused is not counted: then all leases start afresh.
+A program is late when it has not beaten for half a lease, as Redis's clock tells; it hangs when its expiry then does
+not move for another half, by our own clock, while Redis was well. Time in which Redis was away or refused, or in which
+its clock was set, is not counted: then all leases start afresh.
 
 What hangs again and again is let hang for longer each time before it is killed: a kill heals nothing there.
 """
@@ -10,7 +10,7 @@ What hangs again and again is let hang for longer each time before it is killed:
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ..backoff import Backoff
@@ -19,6 +19,20 @@ from ..identity import ProcessIdentity
 
 FIRST, LONGEST = 3.0, 60.0  # seconds from one kill to the next, at least
 STEADY = 600.0  # seconds without a kill after which the back-off begins anew
+SET = 1.0  # seconds by which a clock that was set differs; less may have been the way of an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A process that has not beaten for half its ``lease``, which ends at ``expires``; negative: has ended."""
+
+    process: ProcessIdentity
+    lease: float
+    expires: int
+
+    def is_still(self, now: Late) -> bool:
+        """Whether it has not moved since. That a lease has ended is no move."""
+        return self.process == now.process and (now.expires == self.expires or now.expires < 0)
 
 
 @dataclass(slots=True)
@@ -30,60 +44,57 @@ class _Kills:
     next: float
 
 
-@dataclass(slots=True)
-class _Watched:
-    """What is remembered of one program: who it is, and when its expiry last moved."""
-
-    process: ProcessIdentity
-    instance: str
-    lease: float
-    expires: float | None
-    moved: float
-
-
 class Watchdog:
     """Fed with observations, it names the programs that hang. Times are seconds of any monotonic clock."""
 
     def __init__(self, rng: Callable[[], float] = random.random) -> None:
         self._rng = rng
-        self._watched: dict[str, _Watched] = {}
+        self._late: dict[str, tuple[Late, float]] = {}  # and from when on it hangs, if it does not move
         self._kills: dict[str, _Kills] = {}
+        self._is_afresh = True
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nobody was late."""
+        return not self._late
 
     def away(self) -> None:
-        """Redis is away, or refuses: whatever was seen before proves nothing."""
-        self._watched.clear()
+        """Redis is away, or refuses, or its clock was set: whatever was seen before proves nothing."""
+        self._late.clear()
+        self._is_afresh = True
 
     def killed(self, now: float, program: str) -> None:
         """Begin anew with a program that is killed: what comes next is another life, and has its back-off."""
-        self._watched.pop(program, None)
+        self._late.pop(program, None)
         kills = self._kills.get(program)
         if kills is None or now - kills.last > STEADY:
             kills = self._kills[program] = _Kills(Backoff(FIRST, LONGEST, floor=FIRST, rng=self._rng), now, now)
         kills.last, kills.next = now, now + kills.backoff.next()
 
-    def observe(
-        self, now: float, running: Mapping[str, ProcessIdentity], instances: Sequence[Instance]
-    ) -> list[tuple[str, ProcessIdentity]]:
-        """Take in what runs and what the registry says; return the programs to kill, with their processes."""
-        for name in self._watched.keys() - running.keys():
-            del self._watched[name]
-        found = {one.about.process: one for one in instances if not one.is_lost and one.about.process is not None}
-        for name, process in running.items():
-            self._look(now, name, process, found.get(process))
-        hung = [(name, each.process) for name, each in self._watched.items() if now - each.moved > each.lease]
+    def observe(self, now: float, late: Mapping[str, Late]) -> list[tuple[str, ProcessIdentity]]:
+        """Take in which programs are late; return those to kill, with their processes."""
+        for name in self._late.keys() - late.keys():
+            del self._late[name]
+        for name, one in late.items():
+            before = self._late.get(name)
+            if before is None or not before[0].is_still(one):
+                is_fresh = self._is_afresh or before is not None  # it moved, and is late all the same: a clock was set
+                self._late[name] = one, now + (one.lease if is_fresh else one.lease / 2)
+        self._is_afresh = False
+        hung = [(name, one.process) for name, (one, until) in self._late.items() if now > until]
         return [(name, process) for name, process in hung if name not in self._kills or now >= self._kills[name].next]
 
-    def _look(self, now: float, name: str, process: ProcessIdentity, found: Instance | None) -> None:
-        before = self._watched.get(name)
-        if before is not None and before.process != process:
-            del self._watched[name]
-            before = None
-        if found is None:
-            return  # not registered yet, standby, or its lease has ended: then it has not moved
-        if not found.about.watched:
-            self._watched.pop(name, None)
-        elif before is None or before.expires != found.expires:
-            self._watched[name] = _Watched(process, found.instance, found.about.lease, found.expires, now)
+
+class RedisClock:
+    """Notices when Redis's clock is set."""
+
+    def __init__(self) -> None:
+        self._ahead: tuple[float, float] | None = None  # of ours: at least, and at the most
+
+    def was_set(self, told: float, asked: float, answered: float) -> bool:
+        """Redis said ``told`` between two moments of our clock: whether its clock was set since it was asked before."""
+        before, self._ahead = self._ahead, (told - answered, told - asked)
+        return before is not None and (self._ahead[0] > before[1] + SET or self._ahead[1] < before[0] - SET)
 
 
 def of_process(instances: Iterable[Instance], process: ProcessIdentity) -> Instance | None:
