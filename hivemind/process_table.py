@@ -11,11 +11,32 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
+STOPPED, HELD, DISK = "stopped by a signal", "held by a debugger", "waiting for a disk"  # states of a process
+WAITING, COMPUTING = "waiting", "computing"
 _DIGITS = 2  # decimals of a start time: the kernel counts hundredths of a second
+
+
+class Doing(NamedTuple):
+    """What a process does: its ``state`` at this moment, and the seconds of processors that it has ``used``."""
+
+    state: str
+    used: float
+
 
 if sys.platform == "linux":
     _TICKS = os.sysconf("SC_CLK_TCK")
+    _STATES = {b"T": STOPPED, b"t": HELD, b"D": DISK, b"R": COMPUTING}
+
+    def doing(pid: int) -> Doing | None:
+        """What ``pid`` does; None if there is none that lives, or it is hidden from us."""
+        try:
+            state, *fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
+            used = (int(fields[10]) + int(fields[11])) / _TICKS
+            return None if state in b"ZXx" else Doing(_STATES.get(state, WAITING), used)
+        except (OSError, ValueError, IndexError):
+            return None
 
     def started(pid: int) -> float | None:
         """When ``pid`` began, in seconds since boot, which no setting of a clock moves; None if there is none that
@@ -58,6 +79,23 @@ if sys.platform == "linux":
 
 else:
     import psutil
+
+    _STATES = {
+        psutil.STATUS_STOPPED: STOPPED,
+        psutil.STATUS_TRACING_STOP: HELD,
+        psutil.STATUS_DISK_SLEEP: DISK,
+        psutil.STATUS_RUNNING: COMPUTING,
+    }
+
+    def doing(pid: int) -> Doing | None:
+        """What ``pid`` does; None if there is none that lives, or it is hidden from us."""
+        try:
+            process = psutil.Process(pid)
+            state, times = process.status(), process.cpu_times()
+        except (psutil.Error, ValueError, OverflowError):
+            return None
+        gone = state in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        return None if gone else Doing(_STATES.get(state, WAITING), times.user + times.system)
 
     def started(pid: int) -> float | None:
         """When ``pid`` began, in seconds that are good for telling two processes apart; None if there is none that

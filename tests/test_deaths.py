@@ -174,6 +174,26 @@ async def test_a_successor_that_is_there_already_is_not_taken_for_the_dead(
         assert not await found.ended("shop.0", old + 5)
 
 
+async def test_who_reads_by_a_newer_incarnation_than_its_lifes_dies_with_that_life_and_no_other_does(
+    server: RedisServer, hive_name: str, processes: Start
+) -> None:
+    async with ward(server, hive_name) as found:
+        dies = processes()
+        old = await found.register("shop.0", dies)
+        found.deaths.watch(await found.registry.instances())
+        heirs = Heirs(found.bus.commands, found.bus.names, LONG)
+        await heirs.renamed(Reader("shop", "shop.0", old + 5), old)
+        assert not await found.ended("shop.0", old + 5)
+        dies.kill()
+        await eventually_async(lambda: found.told == ["shop.0"])
+        assert await found.ended("shop.0", old + 5)
+        assert not await found.ended("shop.0", old + 6)
+        await heirs.renamed(Reader("shop", "shop.0", old + 9), old + 8)  # the next life, which came to that as well
+        assert not await found.ended("shop.0", old + 9)
+        await found.bus.commands.execute("HSET", found.bus.names.readers(), "shop life shop.0", b"\xff nonsense")
+        assert not await found.ended("shop.0", old + 9)
+
+
 async def test_a_process_of_another_machine_is_nobody_of_ours(
     server: RedisServer, hive_name: str, processes: Start
 ) -> None:

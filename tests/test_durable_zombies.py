@@ -12,7 +12,7 @@ from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.streams import Reader
 from hivemind.data.group import Group
-from hivemind.data.heirs import Heirs
+from hivemind.data.heirs import Heirs, say_that_it_ended
 from hivemind.topics import Names
 
 from .hand_loop import Clock
@@ -144,6 +144,35 @@ def test_who_thaws_just_before_others_take_over_goes_on_with_what_it_holds(
     assert world.until(world.is_done), world
     assert (frozen.begun, heir.begun) == ([1, 2, 3], [])
     world.verdict()
+
+
+def test_who_goes_on_as_a_newer_reader_and_is_killed_then_is_replaced_as_soon_as_that_is_told(world: World) -> None:
+    frozen, sender = world.up(world.begin(shop)), world.up(world.begin(till))
+    world.send(sender)
+    world.settle()
+    world.freeze(frozen)
+    world.send(sender)
+    copy = world.up(world.begin(shop, 1))
+    world.turn(LEASE + 3)
+    world.thaw(frozen)
+    world.turn(3)
+    world.freeze(copy)  # so that the other gets one, too
+    for holds in (False, True):
+        world.send(sender, holds=holds)
+        world.settle()
+    world.thaw(copy)
+    world.turn(1)
+    assert (frozen.begun, copy.begun) == ([1, 4], [2, 3])
+    world.kill(frozen)
+    world.turn(LEASE / 2)
+    assert copy.begun == [2, 3]
+    tell = say_that_it_ended(copy.life.bus.commands, world.names, "shop.0", frozen.life.bus.incarnation)
+    assert world.until(world.spawn(copy, tell).done)
+    world.turn(1)
+    assert copy.begun == [2, 3, 4]
+    world.let_go()
+    assert world.until(world.is_done), world
+    world.verdict(in_order=False)
 
 
 def test_a_handler_that_takes_a_hundred_leases_runs_once(world: World) -> None:

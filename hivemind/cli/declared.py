@@ -15,6 +15,7 @@ from ..supervisor.engine import engine_for, host_here
 from ..supervisor.paths import HivePaths
 from ..supervisor.report import Report, report_here, reports
 from ..supervisor.status import ProgramStatus
+from ..supervisor.stood import lately
 from ..supervisor.topology import Problem, Program, Selection, node_plans, programs
 
 AWAY = "away"  #: the state of a program at home on a host of which no hived answers
@@ -25,7 +26,8 @@ class Declared:
     """What should run: ``instances``, less what was ``stopped`` by hand; ``problems`` say why a node does not.
 
     ``programs`` is what hived says of each of its programs, empty where it does not run (``is_supervised``). ``away``
-    has the other hosts of the hive of which no hived answers, each with the instances that are at home there.
+    has the other hosts of the hive of which no hived answers, each with the instances that are at home there. ``stood``
+    says who of hived and supervisord stood still here lately, and was killed for it.
     """
 
     instances: tuple[str, ...] = ()
@@ -34,6 +36,7 @@ class Declared:
     programs: Mapping[str, ProgramStatus] = field(default_factory=dict)
     is_supervised: bool = False
     away: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    stood: str = ""
 
     def problem(self, node: str) -> Problem | None:
         """Why ``node`` does not run as asked."""
@@ -50,7 +53,9 @@ def declared(settings: Settings, *, ask_redis: bool = True) -> Declared:
     if engine.supervisord() is None:
         mine = _from_files(settings)
     else:
-        mine = _added(Declared(is_supervised=True), report_here(engine, ask_redis=ask_redis))
+        mine = _added(
+            Declared(is_supervised=True, stood=lately(engine.paths.stood)), report_here(engine, ask_redis=ask_redis)
+        )
     others = settings.constants.HOSTS.keys() - {host_here(engine.paths)}
     return _with_others(settings, mine, others) if others and ask_redis else mine
 

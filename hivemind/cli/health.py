@@ -271,6 +271,8 @@ def _unconfirmed(alive: Sequence[Instance]) -> list[str]:
 
 def _notes(alive: Sequence[Instance], should: Declared) -> list[str]:
     found = [f"{one.name} stands by: {one.detail}" for one in should.programs.values() if one.state == "standby"][:MOST]
+    if should.stood:
+        found.append(should.stood)
     if should.stopped:
         found.append(f"{listed(should.stopped)} {are(should.stopped)} stopped by `hm stop`")
     if odd := [f"{one.instance} ({one.state})" for one in alive if one.state not in _TOLD]:

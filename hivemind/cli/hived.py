@@ -147,6 +147,8 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     styles = [colours.get(p.state, "red") for p in found.programs]
     output.table(["program", "state", "pid", "uptime", "revived", "remarks"], rows, styles=styles)
     _elsewhere(found.elsewhere)
+    if found.stood:
+        output.note(f"{found.stood}; all goes on")
     if found.page:
         output.say(f"page: {found.page}")
     return WELL if found.is_well else FAILED

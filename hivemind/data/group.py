@@ -67,7 +67,7 @@ class Group:
 
     def _join(self, incarnation: int) -> None:
         """Take part as a new life: what the one before held is not ours any more."""
-        self._me = Reader(self.name, self._bus.instance, incarnation)
+        self._me = self._reader_at(incarnation)
         self.deliveries = Deliveries(self._streams, self._me, self._rules, self._hand, self.tallies)
         self.deliveries.standing.lease = self._lease
         self.deliveries.standing.speaks = self._bus.outbox.may_write
@@ -79,6 +79,9 @@ class Group:
         self._reader.on_gone = self._keyed.on_gone = self.deliveries.on_gone = self._make_anew
         self.deliveries.on_fewer = self._ring
         self._is_reading = self._is_in_doubt = self._may_be_ours_again = False
+
+    def _reader_at(self, incarnation: int) -> Reader:
+        return Reader(self.name, self._bus.instance, incarnation)
 
     def _path(self, topic: str) -> str:
         """Where in a payload the key lies that orders a topic; "" where none does."""
@@ -97,6 +100,7 @@ class Group:
         """Begin to read. Raises RedisError when Redis does not do its part; then call it again."""
         await self._find_topics()
         if (known := await self._newest_before()) >= self._me.incarnation:
+            await self._heirs.renamed(self._reader_at(known + 1), self._bus.incarnation)
             self._join(known + 1)
         for kind in (KEPT, ENDED):
             self._bus.live.listen(self._bus.names.control(kind), self._heard)
@@ -232,6 +236,7 @@ class Group:
     async def _join_again(self) -> None:
         """Others took over from us, because our lease had ended: go on as a new reader."""
         incarnation = max(int(await self._bus.now()), self._me.incarnation + 1, await self._newest_before() + 1)
+        await self._heirs.renamed(self._reader_at(incarnation), self._bus.incarnation)
         await self._stop_readers()
         await self.deliveries.aclose()
         self._join(incarnation)

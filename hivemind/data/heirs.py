@@ -55,6 +55,14 @@ class Heirs:
             await self._commands.execute("HSET", self._names.readers(), field, me.incarnation)
         await _tell(self._commands, self._names, me.instance, me.incarnation)
 
+    async def renamed(self, me: Reader, life: int) -> None:
+        """Say that we read by a newer incarnation than that of our ``life``: who sees that end knows only the latter.
+
+        Where Redis has no memory for that, the others wait for our lease, should we die.
+        """
+        with suppress(RedisRefused):
+            await self._commands.execute("HSET", self._names.readers(), _born(me), f"{me.incarnation} {life}")
+
     async def said_goodbye(self, me: Reader) -> int:
         """The newest life of our instance that is known to have ended; 0 if none is."""
         field = f"{me.group} {me.instance}"
@@ -74,7 +82,8 @@ class Heirs:
         for one in others:
             name = self._names.node(one.instance)
             asked += [("HGET", name, "incarnation"), ("PEXPIRETIME", name)]
-            asked.append(("HMGET", self._names.readers(), f"{one.group} {one.instance}", one.instance))
+            said = f"{one.group} {one.instance}", one.instance, _born(one)
+            asked.append(("HMGET", self._names.readers(), *said))
         began = self._begin()
         *replies, time = await self._commands.pipeline([*asked, ("TIME",)])
         seconds, micros = checked(time)
@@ -85,7 +94,7 @@ class Heirs:
             one
             for one, life, _, gone in each
             if (one.instance == me.instance and one.incarnation < me.incarnation)
-            or max([life_of(life), *_ended(gone)]) > one.incarnation
+            or max([life_of(life), *_ended(gone, one)]) > one.incarnation
         }
         self.silent = {
             one: checked(expires)
@@ -147,7 +156,15 @@ def life_of(raw: Any) -> int:
     return int(found) if found.isdigit() and len(found) < 17 else 0
 
 
-def _ended(raw: Any) -> list[int]:
+def _born(reader: Reader) -> str:
+    """The field that tells of which life a reader is that has a newer incarnation than that."""
+    return f"{reader.group} life {reader.instance}"
+
+
+def _ended(raw: Any, reader: Reader) -> list[int]:
     """For lives that said goodbye, or were seen to die: the least incarnation that may still live."""
-    goodbyes = [] if isinstance(raw, RedisRefused) else checked(raw)
-    return [life_of(one) + 1 for one in goodbyes if one]
+    left, died, born = (None, None, None) if isinstance(raw, RedisRefused) else checked(raw)
+    incarnation, _, life = (born or b"").partition(b" ")
+    if life_of(incarnation) == reader.incarnation and 0 < life_of(life) <= life_of(died):
+        return [reader.incarnation + 1]  # the life that it is of
+    return [life_of(one) + 1 for one in (left, died) if one]

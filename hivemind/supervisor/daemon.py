@@ -4,13 +4,15 @@
 has died, restarts survivors of an older program, tries broken nodes again when their files change, and does what `hm`
 asks. It may be killed at any moment: supervisord starts it again, and everything it needs to know is in files.
 
-When supervisord itself is killed, its standard input ends: unless a stop was asked for, it starts a new one.
+When supervisord itself is killed, its standard input ends: unless a stop was asked for, it starts a new one. One that
+stands still it kills; if it stands still itself, supervisord does the same to it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import os
 import signal
@@ -43,6 +45,8 @@ from .rollout import Finisher
 from .running import Running
 from .servant import Servant
 from .steward import Steward
+from .stood import news
+from .vigil import Vigil
 
 log = logging.getLogger("hived")
 
@@ -64,6 +68,7 @@ class Daemon:
         self.guard.on_look = self.deaths.watch
         self.steward = Steward(engine, self.bus, lambda: self.guard.instances)
         self.servant = Servant(engine, self.bus, self.is_ending.set, lambda: self.guard.instances)
+        self.vigil = Vigil(engine)
 
     async def run(self) -> None:
         """Return when supervisord is gone or wants us to end."""
@@ -72,17 +77,20 @@ class Daemon:
             loop.add_signal_handler(number, self.is_ending.set)
         self.bus.start()
         jobs: list[Callable[[], Awaitable[None]]] = [self.reviver.run, self.servant.run, self._know_layout]
-        jobs += [Archive(self.engine).run, Finisher(self.engine).run]
+        jobs += [Archive(self.engine).run, Finisher(self.engine).run, self.vigil.run]
         jobs += [self._when_ours(job) for job in (self.guard.run, self.steward.run, self.steward.caretaker.run)]
         tasks = [asyncio.create_task(_for_ever(job)) for job in jobs]
         listener = asyncio.create_task(self._listen())
         ending = asyncio.create_task(self.is_ending.wait())
         await asyncio.wait([listener, ending], return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.gather(*[end(task) for task in (*tasks, listener, ending)])
+        await asyncio.gather(*[end(task) for task in (*tasks, ending)])
         self.deaths.close()
         self.reviver.exits.close()
         with contextlib.suppress(HivemindError, OSError):
             await self.bus.aclose()
+        await asyncio.gather(*[end(task) for task in asyncio.all_tasks() - {asyncio.current_task(), listener}])
+        await loop.shutdown_default_executor()  # what began on a thread goes on to its end:
+        await end(listener)  # until then supervisord hears that we live
 
     def _when_ours(self, job: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         """``job`` touches what is in Redis only when it is known to have our layout."""
@@ -109,7 +117,9 @@ class Daemon:
 
     async def _listen(self) -> None:
         async for event in events():
-            self._heard(event)
+            self.vigil.heard()
+            if not self.is_ending.is_set():
+                self._heard(event)
 
     def _heard(self, event: Event) -> None:
         if event.name.startswith("PROCESS_STATE_"):
@@ -168,6 +178,9 @@ def main(arguments: list[str]) -> None:
         own_streams=False,
     )
     logging.getLogger("hivemind.redis").addFilter(lambda _: not engine.paths.stopping.exists())  # Redis is to go
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    if stood := news(engine.paths.stood):
+        log.error("%s", stood)
     try:
         daemon = asyncio.run(_run(engine))
         if not daemon.is_ending.is_set():

@@ -26,6 +26,7 @@ from .keeper import end_left_behind, group, kill, kill_group
 from .plan import Plan, load
 from .processes import REDIS
 from .render import LISTENER
+from .stood import FILE as STOOD
 from .stopping import never, patience, stop
 
 PROBE = 3.0  # seconds within which a supervisord that is not frozen answers
@@ -151,7 +152,7 @@ def end_orphans(engine: Engine) -> None:
     for path, record in records.items():
         if not record.identity.is_alive():
             path.unlink(missing_ok=True)
-    for known in (path for kind in ("*.lives", "*.hung", "*.code") for path in engine.paths.run.glob(kind)):
+    for known in (path for kind in ("*.lives", "*.hung", "*.code", STOOD) for path in engine.paths.run.glob(kind)):
         known.unlink(missing_ok=True)
 
 

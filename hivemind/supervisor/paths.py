@@ -24,6 +24,7 @@ from pathlib import Path
 
 from ..errors import SupervisorError
 from ..settings import Settings
+from .stood import FILE as STOOD
 
 LAST_SETTINGS = "settings.json"  # in ``var``; read also where there are no settings to tell HivePaths
 
@@ -130,6 +131,11 @@ class HivePaths:
     def known(self) -> Path:
         """What the listener knows: revivals, reasons, standbys."""
         return self.run / "hived.json"
+
+    @property
+    def stood(self) -> Path:
+        """Which of hived and supervisord stood still last, and was killed for it."""
+        return self.run / STOOD
 
     @property
     def root(self) -> Path:

@@ -17,9 +17,10 @@ from ..errors import ConfigurationError
 from ..node.relay import Relay
 from .lives import LONGEST
 from .paths import HivePaths
+from .stood import HIVED
 from .topology import Program, stop_wait
 
-LISTENER = "hived"
+LISTENER = HIVED
 EVENTS = "PROCESS_STATE,SUPERVISOR_STATE_CHANGE,TICK_5"
 START_SECONDS = 2  # a program that ends sooner failed to start
 START_RETRIES = "5"  # one that waits in its keeper is up for supervisord: what fails as often cannot even be forked

@@ -27,6 +27,7 @@ from .halt import pidfiles
 from .last_words import last_words
 from .lives import Lives, read_lives
 from .plan import load
+from .stood import lately
 from .topology import Problem, Program
 from .watchdog import of_process
 
@@ -76,6 +77,7 @@ class HiveStatus:
     problems: tuple[Problem, ...] = ()
     host: str = ""
     elsewhere: Mapping[str, str] = field(default_factory=dict)  # which copies are at home on which other host
+    stood: str = ""  # which of hived and supervisord stood still lately, and was killed for it
 
     @property
     def is_well(self) -> bool:
@@ -113,6 +115,7 @@ def status(engine: Engine, *, ask_redis: bool = True) -> HiveStatus:
         plan.problems,
         host_here(engine.paths),
         {each.name: each.home for each in plan.elsewhere},
+        lately(engine.paths.stood),
     )
 
 

@@ -24,12 +24,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
+from supervisor.medusa.asyncore_25 import ExitNow
 from supervisor.options import ServerOptions
 from supervisor.states import SupervisorStates
-from supervisor.supervisord import go
 
 from ..collector import held_off
 from ..process_table import show_command
+from .attentive import Attentive
 
 PYTHON = (sys.executable, "-P", "-m")  # how the commands of our programs begin: a module of OURS follows
 OURS, KEEPER = "hivemind.", "hivemind.supervisor.keeper"
@@ -265,7 +266,8 @@ def main() -> None:
         options = Options()
         options.realize(None, doc=__doc__)
         options.loaded, options.first, options.test = loaded, is_first, False
-        go(options)
+        with suppress(ExitNow):
+            Attentive(options).main()
         options.close_httpservers()
         options.close_logger()
         is_first = False
