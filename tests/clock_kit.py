@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-NO_COMPILER = "no C compiler, or not Linux: no clock can be turned under a process"
+NO_COMPILER = "no C compiler, or not Linux: nothing can be preloaded into a process"
 SOURCE = Path(__file__).with_name("turned_clock.c")
 HOUR = 3600
 

@@ -25,6 +25,8 @@ from hivemind.supervisor.lifecycle import reload
 from .cli_kit import Place, place
 from .clock_kit import NO_COMPILER, TurnedClock, shim
 from .clusters import Cluster
+from .disk_kit import SlowDisk
+from .disk_kit import slow_disk as disk_of
 from .hive_kit import Hive, hive_in, well
 from .servers import HOW_TO_INSTALL, Kind, RedisServer, find_server, installed, version
 from .waiting import eventually
@@ -207,6 +209,15 @@ def turned(tmp_path: Path) -> TurnedClock:
     if library is None:
         pytest.skip(NO_COMPILER)
     return TurnedClock(library, tmp_path / "offset")
+
+
+@pytest.fixture
+def slow_disk(tmp_path: Path) -> SlowDisk:
+    """A disk that the test slows down, for the Redis that is started with its ``environment``."""
+    found = disk_of(tmp_path)
+    if found is None:
+        pytest.skip(NO_COMPILER)
+    return found
 
 
 @pytest.fixture

@@ -69,6 +69,8 @@ BREAKS = {
     "flush redis": "Redis loses everything",
     "fill redis": "Redis has no memory left for 5 s",
     "fill disk": "the disk of Redis has no room left for 4 s",
+    "slow disk": "the disk of Redis takes 1.5 s for each fsync, for 8 s",
+    "kill slow redis": "Redis is killed while its disk takes 1.5 s for each fsync",
     "failover sentinel": "the primary is replaced by Sentinels",
     "failover cluster": "the primary of a Cluster is replaced",
     "storm": "half of all nodes are killed, and all connections cut",

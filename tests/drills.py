@@ -1,7 +1,7 @@
 """All drills in hives of their own: ``python -m tests.drills [--quick] [--json FILE]``, which is `make drills`.
 
-Most are in a hive with its own Redis; its disk is filled in one that has a small disk, where we are root; and a primary
-is replaced in one behind Sentinels, and in one on a Cluster.
+Most are in a hive with its own Redis. Its disk is filled in one that has a small disk, where we are root, and slow in
+one of its own, where there is a compiler; a primary is replaced in one behind Sentinels, and in one on a Cluster.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from typing import Any
 
 from .clusters import Cluster
 from .conftest import may_make_namespaces
-from .disk_kit import small_disk
+from .disk_kit import slow_disk, small_disk
 from .hive_kit import SENDER, Hive, hive_in, well
 from .sentinel import Guarded
 from .servers import find_server, installed
+from .slow_disk_drill import slow_disk_drills
 from .waiting import eventually
 
 Reports = list[dict[str, Any]]
@@ -75,6 +76,22 @@ def with_a_small_disk() -> Iterator[dict[str, Any]]:
         yield from run(hive, "fill", "disk")
 
 
+def with_a_slow_disk() -> Iterator[dict[str, Any]]:
+    """The disk of a hive's Redis, slowed down."""
+    with tempfile.TemporaryDirectory() as folder, hive_in(Path(folder) / "gotham", more=USUAL) as hive:
+        disk = slow_disk(Path(folder))
+        if disk is None:
+            print("!!! slow disk: LEFT OUT, for that one needs a C compiler", flush=True)
+            return
+        hive.environ |= disk.environment
+        hive.node("batman", SENDER)
+        hive.start()
+        eventually(lambda: well(hive), within=60)
+        for report in slow_disk_drills(hive.engine, disk):
+            print(shown(report), flush=True)
+            yield report
+
+
 def with_replicas() -> Iterator[dict[str, Any]]:
     """A primary, replaced: by Sentinels, and in a Cluster."""
     binary = find_server(installed()[0])
@@ -91,6 +108,7 @@ def every(*, is_quick: bool) -> Iterator[dict[str, Any]]:
         yield from run(hive, "all", *(["--quick"] if is_quick else []))
     if not is_quick:
         yield from with_a_small_disk()
+        yield from with_a_slow_disk()
         yield from with_replicas()
 
 

@@ -17,6 +17,7 @@ from hivemind.errors import Fenced, HivemindError
 
 from .bus_kit import Collector, on_bus, passes, until
 from .clusters import Cluster
+from .proxy import Proxy
 from .servers import RedisServer
 from .test_registry import STATS, about, is_lost, registry_of
 from .waiting import eventually_async
@@ -26,11 +27,11 @@ pytestmark = pytest.mark.timeout(30)
 
 @contextlib.asynccontextmanager
 async def living(
-    server: RedisServer | Cluster, lease: float = 0.6, hive: str = "t"
+    server: RedisServer | Cluster | str, lease: float = 0.6, hive: str = "t"
 ) -> AsyncIterator[tuple[Bus, Heart, Registry, list[HivemindError]]]:
     """batman.0, registered and beating."""
     fenced: list[HivemindError] = []
-    async with on_bus(server.url, "batman.0", hive) as bus:
+    async with on_bus(server if isinstance(server, str) else server.url, "batman.0", hive) as bus:
         book, me = registry_of(bus), about(lease)
         bus.identify("batman.0", await book.register("batman.0", me, STATS))
         heart = Heart(bus, book, me, lambda: STATS, fenced.append, lambda: None)
@@ -57,6 +58,17 @@ async def test_a_beating_instance_is_never_lost(server: RedisServer, hive_name: 
             assert not await is_lost(book, "batman.0")
         assert await expires(book) > first
         assert heart.may_speak()
+
+
+async def test_a_redis_that_takes_most_of_a_lease_to_answer_delays_no_beat(own_server: RedisServer) -> None:
+    async with (
+        on_bus(own_server.url, "alfred.0", "t") as near,
+        Proxy(own_server.socket, latency=0.5) as far,
+        living(f"redis://127.0.0.1:{far.port}", lease=1.5),
+    ):
+        for _ in range(60):
+            await passes(0.1)
+            assert not await is_lost(registry_of(near), "batman.0")
 
 
 def fill(server: RedisServer) -> None:

@@ -17,7 +17,7 @@ import pytest
 from hivemind.identity import PidFile, ProcessIdentity
 from hivemind.retention import Tier
 
-from .clock_kit import NO_COMPILER, shim
+from .disk_kit import SlowDisk
 from .hive_kit import SENDER, Hive, hive_in, well
 from .node_kit import Workshop, registered, workshop
 from .servers import Kind, RedisServer
@@ -32,7 +32,6 @@ SENDS = 3.0  # seconds: Redis has written to its disk a few times by then
 AT_ONCE = 10
 WINDOW = 2.0  # seconds that the tier `second` may lose, by docs/delivery.md
 SPOILT = ("run/plan.json", "run/hived.json", "enabled.json", "settings.json", "stopped.json", "scale.json")
-UNSYNCED = Path(__file__).with_name("unsynced.c")
 
 pytestmark = pytest.mark.drill
 
@@ -98,14 +97,10 @@ def power_cut(server: RedisServer) -> int:
 @pytest.mark.every_server
 @pytest.mark.parametrize("tier", [Tier.SECOND, Tier.DISK])
 def test_a_power_cut_takes_of_what_was_confirmed_no_more_than_its_tier_says(
-    server_kind: Kind, server_program: Path, tier: Tier
+    server_kind: Kind, server_program: Path, slow_disk: SlowDisk, tier: Tier
 ) -> None:
     fsync = "always" if tier is Tier.DISK and server_kind in WITHOUT_WAITAOF else "everysec"
-    library = shim(UNSYNCED)
-    if library is None:
-        pytest.skip(NO_COMPILER)
-    preloaded = {"LD_PRELOAD": str(library)}
-    with RedisServer(server_program, lines=[f"appendfsync {fsync}"], environment=preloaded) as server:
+    with RedisServer(server_program, lines=[f"appendfsync {fsync}"], environment=slow_disk.environment) as server:
         ages = asyncio.run(_ages_of_what_was_lost(server, tier))
         if tier is Tier.DISK:
             assert ages == []

@@ -51,6 +51,7 @@ dir {folder}
 appendonly yes
 appendfsync {fsync}
 save ""
+latency-monitor-threshold 100
 daemonize no
 logfile {log}
 always-show-logo no

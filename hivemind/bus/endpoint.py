@@ -40,6 +40,8 @@ from .turned_away import WORDS, hung_up, is_full
 log = logging.getLogger("hivemind.redis")
 
 CONNECT_TIMEOUT = 3.0  #: seconds for opening a connection, and for each answer while it is opened
+SILENT = "no answer in time"
+_LATE = ("TimeoutError", "Timeout reading")  # as redis-py and asyncio say it
 SENTINEL, CLUSTER = "redis+sentinel", "redis+cluster"
 _SCHEMES = ("redis", "rediss", "unix", SENTINEL, CLUSTER)
 _KEEPALIVE = {
@@ -359,8 +361,8 @@ def translated(error: BaseException, where: str) -> RedisError:
     if isinstance(error.__cause__, exceptions.AuthenticationError | exceptions.NoPermissionError):
         error = error.__cause__  # over a unix socket redis-py wraps it
     text = str(error) or type(error).__name__
-    if WORDS in text:
-        return RedisUnavailable(f"{where}: {FULL}")
+    if text.startswith(_LATE) or WORDS in text:
+        return RedisUnavailable(f"{where}: {FULL if WORDS in text else SILENT}")
     if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError) or text.startswith(_DENIED):
         hint = "" if isinstance(error, exceptions.NoPermissionError) else "; check user and password in REDIS_URL"
         return RedisDenied(f"{where}: {text.rstrip('.')}{hint}")

@@ -21,7 +21,7 @@ from ..errors import RedisError
 from ..topics import Names
 from .cluster import learn
 from .commands import Argument, Commands, pairs_in
-from .endpoint import Endpoint, translated
+from .endpoint import SILENT, Endpoint, translated
 from .functions import LIBRARY
 
 SETTINGS = (
@@ -32,6 +32,9 @@ SETTINGS = (
 )
 _SECRET = "requirepass"
 PATIENCE = 4.0  #: seconds that all questions to one server may take
+LONG = 1.0  #: seconds for which a write to the disk is watched, if one is under way
+STEP = 0.05  #: seconds between two looks at it
+RECENT = 3600  #: seconds for which what held Redis up is told
 ANY = "*"  #: the channels to which one has to have a right who subscribes to any pattern
 MOST = 32  #: primaries of a Cluster that are asked
 _TOPIC, _INSTANCE = "hm-doctor", "hm-doctor.0"  # names that nobody uses
@@ -58,6 +61,9 @@ class ServerFacts:
     ``info`` is empty, ``settings`` lacks a name, and the others are None where it did not let us look. ``skew`` is by
     how many seconds its clock is ahead of ours, ``round_trip`` how long an answer takes; ``patterns`` how many distinct
     ones are subscribed to; ``has_functions`` whether ours are loaded (``knows_functions``: it has that command).
+
+    ``writing`` is for how many seconds it was seen to bring its append-only file to its disk, ``stood`` for how many
+    that disk held it up when it last did, within an hour, which only a server tells that watches its latency.
     """
 
     where: str
@@ -71,6 +77,8 @@ class ServerFacts:
     patterns: int | None = None
     has_functions: bool | None = None
     knows_functions: bool = True
+    writing: float = 0.0
+    stood: float = 0.0
 
 
 async def facts_of(endpoint: Endpoint, hive: str) -> list[ServerFacts]:
@@ -90,26 +98,28 @@ async def _server(endpoint: Endpoint) -> ServerFacts:
         async with asyncio.timeout(PATIENCE), Commands(endpoint, "hm:doctor") as commands:
             return await _asked(endpoint, commands, endpoint.names)
     except TimeoutError:
-        return ServerFacts(endpoint.redacted, f"no answer within {PATIENCE:g} s")
+        return ServerFacts(endpoint.redacted, SILENT)
     except RedisError as error:
         return ServerFacts(endpoint.redacted, str(error).removeprefix(f"{endpoint.redacted}: "))
 
 
 async def _asked(endpoint: Endpoint, commands: Commands, names: Names) -> ServerFacts:
     skew, round_trip = await clock_of(commands)
-    library, patterns, user, info, *settings = await commands.pipeline(
+    library, patterns, user, info, held, *settings = await commands.pipeline(
         [
             ("FUNCTION", "LIST", "LIBRARYNAME", LIBRARY),
             ("PUBSUB", "NUMPAT"),
             ("ACL", "WHOAMI"),
             ("INFO",),
+            ("LATENCY", "LATEST"),
             *(("CONFIG", "GET", name) for name in SETTINGS),
         ]
     )
+    said = info_in(info)
     return ServerFacts(
         endpoint.redacted,
         "",
-        info_in(info),
+        said,
         _settings(settings),
         user.decode(errors="replace") if isinstance(user, bytes) else "",
         await _rights(endpoint, names),
@@ -118,7 +128,26 @@ async def _asked(endpoint: Endpoint, commands: Commands, names: Names) -> Server
         patterns if isinstance(patterns, int) else None,
         None if isinstance(library, RedisError) else bool(library),
         not (isinstance(library, RedisError) and "unknown command" in str(library).lower()),
+        await _writing(commands, said),
+        _stood(held, time.time() + (skew or 0.0)),
     )
+
+
+async def _writing(commands: Commands, info: Mapping[str, str]) -> float:
+    """For how long a write to the disk that is under way goes on, in seconds, up to LONG."""
+    began = time.monotonic()
+    while info.get("aof_pending_bio_fsync", "0") != "0" and time.monotonic() - began < LONG:
+        await asyncio.sleep(STEP)
+        (reply,) = await commands.pipeline([("INFO", "persistence")])
+        info = info_in(reply)
+    return time.monotonic() - began
+
+
+def _stood(reply: Any, now: float) -> float:
+    """Of what LATENCY LATEST says how many seconds it last took to bring an append-only file to the disk, if lately."""
+    events = reply if isinstance(reply, list) else []
+    took = [latest for name, at, latest, _ in events if name.startswith(b"aof-") and now - at < RECENT]
+    return max(took, default=0) / 1000
 
 
 async def clock_of(commands: Commands) -> tuple[float | None, float]:
@@ -189,7 +218,8 @@ async def _rights(endpoint: Endpoint, names: Names) -> Rights | None:
         if await _said(connection, "MULTI") != b"OK":
             return None
         asked = wanted(names)
-        answers = [await _said(connection, *command) for command in asked]
+        await connection.send_packed_command(connection.pack_commands(asked), check_health=False)
+        answers = [await _answer(connection) for _ in asked]
         await _said(connection, "DISCARD")
     except (OSError, TimeoutError, exceptions.RedisError) as error:
         raise translated(error, endpoint.redacted) from error
@@ -201,6 +231,10 @@ async def _rights(endpoint: Endpoint, names: Names) -> Rights | None:
 
 async def _said(connection: connections.AbstractConnection, *command: Argument) -> Any:
     await connection.send_command(*command, check_health=False)
+    return await _answer(connection)
+
+
+async def _answer(connection: connections.AbstractConnection) -> Any:
     try:
         return await connection.read_response()
     except exceptions.ResponseError as error:

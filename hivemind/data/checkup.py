@@ -8,7 +8,9 @@ from enum import StrEnum
 
 from ..bus.assurance import Proof, proof_of
 from ..bus.cluster import OLDEST
+from ..bus.endpoint import SILENT
 from ..bus.facts import ANY, ServerFacts
+from ..english import amount, duration
 from ..message import MAX_PAYLOAD
 from ..patterns import RESOLVED
 
@@ -17,6 +19,9 @@ EACH = 4  #: connections that a node may have
 SPARE = 32  #: connections for hived, the root, and people
 SKEW = 1.0  #: seconds by which two clocks may differ
 SLOW = 0.1  #: seconds that an answer may take
+SLOW_DISK = 0.5  #: seconds that the disk of Redis may take for a write
+DELAYED = 0.001  #: the share of its life that a Redis may have waited for its disk
+DELAY = 2.0  #: seconds for which it waited each time that it counts
 MANY = 10  #: distinct patterns from which on they cost something
 FULL = 0.9  #: the share of a limit from which on that is near
 NEWER = "Redis 7.0 or later, or Valkey"
@@ -78,10 +83,10 @@ def findings(servers: Sequence[ServerFacts], needs: Needs) -> list[Finding]:
 
 def _of(server: ServerFacts, needs: Needs) -> Iterator[Finding]:
     if server.error:
-        means, todo = (
-            "nodes wait for it, and what is kept waits in their outboxes",
-            "start that server, or see REDIS_URL",
-        )
+        means = "nodes wait for it, and what is kept waits in their outboxes"
+        todo = "start that server, or see REDIS_URL"
+        if SILENT in server.error:
+            todo = "see what holds it up: its machine, its disk, a script"
         yield Finding(Level.RED, "Redis", f"{server.where}: {server.error}", means, todo)
         return
     for found in (*(judge(server) for judge in JUDGES), *(judge(server, needs) for judge in FITTING)):
@@ -207,12 +212,31 @@ def _replicas(server: ServerFacts, promise: str) -> Finding:
 
 
 def disk(server: ServerFacts) -> Finding | None:
-    """Whether it could write to its disk."""
+    """Whether it could write to its disk, and fast enough."""
     for name in ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status"):
         if server.info.get(name, "ok") != "ok":
             todo = "see its log; is its disk full?"
             return Finding(Level.RED, "its disk", f"{name} is {server.info[name]}", "it may refuse to write", todo)
-    return None
+    return _slow_disk(server)
+
+
+def _slow_disk(server: ServerFacts) -> Finding | None:
+    """How long its disk takes for what it has to be sure of (fsync)."""
+    delayed, uptime = (_number(server.info.get(name)) or 0 for name in ("aof_delayed_fsync", "uptime_in_seconds"))
+    found = []
+    if server.writing > SLOW_DISK:
+        found.append(f"a write takes longer than {server.writing:.1f} s")
+    if server.stood > SLOW_DISK:
+        found.append(f"it held Redis up for {server.stood:.1f} s not long ago")
+    if DELAY * delayed > DELAYED * uptime:
+        found.append(f"Redis waited for it in vain {amount(delayed, 'time')} in {duration(uptime)}")
+    if not found:
+        return None if "aof_delayed_fsync" not in server.info else Finding(Level.GREEN, "its disk", "fast enough")
+    means = 'of what it confirmed at "second", a kill takes up to two seconds, and a power cut more'
+    if server.settings.get("appendfsync") == "always":
+        means = "everybody waits for each write"
+    todo = "see what else writes to that disk (`iotop`, `LATENCY DOCTOR`), or give Redis a faster one"
+    return Finding(Level.YELLOW, "its disk", ", and ".join(found), means, todo)
 
 
 def buffers(server: ServerFacts) -> Finding | None:
@@ -341,7 +365,11 @@ def speed(server: ServerFacts) -> Finding | None:
     found = f"{server.round_trip * 1000:.1f} ms for an answer"
     if server.round_trip > SLOW:
         return Finding(
-            Level.YELLOW, "speed", found, "each request takes that, too", "is it far, or busy? see SLOWLOG GET"
+            Level.YELLOW,
+            "speed",
+            found,
+            "each request takes that, too",
+            "is it far, busy, or its disk slow? see SLOWLOG GET",
         )
     return Finding(Level.GREEN, "speed", found)
 

@@ -23,6 +23,8 @@ from .registry import Registry
 
 log = logging.getLogger("hivemind.heartbeat")
 
+PAUSE = 0.1  #: seconds between two beats, at least
+
 
 class Heart:
     """Keeps one registered instance alive in the registry until ``stop``.
@@ -78,6 +80,7 @@ class Heart:
 
     async def _run(self) -> None:
         while True:
+            began = self._time()
             try:
                 await self.beat()
             except (Fenced, LayoutMismatch) as error:
@@ -89,7 +92,8 @@ class Heart:
             except Exception:
                 if self._faults.first() is not None:
                     log.exception("%s: a fault of ours; the next beat is tried all the same", self._bus.instance)
-            await self._now.wait(self.period * random.uniform(0.8, 1.2))
+            took = self._time() - began  # of a Redis that is slow: its next beat is not later for that
+            await self._now.wait(max(PAUSE, self.period * random.uniform(0.8, 1.2) - took))
 
     def _pause(self, error: RedisError) -> None:
         """Nothing is sent any more when the lease may have ended."""
