@@ -173,6 +173,14 @@ class Names:
         """The stream of a topic whose messages are kept."""
         return self._of("s", topic)
 
+    def streams(self) -> str:
+        """How all streams of topics begin."""
+        return self._of("s", "").removesuffix("}")
+
+    def requests(self) -> str:
+        """How all that belongs to requests begins, but their channels."""
+        return self._of("q", "").removesuffix("}")
+
     def producers(self, topic: str) -> str:
         """The hash of what each sender appended last to a stream, and of which lives were taken over from."""
         return self._of("p", topic)

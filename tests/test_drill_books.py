@@ -189,6 +189,9 @@ def test_what_is_to_be_undone_is_remembered_until_it_was() -> None:
         undo = undo.told(str(line).replace("'", '"').encode())
     assert (undo.thaw, undo.end, undo.configure, undo.remove) == ((me,), (me,), {"maxmemory": "0"}, ("/filler",))
     assert undo.told(b'{"mended": true}') == Undo(end=(me,))
+    done = b'{"done": true}'
+    needed = [undo.is_needed, undo.told(done).is_needed, undo.told(b'{"mended": true}').told(done).is_needed]
+    assert needed == [True, True, False]  # a drill that is done may not have come so far as to mend
     assert undo.told(b'{"done": true}').is_done
 
 

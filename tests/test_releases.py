@@ -11,7 +11,7 @@ import pytest
 from hivemind.settings import load_settings
 from hivemind.supervisor.archive import PROVEN, Proof
 from hivemind.supervisor.paths import HivePaths
-from hivemind.supervisor.releases import KEPT, Release, draft, last_good, promote, releases, restore
+from hivemind.supervisor.releases import KEPT, MOST_BYTES, Release, draft, last_good, promote, releases, restore
 
 from .hive_kit import Hive
 from .waiting import eventually
@@ -42,6 +42,14 @@ def test_a_release_holds_the_python_files_of_nodes_for_the_owner_only(paths: Hiv
     held = {str(each.relative_to(made.files)) for each in made.files.rglob("*") if each.is_file()}
     assert held == {"config/hive.py", "nodes/__init__.py", "nodes/batman/batman.py"}
     assert stat.S_IMODE(paths.releases.stat().st_mode) == 0o700
+
+
+def test_what_has_grown_too_large_for_a_release_is_kept_when_it_is_replaced(paths: HivePaths) -> None:
+    made, batman = released(paths), paths.hive / "nodes/batman/batman.py"
+    batman.write_text("#" * (MOST_BYTES + 1))
+    assert restore(paths, made) == ["nodes/batman/batman.py"]
+    (undone,) = paths.releases.glob("undone-*")
+    assert (undone / "files/nodes/batman/batman.py").stat().st_size > MOST_BYTES
 
 
 def test_going_back_changes_what_differs_and_keeps_what_it_takes_away(paths: HivePaths) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -25,12 +27,15 @@ from hivemind.node.relay import Relay
 from hivemind.states import ROLL, RollStage, advance
 from hivemind.supervisor.control import Hived, decode_answer
 from hivemind.supervisor.health import cost, unwell
+from hivemind.supervisor.plan import load
 from hivemind.supervisor.releases import Release
-from hivemind.supervisor.returning import complete
+from hivemind.supervisor.returning import complete, stay
 from hivemind.supervisor.roll_turn import WAITS, Telling, turn
 from hivemind.supervisor.rolling import held
 from hivemind.supervisor.swap import Outcome
+from hivemind.supervisor.writing import write
 
+from .hive_kit import Hive
 from .servers import RedisServer
 
 UNTOUCHED = {RollStage.WAITING, RollStage.STARTING, RollStage.REFUSED}
@@ -144,6 +149,33 @@ def test_who_is_sent_back_runs_the_code_of_the_release_with_the_data_of_the_hive
     assert code_of(hive) == release.files
     monkeypatch.setenv(RELEASE, str(tmp_path / "gone"))
     assert code_of(hive) == hive
+
+
+class Reloads:
+    """Of supervisord only that it is told to read its configuration again."""
+
+    def reload(self) -> None:
+        """It takes a moment."""
+        time.sleep(0.001)
+
+
+def test_copies_that_go_back_side_by_side_all_go_back(tmp_path: Path) -> None:
+    made = Hive(tmp_path / "gotham")
+    made.node("batman")
+    made.configure('NODES = {"batman": {"replicas": 4}}')
+    engine = made.engine
+    engine.paths.make()
+    plan = engine.plan()
+    write(engine, plan)
+    olds = {each.name: replace(each, fault="sent back") for each in plan.programs if each.kind == "node"}
+    assert len(olds) == 4
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            write(engine, plan)
+            runs = [pool.submit(stay, engine, cast(Any, Reloads()), {name: old}) for name, old in olds.items()]
+            for run in runs:
+                run.result()
+            assert {each.name for each in load(engine.paths).programs if each.fault} == olds.keys()
 
 
 async def test_one_hived_of_a_hive_rolls_at_a_time_and_the_next_when_it_is_through(

@@ -155,3 +155,11 @@ def test_on_a_cluster_all_that_is_kept_is_in_the_slot_of_the_registry() -> None:
     assert {slot_of(key) for key in keys} == {slot_of(names.nodes())}
     assert len({*keys}) == len(keys)
     assert names.live("order") == Names("gotham").live("order")
+
+
+@pytest.mark.parametrize("names", [Names("gotham"), ClusterNames("gotham")])
+def test_what_begins_alike_is_of_one_kind(names: Names) -> None:
+    assert names.stream("bat-signal").startswith(names.streams())
+    assert names.responders("sum").startswith(names.requests())
+    others = (names.producers("s"), names.node("s.0"), names.nodes(), names.kept(), names.responders("s"))
+    assert not any(one.startswith(names.streams()) for one in others)

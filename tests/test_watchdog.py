@@ -48,10 +48,15 @@ def test_a_lease_that_ended_in_redis_does_not_hide_a_hung_program() -> None:
 
 def test_who_moves_and_is_late_all_the_same_has_a_whole_lease() -> None:
     dog = watched()
-    hung(dog, 1.0, -2)
+    hung(dog, 1.0, 1000)
     assert hung(dog, 3.0, 4600) == []
     assert hung(dog, 9.0, 4600) == []
     assert hung(dog, 9.25, 4600) == ["batman.0"]
+
+
+def test_who_was_well_until_redis_forgot_all_has_a_whole_lease() -> None:
+    dog = watched()
+    assert [hung(dog, now, -2) for now in (1.0, 4.25, 7.0, 7.25)] == [[], [], [], ["batman.0"]]
 
 
 def test_after_redis_was_away_every_lease_starts_afresh() -> None:

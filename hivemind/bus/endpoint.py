@@ -255,7 +255,8 @@ class Endpoint:
             elif moves:
                 await self._check_home(connection, (arguments["host"], arguments["port"]))
         except BaseException as error:
-            self.peers.doubt()
+            if moves:
+                self.peers.doubt()
             if isinstance(error, Elsewhere):
                 self.peers.follow(error.to)
             await connection.disconnect(nowait=True)

@@ -153,7 +153,7 @@ def served(settings: Settings) -> Iterator[Endpoint]:
 def single(endpoint: Endpoint) -> Endpoint:
     """It, unless it is a Cluster. Raises HivemindError."""
     if endpoint.is_cluster:
-        raise HivemindError("of a hive on a Cluster nothing can be copied: so far")
+        raise HivemindError("what a hive has on a Cluster cannot be copied yet; docs/backup.md says what can")
     return endpoint
 
 

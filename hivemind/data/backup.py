@@ -44,16 +44,14 @@ async def keys_of(commands: Commands, names: Names) -> list[bytes]:
 async def all_keys(commands: Commands, names: Names) -> list[bytes]:
     """All keys of a hive but the mark of a move, streams last. Raises RedisError."""
     found = {key async for some in scanned(commands, names) for key in some} - {names.move().encode()}
-    stream = names.stream("")[:-2].encode()
+    stream = names.streams().encode()
     return sorted(found, key=lambda key: (key.startswith(stream), key))
 
 
 def _is_of_the_living(key: bytes, names: Names) -> bool:
     """Whether a key says who lives now: all of them write it anew."""
     single = (names.nodes(), names.caretaker(), names.roll(), names.resolvers(), names.resolved())
-    return key.startswith((names.node("").encode(), names.request("", "")[:-3].encode())) or key in map(
-        str.encode, single
-    )
+    return key.startswith((names.node("").encode(), names.requests().encode())) or key in map(str.encode, single)
 
 
 async def backup(commands: Commands, names: Names, out: BinaryIO, told: Told) -> Counts:

@@ -251,4 +251,4 @@ class Group:
             readers = await self._streams.readers(topic, self.name)
             theirs = [one.incarnation for one in readers if one.instance == self._me.instance and one != self._me]
             found += [await self._streams.fence(topic, self._me), *theirs]
-        return max(one for one in found if one < GREATEST)
+        return max((one for one in found if one < GREATEST), default=0)

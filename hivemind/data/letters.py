@@ -166,4 +166,4 @@ def letter_from(topic: str, entry: bytes, fields: Sequence[bytes]) -> Letter:
 
 
 def _number(raw: object, kind: type[Any]) -> Any:
-    return kind(raw) if isinstance(raw, int | float) else kind()
+    return kind(raw) if isinstance(raw, int | float) and abs(raw) < 2**63 else kind()  # more is no integer of JSON's

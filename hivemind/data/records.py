@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
@@ -294,3 +294,11 @@ _READERS = {
     ]
     for kind in (ServiceRecord, SubscriptionRecord, ResponderRecord, MemberRecord)
 }
+
+
+def of_process(instances: Iterable[Instance], process: ProcessIdentity) -> Instance | None:
+    """The living instance that this very process registered."""
+    for instance in instances:
+        if not instance.is_lost and instance.about.process == process:
+            return instance
+    return None

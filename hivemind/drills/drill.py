@@ -123,7 +123,7 @@ class Drills:
     async def _mend(self, fault: Fault) -> None:
         """Take it back, whatever happened; the healer does, if Redis cannot be told that now."""
         self.crew.quiet()
-        with suppress(RedisError, AttributeError):  # it may not have come so far as to know what to take back
+        with suppress(RedisError):
             await fault.heal()
             await self.scene.healer.mended()
 

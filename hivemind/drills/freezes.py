@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import signal
 import time
 
@@ -31,7 +30,7 @@ class Frozen(Signalled):
         for one in self.victims.values():
             await self.scene.healer.thaw(one)
         for one in self.victims.values():
-            os.kill(one.pid, signal.SIGSTOP)
+            kill(one, signal.SIGSTOP)
 
     async def happened(self) -> bool:
         """Whether they stand still, or have been killed for it."""

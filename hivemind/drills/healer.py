@@ -49,6 +49,11 @@ class Undo:
     end: tuple[ProcessIdentity, ...] = ()
     is_done: bool = False
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether something is left to undo: a drill may have been done, and not have come as far as to mend."""
+        return not self.is_done or bool(self.thaw or self.remove or self.configure)
+
     def told(self, line: bytes) -> Undo:
         """With one line more. What is none of ours is ignored."""
         try:
@@ -141,7 +146,7 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     undo = listen()
-    if not undo.is_done:
+    if undo.is_needed:
         asyncio.run(heal(undo, os.environ[URL], arguments[0]))
     return 0
 

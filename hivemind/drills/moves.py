@@ -8,7 +8,7 @@ from typing import Any
 
 from ..bus.cluster import Address, slot_of
 from ..bus.commands import Commands
-from ..errors import RedisError, SupervisorError
+from ..errors import HivemindError, RedisError, SupervisorError
 from .faults import Fault, Scene
 from .site import EYE
 
@@ -43,11 +43,11 @@ class Failover(Fault):
         if self.endpoint.is_cluster:
             await self._told(await self._replica(), "CLUSTER", "FAILOVER")
             return None
-        said: RedisError | None = None
+        said: HivemindError | None = None
         for address in self.endpoint.sentinels:
             try:
                 return await self._told(address, "SENTINEL", "FAILOVER", self.endpoint.service)
-            except RedisError as error:
+            except (RedisError, SupervisorError) as error:
                 said = error
         raise SupervisorError(f"no Sentinel replaces the primary: {said}")
 
@@ -67,7 +67,9 @@ class Failover(Fault):
         return self.site.bus.outbox.link.gaps > self.gaps or (self.endpoint.is_cluster and self.site.is_readable)
 
     async def _told(self, address: Address, *command: str) -> None:
-        """Tell a Sentinel or a server something, and see that it agrees. Raises RedisError."""
+        """Tell a Sentinel or a server something, and see that it agrees. Raises RedisError where it is away, and
+        SupervisorError where it refuses.
+        """
         connection = await (self._sentinel(address) if self.endpoint.is_sentinel else self._server(address))
         try:
             await connection.send_command(*command, check_health=False)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..data.records import Instance
+from ..data.records import Instance, of_process
 from ..identity import PidFile
 from ..states import NodeState
 from .client import FAILING, LIVE, ProgramInfo, ProgramState
@@ -20,7 +20,6 @@ from .engine import Engine
 from .plan import load
 from .status import registered, waits_in_words, why_not
 from .topology import Program
-from .watchdog import of_process
 
 ARRIVAL = 20.0  # seconds within which a program that was started shows whether it stays up
 LOOK, LONGEST = 0.1, 1.0  # seconds between two looks, at few programs and at hundreds

@@ -140,8 +140,8 @@ def restore(paths: HivePaths, release: Release) -> list[str]:
     now, then = hive_files(paths.hive), hive_files(release.files)
     changed = [name for name in sorted({*now, *then}) if _differs(now.get(name), then.get(name))]
     for name in changed:
-        if name in now:
-            _copy(now[name], undone / "files" / name)
+        if os.path.lexists(paths.hive / name):  # also one that is no part of a release, for it is too large by now
+            _copy(paths.hive / name, undone / "files" / name)
         if name in then:
             _copy(then[name], paths.hive / name)
         else:

@@ -7,6 +7,7 @@ a link there for each file beside the code that is no Python, since a release ho
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -74,12 +75,16 @@ def whole(engine: Engine, program: Program) -> Program:
     return replace(program, env=read_json(engine.paths.program_env(program.name)) or {})
 
 
+_ONE = threading.Lock()  # copies that are rolled side by side go back side by side
+
+
 def stay(engine: Engine, client: SupervisorClient, olds: Mapping[str, Program]) -> None:
     """Let plan and supervisord's configuration have these programs as they were. Raises SupervisorError, OSError."""
-    plan = load(engine.paths)
-    programs = [olds[each.name] if each.name in olds else whole(engine, each) for each in plan.programs]
-    write(engine, replace(plan, programs=tuple(programs)))
-    client.reload()
+    with _ONE:
+        plan = load(engine.paths)
+        programs = [olds[each.name] if each.name in olds else whole(engine, each) for each in plan.programs]
+        write(engine, replace(plan, programs=tuple(programs)))
+        client.reload()
 
 
 def told(release: Release) -> str:

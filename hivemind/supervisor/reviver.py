@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Iterable
 
 from ..errors import SupervisorError
@@ -39,6 +40,7 @@ class Reviver:
         self.exits = Exits(lambda _: self.look())
         self.infos: tuple[ProgramInfo, ...] = ()  # what supervisord said last: it tells us of each change
         self._news = asyncio.Event()
+        self._heard: deque[tuple[str, float]] = deque()  # who ended when: from the loop to the thread
         self._ended: dict[str, float] = {}  # when programs ended of which it is still to be told how
         self._written: object = None
 
@@ -50,8 +52,7 @@ class Reviver:
         """``name`` ended by itself: supervisord starts it again, if it is to run. ``is_expected``: it ended with 0."""
         program = load(self.engine.paths).program(name)
         if program is not None and counts_as_restart(program, is_expected=is_expected):
-            self.revival.restarted(name)
-            self._ended[name] = time.monotonic()
+            self._heard.append((name, time.monotonic()))
 
     async def run(self) -> None:
         """Look after the programs for ever."""
@@ -70,6 +71,10 @@ class Reviver:
         if self.engine.paths.stopping.exists():
             return ()
         client, plan, now = self.engine.client(), load(self.engine.paths), time.monotonic()
+        while self._heard:
+            name, at = self._heard.popleft()
+            self.revival.restarted(name)
+            self._ended[name] = at
         infos = {info.name: info for info in client.programs()}
         for program in plan.programs:
             if program.name in infos:

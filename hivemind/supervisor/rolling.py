@@ -96,8 +96,9 @@ def roll(engine: Engine, programs: Sequence[Program], old: Mapping[str, Program]
                 done.held |= {each.name: failed[each.node] for each in waiting if each.node in failed}
                 waiting = [each for each in waiting if each.node not in failed]
             turn = _next(waiting, failed, how)
-            if not turn or engine.paths.stopping.exists():
-                done.held |= {each.name: _holder(each, failed) for each in waiting}
+            is_stopped = engine.paths.stopping.exists()
+            if is_stopped or not turn:
+                done.held |= {each.name: STOPPING if is_stopped else _holder(each, failed) for each in waiting}
                 break
             swaps = [Swap(engine, old.get(each.name, each), each, release) for each in turn]
             runs = [pool.submit(swap.run, how.tell, succeeded=how.succeeded) for swap in swaps]

@@ -12,7 +12,7 @@ from typing import Any
 from ..bus.commands import Commands
 from ..bus.endpoint import Endpoint
 from ..bus.functions import Functions
-from ..data.records import BROKEN, Instance
+from ..data.records import BROKEN, Instance, of_process
 from ..data.registry import Registry
 from ..english import amount
 from ..errors import HivemindError, SupervisorError
@@ -29,7 +29,6 @@ from .lives import Lives, read_lives
 from .plan import load
 from .stood import lately
 from .topology import Problem, Program
-from .watchdog import of_process
 
 REGISTRY_TIMEOUT = 1.5  # seconds; status is shown without the registry when Redis is away
 
@@ -65,7 +64,7 @@ class ProgramStatus:
 
 @dataclass(frozen=True, slots=True)
 class HiveStatus:
-    """One hive on this machine. ``redis`` is None when it was not asked or did not answer."""
+    """One hive on this machine. ``redis``: whether it answered; None where hived does not run."""
 
     hive: str
     name: str
@@ -102,7 +101,7 @@ def status(engine: Engine, *, ask_redis: bool = True) -> HiveStatus:
     looked = _Look(infos, instances or (), known.get("revivals", {}), files, frozen)
     programs = [looked.at(engine, program) for program in plan.programs]
     programs += [ProgramStatus(each.name, "stopped", detail="by `hm stop`") for each in plan.stopped]
-    programs += [ProgramStatus(each.node, "quarantined", detail=_where(each)) for each in plan.problems]
+    programs += [ProgramStatus(each.node, "quarantined", detail=each.text) for each in plan.problems]
     programs += looked.left_out(plan.programs)
     return HiveStatus(
         str(engine.paths.hive),
@@ -241,7 +240,7 @@ def why_not(engine: Engine, program: Program, info: ProgramInfo) -> str:
     for node, file in program.members.items():
         problem = unreadable_file(engine.paths.hive, node, file) if file else None
         if problem is not None:
-            return str(problem) if program.sharing else _where(problem)
+            return str(problem) if program.sharing else problem.text
     own = engine.settings.log_file(program.node, program.number)
     said = last_words(engine.paths.program_log(program.name), own, info.started - 1.0)
     return said or _unheard(program, info.error)
@@ -269,10 +268,6 @@ def _unheard(program: Program, error: str) -> str:
     if "process log" not in error:
         return error
     return f"it ended as soon as it had started, see `hm why {program.node}`"
-
-
-def _where(problem: Problem) -> str:
-    return str(problem).partition(": ")[2]
 
 
 def page(engine: Engine) -> str | None:

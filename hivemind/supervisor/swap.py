@@ -189,8 +189,10 @@ class Swap:
         self._client.remove(name)
         forget(self._engine.paths, name)
         self._client.add(name)
-        arrival = arrivals(self._engine, [name]).get(name)
-        return RollStage.RETURNED if not _why(arrival) else RollStage.FAILED
+        if why := _why(arrivals(self._engine, [name]).get(name)):
+            self._why += f"; with {told(self._way_back)} it is not well either: {why}"
+            return RollStage.FAILED
+        return RollStage.RETURNED
 
     # -- looking
 

@@ -10,11 +10,10 @@ What hangs again and again is let hang for longer each time before it is killed:
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..backoff import Backoff
-from ..data.records import Instance
 from ..identity import ProcessIdentity
 
 FIRST, LONGEST = 3.0, 60.0  # seconds from one kill to the next, at least
@@ -78,7 +77,8 @@ class Watchdog:
         for name, one in late.items():
             before = self._late.get(name)
             if before is None or not before[0].is_still(one):
-                is_fresh = self._is_afresh or before is not None  # it moved, and is late all the same: a clock was set
+                # Who moved and is late all the same: a clock was set. Whose lease is gone: Redis lost its data.
+                is_fresh = self._is_afresh or before is not None or one.expires < 0
                 self._late[name] = one, now + (one.lease if is_fresh else one.lease / 2)
         self._is_afresh = False
         hung = [(name, one.process) for name, (one, until) in self._late.items() if now > until]
@@ -95,11 +95,3 @@ class RedisClock:
         """Redis said ``told`` between two moments of our clock: whether its clock was set since it was asked before."""
         before, self._ahead = self._ahead, (told - answered, told - asked)
         return before is not None and (self._ahead[0] > before[1] + SET or self._ahead[1] < before[0] - SET)
-
-
-def of_process(instances: Iterable[Instance], process: ProcessIdentity) -> Instance | None:
-    """The living instance that this very process registered."""
-    for instance in instances:
-        if not instance.is_lost and instance.about.process == process:
-            return instance
-    return None

@@ -1,7 +1,7 @@
 -- keys: one that is never there, node hashes   args: the lease of each (ms)
 -- returns the time (ms); then of each instance that has not beaten for half its lease: its place in args, and when its
--- lease ends (ms), or a negative number. What is written asks whether Redis takes beats at all: it answers questions, and
--- refuses those, when its disk is full.
+-- lease ends (ms), or a negative number. It writes to ask whether Redis takes beats at all: one whose disk is full answers
+-- questions and refuses beats.
 redis.call('PEXPIRE', keys[1], 1)
 local time = now()
 local found = {time}
