@@ -158,6 +158,7 @@ def test_the_watchdog_holds_off_while_redis_is_frozen(running: Hive) -> None:
     (redis,) = running.processes("unixsocket")
     kill(redis, signal.SIGSTOP)
     eventually(lambda: running.status().redis is False)
+    assert "no answer in time; it is there: see what holds it up" in running.run("hm", "why", "batman").stdout
     first = running.program("batman.0").uptime or 0.0
     eventually(lambda: (running.program("batman.0").uptime or 0.0) > first + 5.0, within=15)
     kill(redis, signal.SIGCONT)

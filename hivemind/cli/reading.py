@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ..bus.commands import Commands
 from ..bus.embedded import Embedded
-from ..bus.endpoint import Endpoint
+from ..bus.endpoint import SILENT, Endpoint
 from ..bus.functions import Functions
 from ..bus.streams import Streams
 from ..data.announcer import announce
@@ -180,7 +180,7 @@ async def _ask(
             await check_layout(commands, commands.endpoint.names)
             return await question(commands)
     except TimeoutError:
-        raise away(settings, f"no answer within {PATIENCE:g} s") from None
+        raise away(settings, f"{SILENT}, {PATIENCE:g} s") from None
     except RedisUnavailable as error:
         raise away(settings, _in_its_words(error, settings)) from error
 
@@ -208,9 +208,12 @@ def away(settings: Settings, why: str) -> RedisUnavailable:
     if settings.redis_url:
         if said := unshared(settings):
             return RedisUnavailable(said)
+        todo = "see what holds it up" if SILENT in why else "start that server"
         source = settings.sources["REDIS_URL"]
-        return RedisUnavailable(f"Redis at {where}: {why}; start that server, or change REDIS_URL ({source})")
-    if PidFile(HivePaths.of(settings).supervisord).living() is not None:
+        return RedisUnavailable(f"Redis at {where}: {why}; {todo}, or change REDIS_URL ({source})")
+    if SILENT in why:
+        todo = "it is there: see what holds it up; `hived status` shows each program"
+    elif PidFile(HivePaths.of(settings).supervisord).living() is not None:
         todo = "the hive is starting: ask again in a moment; `hived status` shows each program"
     elif settings.hive:
         todo = "start the hive with `hm dev` or `hived start`"
