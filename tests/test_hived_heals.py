@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from hivemind.bus.server_program import ask
+from hivemind.cli.reading import read_instances
+from hivemind.errors import RedisUnavailable
 from hivemind.topics import Names
 
 from .hive_kit import QUIET, SENDER, Hive, hive_in, kill, well
@@ -159,6 +162,10 @@ def test_the_watchdog_holds_off_while_redis_is_frozen(running: Hive) -> None:
     kill(redis, signal.SIGSTOP)
     eventually(lambda: running.status().redis is False)
     assert "no answer in time; it is there: see what holds it up" in running.run("hm", "why", "batman").stdout
+    began = time.monotonic()
+    with pytest.raises(RedisUnavailable, match="no answer in time"):
+        read_instances(running.engine.settings)
+    assert time.monotonic() - began < 2.5  # what `hm` needs to start comes to that
     first = running.program("batman.0").uptime or 0.0
     eventually(lambda: (running.program("batman.0").uptime or 0.0) > first + 5.0, within=15)
     kill(redis, signal.SIGCONT)

@@ -33,6 +33,7 @@ from ..topics import matches
 from .context import outside, redis_address
 
 PATIENCE = 4.0  #: seconds; what is typed has its answer within five
+FIRST = 2.0  #: seconds in which a single Redis has to say anything; else it stands still
 
 T = TypeVar("T")
 
@@ -177,10 +178,12 @@ async def _ask(
         raise away(settings, "it does not run")
     try:
         async with _opened(settings, patience) as commands:
-            await check_layout(commands, commands.endpoint.names)
+            endpoint = commands.endpoint  # Sentinels, and nodes of a Cluster, may be asked one after the other
+            async with asyncio.timeout(None if endpoint.is_sentinel or endpoint.is_cluster else FIRST):
+                await check_layout(commands, endpoint.names)
             return await question(commands)
     except TimeoutError:
-        raise away(settings, f"{SILENT}, {PATIENCE:g} s") from None
+        raise away(settings, SILENT) from None
     except RedisUnavailable as error:
         raise away(settings, _in_its_words(error, settings)) from error
 
