@@ -84,17 +84,20 @@ class Guard:
         instances = self.instances = await self.registry.instances()
         self.on_look(instances)
         await self._forget(instances)
-        self._mine = {one.about.process: one for one in instances if one.about.process is not None}
+        self._mine |= {one.about.process: one for one in instances if one.about.process is not None}
         self._running = None
         now = time.monotonic()
         self._next = now + max(SEE, SHARE * (now - began))
 
     async def _registered(self, running: Mapping[str, ProcessIdentity]) -> dict[str, tuple[str, Instance]]:
-        """Our programs that are registered, but for those that are debugged: by instance."""
+        """Our programs that have registered, but for those that are debugged: by instance. Those that hang for longer
+        than their lease are not in the registry any more.
+        """
         new = [name for name, process in running.items() if process not in self._mine]
         for one in await self.registry.these([f"{ROOT}.0" if name == ROOT else name for name in new]):
             if one.about.process is not None:
                 self._mine[one.about.process] = one
+        self._mine = {process: self._mine[process] for process in running.values() if process in self._mine}
         mine = [(name, self._mine[process]) for name, process in running.items() if process in self._mine]
         return {one.instance: (name, one) for name, one in mine if one.about.watched}
 
