@@ -85,6 +85,17 @@ def test_a_reload_that_contradicts_the_hive_is_refused_and_touches_nothing(runni
     assert running.pids() == before
 
 
+def test_a_redis_that_does_not_answer_is_no_place_to_go_to(running: Hive) -> None:
+    before = running.pids()
+    running.configure('REDIS_URL = "redis://127.0.0.1:1"')
+    done = running.run("hived", "reload")
+    running.configure()
+    assert done.returncode == 1
+    assert "Redis at redis://127.0.0.1:1: " in done.stderr
+    assert "change REDIS_URL (config/hive.py" in done.stderr
+    assert (running.pids(), running.run("hived", "reload").stdout) == (before, "nothing changed: nothing was touched\n")
+
+
 def test_a_fault_in_the_list_of_nodes_keeps_the_nodes_known_before(running: Hive) -> None:
     before = running.pids()
     running.write("nodes/__init__.py", "from .batman import (")

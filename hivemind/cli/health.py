@@ -261,6 +261,10 @@ def _old_code(should: Declared) -> list[str]:
     return found[:MOST] + ([f"{len(found) - MOST} more files are not well"] if len(found) > MOST else [])
 
 
+def _is_here(one: Instance) -> bool:
+    return one.about.process is not None and one.about.process.is_alive()
+
+
 def _unconfirmed(alive: Sequence[Instance]) -> list[str]:
     return [
         f"{one.instance}: {amount(one.stats.outbox, 'message')} taken by Redis, but not confirmed: {why}"
@@ -273,6 +277,8 @@ def _notes(alive: Sequence[Instance], should: Declared) -> list[str]:
     found = [f"{one.name} stands by: {one.detail}" for one in should.programs.values() if one.state == "standby"][:MOST]
     if should.stood:
         found.append(should.stood)
+    if not should.is_supervised and any(one.instance in should.instances and _is_here(one) for one in alive):
+        found.append("no hived runs here: who ends is not started again; `hived start` adopts all that run")
     if should.stopped:
         found.append(f"{listed(should.stopped)} {are(should.stopped)} stopped by `hm stop`")
     if odd := [f"{one.instance} ({one.state})" for one in alive if one.state not in _TOLD]:

@@ -216,6 +216,7 @@ def _reload(ctx: click.Context) -> int:
     engine = engine_for(settings, environ)
     check_settings(settings, engine.environ)
     before = last_settings(hive)
+    _check_redis(before, settings)
     done = apply_anew(engine)
     _problems(done.problems)
     _rings(settings)
@@ -233,11 +234,19 @@ def _reload(ctx: click.Context) -> int:
     for name, first in rolled.held.items():
         output.say(f"{name}: {held(first)}", "red")
     if not (done.added or done.changed or done.removed or rolled.outcomes or rolled.held):
-        output.say("nothing changed: nothing was touched")
+        output.say("nothing was touched" if done.problems else "nothing changed: nothing was touched")
     if before is not None and before.constants.PATTERNS != settings.constants.PATTERNS:
         _tell_patterns(settings, done.changed)
     is_well = rolled.is_well and not done.problems and all(each.is_well for each in found.values())
     return WELL if is_well else FAILED
+
+
+def _check_redis(before: Settings | None, settings: Settings) -> None:
+    """That another Redis than ``before`` answers: else all would go to where nobody is. Raises RedisError."""
+    from .reading import read_mode
+
+    if before is not None and settings.redis_url not in ("", before.redis_url):
+        read_mode(settings)
 
 
 def _tell_patterns(settings: Settings, restarted: Sequence[str]) -> None:
