@@ -60,7 +60,8 @@ class Part:
         )
         self.is_ready = threading.Event()
         self.last = Tally()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def begin(self) -> None:
         assert self.process.stdin is not None
@@ -69,7 +70,8 @@ class Part:
 
     def end(self) -> None:
         self.process.kill()
-        self.process.wait()
+        with self.process:  # which closes its pipes
+            self._reader.join()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
