@@ -122,7 +122,8 @@ def test_status_is_one_sentence_and_0_when_all_enabled_nodes_run(
 ) -> None:
     start_as_hived_would(hive, "sender", "receiver")
     done = hive.run("status")
-    assert done.stdout == f"{hive_name} is well: 2 instances of 2 nodes run\n"
+    alone = "no hived runs here: who ends is not started again; `hived start` adopts all that run"
+    assert done.stdout == f"{hive_name} is well: 2 instances of 2 nodes run; {alone}\n"
     assert (done.returncode, done.stderr) == (0, f"hive {hive_name} on {server.url}\n")
 
 
