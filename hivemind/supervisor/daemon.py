@@ -77,7 +77,7 @@ class Daemon:
             loop.add_signal_handler(number, self.is_ending.set)
         self.bus.start()
         jobs: list[Callable[[], Awaitable[None]]] = [self.reviver.run, self.servant.run, self._know_layout]
-        jobs += [Archive(self.engine).run, Finisher(self.engine).run, self.vigil.run]
+        jobs += [Archive(self.engine).run, Finisher(self.engine, lambda: self.reviver.infos).run, self.vigil.run]
         jobs += [self._when_ours(job) for job in (self.guard.run, self.steward.run, self.steward.caretaker.run)]
         tasks = [asyncio.create_task(_for_ever(job)) for job in jobs]
         listener = asyncio.create_task(self._listen())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from ..errors import HivemindError
@@ -74,10 +74,13 @@ def _not_rolled(before: Plan, program: Program) -> Result:
 
 
 class Finisher:
-    """Finishes or undoes the rolls of hiveds that were killed, and rolls survivors of an older version."""
+    """Finishes or undoes the rolls of hiveds that were killed, and rolls survivors of an older version.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    ``infos`` gives what supervisord said last: it is asked anew only where that says that there is something to do.
+    """
+
+    def __init__(self, engine: Engine, infos: Callable[[], Iterable[ProgramInfo]]) -> None:
+        self._engine, self._infos = engine, infos
         self._tried: set[tuple[str, str]] = set()  # name and version of what was tried: once is enough
 
     async def run(self) -> None:
@@ -98,7 +101,7 @@ class Finisher:
                 log.warning("%s: a roll was cut off; it is settled", name)
                 program = plan.program(name)
                 settle_running(engine, client, name, patience([program] if program else []))
-            late = self._outdated(plan)
+            late = self._outdated(plan, client.programs())
             self._tried |= {(each.name, each.version) for each, _ in late}
             if late:
                 log.warning("%s: of an older version, rolled", ", ".join(each.name for each, _ in late))
@@ -116,11 +119,10 @@ class Finisher:
             stay(self._engine, self._engine.client(), stayed)
 
     def _is_due(self) -> bool:
-        return bool(left_over(self._engine.paths) or self._outdated(load(self._engine.paths)))
+        return bool(left_over(self._engine.paths) or self._outdated(load(self._engine.paths), self._infos()))
 
-    def _outdated(self, plan: Plan) -> list[tuple[Program, str]]:
-        infos = {info.name: info for info in self._engine.client().programs()}
-        found = outdated(self._engine, plan, infos)
+    def _outdated(self, plan: Plan, infos: Iterable[ProgramInfo]) -> list[tuple[Program, str]]:
+        found = outdated(self._engine, plan, {info.name: info for info in infos})
         return [(whole(self._engine, each), digest) for each, digest in found if self._is_new(each)]
 
     def _is_new(self, program: Program) -> bool:
@@ -137,7 +139,7 @@ def outdated(engine: Engine, plan: Plan, infos: Mapping[str, ProgramInfo]) -> li
         if info is None or path is None or info.state not in LIVE or program.kind == "redis":
             continue
         record = PidFile(path).read()
-        if record is not None and record.identity.is_alive() and record.digest != program.version:
+        if record is not None and record.digest != program.version and record.identity.is_alive():
             found.append((program, record.digest))
     return found
 

@@ -24,6 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
+from supervisor.http import deferring_http_channel
 from supervisor.medusa.asyncore_25 import ExitNow
 from supervisor.options import ServerOptions
 from supervisor.states import SupervisorStates
@@ -38,6 +39,7 @@ WANTED = (KEEPER, "hivemind.node.program", "hivemind.node.node")
 LATE = ("uvloop", "encodings.idna")  # what a node loads while it runs, where it is installed
 LOOK = 1.0  # seconds between two looks at the files that were loaded
 PATIENCE = 10.0  # seconds that a copy waits at most for its supervisord, which may be frozen, or gone
+ANSWER = 1 << 16  # bytes of an answer that are sent at once: after each piece it looks at all its programs
 
 Stamp = tuple[int, int, int]
 
@@ -261,6 +263,7 @@ def main() -> None:
     """Be supervisord, until it has ended for good."""
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument.strip()]
     show_command([*PYTHON, f"{__package__}.supervisord", *sys.argv[1:]])
+    deferring_http_channel.ac_out_buffer_size = ANSWER
     loaded, is_first = load(), True
     while True:
         options = Options()
