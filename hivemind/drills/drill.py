@@ -101,7 +101,8 @@ class Drills:
             case DrillStage.NOTICED:
                 if now - course.at[DrillStage.INJECTED] >= fault.lasts:
                     with suppress(RedisError):
-                        await fault.heal()
+                        if fault.lasts:  # or we would heal what is to heal by itself
+                            await fault.heal()
                         return await fault.is_over()
                 return False
             case DrillStage.HEALED:

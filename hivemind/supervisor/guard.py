@@ -135,5 +135,9 @@ class Guard:
         self.watchdog.killed(time.monotonic(), name)
         kill(process, signal.SIGUSR1)
         await asyncio.sleep(STACKS)
+        mine = {instance: one for instance, one in self._watched.items() if one[0] == name}
+        if mine and not await self._late(mine):
+            log.warning("%s (process %d) goes on after all, and is left alone", name, process.pid)
+            return
         say_hung(self.engine.paths, name, process.pid)
         kill_group(process)  # with what it forked
