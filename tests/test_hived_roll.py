@@ -140,6 +140,17 @@ def test_changed_settings_are_taken_up_by_one_copy_after_the_other_and_only_whil
     assert running.pids()["joker.1"] == before["joker.1"]
 
 
+def test_a_change_of_what_a_node_needs_is_taken_up_by_one_copy_after_the_other(running: Hive) -> None:
+    running.configure(TWO)
+    running.run("hived", "reload")
+    running.configure('NODES = {"batman": {"replicas": 2, "needs": ["robin"]}}')
+    said = running.run("hived", "reload").stdout.splitlines()
+    assert [line.partition(" in ")[0] for line in said] == [
+        "batman.0: rolled: successor ready",
+        "batman.1: rolled: successor ready",
+    ]
+
+
 def test_who_began_while_its_file_was_another_takes_up_the_mended_one(running: Hive) -> None:
     file, before = running.folder / "nodes/batman/batman.py", running.pids()
     sound = file.read_text()

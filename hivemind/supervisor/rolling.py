@@ -66,14 +66,15 @@ class Rolled:
 
 
 def with_new_settings(before: Plan, plan: Plan) -> list[Program]:
-    """The nodes of ``plan`` that are as they were but for their settings, or their code."""
+    """The nodes of ``plan`` that are as they were but for their settings, what they need, or their code."""
     old = {each.name: each for each in before.programs if each.kind == "node"}
     pairs = [(each, old[each.name]) for each in plan.programs if each.name in old]
-    return [new for new, was in pairs if new.digest != was.digest and not is_other(new, _set_as(new, was))]
+    changed = [(new, was) for new, was in pairs if (new.digest, new.priority) != (was.digest, was.priority)]
+    return [new for new, was in changed if not is_other(new, _set_as(new, was))]
 
 
 def _set_as(new: Program, was: Program) -> Program:
-    return replace(was, digest=new.digest, code=new.code, stop_timeout=new.stop_timeout)
+    return replace(was, digest=new.digest, priority=new.priority, code=new.code, stop_timeout=new.stop_timeout)
 
 
 def with_new_code(before: Plan, plan: Plan) -> list[Program]:
