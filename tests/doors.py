@@ -39,6 +39,7 @@ from hivemind.errors import (
     RedisUnavailable,
 )
 from hivemind.identity import PidFile, this_boot
+from hivemind.last_settings import last_settings
 from hivemind.message import Malformed, Message, decode, is_envelope, payload_of
 from hivemind.patterns import PatternTable
 from hivemind.retention import Retention, check_tier
@@ -48,7 +49,6 @@ from hivemind.since import check_since, span
 from hivemind.supervisor.control import decode_answer, decode_request
 from hivemind.supervisor.desired import read_scale, read_selection, read_stopped
 from hivemind.supervisor.events import fields
-from hivemind.supervisor.last_settings import last_settings
 from hivemind.supervisor.lives import Exit, exit_in, load_lives
 from hivemind.supervisor.paths import HivePaths
 from hivemind.supervisor.plan import known_before, load

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from .hive_kit import QUIET, UP, Hive
+from hivemind.supervisor.engine import Engine
+from hivemind.supervisor.status import status
+
+from .hive_kit import QUIET, UP, Hive, kill
 from .waiting import eventually
 
 pytestmark = pytest.mark.timeout(90)
@@ -84,3 +87,58 @@ def test_a_hive_whose_middleware_is_not_there_does_not_start(gotham: Hive) -> No
     done = gotham.run("hived", "start")
     assert (done.returncode, "MIDDLEWARE: 'watching:Timing' cannot be imported" in done.stderr) == (1, True)
     assert gotham.processes() == []
+
+
+SPEAKER = """
+import os
+from hivemind import Node, service
+
+class {name}(Node):
+    @service("word", every=0.2)
+    def speak(self, service):
+        service.send(os.environ["WORD"])
+"""
+
+
+@pytest.mark.parametrize("mistake", ["HIVE_NAME = (", 'MIDDLEWARE = ["watching:Timing"]', None])
+def test_who_is_killed_while_the_settings_are_broken_comes_back_with_those_that_were_applied(
+    gotham: Hive, mistake: str | None
+) -> None:
+    gotham.node("batman", SPEAKER)
+    gotham.configure('NODES = {"batman": {"env": {"WORD": "justice"}}}')
+    gotham.start()
+    engine = gotham.engine
+    eventually(lambda: {each.state for each in status(engine).programs} == {"running"}, within=20)
+    before = {each.name: each.pid for each in status(engine).programs}
+    try:
+        _spoil_and_kill(gotham, mistake)
+        _comes_back(gotham, engine, before)
+    finally:
+        gotham.configure('NODES = {"batman": {"env": {"WORD": "mended"}}}')
+    if mistake == "HIVE_NAME = (":
+        assert "batman.0: rolled" in gotham.run("hived", "reload").stdout
+
+
+def _spoil_and_kill(gotham: Hive, mistake: str | None) -> None:
+    if mistake is None:
+        (gotham.folder / "config/hive.py").unlink()
+    else:
+        gotham.configure(mistake)
+    for each in (gotham.listener(), *gotham.copies("batman"), *gotham.processes("hivemind.root")):
+        if "keeper" not in " ".join(each.cmdline()):
+            kill(each)
+
+
+def _comes_back(gotham: Hive, engine: Engine, before: dict[str, int | None]) -> None:
+    def is_back() -> bool:
+        now = {each.name: each for each in status(engine).programs}
+        return all(now[name].state == "running" and now[name].pid != before[name] for name in ("batman.0", "root"))
+
+    eventually(is_back, within=20)
+    eventually(lambda: "the settings are at fault, and those that were applied last hold" in gotham.log("batman"))
+    if (gotham.folder / "config/hive.py").exists():
+        for command in (("status",), ("why", "batman")):
+            said = gotham.run("hm", *command).stdout
+            assert ("settings are at fault" in said) == ("MIDDLEWARE" not in gotham.log("batman"))
+    if "MIDDLEWARE" not in gotham.log("batman"):
+        eventually(lambda: gotham.log("hived").count("those that were applied last hold: ") == 1, within=20)

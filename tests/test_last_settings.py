@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hivemind.last_settings import last_settings, save_settings
 from hivemind.settings import Settings, load_settings
 from hivemind.supervisor.files import read_json, write_json
-from hivemind.supervisor.last_settings import last_settings, save_settings
 from hivemind.supervisor.paths import HivePaths
 
 from .hive_kit import Hive
@@ -28,7 +28,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_they_are_as_they_were_saved(settings: Settings, tmp_path: Path) -> None:
-    save_settings(HivePaths.of(settings), settings)
+    save_settings(settings)
     last = last_settings(tmp_path)
     assert last is not None
     assert (last.name, last.redis_url, last.var) == (settings.name, settings.redis_url, settings.var)
@@ -39,7 +39,7 @@ def test_they_are_as_they_were_saved(settings: Settings, tmp_path: Path) -> None
 
 def test_they_are_for_their_owner_only_and_without_the_environment_of_nodes(settings: Settings) -> None:
     paths = HivePaths.of(settings)
-    save_settings(paths, settings)
+    save_settings(settings)
     assert stat.S_IMODE(paths.settings.stat().st_mode) == 0o600
     assert "hunter2" not in paths.settings.read_text()
 
@@ -54,7 +54,7 @@ def test_a_spoilt_file_is_as_none(settings: Settings, tmp_path: Path, spoilt: st
 
 def test_what_another_version_has_added_is_left_out(settings: Settings, tmp_path: Path) -> None:
     paths = HivePaths.of(settings)
-    save_settings(paths, settings)
+    save_settings(settings)
     saved = read_json(paths.settings)
     saved["values"]["NODES"]["batman"]["of_later"] = 1
     write_json(paths.settings, saved | {"values": saved["values"] | {"OF_LATER": 1}})

@@ -21,10 +21,10 @@ from hivemind.data.kept import Kept
 from hivemind.data.records import about_from, stats_from
 from hivemind.data.registry import Registry
 from hivemind.identity import PidFile
+from hivemind.last_settings import last_settings
 from hivemind.message import Malformed, decode, is_envelope, payload_of
 from hivemind.supervisor.control import decode_answer, decode_request
 from hivemind.supervisor.desired import read_scale, read_stopped
-from hivemind.supervisor.last_settings import last_settings
 from hivemind.supervisor.lives import load_lives
 from hivemind.supervisor.paths import HivePaths
 from hivemind.supervisor.plan import load

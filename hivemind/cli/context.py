@@ -47,7 +47,7 @@ def settings_or_last(hive: Path | None) -> Settings:
 
     For commands that look at what runs, or end it: no mistake in a file may lock anybody out of that.
     """
-    from ..supervisor.last_settings import last_settings
+    from ..last_settings import last_settings
 
     try:
         return load_settings(hive, os.environ)

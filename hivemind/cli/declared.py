@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..errors import ConfigurationError
+from ..last_settings import fault_of_settings
 from ..settings import Settings
 from ..supervisor.desired import read_scale, read_stopped
 from ..supervisor.enabled import EnabledNode, enabled_nodes, existing_imports
-from ..supervisor.engine import engine_for, host_here
+from ..supervisor.engine import engine_for, host_here, inherited
 from ..supervisor.paths import HivePaths
 from ..supervisor.report import Report, report_here, reports
 from ..supervisor.status import ProgramStatus
@@ -27,7 +28,8 @@ class Declared:
 
     ``programs`` is what hived says of each of its programs, empty where it does not run (``is_supervised``). ``away``
     has the other hosts of the hive of which no hived answers, each with the instances that are at home there. ``stood``
-    says who of hived and supervisord stood still here lately, and was killed for it.
+    says who of hived and supervisord stood still here lately, and was killed for it; ``settings`` what is wrong with
+    those of the hive, if the ones that were applied last hold.
     """
 
     instances: tuple[str, ...] = ()
@@ -37,6 +39,7 @@ class Declared:
     is_supervised: bool = False
     away: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stood: str = ""
+    settings: str = ""
 
     def problem(self, node: str) -> Problem | None:
         """Why ``node`` does not run as asked."""
@@ -53,9 +56,9 @@ def declared(settings: Settings, *, ask_redis: bool = True) -> Declared:
     if engine.supervisord() is None:
         mine = _from_files(settings)
     else:
-        mine = _added(
-            Declared(is_supervised=True, stood=lately(engine.paths.stood)), report_here(engine, ask_redis=ask_redis)
-        )
+        fault = fault_of_settings(settings.hive, inherited(engine.paths) or os.environ)
+        known = Declared(is_supervised=True, stood=lately(engine.paths.stood), settings=fault)
+        mine = _added(known, report_here(engine, ask_redis=ask_redis))
     others = settings.constants.HOSTS.keys() - {host_here(engine.paths)}
     return _with_others(settings, mine, others) if others and ask_redis else mine
 

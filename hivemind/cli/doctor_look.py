@@ -17,8 +17,9 @@ from ..constants import masked
 from ..data.checkup import Finding, Level, Needs, findings
 from ..data.guards import of_sentinels
 from ..data.records import Instance
-from ..errors import ConfigurationError, RedisError
-from ..settings import Settings, load_settings, redact
+from ..errors import RedisError
+from ..last_settings import fault_of_settings
+from ..settings import Settings
 from ..supervisor.actions import Request, Verb
 from ..supervisor.control import ask
 from ..supervisor.engine import engine_for, redis_url
@@ -115,11 +116,8 @@ def _hosts(settings: Settings) -> list[MachineFacts]:
 
 
 def _configuration(hive: Path | None) -> list[Finding]:
-    try:
-        load_settings(hive, os.environ)
-    except ConfigurationError as error:
-        return [Finding(Level.RED, "settings", redact(str(error)), "those of before hold", "mend that line")]
-    return []
+    fault = fault_of_settings(hive, os.environ)
+    return [Finding(Level.RED, "settings", fault, "those of before hold", "mend that line")] if fault else []
 
 
 def _health(settings: Settings, is_up: bool) -> list[Finding]:

@@ -109,7 +109,7 @@ def judge(
         hive,
         len(nodes),
         len({name for one in nodes for name in one.nodes}),
-        (*troubles, *_quarantined(should), *_old_code(should)),
+        (*troubles, *_settings(should), *_quarantined(should), *_old_code(should)),
         (*_notes(alive, should), *_unattended(instances, should), *_left(left, ages), *_advice(instances, patterns)),
         (*_starting(instances, should), *(who for one in alive for who, _ in one.waits)),
         _hosts(nodes),
@@ -234,6 +234,12 @@ def _failing(alive: Sequence[Instance]) -> list[str]:
         if service.state == ServiceState.BACKOFF
     ]
     return found + failing[:MOST] + ([f"{len(failing) - MOST} more fail"] if len(failing) > MOST else [])
+
+
+def _settings(should: Declared) -> list[str]:
+    if not should.settings:
+        return []
+    return [f"the settings are at fault, and those applied last hold: {should.settings}; mend them and `hived reload`"]
 
 
 def _quarantined(should: Declared) -> list[str]:

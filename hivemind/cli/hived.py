@@ -199,11 +199,11 @@ def rollback(ctx: click.Context) -> int:
 
 
 def _reload(ctx: click.Context) -> int:
+    from ..last_settings import last_settings
     from ..settings import load_settings
     from ..supervisor.arrival import arrivals
     from ..supervisor.check import check_settings
     from ..supervisor.engine import engine_for, inherited
-    from ..supervisor.last_settings import last_settings
     from ..supervisor.lifecycle import reload as apply_anew
     from ..supervisor.paths import HivePaths
     from ..supervisor.rolling import held

@@ -20,7 +20,7 @@ class Look:
 
     health: Health
     patterns: str
-    is_quarantined: bool  #: a node or more, or kept to the code of before: it stays so until somebody mends its file
+    is_quarantined: bool  #: a node or more, or kept to the code or settings of before: so until somebody mends a file
 
     @property
     def is_last(self) -> bool:
@@ -49,7 +49,8 @@ def _look(settings: Settings) -> Look:
     mode, dead = _mode(settings), dead_primaries(settings)
     durable, should = read_durability(settings, instances), declared(settings)
     health = judge(settings.name, instances, should, refused, ages, mode, dead).and_of(durable)
-    return Look(health, mode, bool(should.problems) or any(one.fault for one in should.programs.values()))
+    is_quarantined = bool(should.problems or should.settings) or any(one.fault for one in should.programs.values())
+    return Look(health, mode, is_quarantined)
 
 
 def _mode(settings: Settings) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from ..data.durability import Durability
 from ..data.records import BROKEN, Instance
-from ..errors import ConfigurationError, NodeLoadError
-from ..settings import Settings, load_settings, redact
+from ..errors import NodeLoadError
+from ..last_settings import fault_of_settings
+from ..settings import Settings
 from ..supervisor.check import unreadable_file
 from ..supervisor.enabled import existing_imports
 from ..supervisor.lives import HUNG, Lives, read_lives
@@ -67,7 +68,7 @@ class Look:
             self._shares(),
             fault,
             is_kept,
-            _fault_of_settings(self.settings.hive),
+            fault_of_settings(self.settings.hive, os.environ),
             tuple(one for one in groups if not one.is_retired),
             tuple(sorted(f"Its group {one.group} waits for a kept topic that matches {one.pattern}" for one in waits)),
             self.redis,
@@ -181,11 +182,3 @@ class Look:
             others = ", ".join(name for name in self.members if name != self.node) or "nobody else"
             return f"{self.node} shares the process {self.process} with {others}: they start and stop together"
         return f"{self.node} is the process that {', '.join(self.members)} share" if self.members else ""
-
-
-def _fault_of_settings(hive: Path | None) -> str:
-    try:
-        load_settings(hive, os.environ)
-    except ConfigurationError as error:
-        return redact(str(error)).rstrip(".")
-    return ""

@@ -15,11 +15,13 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 
 from ..errors import HivemindError
+from ..last_settings import last_settings, settings_or_applied
 from ..settings import Settings, find_hive, load_settings
 from .checking import Verdict, check, check_settings
 from .life import Place
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if SUPERVISED in os.environ:
         faulthandler.enable(file=2)  # who dies of a SIGSEGV says where it was
     try:
-        settings = load_settings(find_hive(Path.cwd(), None, os.environ))
+        settings, fault = settings_here()
     except HivemindError as error:
         return complain(error)
     shared = members(chosen.targets)
@@ -60,7 +62,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     if not chosen.targets:
         parser.error("name a node: package.module, package.module:Class or file.py")
-    return start_shared(chosen, shared, settings) if shared else start(chosen, settings)
+    return start_shared(chosen, shared, settings, fault) if shared else start(chosen, settings, fault)
+
+
+def settings_here() -> tuple[Settings, str]:
+    """The settings of the hive that we are in. A program of hived's gets those that were applied last where these are
+    at fault, and what that is: it was killed, and has to come back. Raises HivemindError.
+    """
+    if SUPERVISED not in os.environ:
+        return load_settings(find_hive(Path.cwd(), None, os.environ)), ""
+    return with_middleware(*settings_or_applied(os.environ))
+
+
+def with_middleware(settings: Settings, fault: str) -> tuple[Settings, str]:
+    """The same, unless MIDDLEWARE names what is not there, and named something else when it was applied last."""
+    last = last_settings(settings.hive) if settings.hive is not None and settings.constants.MIDDLEWARE else None
+    if last is None or last.constants.MIDDLEWARE == settings.constants.MIDDLEWARE:
+        return settings, fault
+    verdict = check_settings(settings)
+    return (settings, fault) if verdict.ok else (last, verdict.reason)
 
 
 def copies(text: str) -> int:
@@ -83,16 +103,16 @@ def answer(verdict: Verdict) -> int:
     return 0 if verdict.ok else 1
 
 
-def start_shared(chosen: argparse.Namespace, shared: dict[str, str], settings: Settings) -> int:
+def start_shared(chosen: argparse.Namespace, shared: dict[str, str], settings: Settings, fault: str = "") -> int:
     """Run several nodes in this process until it stops."""
     try:
         process = SharedProcess(chosen.name, shared, settings)
     except HivemindError as error:
         return complain(error)
-    return run(process, settings, how(chosen, settings, chosen.name))
+    return run(process, settings, replace(how(chosen, settings, chosen.name), fault=fault))
 
 
-def start(chosen: argparse.Namespace, settings: Settings) -> int:
+def start(chosen: argparse.Namespace, settings: Settings, fault: str = "") -> int:
     """Load a node and run it until it stops."""
     is_supervised = SUPERVISED in os.environ
     try:
@@ -106,7 +126,7 @@ def start(chosen: argparse.Namespace, settings: Settings) -> int:
         logger.error("%s", error)
         stop_logging()
         return 1
-    return run(node, settings, how(chosen, settings, node.name))
+    return run(node, settings, replace(how(chosen, settings, node.name), fault=fault))
 
 
 def how(chosen: argparse.Namespace, settings: Settings, name: str) -> How:

@@ -39,11 +39,14 @@ SUPERVISED = "HIVEMIND_SUPERVISED"  #: environment variable that hived sets for 
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How a node is run: which copy of it, how chatty, and whether by hived."""
+    """How a node is run: which copy of it, how chatty, and whether by hived; what ``fault`` the settings on disk have,
+    if it runs with those that were applied last.
+    """
 
     place: Place
     verbose: bool = False
     is_supervised: bool = False
+    fault: str = ""
 
 
 def run(node: BaseNode, settings: Settings, how: How) -> int:
@@ -52,6 +55,8 @@ def run(node: BaseNode, settings: Settings, how: How) -> int:
     """
     stop_logging = start_logging(node.name, settings, how)
     try:
+        if how.fault:
+            logger.warning("the settings are at fault, and those that were applied last hold: %s", how.fault)
         node._hm.bind()
         if how.place.relay is not None and settings.hive is not None:
             note_loaded(how.place.relay, settings.hive, is_successor=how.place.is_successor)

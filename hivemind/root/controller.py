@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -150,9 +151,9 @@ def load_controller(settings: Settings) -> type[RootController]:
     return kind
 
 
-def run_root(settings: Settings, verbose: bool = False) -> int:
+def run_root(settings: Settings, verbose: bool = False, of_settings: str = "") -> int:
     """Run the hive's own controller, or the plain one with a word in the log when that is broken; the exit code."""
-    how, complaint = _how(settings, verbose), ""
+    how, complaint = replace(_how(settings, verbose), fault=of_settings), ""
     try:
         controller = load_controller(settings)(settings)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a hive's own code: whatever it does, there is a page

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import SupervisorError
 from ..identity import PidFile
+from ..last_settings import last_settings, save_settings
 from ..node.loaded import is_outdated
 from .client import LIVE, Changes, ProgramInfo
 from .engine import Engine
 from .files import time_of
 from .kept import Kept
-from .last_settings import last_settings, save_settings
 from .lives import forget
 from .narrow import Meant, is_other, narrowed
 from .plan import Plan, load
@@ -72,7 +72,7 @@ def apply(engine: Engine, is_meant: Meant | None = None, how: How | None = None,
         rolling = {each.name for each in plan.programs if is_meant(each)}
     done = bring_about(engine, before, plan, rolling & running, how or How())
     if is_meant is None:
-        save_settings(engine.paths, engine.settings)
+        save_settings(engine.settings)
         known = {each.node for each in (*plan.problems, *spared)}
         spared += [each for each in _spoilt(engine, before, live) if each.node not in known]
     if not waiting and done.rolled.is_well:

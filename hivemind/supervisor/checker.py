@@ -28,6 +28,7 @@ from ..collector import held_off
 
 with held_off():
     from ..errors import HivemindError
+    from ..last_settings import settings_or_applied
     from ..node.checking import Verdict, check, check_settings
     from ..settings import find_hive, load_settings
     from .heard import Heard
@@ -151,7 +152,10 @@ def _import(child: _Child) -> NoReturn:
 
 def _verdict(target: str) -> Verdict:
     try:
-        settings = load_settings(find_hive(Path.cwd(), None, os.environ))
+        if target:
+            settings, _ = settings_or_applied(os.environ)
+        else:
+            settings = load_settings(find_hive(Path.cwd(), None, os.environ))
     except HivemindError as error:
         return Verdict(False, reason=str(error))
     return check(target, settings) if target else check_settings(settings)

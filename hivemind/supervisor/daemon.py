@@ -28,8 +28,8 @@ from ..data.layout import check_layout
 from ..data.registry import Registry
 from ..errors import HivemindError, LayoutMismatch, RedisError
 from ..identity import PidFile
+from ..last_settings import settings_or_applied
 from ..log import setup
-from ..settings import load_settings
 from .archive import Archive
 from .deaths import Deaths
 from .engine import Engine, engine_for, redis_url
@@ -166,7 +166,7 @@ def main(arguments: list[str]) -> None:
     """Be the listener of the hive that ``--hive`` names."""
     hive = Path(arguments[arguments.index("--hive") + 1])
     os.chdir(hive)
-    settings = load_settings(hive, os.environ)
+    settings, fault = settings_or_applied({**os.environ, "HIVEMIND_HIVE": str(hive)})
     engine = engine_for(settings)
     constants = settings.constants
     finish = setup(
@@ -179,6 +179,8 @@ def main(arguments: list[str]) -> None:
     )
     logging.getLogger("hivemind.redis").addFilter(lambda _: not engine.paths.stopping.exists())  # Redis is to go
     faulthandler.register(signal.SIGUSR1, all_threads=True)
+    if fault:
+        log.error("the settings are at fault, and those that were applied last hold: %s", fault)
     if stood := news(engine.paths.stood):
         log.error("%s", stood)
     try:

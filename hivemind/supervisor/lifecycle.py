@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from ..bus.embedded import Embedded
 from ..bus.server_program import ask
 from ..errors import ConfigurationError, SupervisorError
+from ..last_settings import save_settings
 from .apply import Applied, apply
 from .desired import write_selection
 from .engine import Engine
 from .halt import halt, survivors
-from .last_settings import save_settings
 from .launch import launch
 from .layout import bring_up_to_date
 from .narrow import with_code_of
@@ -59,7 +59,7 @@ def start(engine: Engine, selection: Selection | None = None) -> Started:
         adopted = tuple(sorted(survivors(engine)))
         plan = with_code_of(load(engine.paths), engine.plan(), adopted)
         write(engine, plan)
-        save_settings(engine.paths, engine.settings)
+        save_settings(engine.settings)
         draft(engine.paths)
         engine.paths.stopping.unlink(missing_ok=True)
         return Started(launch(engine), plan, adopted)

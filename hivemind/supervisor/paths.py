@@ -23,10 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SupervisorError
+from ..last_settings import LAST_SETTINGS
 from ..settings import Settings
 from .stood import FILE as STOOD
-
-LAST_SETTINGS = "settings.json"  # in ``var``; read also where there are no settings to tell HivePaths
 
 
 @dataclass(frozen=True, slots=True)
