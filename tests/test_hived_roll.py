@@ -140,6 +140,28 @@ def test_changed_settings_are_taken_up_by_one_copy_after_the_other_and_only_whil
     assert running.pids()["joker.1"] == before["joker.1"]
 
 
+@pytest.mark.parametrize("verb", ["roll", "restart"])
+def test_a_file_that_does_not_load_is_refused_and_said_and_the_next_life_has_the_last_good_one(
+    running: Hive, verb: str
+) -> None:
+    file, before = running.folder / "nodes/batman/batman.py", running.pids()
+    sound = file.read_text()
+    eventually(lambda: running.run("hm", "status").returncode == 0, within=20)
+    file.write_text(f"import no_such_module\n{sound}")
+    refused = running.run("hm", verb, "batman")
+    assert (refused.returncode, "it goes on as it was" in refused.stdout) == (1, True)
+    assert running.pids() == before
+    status, why = (running.run("hm", *words).stdout for words in (("status",), ("why", "batman")))
+    assert "batman.0 goes on with the code of before: " in status
+    assert ("no_such_module" in status, "no_such_module" in why) == (True, True)
+    os.kill(before["batman.0"] or 0, signal.SIGKILL)
+    eventually(lambda: _is_anew(running, "batman.0", before["batman.0"]), within=20)
+    assert "release" in running.program("batman.0").release
+    file.write_text(sound)
+    eventually(lambda: running.program("batman.0").fault == "", within=20)
+    eventually(lambda: running.run("hm", "status").returncode == 0, within=20)
+
+
 def test_a_change_of_what_a_node_needs_is_taken_up_by_one_copy_after_the_other(running: Hive) -> None:
     running.configure(TWO)
     running.run("hived", "reload")

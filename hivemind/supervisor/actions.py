@@ -19,8 +19,9 @@ from .engine import Engine
 from .lives import forget, read_lives
 from .narrow import Meant
 from .plan import Plan, load
+from .returning import hold_back
 from .stopping import patience, stop
-from .topology import Program
+from .topology import Problem, Program
 
 WAITING_ENDS = 5.0  # seconds for a keeper that waits to end
 
@@ -184,7 +185,8 @@ def named(names: Sequence[str]) -> Meant:
 
 def _restart(engine: Engine, before: Plan, request: Request) -> Done:
     programs = select(before, request.targets)
-    faulty = broken(engine, programs)
+    problems = faults(engine, programs)
+    faulty = broken(programs, problems)
     client = engine.client()
     known = {info.name: info for info in client.programs()}
     names = [each.name for each in programs if each.name not in faulty]
@@ -192,6 +194,7 @@ def _restart(engine: Engine, before: Plan, request: Request) -> Done:
     done = [
         Result(name, False, f"{text}; it goes on as it was" if name in live else text) for name, text in faulty.items()
     ]
+    hold_back(engine, [each for each in programs if each.name in live], problems)
     waiting: tuple[str, ...] = ()
     if names:
         stop(client, [name for name in names if name in known], patience(before.programs))
@@ -201,11 +204,15 @@ def _restart(engine: Engine, before: Plan, request: Request) -> Done:
     return Done(sorted(done, key=lambda each: each.program), waiting)
 
 
-def broken(engine: Engine, programs: Sequence[Program]) -> dict[str, str]:
-    """Which of ``programs`` would not load as their files are now, and why."""
+def faults(engine: Engine, programs: Sequence[Program]) -> dict[str, Problem]:
+    """What is wrong, by node, with those of ``programs`` that would not load as their files are now."""
     wanted = {name for each in programs for name in each.members}
     found = engine.check([node for node in engine.nodes() if node.name in wanted]) if wanted else []
-    problems = {problem.node: problem for problem in found}
+    return {problem.node: problem for problem in found}
+
+
+def broken(programs: Sequence[Program], problems: Mapping[str, Problem]) -> dict[str, str]:
+    """Which of ``programs`` would not load because of ``problems``, and why."""
     return {
         each.name: str(problems[name]) if each.sharing else problems[name].text
         for each in programs

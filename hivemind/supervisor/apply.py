@@ -18,13 +18,13 @@ from .kept import Kept
 from .lives import forget
 from .narrow import Meant, is_other, narrowed
 from .plan import Plan, load
-from .releases import Release, draft
+from .releases import draft
 from .render import LISTENER
-from .returning import kept_back, stay, way_back, whole
+from .returning import spoilt, stay, to_mend, way_back, whole
 from .rolling import How, Rolled, as_stayed, roll, with_new_code, with_new_settings
 from .stopping import patience, stop
 from .successor import relay_of
-from .topology import Problem, Program
+from .topology import Problem
 from .writing import write
 
 OF_ALL = ("HIVE_NAME", "REDIS_URL", "PATTERNS")  # in what all processes of a hive have to agree
@@ -164,14 +164,6 @@ def _spoilt(engine: Engine, before: Plan, live: Mapping[str, ProgramInfo]) -> li
     return [_going_on(each) for each in engine.check(nodes)]
 
 
-def _kept(engine: Engine, old: Program, release: Release | None, problems: Mapping[str, Problem]) -> Program:
-    """A program that goes on because of ``problems`` of its nodes; one that nodes share comes back without those."""
-    fault = "; ".join(
-        str(problems[name]) if old.sharing else problems[name].text for name in old.members if name in problems
-    )
-    return kept_back(engine, whole(engine, old), None if old.sharing else release, fault)
-
-
 def _going_on(problem: Problem) -> Problem:
     return replace(problem, reason=f"{problem.reason}; it goes on as it was")
 
@@ -187,8 +179,8 @@ def _spare(engine: Engine, before: Plan, plan: Plan, running: Collection[str]) -
         return plan, []
     spared = {each.name for each in plan.programs if each.name in old and not problems.keys().isdisjoint(each.members)}
     release = way_back(engine)
-    kept = [_kept(engine, old[each.name], release, problems) if each.name in spared else each for each in plan.programs]
-    files = {str(engine.paths.hive / each.file) for each in problems.values() if each.file}
-    files |= {file for each in kept for name, file in each.members.items() if name in problems and file}
-    mending = {**plan.mending, **{file: time_of(file) for file in files}}
+    kept = [
+        spoilt(engine, old[each.name], release, problems) if each.name in spared else each for each in plan.programs
+    ]
+    mending = {**plan.mending, **to_mend(engine, kept, problems)}
     return replace(plan, programs=tuple(kept), mending=mending), [_going_on(each) for each in problems.values()]

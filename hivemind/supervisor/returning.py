@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +18,10 @@ from ..node.loaded import RELEASE
 from .archive import all_there
 from .client import SupervisorClient
 from .engine import Engine
-from .files import read_json
+from .files import read_json, time_of
 from .plan import load
 from .releases import ELSEWHERE, Release, hash_of, hive_files, last_good, promote
-from .topology import Program
+from .topology import Problem, Program
 from .writing import write
 
 
@@ -54,6 +54,32 @@ def kept_back(engine: Engine, old: Program, release: Release | None, fault: str)
     return sent_back(engine, old, release, fault) if release is not None and old.env else replace(old, fault=fault)
 
 
+def spoilt(engine: Engine, old: Program, release: Release | None, problems: Mapping[str, Problem]) -> Program:
+    """A program that goes on because of ``problems`` of its nodes; one that nodes share comes back without those."""
+    fault = "; ".join(
+        str(problems[name]) if old.sharing else problems[name].text for name in old.members if name in problems
+    )
+    return kept_back(engine, whole(engine, old), None if old.sharing else release, fault)
+
+
+def to_mend(engine: Engine, programs: Iterable[Program], problems: Mapping[str, Problem]) -> dict[str, int]:
+    """The files whose change may solve ``problems`` of ``programs``, each with its time."""
+    files = {str(engine.paths.hive / each.file) for each in problems.values() if each.file}
+    files |= {file for each in programs for name, file in each.members.items() if name in problems and file}
+    return {file: time_of(file) for file in files}
+
+
+def hold_back(engine: Engine, programs: Iterable[Program], problems: Mapping[str, Problem]) -> None:
+    """Those of ``programs``, which run, with one of ``problems`` go on as they are, and are known to: their next life
+    has the last good release, until a file is mended. The caller holds the lock. Raises SupervisorError, OSError.
+    """
+    olds = [each for each in programs if not problems.keys().isdisjoint(each.members)]
+    if olds:
+        release = way_back(engine)
+        kept = {each.name: spoilt(engine, each, release, problems) for each in olds}
+        stay(engine, engine.client(), kept, to_mend(engine, olds, problems))
+
+
 def complete(hive: Path, release: Release) -> None:
     """Link what lies beside the code, in the folders that the release has, and is no code. Never raises."""
     for folder, folders, names in os.walk(release.files):
@@ -78,12 +104,16 @@ def whole(engine: Engine, program: Program) -> Program:
 _ONE = threading.Lock()  # copies that are rolled side by side go back side by side
 
 
-def stay(engine: Engine, client: SupervisorClient, olds: Mapping[str, Program]) -> None:
-    """Let plan and supervisord's configuration have these programs as they were. Raises SupervisorError, OSError."""
+def stay(
+    engine: Engine, client: SupervisorClient, olds: Mapping[str, Program], mending: Mapping[str, int] | None = None
+) -> None:
+    """Let plan and supervisord's configuration have these programs as they were, and the plan more files that are
+    ``mending``. Raises SupervisorError, OSError.
+    """
     with _ONE:
         plan = load(engine.paths)
         programs = [olds[each.name] if each.name in olds else whole(engine, each) for each in plan.programs]
-        write(engine, replace(plan, programs=tuple(programs)))
+        write(engine, replace(plan, programs=tuple(programs), mending={**plan.mending, **(mending or {})}))
         client.reload()
 
 

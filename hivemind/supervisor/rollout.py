@@ -10,13 +10,13 @@ from dataclasses import replace
 
 from ..errors import HivemindError
 from ..identity import PidFile
-from .actions import Done, Request, Result, broken, named, refused, select, with_members
+from .actions import Done, Request, Result, broken, faults, named, refused, select, with_members
 from .apply import apply
 from .client import LIVE, ProgramInfo
 from .engine import Engine
 from .halt import pidfiles
 from .plan import Plan, load
-from .returning import stay, whole
+from .returning import hold_back, stay, whole
 from .rolling import How, as_stayed, held, roll
 from .stopping import patience
 from .successor import left_over, settle_running
@@ -40,8 +40,11 @@ def rollout(engine: Engine, request: Request, tell: Callable[[Outcome], None]) -
         if sharing := refused(before, request):
             return Done(sharing)
         programs = select(before, request.targets)
-        found = {each.name: f"{text}; it goes on as it was" for each, text in _broken(engine, programs)}
+        problems = faults(engine, programs)
+        found = {name: f"{text}; it goes on as it was" for name, text in broken(programs, problems).items()}
         if found:
+            live = {info.name for info in engine.client().programs() if info.state in LIVE}
+            hold_back(engine, [each for each in programs if each.name in live], problems)
             found = {each.name: found.get(each.name, _untouched(found)) for each in programs}
             return Done([Result(name, False, text) for name, text in found.items()])
         done = apply(engine, named([each.name for each in programs]), _how(request, tell))
@@ -56,11 +59,6 @@ def _how(request: Request, tell: Callable[[Outcome], None]) -> How:
     number = request.options.get(AT_ONCE, "")
     at_once = max(1, min(MOST_AT_ONCE, int(number))) if number.isdecimal() else 1
     return How(succeeded=not number, at_once=at_once, is_strict=True, tell=tell)
-
-
-def _broken(engine: Engine, programs: list[Program]) -> list[tuple[Program, str]]:
-    found = broken(engine, programs)
-    return [(each, found[each.name]) for each in programs if each.name in found]
 
 
 def _untouched(found: Mapping[str, str]) -> str:
