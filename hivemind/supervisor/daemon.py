@@ -14,10 +14,12 @@ import asyncio
 import contextlib
 import faulthandler
 import logging
+import math
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ..burst import Burst
@@ -157,7 +159,7 @@ def take_over(engine: Engine) -> None:
         return
     log.warning("supervisord is gone although nobody asked for it: starting a new one, which adopts all programs")
     try:
-        start(engine)
+        start(replace(engine, patience=math.inf))  # whoever holds the lock: nobody else does it
     except HivemindError:
         log.exception("a new supervisord cannot be started; `hived start` does it by hand")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +14,11 @@ from ..process_table import environment_of
 from ..settings import Settings
 from .check import Checker, node_checker
 from .client import SupervisorClient
+from .holding import PATIENCE, holding
 from .paths import HivePaths
 from .plan import Plan, RedisFor, make_plan, wanted_nodes
 from .processes import NodePlan
 from .topology import RedisProgram
-
-if sys.platform != "win32":  # `engine_for` says so there, but `hm` imports this file
-    import fcntl
 
 RPC_TIMEOUT = 10.0  # seconds
 QUICK = 2.0  # seconds: for questions whose answer may be "it is frozen"
@@ -29,13 +26,16 @@ QUICK = 2.0  # seconds: for questions whose answer may be "it is frozen"
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """All that hived needs to act on one hive. ``environ`` is what its programs inherit."""
+    """All that hived needs to act on one hive. ``environ`` is what its programs inherit; ``patience`` is for how many
+    seconds one waits for a holder of the lock that is stopped.
+    """
 
     settings: Settings
     paths: HivePaths
     environ: Mapping[str, str]
     check: Checker
     redis: RedisFor
+    patience: float = PATIENCE
 
     def client(self, timeout: float = RPC_TIMEOUT) -> SupervisorClient:
         """A client of this hive's supervisord, whether that runs or not."""
@@ -66,7 +66,7 @@ class Engine:
     def lock(self) -> Iterator[None]:
         """Wait until nobody else changes what runs here, then keep others out.
 
-        Raises SupervisorError for what the system refuses, here or in the body.
+        Raises SupervisorError for what the system refuses, here or in the body, and where who has it is stopped.
         """
         with self.paths.writing(), self._locked():
             yield
@@ -74,8 +74,7 @@ class Engine:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         self.paths.make()
-        with self.paths.lock.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with holding(self.paths.lock, self.patience):
             yield
 
 

@@ -1,0 +1,59 @@
+"""Who changes what runs keeps others out, and who waits is told for whom."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from hivemind.supervisor import holding as module
+from hivemind.supervisor.holding import holding
+
+from .hive_kit import Hive
+from .waiting import eventually
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def test_a_suspended_reload_is_named_by_whoever_comes_next_with_what_to_do(running: Hive) -> None:
+    file, lock = running.folder / "nodes/batman/batman.py", running.engine.paths.lock
+    file.write_text(file.read_text() + "    cape = 'new'\n")
+    first = subprocess.Popen(running.command("hived", "reload"), cwd=running.folder, env=running.environ)
+    try:
+        eventually(lambda: f'"pid":{first.pid},' in lock.read_text(), within=20)
+        os.kill(first.pid, signal.SIGSTOP)
+        for program, *words in (("hived", "reload"), ("hm", "restart", "robin")):
+            done = running.run(program, *words, timeout=20)
+            said = done.stdout + done.stderr
+            assert done.returncode == 1
+            assert f"it is the turn of `hived reload` (process {first.pid}), which has changed what runs here" in said
+            assert f"it is stopped: `fg` where it was typed, or `kill -CONT {first.pid}`, lets it go on" in said
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+    assert first.wait(60) == 0
+    assert running.run("hived", "reload").returncode == 0
+
+
+def test_whoever_is_waited_for_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    entered = threading.Event()
+
+    def wait() -> None:
+        with holding(tmp_path / "lock"):
+            entered.set()
+
+    with caplog.at_level(logging.WARNING, "hived"):
+        with holding(tmp_path / "lock"):
+            thread = threading.Thread(target=wait)
+            thread.start()
+            eventually(lambda: f"(process {os.getpid()})" in caplog.text)
+            assert not entered.wait(0.3)
+        thread.join(5)
+    assert (entered.is_set(), caplog.text.count("waiting for")) == (True, 1)
