@@ -15,7 +15,7 @@ from ..bus.facts import ServerFacts, facts_of
 from ..bus.sentinels import SentinelFacts, sentinels_of
 from ..constants import masked
 from ..data.checkup import Finding, Level, Needs, findings
-from ..data.guards import of_sentinels
+from ..data.quorum import of_sentinels
 from ..data.records import Instance
 from ..errors import RedisError
 from ..last_settings import fault_of_settings

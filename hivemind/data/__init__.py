@@ -6,7 +6,7 @@
 - kept topics: ``kept`` ``entries`` ``tending`` ``kept_watch``; what of them is over: ``caretaker``
 - groups that read them: ``group`` ``heirs``; how they are: ``backlog`` ``mismatch`` ``durability`` ``letters``
 - who of the responders is dead: ``responders``; whether Redis is as a hive needs it: ``checkup``,
-  and its Sentinels: ``guards``
+  and its Sentinels: ``quorum``
 - a copy of it all: ``backup`` ``restore``, in a ``copy_file``; how it is laid out: ``layout``
 - going over to another Redis: ``move``, while there is a ``hold``, to a ``destination``; ``bulk`` ``survey``
 """

@@ -10,7 +10,7 @@ import pytest
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.sentinels import SentinelFacts, sentinels_of
 from hivemind.data.checkup import Level
-from hivemind.data.guards import of_sentinels
+from hivemind.data.quorum import of_sentinels
 
 from .cli_kit import place
 from .conftest import MakeServer
