@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 from redis import Redis
 
+from hivemind.bus.server_info import server_name
 from hivemind.testing import TestServer
 
 from .servers import nats_server
@@ -64,8 +65,7 @@ def package(name: str) -> str:
 def redis_version() -> str:
     """The server that Hivemind's tests find."""
     with TestServer() as server, Redis.from_url(server.url) as redis:
-        info = redis.info("server")
-        return f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
+        return server_name(redis.info("server"))
 
 
 def nats_version() -> str:

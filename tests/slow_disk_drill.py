@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hivemind.bus.endpoint import Endpoint
-from hivemind.bus.facts import facts_of, info_in
+from hivemind.bus.facts import facts_of
+from hivemind.bus.server_info import info_in
 from hivemind.data.checkup import Level, Needs, findings
 from hivemind.drills.choice import Chosen
 from hivemind.drills.drill import opened

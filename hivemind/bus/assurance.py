@@ -18,6 +18,7 @@ from .commands import Commands, pairs_in
 from .link import pack
 from .outgoing import Entry, Question
 from .queues import weight
+from .server_info import info_in, is_valkey, major_version
 
 PATIENCE = 0.025  #: seconds that Redis may take to confirm: meanwhile it does nothing else on this connection
 AGAIN, LATE_AGAIN = 0.025, 0.5  #: seconds until it is asked again; when it is late
@@ -54,9 +55,8 @@ def proof_of(server: Mapping[str, str]) -> Proof:
     Redis has WAITAOF from 7.2 on; where it writes every second, that answers too early in 7.4 (redis/redis#13793), and
     so it does in Valkey up to 9.1 at least.
     """
-    major = server.get("redis_version", "").partition(".")[0]
-    is_valkey = "valkey_version" in server or server.get("server_name") == "valkey"
-    return Proof.WAITAOF if major.isdecimal() and len(major) < 9 and int(major) >= 8 and not is_valkey else Proof.CONFIG
+    is_early = is_valkey(server) or (major_version(server) or 0) < 8
+    return Proof.CONFIG if is_early else Proof.WAITAOF
 
 
 @dataclass(slots=True)
@@ -141,7 +141,7 @@ class Assurance:
         """Redis has answered: what is confirmed by that; and why nothing is, if that takes too long."""
         self._asked -= 1
         if tier is Tier.DISK and self._proof is None:
-            self._proof = proof_of(_facts(reply))
+            self._proof = proof_of(info_in(reply))
             return [], ""
         if tier not in self._waiting:  # it was refused
             return [], ""
@@ -174,7 +174,7 @@ def _fault(tier: Tier, reply: Any) -> str:
 async def shortfall(commands: Commands, tier: Tier) -> str:
     """What a server lacks for a tier, in words; "" if nothing, or if it does not say."""
     try:
-        info = _facts(await commands.execute("INFO"))
+        info = info_in(await commands.execute("INFO"))
         if tier is Tier.REPLICA:
             return "" if info.get("connected_slaves") != "0" else "this Redis has no replica now"
         if tier is not Tier.MEMORY and info.get("aof_enabled") == "0":
@@ -184,8 +184,3 @@ async def shortfall(commands: Commands, tier: Tier) -> str:
     except RedisError:
         pass  # then it is seen when it matters
     return ""
-
-
-def _facts(raw: Any) -> dict[str, str]:
-    lines = raw.decode(errors="replace").splitlines() if isinstance(raw, bytes) else []
-    return dict(line.partition(":")[::2] for line in lines if ":" in line)

@@ -18,12 +18,12 @@ from redis.asyncio import connection as connections
 from redis.crc import key_slot
 
 from ..errors import RedisDenied, RedisError, RedisUnavailable
+from .server_info import OLDEST, info_in, major_version, server_name
 
 ASKED = 3  #: nodes that are asked at once when something is wrong
 PATIENCE = 1.0  #: seconds that a node has to answer
 SLOTS, PORTS = 16_384, 65_536
 LONGEST = 20  #: digits of a number that a server may say
-OLDEST = 7  #: the first major version of Redis that has functions and sharded pub/sub
 Address = tuple[str, int]
 Opener = Callable[[Address], Awaitable[connections.AbstractConnection]]
 _FORBIDDEN = (exceptions.NoPermissionError, exceptions.AuthenticationError)
@@ -121,10 +121,12 @@ def read_answers(address: Address, slots: Any, info: Any, server: Any) -> SlotMa
             raise RedisDenied(f"{_name(address)} is no part of a cluster: write redis:// instead of redis+cluster://")
         kind = RedisDenied if isinstance(slots, _FORBIDDEN) else RedisUnavailable
         raise kind(f"{_name(address)} does not say who serves what: {slots}")
-    version = _fields(server).get("redis_version", "")  # an ACL may forbid to ask
-    if _number(version.partition(".")[0], OLDEST) < OLDEST:
-        raise RedisDenied(f"{_name(address)} is Redis {version}: Hivemind needs Redis {OLDEST} or later, or Valkey")
-    state = _fields(info)
+    about = info_in(server)
+    if (major := major_version(about)) is not None and major < OLDEST:
+        raise RedisDenied(
+            f"{_name(address)} is {server_name(about)}: Hivemind needs Redis {OLDEST} or later, or Valkey"
+        )
+    state = info_in(info)
     try:
         ranges = [(int(first), int(last), _address(nodes[0], address)) for first, last, *nodes in slots]
         known = frozenset(_address(node, address) for _, _, *nodes in slots for node in nodes)
@@ -143,7 +145,7 @@ def is_halted(info: Any) -> bool:
 
     That a primary has failed the majority of them has agreed; who is cut off from the others only suspects it.
     """
-    state = _fields(info)
+    state = info_in(info)
     return state.get("cluster_state") == "fail" and state.get("cluster_slots_pfail") == "0"
 
 
@@ -165,13 +167,6 @@ def _address(node: Sequence[Any], asked: Address) -> Address:
 def _number(text: str, otherwise: int) -> int:
     """The number that a server wrote; ``otherwise`` where it is none, or longer than any that is meant."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < LONGEST else otherwise
-
-
-def _fields(text: Any) -> dict[str, str]:
-    if not isinstance(text, bytes):
-        return {}
-    pairs = (line.partition(":") for line in text.decode(errors="replace").splitlines())
-    return {name: value for name, _, value in pairs}
 
 
 def _name(address: Address) -> str:

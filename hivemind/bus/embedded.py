@@ -24,6 +24,7 @@ from urllib.parse import quote
 
 from ..errors import ConfigurationError, RedisUnavailable
 from ..identity import PidFile, ProcessIdentity
+from .server_info import info_in, server_name
 from .server_program import ask, find_server, need_server
 
 if TYPE_CHECKING:
@@ -199,12 +200,11 @@ class Embedded:
         pid = int(info["process_id"]) if "process_id" in info else known.pid if known is not None else None
         memory = int(info["used_memory"]) if "used_memory" in info else None
         return EmbeddedStatus(
-            answers or pid is not None, answers, pid, _version(info), memory, self.socket, self.folder
+            answers or pid is not None, answers, pid, server_name(info) or None, memory, self.socket, self.folder
         )
 
     def _info(self) -> dict[str, str]:
-        text = ask(self.socket, "INFO", timeout=PING_TIMEOUT) or ""
-        return {key: value for key, colon, value in (line.partition(":") for line in text.splitlines()) if colon}
+        return info_in(ask(self.socket, "INFO", timeout=PING_TIMEOUT))
 
     @contextmanager
     def _lock(self, *, wait: bool = False) -> Iterator[int | None]:
@@ -319,12 +319,6 @@ def _quoted(path: Path) -> str:
     # As Redis reads strings in its configuration; a path is bytes.
     plain = {code: chr(code) for code in range(32, 127) if chr(code) not in '"\\'}
     return '"' + "".join(plain.get(byte, f"\\x{byte:02x}") for byte in os.fsencode(path)) + '"'
-
-
-def _version(info: dict[str, str]) -> str | None:
-    if "valkey_version" in info:
-        return f"Valkey {info['valkey_version']}"
-    return f"Redis {info['redis_version']}" if "redis_version" in info else None
 
 
 def _refuse_windows() -> None:

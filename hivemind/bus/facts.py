@@ -23,6 +23,7 @@ from .cluster import learn
 from .commands import Argument, Commands, pairs_in
 from .endpoint import SILENT, Endpoint, translated
 from .functions import LIBRARY
+from .server_info import info_in
 
 SETTINGS = (
     *("maxmemory", "maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite"),
@@ -159,12 +160,6 @@ async def clock_of(commands: Commands) -> tuple[float | None, float]:
     if isinstance(said, RedisError):
         return None, took
     return int(said[0]) + int(said[1]) / 1e6 - began - took / 2, took
-
-
-def info_in(reply: Any) -> dict[str, str]:
-    """What INFO says, by name; nothing where it was refused."""
-    lines = reply.decode(errors="replace").splitlines() if isinstance(reply, bytes) else []
-    return dict(line.partition(":")[::2] for line in lines if ":" in line)
 
 
 def _settings(replies: list[Any]) -> dict[str, str]:

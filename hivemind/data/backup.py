@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from ..bus.commands import Argument, Commands, checked, pairs_in
 from ..bus.ranges import GOAL, portions
+from ..bus.server_info import info_in, server_name
 from ..errors import HivemindError
 from ..topics import Names
 from .copy_file import Counts, Header, Writer
@@ -59,7 +60,8 @@ async def backup(commands: Commands, names: Names, out: BinaryIO, told: Told) ->
     something is there that cannot be copied.
     """
     writer, counts = Writer(out), Counts()
-    writer.begin(Header(names.hive, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", await _server(commands)))
+    server = server_name(info_in(await commands.execute("INFO", "server"))) or "unknown"
+    writer.begin(Header(names.hive, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", server))
     for key in await keys_of(commands, names):
         async for portion in portions_of(commands, key, counts):
             writer.add(portion)
@@ -98,13 +100,6 @@ async def count(commands: Commands, names: Names) -> Counts:
             counts.groups += len(groups)
             counts.pending += sum(pairs_in(one)[b"pending"] for one in groups)
     return counts
-
-
-async def _server(commands: Commands) -> str:
-    raw = await commands.execute("INFO", "server")
-    lines = raw.decode(errors="replace").splitlines() if isinstance(raw, bytes) else []
-    said = dict(line.partition(":")[::2] for line in lines)
-    return f"valkey {said['valkey_version']}" if "valkey_version" in said else f"redis {said.get('redis_version', '?')}"
 
 
 # -- one kind after the other

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from ..bus.assurance import Proof, proof_of
-from ..bus.cluster import OLDEST
 from ..bus.endpoint import SILENT
 from ..bus.facts import ANY, ServerFacts
+from ..bus.server_info import OLDEST, major_version, server_name
 from ..english import amount, duration
 from ..message import MAX_PAYLOAD
 from ..patterns import RESOLVED
@@ -96,12 +96,10 @@ def _of(server: ServerFacts, needs: Needs) -> Iterator[Finding]:
 
 def version(server: ServerFacts) -> Finding | None:
     """Whether it is new enough."""
-    number = server.info.get("redis_version", "")
-    if not number:
+    name, major = server_name(server.info), major_version(server.info)
+    if not name:
         return _hidden("version", "INFO")
-    name = f"Valkey {server.info['valkey_version']}" if "valkey_version" in server.info else f"Redis {number}"
-    major = number.partition(".")[0]
-    if major.isdigit() and int(major) < OLDEST:
+    if major is not None and major < OLDEST:
         return Finding(Level.RED, "version", name, "nothing of a hive works there", NEWER)
     return Finding(Level.GREEN, "version", name)
 

@@ -2,7 +2,7 @@ r"""The file of a backup: what to do to have everything again, in commands of Re
 
 ::
 
-    {"format":"hivemind backup","version":1,"hive":"gotham","made":"2026-11-23T01:02:03Z","server":"redis 8.2.3"}
+    {"format":"hivemind backup","version":1,"hive":"gotham","made":"2026-11-23T01:02:03Z","server":"Redis 8.2.3"}
     C 1234 89abcdef            a portion: its bytes, their CRC-32, and then they themselves
     *5\r\n$4\r\nXADD...
     E 98 01234567              the end: how many of everything there are, and the SHA-256 of all before

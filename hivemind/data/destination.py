@@ -10,6 +10,7 @@ from ..bus.door import Door, Way
 from ..bus.endpoint import Endpoint
 from ..bus.facts import facts_of
 from ..bus.functions import Functions
+from ..bus.server_info import info_in
 from ..english import amount, are, listed
 from ..errors import HivemindError
 from ..topics import Names
@@ -91,9 +92,8 @@ async def look_at_target(endpoint: Endpoint, names: Names, needs: Needs, source:
 async def place_of(commands: Commands) -> tuple[str, str]:
     """Which database of which running server this is. Raises RedisError."""
     info, client = map(checked, await commands.pipeline([("INFO", "server"), ("CLIENT", "INFO")]))
-    lines = dict(line.partition(":")[::2] for line in info.decode(errors="replace").splitlines())
     words = dict(word.partition("=")[::2] for word in client.decode(errors="replace").split())
-    return lines.get("run_id", ""), words.get("db", "")
+    return info_in(info).get("run_id", ""), words.get("db", "")
 
 
 async def _keys_there(target: Commands, names: Names) -> int:

@@ -11,6 +11,7 @@ import orjson
 from ..bus.bus import Bus
 from ..bus.embedded import Embedded
 from ..bus.endpoint import Endpoint
+from ..bus.server_info import info_in, server_name
 from ..data.heirs import ENDED
 from ..data.records import Instance
 from ..data.registry import Registry
@@ -143,10 +144,7 @@ class Site:
             said = await self.bus.commands.execute("INFO", "server")
         except RedisError:
             return "unknown"
-        text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-        info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-        known = (("valkey_version", "Valkey"), ("redis_version", "Redis"))
-        return next((f"{name} {info[key]}" for key, name in known if key in info), "unknown")
+        return server_name(info_in(said)) or "unknown"
 
 
 def first_node(engine: Engine) -> str:
