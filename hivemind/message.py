@@ -226,6 +226,13 @@ def is_count(value: Any) -> bool:
     return value.__class__ is int and 0 <= value <= MAX_COUNT
 
 
+def count_in(stored: bytes | None) -> int:
+    """An incarnation or a sequence as Redis has it, in digits; 0 for what is none, as our functions there see it."""
+    if stored is None or not stored.isdigit() or len(stored) > len(str(MAX_COUNT)):
+        return 0
+    return found if (found := int(stored)) <= MAX_COUNT else 0
+
+
 def is_envelope(value: Any) -> bool:
     """Whether a decoded object is an envelope that can be trusted to have its fields and their types."""
     try:

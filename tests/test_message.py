@@ -21,10 +21,12 @@ from pydantic import BaseModel
 from hivemind.errors import PayloadError
 from hivemind.message import (
     MAX_BODY,
+    MAX_COUNT,
     MAX_DEPTH,
     MAX_PAYLOAD,
     Malformed,
     Message,
+    count_in,
     decode,
     encode_headers,
     encode_payload,
@@ -313,3 +315,14 @@ def test_every_json_value_arrives_as_it_was_sent(value: Any) -> None:
 def test_all_bytes_arrive_as_they_were_sent(payload: bytes) -> None:
     assert round_trip(payload) == payload
     assert encode_payload(payload) == b'"b":' + orjson.dumps(base64.b64encode(payload).decode())
+
+
+@pytest.mark.parametrize(
+    ("stored", "found"),
+    [
+        *((b"17", 17), (b"%d" % MAX_COUNT, MAX_COUNT), (b"%d" % (MAX_COUNT + 1), 0), (b"9" * 10_000, 0)),
+        *((None, 0), (b"", 0), (b"-1", 0), (b"1.5", 0), ("\u0667".encode(), 0)),
+    ],
+)
+def test_a_count_in_redis_is_what_our_functions_there_take_for_one(stored: bytes | None, found: int) -> None:
+    assert count_in(stored) == found

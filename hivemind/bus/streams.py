@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import RedisRefused, TakenOver
+from ..message import count_in
 from ..retention import Retention
 from ..since import span
 from ..topics import Names, is_instance
@@ -22,8 +23,6 @@ from .functions import Functions
 from .jumps import Jumps
 
 FENCED = "FENCED "
-GREATEST = 1 << 53  #: what no incarnation can be
-LONGEST = 17  #: digits that no incarnation has
 BACK = 10_000  #: entries that are gone back at once, which takes Redis a few milliseconds
 NOBODY = "-"  #: a group that is there only until its stream is; no node can be called so
 #: a message as a group was given it: its entry's id, and the entry's fields, or None where the stream has lost it
@@ -282,10 +281,9 @@ class Streams:
         """The newest life of a reader's instance that was taken over from; 0 if none was."""
         field = f"taken:{reader.group}:{reader.instance}"
         try:
-            found = await self.commands.execute("HGET", self.names.producers(topic), field)
+            return count_in(await self.commands.execute("HGET", self.names.producers(topic), field))
         except RedisRefused:  # it is no hash: whoever takes over next makes it anew
             return 0
-        return int(found) if found is not None and found.isdigit() and len(found) < LONGEST else 0
 
     async def owned(
         self, topic: str, reader: Reader, after: bytes, most: int, ask: Caller | None = None

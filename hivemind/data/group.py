@@ -16,12 +16,13 @@ from ..bus.deliveries import Deliveries
 from ..bus.delivery import Delivery
 from ..bus.group_reader import GroupReader
 from ..bus.keyed_reader import KeyedReader
-from ..bus.streams import GREATEST, Home, Reader
+from ..bus.streams import Home, Reader
 from ..bus.tally import Counted, Tally, total
 from ..bus.trials import Rules
 from ..cancelling import end
 from ..english import amount
 from ..errors import RedisError, TakenOver
+from ..message import is_count
 from ..states import DeliveryState
 from .heirs import ENDED, Heirs
 from .kept import KEPT, Kept
@@ -251,4 +252,4 @@ class Group:
             readers = await self._streams.readers(topic, self.name)
             theirs = [one.incarnation for one in readers if one.instance == self._me.instance and one != self._me]
             found += [await self._streams.fence(topic, self._me), *theirs]
-        return max((one for one in found if one < GREATEST), default=0)
+        return max(filter(is_count, found), default=0)

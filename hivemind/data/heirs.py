@@ -19,6 +19,7 @@ from ..bus.commands import Argument, Commands, checked
 from ..bus.jumps import Jumps
 from ..bus.streams import Reader
 from ..errors import RedisRefused
+from ..message import count_in
 from ..topics import Names, is_topic
 from .records import json_object, stats_from
 
@@ -152,8 +153,7 @@ def life_of(raw: Any) -> int:
     """An incarnation as it was stored, a reply of Redis; 0 for what is none."""
     if isinstance(raw, RedisRefused):  # somebody wrote something else in its place
         return 0
-    found = checked(raw) or b""
-    return int(found) if found.isdigit() and len(found) < 17 else 0
+    return count_in(checked(raw))
 
 
 def _born(reader: Reader) -> str:

@@ -15,6 +15,7 @@ from ..bus.cluster import is_halted
 from ..bus.commands import Commands, checked
 from ..bus.functions import Functions
 from ..errors import Fenced, InstanceHeld, LayoutMismatch, RedisRefused
+from ..message import count_in
 from ..patterns import SERVER
 from ..topics import Names, is_instance
 from .layout import LAYOUT
@@ -87,7 +88,7 @@ class Registry:
         held, stored = await self._commands.pipeline(
             [("HGET", self._names.node(instance), "incarnation"), ("GET", self._names.epoch(instance))]
         )
-        return max(_incarnation(checked(held)), _incarnation(checked(stored)))
+        return max(count_in(checked(held)), count_in(checked(stored)))
 
     async def deregister(self, instance: str, incarnation: int) -> None:
         """Leave, if it is still ours."""
@@ -178,7 +179,7 @@ def _held(instance: str, holder: About, reply: Any) -> InstanceHeld:
     who = f"process {holder.pid} on {holder.host or 'an unknown host'}"
     if not expires:
         who = f"{who if holder.pid else 'a process'} that did not say goodbye, and may live"
-    return InstanceHeld(instance, who, _incarnation(str(reply[2]).encode()), expires, holder.lease)
+    return InstanceHeld(instance, who, count_in(str(reply[2]).encode()), expires, holder.lease)
 
 
 def _json(record: About | Stats) -> bytes:
@@ -192,15 +193,11 @@ def _fields(reply: Any) -> list[bytes | None]:
     return found
 
 
-def _incarnation(raw: bytes | None) -> int:
-    return int(raw) if raw and raw.isdigit() and len(raw) < 20 else 0
-
-
 def _instance(name: str, fields: list[bytes | None], expires: int) -> Instance:
     incarnation, about, stats = fields
     return Instance(
         instance=name,
-        incarnation=_incarnation(incarnation),
+        incarnation=count_in(incarnation),
         expires=expires / 1000 if expires > 0 and incarnation else None,
         about=about_from(json_object(about), name),
         stats=stats_from(json_object(stats)),

@@ -15,6 +15,7 @@ from typing import Any
 from ..bus.commands import Argument, Commands, checked
 from ..bus.functions import Functions
 from ..errors import RedisError, RedisRefused
+from ..message import count_in
 from ..topics import Names
 from .heirs import life_of
 from .records import about_from, json_object
@@ -73,9 +74,7 @@ class Responders:
             now = asyncio.get_running_loop().time()
             return now - self._gone.setdefault(member, now) >= GONE
         self._gone.pop(member, None)
-        if not incarnation.isdigit() or len(incarnation) > 16:
-            return False
-        if int(incarnation) != life:
-            return int(incarnation) > life
+        if (known := count_in(incarnation)) != life:
+            return known > life
         process = about_from(json_object(about), instance).process
         return process is not None and process.has_ended()
