@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from hivemind.bus.jumps import Jumps
 from hivemind.bus.streams import Reader
 from hivemind.data.registry import Registry
 from hivemind.data.standby import Standby
@@ -189,22 +188,6 @@ async def test_an_inherited_retry_is_not_early_where_an_heir_saw_the_clock_jump(
 
     assert await parked(table, jump, 60.0) == pytest.approx(60.0, abs=5.0)
     await table.commands.aclose()
-
-
-def test_a_jump_is_told_from_a_slow_answer_and_from_a_clock_that_is_put_right() -> None:
-    jumps = Jumps()
-    for theirs, asked, answered in (
-        (1000.0, 0.0, 0.1),
-        (1015.0, 10.0, 14.9),
-        (1021.0, 20.0, 20.1),
-        (1031.9, 30.0, 30.0),
-    ):
-        jumps.saw(theirs, asked, answered)
-        assert jumps.text == ""
-    jumps.saw(4642.0, 40.0, 40.1)
-    assert jumps.text == "2841950+3600100"
-    jumps.saw(1050.0, 50.0, 50.1)
-    assert jumps.text == ""
 
 
 # -- nodes

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from hivemind.identity import ProcessIdentity
-from hivemind.supervisor.watchdog import Late, RedisClock, Watchdog
+from hivemind.supervisor.watchdog import Late, Watchdog
 
 LEASE = 6.0
 PROCESS = ProcessIdentity(100, 1.5, "boot", "here")
@@ -85,17 +85,6 @@ def test_a_program_that_was_stopped_is_forgotten() -> None:
     hung(dog, 1.0, 1000)
     hung(dog, 3.0)
     assert hung(dog, 6.0, 1000) == []
-
-
-def test_a_clock_that_was_set_is_noticed_however_slow_the_answers_are() -> None:
-    clock = RedisClock()
-    said = [(5000.0, 0.0, 0.01), (5002.0, 1.0, 2.5), (5003.5, 2.5, 4.0), (5104.0, 4.0, 4.5), (5003.9, 4.5, 5.0)]
-    assert [clock.was_set(*one) for one in said] == [False, False, False, True, True]
-
-
-def test_a_clock_that_runs_a_little_faster_was_not_set() -> None:
-    clock = RedisClock()
-    assert not any(clock.was_set(5000.0 + 1.001 * now, now, now + 0.001) for now in range(10_000))
 
 
 def kills(dog: Watchdog, until: float) -> list[float]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from ..bus.bus import Bus
+from ..bus.jumps import Jumps
 from ..data.directory import Directory
 from ..data.records import Instance
 from ..data.registry import Registry
@@ -24,7 +25,7 @@ from .leftovers import extra_copies, long_lost, lost_for
 from .lives import say_hung
 from .processes import ROOT
 from .running import Running
-from .watchdog import Late, RedisClock, Watchdog
+from .watchdog import Late, Watchdog
 
 log = logging.getLogger("hived")
 
@@ -39,7 +40,7 @@ class Guard:
 
     def __init__(self, engine: Engine, registry: Registry, bus: Bus, running: Running) -> None:
         self.engine, self.registry, self.bus, self.running = engine, registry, bus, running
-        self.watchdog, self._clock = Watchdog(), RedisClock()
+        self.watchdog, self._clock = Watchdog(), Jumps()
         self._mine: dict[ProcessIdentity, Instance] = {}  # our programs' instances, by process
         self._running: Mapping[str, ProcessIdentity] | None = None  # as last seen, if all of these are registered
         self._watched: Mapping[str, tuple[str, Instance]] = {}  # who is to be late or not, as ``_registered`` gave it
@@ -106,7 +107,7 @@ class Guard:
         asked = time.monotonic()
         told, ends = await self.registry.late({instance: one.about.lease for instance, (_, one) in watched.items()})
         answered = time.monotonic()
-        if self._clock.was_set(told, asked, answered) or answered - asked > self._slow:
+        if self._clock.saw(told, asked, answered) or answered - asked > self._slow:
             self.watchdog.away()
         found = {}
         for instance, expires in ends.items():

@@ -18,7 +18,6 @@ from ..identity import ProcessIdentity
 
 FIRST, LONGEST = 3.0, 60.0  # seconds from one kill to the next, at least
 STEADY = 600.0  # seconds without a kill after which the back-off begins anew
-SET = 1.0  # seconds by which a clock that was set differs; less may have been the way of an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +82,3 @@ class Watchdog:
         self._is_afresh = False
         hung = [(name, one.process) for name, (one, until) in self._late.items() if now > until]
         return [(name, process) for name, process in hung if name not in self._kills or now >= self._kills[name].next]
-
-
-class RedisClock:
-    """Notices when Redis's clock is set."""
-
-    def __init__(self) -> None:
-        self._ahead: tuple[float, float] | None = None  # of ours: at least, and at the most
-
-    def was_set(self, told: float, asked: float, answered: float) -> bool:
-        """Redis said ``told`` between two moments of our clock: whether its clock was set since it was asked before."""
-        before, self._ahead = self._ahead, (told - answered, told - asked)
-        return before is not None and (self._ahead[0] > before[1] + SET or self._ahead[1] < before[0] - SET)
