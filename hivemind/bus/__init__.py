@@ -4,7 +4,7 @@
 - connections: ``endpoint`` ``greeting`` ``link`` ``commands`` ``conversation`` ``fences``; what runs inside Redis:
   ``functions``; commands in a file: ``written``
 - when Redis is away: what is said ``outage``; when it is tried again ``pace`` ``turned_away``; when it moves
-  ``primary`` ``home_watch`` ``peers``; when the hive goes to another: ``door``
+  ``watch`` ``primary`` ``home_watch`` ``peers``; when the hive goes to another: ``door``
 - a server of the hive's own: ``embedded`` ``server_program``; what any says of itself: ``server_info``
   ``facts``, and Sentinels of it: ``sentinels``
 - sending: ``outbox`` ``outgoing`` ``spool`` ``queues`` ``held`` ``carrier``

@@ -36,6 +36,7 @@ from .sharded_outbox import ShardedOutbox
 from .shards import Shards
 from .spool import Spool
 from .streams import Home, Streams
+from .watch import Watch
 
 AHEAD = 86_400_000.0  #: milliseconds by which an incarnation may be ahead of Redis's clock: it may have been set back
 
@@ -72,7 +73,7 @@ class Bus:
         self.names = endpoint.names
         self.commands = Commands(endpoint, f"hm:{instance}:cmd")
         self.shards = Shards(endpoint, self.commands) if endpoint.is_cluster else None
-        self.primary: PrimaryWatch | HomeWatch | None = None
+        self.primary: Watch | None = None
         if endpoint.is_sentinel or endpoint.is_cluster:
             self.primary = (PrimaryWatch if endpoint.is_sentinel else HomeWatch)(endpoint, self.commands)
         self.outbox: Outbox

@@ -14,11 +14,11 @@ from collections.abc import Collection
 
 from redis.asyncio import connection as connections
 
-from ..cancelling import end
 from ..errors import RedisDenied, RedisError, RedisUnavailable
 from .cluster import Address, learn, slot_of
 from .commands import Commands
 from .endpoint import Endpoint
+from .watch import Watch
 
 log = logging.getLogger("hivemind.redis")
 
@@ -26,21 +26,12 @@ ASK = 1.0  #: seconds, about, between two questions
 PATIENCE = 1.0  #: seconds that the home may take for an answer before others are asked about it
 
 
-class HomeWatch:
+class HomeWatch(Watch):
     """Asks from ``start`` to ``aclose`` where the home of ``endpoint`` is."""
 
     def __init__(self, endpoint: Endpoint, commands: Commands) -> None:
-        self._endpoint, self._commands = endpoint, commands
+        super().__init__(endpoint, commands)
         self._nodes: Collection[Address] = ()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to ask. May be called twice."""
-        self._task = self._task or asyncio.create_task(self._run(), name="home watch")
-
-    async def aclose(self) -> None:
-        """Ask no more. May be called twice."""
-        await end(self._task)
 
     async def _run(self) -> None:
         while True:

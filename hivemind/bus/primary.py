@@ -17,12 +17,12 @@ from typing import Any, cast
 import hiredis
 
 from ..backoff import Backoff
-from ..cancelling import end
 from ..errors import RedisError
 from .commands import Commands
 from .endpoint import Endpoint
 from .link import PING, pack
 from .peers import Address
+from .watch import Watch
 
 log = logging.getLogger("hivemind.redis")
 
@@ -33,22 +33,13 @@ SILENT = 3  #: of them without an answer, after which another Sentinel is listen
 PAUSE = 5.0  #: seconds between two rounds through all Sentinels at the most
 
 
-class PrimaryWatch:
+class PrimaryWatch(Watch):
     """Listens from ``start`` to ``aclose`` where the primary of ``endpoint`` is."""
 
     def __init__(self, endpoint: Endpoint, commands: Commands) -> None:
-        self._endpoint, self._commands = endpoint, commands
+        super().__init__(endpoint, commands)
         self._service = endpoint.service
         self._backoff = Backoff(0.25, PAUSE)
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to listen. May be called twice."""
-        self._task = self._task or asyncio.create_task(self._run(), name="primary watch")
-
-    async def aclose(self) -> None:
-        """Listen no more. May be called twice."""
-        await end(self._task)
 
     async def _run(self) -> None:
         sentinels = self._endpoint.sentinels
