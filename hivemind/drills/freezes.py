@@ -12,12 +12,10 @@ import psutil
 from ..cancelling import end
 from ..identity import ProcessIdentity
 from ..supervisor.keeper import kill
-from ..supervisor.processes import ROOT
-from ..supervisor.render import LISTENER
 from .faults import Scene, Signalled
-from .kills import VICTIM, processes_of
 from .limits import LOOK
 from .site import said_in, size
+from .victims import VICTIM, OfHived, OfNodes, OfProbe, OfRedis, OfRoot, OfSupervisord
 
 STANDS, GOES = 0.2, 0.05  #: seconds for which a slow process stands still, and goes on
 
@@ -42,14 +40,14 @@ class Frozen(Signalled):
             kill(one, signal.SIGCONT)
 
 
-class FreezeNode(Frozen):
+class FreezeNode(OfNodes, Frozen):
     """Instances are frozen; hived finds that they hang, kills them, and starts them again."""
 
     name = "freeze node"
 
     async def prepare(self) -> None:
         """Find them."""
-        self.remember(processes_of(self.scene, self.target))
+        await super().prepare()
         log = self.site.settings.log_file("hived")
         self.is_said = said_in(log, size(log))
 
@@ -63,70 +61,48 @@ class FreezeNode(Frozen):
         return await Signalled.happened(self)
 
 
-class FreezeRoot(FreezeNode):
+class FreezeRoot(OfRoot, FreezeNode):
     """The root is frozen; hived finds that it hangs, kills it, and starts another."""
 
     name = "freeze root"
 
-    async def prepare(self) -> None:
-        """Find it."""
-        self.target = ROOT
-        await super().prepare()
 
-
-class FreezeHived(Frozen):
-    """hived's own process, the listener, stands still for longer than a lease: nobody is watched over meanwhile."""
-
-    name = "freeze hived"
+class FrozenForALease(Frozen):
+    """Who watches over others stands still for longer than a lease: nobody is watched over meanwhile."""
 
     def __init__(self, scene: Scene, target: str) -> None:
         super().__init__(scene, target)
         self.lasts = self.site.settings.constants.LEASE + LOOK
 
-    async def prepare(self) -> None:
-        """Find it."""
-        self.target = "hived"
-        self.victims = {LISTENER: await self.site.hived()}
+
+class FreezeHived(OfHived, FrozenForALease):
+    """hived's own process, the listener, stands still."""
+
+    name = "freeze hived"
 
     async def noticed(self) -> bool:
         """Whether who asks it something is told that nobody answers."""
         return not await self.site.hived_answers()
 
-    async def is_back(self) -> bool:
-        """Whether it answers."""
-        return await self.site.hived_answers()
 
-
-class FreezeSupervisord(FreezeHived):
-    """supervisord stands still for longer than a lease."""
+class FreezeSupervisord(OfSupervisord, FrozenForALease):
+    """supervisord stands still."""
 
     name = "freeze supervisord"
-
-    async def prepare(self) -> None:
-        """Find it."""
-        self.target = "supervisord"
-        self.victims = {"supervisord": self.site.living_supervisord()}
 
     async def noticed(self) -> bool:
         """Whether who asks it something is told that it does not answer."""
         return not await self.site.has_all_programs()
 
-    async def is_back(self) -> bool:
-        """Whether it answers, and has every program."""
-        return await self.site.has_all_programs()
 
-
-class FreezeProbe(Frozen):
+class FreezeProbe(OfProbe, Frozen):
     """A probe is frozen until its copy has taken over what it held; then it goes on."""
 
     name = "freeze probe"
 
     async def prepare(self) -> None:
         """Find it."""
-        self.target = "probe"
-        member = self.scene.crew.members[VICTIM]
-        self.remember({VICTIM: member.identity})
-        self.harmed = [member.life]
+        await super().prepare()
         self.lasts = self.site.settings.constants.LEASE + LOOK + 1.0
         self.began = math.inf
 
@@ -145,21 +121,11 @@ class FreezeProbe(Frozen):
         return bool(self.site.lives([VICTIM]))
 
 
-class FreezeRedis(Frozen):
+class FreezeRedis(OfRedis, Frozen):
     """The hive's own Redis stands still for a while."""
 
     name = "freeze redis"
     lasts = 8.0
-
-    async def prepare(self) -> None:
-        """Find it."""
-        self.target = "redis"
-        self.victims = {"redis": self.site.redis()}
-        self.gaps = self.site.bus.outbox.link.gaps
-
-    async def noticed(self) -> bool:
-        """Whether a connection was given up."""
-        return self.site.bus.outbox.link.gaps > self.gaps
 
 
 class SlowRedis(FreezeRedis):

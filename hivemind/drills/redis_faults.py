@@ -12,10 +12,10 @@ from ..errors import RedisError, RedisRefused, SupervisorError
 from ..supervisor.keeper import kill
 from .cleaning import forget
 from .faults import Fault, Scene, Signalled
-from .kills import VICTIM, processes_of
 from .probe import INSTANCES
 from .site import ALL
 from .targets import half, meant
+from .victims import VICTIM, processes_of
 
 PAUSE = 0.05  #: seconds between two cuts
 STORM = 3  #: how often all connections are cut in a storm
