@@ -22,10 +22,11 @@ import orjson
 
 from hivemind.bell import Bell
 from hivemind.bus.commands import Argument
-from hivemind.bus.endpoint import Endpoint, reply_error
+from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import LIBRARY, Functions
 from hivemind.bus.link import PING, Link, pack
 from hivemind.bus.outage import Outage
+from hivemind.bus.translation import reply_error
 from hivemind.data.records import About, ServiceRecord, Stats, SubscriptionRecord
 from hivemind.data.registry import Registry
 from hivemind.errors import InstanceHeld, RedisError, RedisUnavailable

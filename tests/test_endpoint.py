@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hivemind.bus.endpoint import Endpoint, reply_error, translated
+from hivemind.bus.endpoint import Endpoint
+from hivemind.bus.translation import reply_error, translated
 from hivemind.errors import ConfigurationError, InvalidName, RedisDenied, RedisRefused, RedisUnavailable
 
 pytestmark = pytest.mark.timeout(20)

@@ -19,13 +19,13 @@ from ..retention import Retention, Tier
 from ..topics import Names
 from .assurance import Asking, Assurance
 from .carrier import WRITE, Carrier, Keeper
-from .endpoint import is_unauthenticated, reply_error
 from .link import bulk
 from .outbox import Outbox
 from .outgoing import Batch, Entry, OutboxOptions, Question, Topic
 from .queues import index_of
 from .spool import Spool
 from .streams import Home, limits
+from .translation import is_unauthenticated, reply_error
 
 log = logging.getLogger("hivemind.durable")
 

@@ -15,10 +15,11 @@ from typing import Any, Protocol
 import hiredis
 
 from ..errors import RedisError, RedisUnavailable
-from .endpoint import Endpoint, is_unauthenticated, reply_error
+from .endpoint import Endpoint
 from .link import PING, Link
 from .outgoing import Batch, Entry, Fate, Question
 from .pace import QUICK_CAP
+from .translation import is_unauthenticated, reply_error
 
 GRACE = 2 * QUICK_CAP  #: seconds that messages wait after a re-made link, so that subscribers are back first
 WRITE = 256 * 1024  #: bytes of commands in one write, about

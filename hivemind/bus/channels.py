@@ -18,10 +18,11 @@ import hiredis
 
 from ..topics import Names, is_pattern
 from .channel_topics import ChannelTopics
-from .endpoint import Endpoint, is_unauthenticated, reply_error
+from .endpoint import Endpoint
 from .fences import Fences
 from .link import DENIED_DELAY, PING, Link, pack
 from .receiving import LiveSubscription
+from .translation import is_unauthenticated, reply_error
 
 log = logging.getLogger("hivemind.live")
 

@@ -12,8 +12,9 @@ from redis import exceptions
 from redis.asyncio import connection as connections
 
 from ..errors import RedisError
-from .endpoint import Endpoint, translated
+from .endpoint import Endpoint
 from .link import pack
+from .translation import translated
 
 Argument = str | bytes | int | float
 MOST = 4  #: connections at once

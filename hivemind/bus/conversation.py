@@ -12,8 +12,9 @@ import hiredis
 
 from ..errors import RedisUnavailable
 from .commands import Argument
-from .endpoint import Endpoint, reply_error, translated
+from .endpoint import Endpoint
 from .link import pack
+from .translation import reply_error, translated
 
 
 class Conversation(asyncio.Protocol):

@@ -8,11 +8,9 @@ option that redis-py's own URLs know, such as ``protocol=2`` or ``ssl_ca_certs=/
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from inspect import signature
@@ -28,20 +26,19 @@ from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
 from ..constants import redact
-from ..errors import ConfigurationError, RedisDenied, RedisError, RedisRefused, RedisUnavailable
+from ..errors import ConfigurationError, RedisUnavailable
 from ..topics import ClusterNames, Names, check_name
 from .cluster import PORTS, Address, learn, slot_of
 from .door import Door
 from .greeting import Elsewhere, check_role, introduce, is_home
 from .outage import FULL, Outage
 from .peers import Peers
-from .turned_away import WORDS, hung_up, is_full
+from .translation import translated
+from .turned_away import hung_up, is_full
 
 log = logging.getLogger("hivemind.redis")
 
 CONNECT_TIMEOUT = 3.0  #: seconds for opening a connection, and for each answer while it is opened
-SILENT = "no answer in time"
-_LATE = ("TimeoutError", "Timeout reading")  # as redis-py and asyncio say it
 SENTINEL, CLUSTER = "redis+sentinel", "redis+cluster"
 _SCHEMES = ("redis", "rediss", "unix", SENTINEL, CLUSTER)
 _KEEPALIVE = {
@@ -49,21 +46,6 @@ _KEEPALIVE = {
     for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 8000))
     if hasattr(socket, name)
 }
-_SINGLE = ("redis://", "rediss://", "unix://")
-_TRANSIENT = (
-    *("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ", "READONLY", "UNBLOCKED", "BUSY "),
-    *(
-        "ERR Script attempted to access a non local key",
-        "Script attempted to access a non local key",
-    ),  # which moves now
-)
-_NOT_NOW = (  # redis-py takes the code away from the text
-    exceptions.BusyLoadingError,
-    exceptions.ReadOnlyError,
-    exceptions.ClusterDownError,
-    exceptions.TryAgainError,
-    exceptions.AskError,  # and MovedError
-)
 _SENTINEL: dict[str, Any] = {
     "protocol": 2,
     "legacy_responses": False,
@@ -74,7 +56,6 @@ _SENTINEL: dict[str, Any] = {
     "maint_notifications_config": MaintNotificationsConfig(enabled=False),
 }
 _CREDENTIALS = ("username", "password")
-_DENIED = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR invalid password", "ERR AUTH", "DENIED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,42 +334,3 @@ def _options(kind: type[Any]) -> set[str]:
     """The names of all arguments that a connection class of redis-py takes."""
     makers = [vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base)]
     return {name for make in makers for name in signature(make).parameters}
-
-
-def translated(error: BaseException, where: str) -> RedisError:
-    """The error of ours that says what a foreign one means. ``where`` is a URL without password."""
-    if isinstance(error, RedisError):
-        return error
-    if isinstance(error.__cause__, exceptions.AuthenticationError | exceptions.NoPermissionError):
-        error = error.__cause__  # over a unix socket redis-py wraps it
-    text = str(error) or type(error).__name__
-    if text.startswith(_LATE) or WORDS in text:
-        return RedisUnavailable(f"{where}: {FULL if WORDS in text else SILENT}")
-    if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError) or text.startswith(_DENIED):
-        hint = "" if isinstance(error, exceptions.NoPermissionError) else "; check user and password in REDIS_URL"
-        return RedisDenied(f"{where}: {text.rstrip('.')}{hint}")
-    if isinstance(error, exceptions.MovedError) and where.startswith(_SINGLE):
-        return RedisDenied(f"{where} is a part of a cluster: write {CLUSTER}://host:port instead")
-    if isinstance(error, _NOT_NOW) or text.startswith(_TRANSIENT):
-        return RedisUnavailable(f"{where}: {text}")
-    if isinstance(error, exceptions.ResponseError):
-        return RedisRefused(text)
-    if isinstance(error, ssl.SSLError) or isinstance(error.__context__, ssl.SSLError):
-        return RedisUnavailable(f"{where}: TLS failed: {text}")
-    is_known = isinstance(error, OSError | asyncio.TimeoutError | exceptions.RedisError)
-    return RedisUnavailable(f"{where}: {text}" if is_known else f"{where}: {type(error).__name__}: {text}")
-
-
-def is_unauthenticated(error: RedisError) -> bool:
-    """Whether Redis says that this connection has to authenticate (anew): a new one may."""
-    return isinstance(error, RedisDenied) and "NOAUTH" in str(error)
-
-
-def reply_error(reply: object) -> RedisError:
-    """The error of ours for an error reply that hiredis parsed."""
-    text = str(reply)
-    if WORDS in text:
-        return RedisUnavailable(FULL)
-    if text.startswith(_DENIED):
-        return RedisDenied(text)
-    return RedisUnavailable(text) if text.startswith(_TRANSIENT) else RedisRefused(text)

@@ -21,9 +21,10 @@ from ..errors import RedisError
 from ..topics import Names
 from .cluster import learn
 from .commands import Argument, Commands, pairs_in
-from .endpoint import SILENT, Endpoint, translated
+from .endpoint import Endpoint
 from .functions import LIBRARY
 from .server_info import info_in
+from .translation import SILENT, translated
 
 SETTINGS = (
     *("maxmemory", "maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync-on-rewrite"),

@@ -17,10 +17,11 @@ from itertools import chain
 from ..burst import Burst
 from ..errors import UNCONFIRMED, RedisUnavailable, Refused, Unconfirmed, Undelivered
 from .carrier import Carrier
-from .endpoint import Endpoint, is_unauthenticated, reply_error
+from .endpoint import Endpoint
 from .link import pack
 from .outgoing import Entry, Fate
 from .spool import Spool
+from .translation import is_unauthenticated, reply_error
 
 log = logging.getLogger("hivemind.outbox")
 

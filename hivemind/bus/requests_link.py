@@ -18,9 +18,9 @@ import hiredis
 from ..burst import Burst
 from ..errors import RedisError, RedisUnavailable
 from .carrier import GRACE
-from .endpoint import is_unauthenticated, reply_error
 from .link import PING, Link, bulk, pack
 from .streams import Home
+from .translation import is_unauthenticated, reply_error
 
 log = logging.getLogger("hivemind.requests")
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from redis import exceptions
 
 from ..errors import RedisError
-from .endpoint import Endpoint, translated
+from .endpoint import Endpoint
 from .peers import Address
+from .translation import translated
 
 PATIENCE = 4.0  #: seconds that one Sentinel has for its answer
 

@@ -9,8 +9,8 @@ from ..errors import RedisUnavailable
 from ..topics import ShardedNames
 from .channels import Channels, Told
 from .cluster import Address, redirection
-from .endpoint import reply_error
 from .link import Link
+from .translation import reply_error
 
 AWAY = 0.5  #: seconds without a connection after which nobody waits for a shard any more
 

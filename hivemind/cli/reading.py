@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from ..bus.commands import Commands
 from ..bus.embedded import Embedded
-from ..bus.endpoint import SILENT, Endpoint
+from ..bus.endpoint import Endpoint
 from ..bus.functions import Functions
 from ..bus.streams import Streams
+from ..bus.translation import SILENT
 from ..data.announcer import announce
 from ..data.backlog import TopicBacklog, backlogs
 from ..data.directory import Directory

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from ..bus.assurance import Proof, proof_of
-from ..bus.endpoint import SILENT
 from ..bus.facts import ANY, ServerFacts
 from ..bus.server_info import OLDEST, major_version, server_name
+from ..bus.translation import SILENT
 from ..english import amount, duration
 from ..message import MAX_PAYLOAD
 from ..patterns import RESOLVED
