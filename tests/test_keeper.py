@@ -96,6 +96,15 @@ with open("seen", "w") as file:
 """
 
 
+BECOMING = """
+import sys
+from pathlib import Path
+import hivemind.bus.embedded
+from hivemind.supervisor.keeper import Order, become
+become(Order(Path("x.pid"), "", 1.0, None, tuple(sys.argv[1:])))
+"""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="what ps shows can be changed on Linux only")
 @pytest.mark.parametrize(("variable", "is_begun_anew"), [("HIVEMIND_LOG_LEVEL", False), ("PYTHONHASHSEED", True)])
 def test_a_module_of_ours_needs_no_interpreter_of_its_own_unless_a_variable_does(
@@ -113,6 +122,16 @@ def test_a_module_of_ours_needs_no_interpreter_of_its_own_unless_a_variable_does
     supervised, shown, arguments, looked_in, begun = json.loads((tmp_path / "seen").read_text())
     assert (supervised, shown, arguments, looked_in) == ("1", node, node[3:], str(tmp_path))
     assert ("hivemind.supervisor.keeper" in begun) is not is_begun_anew
+
+
+def test_a_module_that_supervisord_has_loaded_is_run_anew_without_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "become.py").write_text(BECOMING)
+    server = [sys.executable, "-m", "hivemind.bus.embedded", "/bin/echo", str(tmp_path), str(tmp_path / "socket")]
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "become.py"), *server], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "redis.log").read_text() == f"{tmp_path / 'redis.conf'}\n"
 
 
 def test_the_pidfile_holds_the_digest(keepers: Keepers) -> None:

@@ -157,11 +157,16 @@ def _is_new(given: Mapping[str, str]) -> bool:
 
 
 def _run_here(command: Sequence[str], given: Mapping[str, str]) -> int:
-    """Run the module as ``python -m`` does, which looks for modules in the folder that it is in, too."""
+    """Run the module as ``python -m`` does, which looks for modules in the folder that it is in, too.
+
+    One that supervisord has loaded already is run anew all the same: runpy would warn of that.
+    """
     show_command(command)
     os.environ.update(given)
     sys.path.insert(0, str(Path.cwd()))
     sys.argv[1:] = command[3:]
+    if not hasattr(sys.modules.get(command[2]), "__path__"):  # of a package another module is run: __main__
+        sys.modules.pop(command[2], None)
     runpy.run_module(command[2], run_name="__main__", alter_sys=True)
     return 0
 
