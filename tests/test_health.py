@@ -23,6 +23,13 @@ def test_who_is_lost_because_it_ends_again_and_again_is_told_with_the_cause() ->
     assert judge("gotham", [instance(lost=True)], hive()).troubles == ("oven.0 is lost: no beat within the lease",)
 
 
+def test_who_ends_again_and_again_is_failing_also_in_the_moments_in_which_it_is_up() -> None:
+    looping = hive("failing", "ended with 1 after 0.5 s, 3 times in a row: ValueError: no cape")
+    found = judge("gotham", [instance()], looping)
+    assert found.troubles == ("oven.0 is failing: ended with 1 after 0.5 s, 3 times in a row: ValueError: no cape",)
+    assert judge("gotham", [instance()], hive()).is_well
+
+
 def test_a_hive_is_not_well_while_a_node_is_kept_to_the_code_of_before() -> None:
     found = judge("gotham", [instance()], hive(fault="its handler bake of orders fails: KeyError"))
     kept = "oven.0 goes on with the code of before: its handler bake of orders fails: KeyError"

@@ -164,6 +164,39 @@ def test_a_reload_says_what_does_not_stay_up(running: Hive) -> None:
     assert "process log" not in running.program("twoface.0").detail
 
 
+FLEETING = """
+import os, threading, time, traceback
+from hivemind import Node
+
+class {name}(Node):
+    def on_start(self):
+        threading.Thread(target=self.end).start()
+
+    def end(self):
+        time.sleep(0.4)
+        try:
+            raise ValueError("no second act")
+        except ValueError:
+            traceback.print_exc()
+        time.sleep(0.1)
+        os._exit(3)
+"""
+
+
+def test_what_dies_half_a_second_after_it_consumes_is_said_to_and_is_failing_from_then_on(
+    running: Hive,
+) -> None:
+    running.node("fleeting", FLEETING)
+    done = running.run("hived", "reload")
+    assert (done.returncode, "fleeting.0: started, but it does not stay up: " in done.stdout) == (1, True)
+    assert "ValueError: no second act" in done.stdout
+    assert "fleeting.0: restarted, but it does not stay up: " in running.run("hm", "restart", "fleeting").stdout
+    eventually(lambda: running.program("fleeting.0").failures > 1, within=20)
+    for _ in range(5):  # whether it waits or lives at that moment
+        assert "fleeting.0 is failing: ended with 3 after " in running.run("hm", "status").stdout
+        assert running.program("fleeting.0").state == "failing"
+
+
 def test_middleware_that_cannot_be_imported_is_refused_before_anything_is_touched(running: Hive) -> None:
     before = running.pids()
     running.configure('MIDDLEWARE = ["watching:Timing"]')

@@ -214,13 +214,19 @@ def _unwell(name: str, should: Declared) -> ProgramStatus | None:
 
 
 def _lost(instances: Sequence[Instance], should: Declared) -> list[str]:
-    names = [one.instance for one in instances if one.is_lost]
-    told = [f"{name} is {seen.state}: {seen.detail}" for name in names if (seen := _ending(name, should))]
-    lost = [name for name in names if _ending(name, should) is None]
-    gone = [one.instance for one in instances if is_gone(one)]
-    found = [f"{listed(lost)} {are(lost)} lost: no beat within the lease"] if lost else []
-    found = told[:MOST] + ([f"{len(told) - MOST} more fail"] if len(told) > MOST else []) + found
-    return found + ([f"{listed(gone)} ended without a goodbye"] if gone else [])
+    found = {one.instance: (one, seen) for one in instances if (seen := _ending(one.instance, should))}
+    ending = {name: seen for name, (one, seen) in found.items() if _is_told(one, seen)}
+    told = [f"{name} is {seen.state}: {seen.detail}" for name, seen in ending.items()]
+    told = told[:MOST] + ([f"{len(told) - MOST} more fail"] if len(told) > MOST else [])
+    lost = [one.instance for one in instances if one.is_lost and one.instance not in ending]
+    gone = [one.instance for one in instances if is_gone(one) and one.instance not in ending]
+    told += [f"{listed(lost)} {are(lost)} lost: no beat within the lease"] if lost else []
+    return told + ([f"{listed(gone)} ended without a goodbye"] if gone else [])
+
+
+def _is_told(one: Instance, seen: ProgramStatus) -> bool:
+    """Whether what hived says of a program that ends is news beside its instance: who lives for a moment may fail."""
+    return one.is_lost or seen.state == "failing"
 
 
 def _failing(alive: Sequence[Instance]) -> list[str]:

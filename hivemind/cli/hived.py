@@ -201,7 +201,7 @@ def rollback(ctx: click.Context) -> int:
 def _reload(ctx: click.Context) -> int:
     from ..last_settings import last_settings
     from ..settings import load_settings
-    from ..supervisor.arrival import arrivals
+    from ..supervisor.arrival import arrivals, lasting
     from ..supervisor.check import check_settings
     from ..supervisor.engine import engine_for, inherited
     from ..supervisor.lifecycle import reload as apply_anew
@@ -221,7 +221,7 @@ def _reload(ctx: click.Context) -> int:
     _problems(done.problems)
     _rings(settings)
     rolled = done.rolled
-    found = arrivals(engine, {*done.added, *done.changed} - {*rolled.outcomes})
+    found = lasting(engine, arrivals(engine, {*done.added, *done.changed} - {*rolled.outcomes}))
     for what, names in (("started", done.added), ("restarted", done.changed), ("stopped", done.removed)):
         for name in names:
             if name in rolled.outcomes:

@@ -165,7 +165,7 @@ def _absent(copy: Copy, known: Known) -> Sentence:
         return f"{name} has just ended without a goodbye: process {copy.instance.about.pid} is gone", "red"
     if seen is not None and seen.state == "standby":
         return f"{name} stands by: {seen.detail}; it starts when that one ends", "yellow"
-    if seen is not None and seen.pid is not None and seen.state in ("running", "starting"):
+    if seen is not None and seen.pid is not None and seen.state in ("running", "starting", "failing"):
         up = f"{name} has been up for {duration(seen.uptime or 0.0)} (process {seen.pid})"
         if known.redis:
             return f"{up}, and waits for Redis", "red"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from .apply import apply
-from .arrival import Arrival, arrivals
+from .arrival import Arrival, arrivals, lasting
 from .client import LIVE, SupervisorClient
 from .desired import read_scale, read_stopped, write_scale, write_stopped
 from .engine import Engine
@@ -240,7 +240,7 @@ _DO = {Verb.START: _start, Verb.STOP: _stop, Verb.RESTART: _restart, Verb.SCALE:
 
 def _arrived(engine: Engine, names: Sequence[str], what: str) -> list[Result]:
     """Wait until each program is there or has ended, and say which."""
-    found, plan = arrivals(engine, names), load(engine.paths)
+    found, plan = lasting(engine, arrivals(engine, names)), load(engine.paths)
     return [_result(plan, name, found.get(name), what) for name in names]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ ARRIVAL = 20.0  # seconds within which a program that was started shows whether 
 LOOK, LONGEST = 0.1, 1.0  # seconds between two looks, at few programs and at hundreds
 SHARE = 5  # a look is paid with so many times its length of rest: what starts needs the machine
 SILENCE = 5.0  # seconds without an answer of the registry after which supervisord's word has to do
+STAY = 1.0  # seconds for which what is there is looked at further, where somebody asked for it
 CALM = 2.0  # seconds without any news after which it is not waited for those who wait for others
 
 
@@ -92,13 +93,35 @@ def arrivals(engine: Engine, names: Iterable[str], limit: float = ARRIVAL) -> di
         time.sleep(min(LONGEST, max(LOOK, SHARE * (time.monotonic() - looked))))
 
 
+def lasting(engine: Engine, found: Mapping[str, Arrival], seconds: float = STAY) -> dict[str, Arrival]:
+    """What becomes of those that ``arrivals`` has ``found`` there, within so many ``seconds``: who ends has ended.
+
+    Raises SupervisorError.
+    """
+    now, deadline = dict(found), time.monotonic() + seconds
+    while any(each.is_there for each in now.values()) and time.monotonic() < deadline:
+        time.sleep(LOOK)
+        infos = {info.name: info for info in engine.client().programs()}
+        for name, each in now.items():
+            info = infos.get(name)
+            if each.is_there and info is not None and not _is_same(each.info, info):
+                why = _why(engine, each.program, each.info, info)
+                now[name] = Arrival(each.program, info, has_ended=True, why=why)
+    return now
+
+
+def _is_same(before: ProgramInfo, now: ProgramInfo) -> bool:
+    """Whether it is the very same process that lives."""
+    return now.state in LIVE and (now.pid, now.started) == (before.pid, before.started)
+
+
 def _judged(
     engine: Engine, program: Program, began: ProgramInfo, info: ProgramInfo, instances: Sequence[Instance] | None
 ) -> Arrival:
     """What the program is now; ``began`` is how supervisord showed it when it first lived."""
     if info.state is ProgramState.STOPPED and began is info:
         return Arrival(program, info)  # supervisord starts it in a moment
-    if info.state not in LIVE or (info.pid, info.started) != (began.pid, began.started):
+    if not _is_same(began, info):
         return Arrival(program, info, has_ended=True, why=_why(engine, program, began, info))
     if program.kind != "node" or instances is None:
         return Arrival(program, info, is_there=info.state is not ProgramState.STARTING)

@@ -105,6 +105,12 @@ class Lives:
         due = None if self.next is None else self.next + seconds
         return replace(self, next=due, began=None if self.began is None else self.began + seconds, lives=lives)
 
+    @property
+    def is_loop(self) -> bool:
+        """Whether it ends by itself early again and again: not who was killed, unless because it hung."""
+        last = self.lives[-1] if self.lives else None
+        return self.failures > 1 and last is not None and (last.signal != "SIGKILL" or last.words == HUNG)
+
     def text(self, now: float) -> str:
         """How it ended last and when it is tried again, for people; "" if it has not ended yet."""
         if not self.lives:

@@ -140,14 +140,16 @@ class _Look:
             return self._waiting(program, info, lives)
         mine = of_process(self.instances, process) if process is not None else None
         started = mine.about.started if mine is not None and mine.about.started else info.started
+        remarks = holder or ("; ".join(_remarks(program, mine)) if is_up else why_not(engine, program, info))
+        is_loop = lives.is_loop and is_up and info.state is not ProgramState.STOPPING
         return ProgramStatus(
             program.name,
-            "standby" if holder else _state(info, mine),
+            "standby" if holder else WORDS[ProgramState.FATAL] if is_loop else _state(info, mine),
             process.pid if process is not None and is_up else info.pid or None,
             round(max(0.0, time.time() - started), 1) if is_up else None,
             int(self.revivals.get(program.name, 0)),
             bool(is_up and process is not None and process.pid != info.pid),
-            holder or ("; ".join(_remarks(program, mine)) if is_up else why_not(engine, program, info)),
+            "; ".join(part for part in (_ends(lives), remarks) if part) if is_loop else remarks,
             lives.failures,
             fault=program.fault or (_broken_since(engine, program, started) if is_up and process is not None else ""),
             release=_release(engine, program),
@@ -155,12 +157,12 @@ class _Look:
 
     def _waiting(self, program: Program, info: ProgramInfo, lives: Lives) -> ProgramStatus:
         """A program that has ended early again and again, and waits: what runs for it is its keeper."""
-        now, words = time.time(), lives.lives[-1].words if lives.lives else ""
+        now = time.time()
         return ProgramStatus(
             program.name,
             WORDS[ProgramState.STOPPING if info.state is ProgramState.STOPPING else ProgramState.FATAL],
             revivals=int(self.revivals.get(program.name, 0)),
-            detail=": ".join(part for part in (lives.text(now), words) if part),
+            detail=_ends(lives),
             failures=lives.failures,
             next_try=round(max(0.0, (lives.next or now) - now), 1),
         )
@@ -215,6 +217,12 @@ def _state(info: ProgramInfo, mine: Instance | None) -> str:
     is_up = info.state in (ProgramState.STARTING, ProgramState.RUNNING)
     said = mine.state if mine is not None and is_up and not mine.is_lost else None
     return said if said in (NodeState.WAITING, NodeState.RUNNING) else WORDS[info.state]
+
+
+def _ends(lives: Lives) -> str:
+    """How a program has ended again and again, and when it is tried again."""
+    words = lives.lives[-1].words if lives.lives else ""
+    return ": ".join(part for part in (lives.text(time.time()), words) if part)
 
 
 def _remarks(program: Program, mine: Instance | None) -> list[str]:
