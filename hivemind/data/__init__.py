@@ -7,6 +7,6 @@
 - groups that read them: ``group`` ``heirs``; how they are: ``backlog`` ``mismatch`` ``durability`` ``letters``
 - who of the responders is dead: ``responders``; whether Redis is as a hive needs it: ``checkup``,
   and its Sentinels: ``quorum``
-- a copy of it all: ``backup`` ``restore``, in a ``copy_file``; how it is laid out: ``layout``
+- a copy of it all: ``backup`` ``restore``, in a ``copy_file``; its ``kinds`` of keys; how it is laid out: ``layout``
 - going over to another Redis: ``move``, while there is a ``hold``, to a ``destination``; ``bulk`` ``survey``
 """

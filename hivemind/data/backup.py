@@ -18,6 +18,8 @@ from ..bus.server_info import info_in, server_name
 from ..errors import HivemindError
 from ..topics import Names
 from .copy_file import Counts, Header, Writer
+from .kinds import KINDS, Kind, Member
+from .survey import survey
 
 AT_ONCE = 500  #: members, or pending entries, in one command or portion
 SCANNED = 1000  #: keys that are looked at in one step
@@ -78,10 +80,10 @@ async def portions_of(commands: Commands, key: bytes, counts: Counts, since: str
     kind, left = map(checked, await commands.pipeline([("TYPE", key), ("PTTL", key)]))
     if kind == b"none":
         return
-    read = _READERS.get(bytes(kind))
-    if read is None and kind != b"stream":
+    known = KINDS.get(bytes(kind))
+    if known is None and kind != b"stream":
         raise HivemindError(f"{key.decode(errors='replace')} is of type {kind.decode()}: that cannot be copied")
-    async for portion in read(commands, key) if read is not None else _stream(commands, key, counts, since):
+    async for portion in _whole(commands, key, known) if known else _stream(commands, key, counts, since):
         yield portion
     if left > 0:
         yield [("PEXPIRE", key, left)]
@@ -90,49 +92,18 @@ async def portions_of(commands: Commands, key: bytes, counts: Counts, since: str
 
 async def count(commands: Commands, names: Names) -> Counts:
     """What is there of a hive. Raises RedisError."""
-    counts = Counts()
-    for key in await keys_of(commands, names):
-        counts.keys += 1
-        if await commands.execute("TYPE", key) == b"stream":
-            length, groups = map(checked, await commands.pipeline([("XLEN", key), ("XINFO", "GROUPS", key)]))
-            counts.streams += 1
-            counts.entries += length
-            counts.groups += len(groups)
-            counts.pending += sum(pairs_in(one)[b"pending"] for one in groups)
-    return counts
+    return (await survey(commands, await keys_of(commands, names))).counts
 
 
-# -- one kind after the other
+# -- what is in a key
 
 
-async def _string(commands: Commands, key: bytes) -> AsyncIterator[list[Command]]:
-    value = await commands.execute("GET", key)
-    if value is not None:
-        yield [("SET", key, value)]
+async def _whole(commands: Commands, key: bytes, kind: Kind) -> AsyncIterator[list[Command]]:
+    for some in _parts(kind.members(await commands.execute(*kind.asks(key)))):
+        yield [(kind.write, key, *some)]
 
 
-async def _hash(commands: Commands, key: bytes) -> AsyncIterator[list[Command]]:
-    for some in _parts(pairs_in(await commands.execute("HGETALL", key)).items()):
-        yield [("HSET", key, *some)]
-
-
-async def _set(commands: Commands, key: bytes) -> AsyncIterator[list[Command]]:
-    for some in _parts((member,) for member in await commands.execute("SMEMBERS", key)):
-        yield [("SADD", key, *some)]
-
-
-async def _sorted_set(commands: Commands, key: bytes) -> AsyncIterator[list[Command]]:
-    flat = await commands.execute("ZRANGE", key, 0, -1, "WITHSCORES")
-    for some in _parts(zip(flat[1::2], flat[::2], strict=True)):
-        yield [("ZADD", key, *some)]
-
-
-async def _list(commands: Commands, key: bytes) -> AsyncIterator[list[Command]]:
-    for some in _parts((member,) for member in await commands.execute("LRANGE", key, 0, -1)):
-        yield [("RPUSH", key, *some)]
-
-
-def _parts(members: Iterable[tuple[bytes, ...]]) -> Iterator[list[bytes]]:
+def _parts(members: Iterable[Member]) -> Iterator[list[bytes]]:
     """The words of members, as many at once as are easily sent."""
     words: list[bytes] = []
     size = 0
@@ -209,12 +180,3 @@ async def _pending(
             ("XCLAIM", key, group, who, 0, entry, "IDLE", 0, "RETRYCOUNT", tries, "FORCE", "JUSTID")
             for entry, who, tries in kept
         ]
-
-
-_READERS = {
-    b"string": _string,
-    b"hash": _hash,
-    b"set": _set,
-    b"zset": _sorted_set,
-    b"list": _list,
-}

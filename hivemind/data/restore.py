@@ -11,9 +11,13 @@ from ..errors import HivemindError, RedisError
 from ..topics import Names
 from .backup import count, keys_of, scanned
 from .copy_file import BackupReader, Counts, Header
+from .kinds import KINDS
 
 #: what may stand in a backup, and nothing else is ever sent
-ALLOWED = frozenset((b"SET", b"HSET", b"SADD", b"ZADD", b"RPUSH", b"XADD", b"XGROUP", b"XSETID", b"XCLAIM", b"PEXPIRE"))
+ALLOWED = {
+    *(kind.write.encode() for kind in KINDS.values()),
+    *(b"XADD", b"XGROUP", b"XSETID", b"XCLAIM", b"PEXPIRE"),
+}
 
 
 def look(path: Path) -> tuple[Header, Counts]:

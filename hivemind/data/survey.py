@@ -8,9 +8,9 @@ from typing import Any
 
 from ..bus.commands import Argument, Commands, checked, pairs_in
 from .copy_file import Counts
+from .kinds import KINDS
 
 AT_ONCE = 500  #: keys that are asked about in one round trip
-_SIZES = {b"string": "STRLEN", b"hash": "HLEN", b"set": "SCARD", b"zset": "ZCARD", b"list": "LLEN"}
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ def differing(one: Survey, other: Survey) -> list[bytes]:
 
 
 def _size(kind: bytes, key: bytes) -> tuple[Argument, ...]:
-    return _SIZES.get(kind, "XLEN"), key
+    return KINDS[kind].size if kind in KINDS else "XLEN", key
 
 
 async def _stream(commands: Commands, key: bytes, counts: Counts) -> tuple[object, ...]:
