@@ -105,7 +105,7 @@ def with_replicas() -> Iterator[dict[str, Any]]:
 def every(*, is_quick: bool) -> Iterator[dict[str, Any]]:
     """All there are."""
     with a_hive() as hive:
-        yield from run(hive, "all", *(["--quick"] if is_quick else []))
+        yield from run(hive, "all", "--flush", *(["--quick"] if is_quick else []))
     if not is_quick:
         yield from with_a_small_disk()
         yield from with_a_slow_disk()

@@ -25,10 +25,17 @@ from hivemind.errors import SupervisorError
 from hivemind.supervisor.engine import redis_url
 from hivemind.topics import Names
 
-from .hive_kit import Hive, kill
+from .hive_kit import QUIET, Hive, kill
 from .waiting import eventually
 
 BUSY = 4.0  #: how many times longer something may take where other tests run beside it
+
+FALLING = f"""
+import os
+{QUIET}
+if "HIVEMIND_SUPERVISED" in os.environ:
+    os._exit(3)
+"""
 
 alone = pytest.mark.alone
 
@@ -87,7 +94,7 @@ asyncio.run(main())
 @alone
 @pytest.mark.timeout(300)
 def test_what_is_promised_is_kept_by_a_hive_that_is_broken_in_many_ways(running: Hive) -> None:
-    done = running.run("hm", "drill", "all", "--quick", "--yes", "--json", timeout=280)
+    done = running.run("hm", "drill", "all", "--flush", "--quick", "--yes", "--json", timeout=280)
     reports: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     assert not [one for one in reports if broken(one)], done.stdout + done.stderr
     assert len(reports) == 8, done.stderr
@@ -160,10 +167,23 @@ def test_a_hive_that_is_not_well_is_not_broken_further(running: Hive, monkeypatc
     assert redis is not None
     kill(redis, signal.SIGSTOP)
     try:
-        with pytest.raises(SupervisorError, match="a hive that is well, and Redis does not answer"):
+        with pytest.raises(SupervisorError, match="the hive is not well: Redis does not answer"):
             asyncio.run(canary(running))
     finally:
         kill(redis, signal.SIGCONT)
+
+
+@alone
+def test_a_drill_does_not_begin_beside_a_program_that_fails_again_and_again(
+    running: Hive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hivemind.drills.drill.WELL", 0.1)
+    running.node("joker", FALLING)
+    running.run("hived", "reload")
+    eventually(lambda: running.program("joker.0").failures > 1, within=60)
+    with pytest.raises(SupervisorError, match=r"the hive is not well: joker\.0 .*; nothing was broken"):
+        asyncio.run(canary(running))
+    assert left_behind(running) == []
 
 
 async def two_at_once(hive: Hive) -> None:

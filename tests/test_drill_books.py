@@ -9,7 +9,7 @@ import pytest
 from hivemind.constants import Constants
 from hivemind.data.records import About, Instance, Stats
 from hivemind.drills.books import Books
-from hivemind.drills.choice import LONG, NOT_AT, OWN, QUICK, Chosen, Where, every
+from hivemind.drills.choice import FLUSH, LONG, NOT_AT, OWN, QUICK, Chosen, Where, every
 from hivemind.drills.course import STEPS, Course, failed, step
 from hivemind.drills.healer import Undo
 from hivemind.drills.limits import Limits, promised, stretch
@@ -122,7 +122,8 @@ def test_messages_flow_when_one_sent_since_then_has_come_on_every_way() -> None:
 def test_a_report_tells_in_a_line_what_came_of_it_and_what_was_promised() -> None:
     assert report().words == (
         "kill node batman: noticed after 0.10 s, back 1.00 s after it began; 100 messages: 0 lost, 0 doubled, "
-        "0 out of order (promised: 0.5 s, 2 s, 0, 3, 0): kept"
+        "0 out of order (promised: noticed within 0.5 s, back within 2 s, at most 0 lost, "
+        "at most 3 doubled, 0 out of order): kept"
     )
     assert report().to_json()["kept"] is True
 
@@ -171,7 +172,14 @@ def test_a_primary_is_replaced_only_where_somebody_can_replace_it() -> None:
 
 
 def test_all_drills_are_all_that_harm_nobody_else() -> None:
-    assert {*QUICK, *LONG} >= OWN.keys() - {("fill", "disk")}
+    assert {*QUICK, *LONG, *FLUSH} >= OWN.keys() - {("fill", "disk")}
+
+
+def test_what_loses_all_that_a_hive_keeps_is_done_only_where_it_is_asked_for() -> None:
+    flush = Chosen("flush", "redis")
+    for at, is_quick in ((at, is_quick) for at in Where for is_quick in (True, False)):
+        assert flush not in every("batman.0", at, is_quick=is_quick)
+        assert flush in every("batman.0", at, is_quick=is_quick, with_flush=True)
     assert all(left_out <= {*QUICK, *LONG} for left_out in NOT_AT.values())
 
 

@@ -50,8 +50,8 @@ QUICK: tuple[Done, ...] = (
     ("kill", "supervisord"),
     ("kill", "redis"),
     ("cut", "redis"),
-    ("flush", "redis"),
 )
+FLUSH: tuple[Done, ...] = (("flush", "redis"),)  #: what loses all that a hive keeps
 LONG: tuple[Done, ...] = (
     ("kill", "root"),
     ("freeze", "root"),
@@ -112,11 +112,11 @@ class Chosen:
         return made(scene, self.target)
 
 
-def every(node: str, at: Where, *, is_quick: bool) -> list[Chosen]:
+def every(node: str, at: Where, *, is_quick: bool, with_flush: bool = False) -> list[Chosen]:
     """What `hm drill all` does, in order; ``node`` is the instance that is hit. A Redis that is not the hive's own is
-    not killed, frozen, slowed or filled: others may use it.
+    not killed, frozen, slowed or filled: others may use it. What a hive keeps is lost only ``with_flush``.
     """
-    found = (*QUICK, *(() if is_quick else LONG))
+    found = (*QUICK, *(FLUSH if with_flush else ()), *(() if is_quick else LONG))
     return [
         Chosen(verb, node if target == NODE else target) for verb, target in found if (verb, target) not in NOT_AT[at]
     ]

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..english import listed
+from ..english import MOST, listed
 from ..errors import RedisError, SupervisorError
 from ..states import DrillStage
 from ..supervisor.engine import Engine
+from ..supervisor.status import ProgramStatus
 from .choice import Chosen
 from .cleaning import clean
 from .course import Course, failed, step
@@ -24,9 +25,10 @@ from .healer import Healer
 from .limits import stretch
 from .probe import INSTANCES, PREFIX
 from .report import Allowed, Report
-from .site import Site
+from .site import FAILING, Site
 
 LOOK = 0.025  #: seconds between two looks
+PAUSE = 0.2  #: the same before anything is broken
 CALM = 1.0  #: seconds for which messages have to flow before anything is broken
 WELL = 15.0  #: seconds in which a hive that was just started has to be well
 QUIET = 10.0  #: seconds in which the probes have to stop sending
@@ -206,21 +208,29 @@ async def opened(engine: Engine, say: Callable[[str], None], *, is_canary: bool 
 async def _look_first(site: Site) -> None:
     deadline = time.monotonic() + WELL
     await site.look()
-    while reason := _unwell(site):
+    while reason := await _unwell(site):
         if time.monotonic() > deadline:
-            raise SupervisorError(f"a drill begins with a hive that is well, and {reason}")
-        await asyncio.sleep(LOOK)
+            raise SupervisorError(f"the hive is not well: {reason}; nothing was broken")
+        await asyncio.sleep(PAUSE)
         await site.look()
     if there := [name for name, one in site.seen.items() if name.startswith(PREFIX) and not one.is_lost]:
         raise SupervisorError(f"another drill goes on in this hive: {there[0]} lives")
 
 
-def _unwell(site: Site) -> str:
+async def _unwell(site: Site) -> str:
     """What is not well; "" where all is."""
     if not site.is_readable:
         return "Redis does not answer: see `hm status`"
+    if failing := await site.failing():
+        return "; ".join(map(_how_it_fails, failing[:MOST]))
     absent = sorted({*site.expected()} - site.lives(site.expected()).keys())
     return f"not running is: {listed(absent)}" if absent else ""
+
+
+def _how_it_fails(program: ProgramStatus) -> str:
+    if program.state in FAILING:
+        return f"{program.name} is {program.state}{f': {program.detail}' if program.detail else ''}"
+    return f"{program.name} has just ended early {program.failures} times in a row"
 
 
 async def drill(

@@ -88,8 +88,11 @@ class Report:
         )
         limits = self.limits.stretched(self.stretch)
         verdict = f"NOT KEPT: {'; '.join(self.broken)}" if self.broken else "kept"
-        lost = "any" if self.allowed.lost is None else f"{self.allowed.lost:,}"
-        promised = f"{limits.noticed:g} s, {limits.back:g} s, {lost}, {self.allowed.doubled:,}, 0"
+        lost = "any number" if self.allowed.lost is None else f"at most {self.allowed.lost:,}"
+        promised = (
+            f"noticed within {limits.noticed:g} s, back within {limits.back:g} s, {lost} lost, "
+            f"at most {self.allowed.doubled:,} doubled, 0 out of order"
+        )
         return f"{what}: {times}; {figures}{missed} (promised: {promised}): {verdict}"
 
     @property

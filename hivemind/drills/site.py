@@ -23,11 +23,14 @@ from ..supervisor.control import ask
 from ..supervisor.engine import Engine, redis_url
 from ..supervisor.plan import load
 from ..supervisor.render import LISTENER
+from ..supervisor.status import ProgramStatus, status
 from ..supervisor.topology import Program
 from .probe import PREFIX
 
 EYE = f"{PREFIX}-eye.0"  #: the name of the drill's own connections
 QUICK = 1.0  #: seconds within which supervisord and hived have to answer
+FAILING = ("failing", "exited", "quarantined")
+FAILED = 2  #: lives in a row that ended early: who fell once may have been pushed
 ALL = "@all"
 NOT_HERE = "hived does not run this hive here: `hived start`"
 
@@ -82,6 +85,11 @@ class Site:
     def expected(self) -> list[str]:
         """The instances that hived runs, the root among them."""
         return [f"{one.name}.0" if one.kind == "root" else one.name for one in self.programs() if one.kind != "redis"]
+
+    async def failing(self) -> list[ProgramStatus]:
+        """The programs that end again and again, also if one lives just now, and nodes that cannot be loaded."""
+        found = await asyncio.to_thread(status, self.engine, ask_redis=False)
+        return [one for one in found.programs if one.state in FAILING or one.failures >= FAILED]
 
     def supervisord(self) -> ProcessIdentity | None:
         """Supervisord, if it lives."""
