@@ -12,7 +12,7 @@ from ..english import MOST, amount, are, duration, listed
 from ..patterns import RESOLVED
 from ..states import NodeState, ServiceState
 from ..supervisor.leftovers import long_lost
-from ..supervisor.processes import ROOT
+from ..supervisor.processes import ROOT, ROOT_INSTANCE
 from ..supervisor.status import ProgramStatus
 from ..topics import is_pattern
 from .declared import Declared
@@ -99,7 +99,7 @@ def judge(
     nodes = [one for one in alive if one.node != ROOT]
     ages = {} if refusal else lost_for or {}
     far = {name for names in should.away.values() for name in names}
-    left = long_lost(ages, {*should.instances, *should.stopped, *far, f"{ROOT}.0"})
+    left = long_lost(ages, {*should.instances, *should.stopped, *far, ROOT_INSTANCE})
     lost = _lost([one for one in instances if one.instance not in left], should)
     absent = [f"Redis refuses writes: {refusal}; no lease can be renewed"] if refusal else lost
     shards = [f"{listed(dead)} of the Cluster {_does(dead)} not answer: what goes there waits"] if dead else []

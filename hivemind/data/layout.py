@@ -74,10 +74,10 @@ async def migrate(
     todo = way(names.hive, here if stored is None else stored, here, steps)
     if not todo or stored is None:
         return []
-    if living := await _living(commands, names):
+    if living := await living_instances(commands, names):
         raise ConfigurationError(
             f"{names.hive} has layout {stored}, here it is {here}: stop the hive on every host, then start it; "
-            f"{living} lives"
+            f"{living[0]} lives"
         )
     if backup is None:
         raise LayoutMismatch(names.hive, stored, here)
@@ -89,8 +89,8 @@ async def migrate(
     return [at + 1 for at in todo]
 
 
-async def _living(commands: Commands, names: Names) -> str:
-    """An instance whose lease lives; "" if there is none."""
+async def living_instances(commands: Commands, names: Names) -> list[str]:
+    """Those whose lease lives, sorted, whichever layout they have. Raises RedisError."""
     members = [each.decode(errors="replace") for each in await commands.execute("SMEMBERS", names.nodes())]
-    alive = await commands.pipeline([("EXISTS", names.node(each)) for each in members])
-    return next((name for name, lives in zip(members, alive, strict=True) if checked(lives)), "")
+    leases = await commands.pipeline([("EXISTS", names.node(each)) for each in members])
+    return sorted(name for name, lives in zip(members, leases, strict=True) if checked(lives))

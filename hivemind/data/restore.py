@@ -12,6 +12,7 @@ from ..topics import Names
 from .backup import count, keys_of, scanned
 from .copy_file import BackupReader, Counts, Header
 from .kinds import KINDS
+from .layout import living_instances
 
 #: what may stand in a backup, and nothing else is ever sent
 ALLOWED = {
@@ -43,10 +44,7 @@ async def refuse_if_used(commands: Commands, names: Names, *, replace: bool) -> 
     """How many keys there are that go. Raises HivemindError where the hive lives, or is not empty and shall not be
     replaced, and RedisError.
     """
-    nodes = [one.decode(errors="replace") for one in await commands.execute("SMEMBERS", names.nodes())]
-    leases = await commands.pipeline([("EXISTS", names.node(one)) for one in nodes])
-    living = sorted(name for name, lives in zip(nodes, leases, strict=True) if checked(lives))
-    if living:
+    if living := await living_instances(commands, names):
         raise HivemindError(
             f"the hive {names.hive} lives there ({listed(living)}): stop it on every host, then restore"
         )

@@ -14,7 +14,6 @@ from ..identity import ProcessIdentity
 from ..supervisor.keeper import kill
 from .faults import Scene, Signalled
 from .limits import LOOK
-from .site import said_in, size
 from .victims import VICTIM, OfHived, OfNodes, OfProbe, OfRedis, OfRoot, OfSupervisord
 
 STANDS, GOES = 0.2, 0.05  #: seconds for which a slow process stands still, and goes on
@@ -48,8 +47,7 @@ class FreezeNode(OfNodes, Frozen):
     async def prepare(self) -> None:
         """Find them."""
         await super().prepare()
-        log = self.site.settings.log_file("hived")
-        self.is_said = said_in(log, size(log))
+        self.is_said = self.site.hived_says()
 
     async def noticed(self) -> bool:
         """Whether hived has said of one that it hangs, or has killed it."""

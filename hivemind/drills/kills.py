@@ -9,7 +9,6 @@ from ..bus.embedded import Embedded
 from ..supervisor.keeper import kill
 from ..supervisor.render import LISTENER
 from .faults import Signalled
-from .site import said_in, size
 from .victims import VICTIM, OfHived, OfNodes, OfProbe, OfRedis, OfRoot, OfSupervisord
 
 
@@ -72,8 +71,7 @@ class KillSupervisord(OfSupervisord, Killed):
     async def prepare(self) -> None:
         """Find it."""
         await super().prepare()
-        log = self.site.settings.log_file("hived")
-        self.is_said = said_in(log, size(log))
+        self.is_said = self.site.hived_says()
 
     async def noticed(self) -> bool:
         """Whether hived has said so, or another is there."""

@@ -22,6 +22,7 @@ from ..supervisor.client import ProgramState
 from ..supervisor.control import ask
 from ..supervisor.engine import Engine, redis_url
 from ..supervisor.plan import load
+from ..supervisor.processes import ROOT_INSTANCE
 from ..supervisor.render import LISTENER
 from ..supervisor.status import ProgramStatus, status
 from ..supervisor.topology import Program
@@ -84,7 +85,7 @@ class Site:
 
     def expected(self) -> list[str]:
         """The instances that hived runs, the root among them."""
-        return [f"{one.name}.0" if one.kind == "root" else one.name for one in self.programs() if one.kind != "redis"]
+        return [ROOT_INSTANCE if one.kind == "root" else one.name for one in self.programs() if one.kind != "redis"]
 
     async def failing(self) -> list[ProgramStatus]:
         """The programs that end again and again, also if one lives just now, and nodes that cannot be loaded."""
@@ -145,6 +146,11 @@ class Site:
     def pidfile(self, program: str) -> PidFile:
         """What names the process of a program."""
         return PidFile(self.engine.paths.program_pid(program))
+
+    def hived_says(self) -> Callable[[str], bool]:
+        """A function that tells whether hived has written a text to its log from now on."""
+        log = self.settings.log_file("hived")
+        return said_in(log, size(log))
 
     async def server(self) -> str:
         """Which server it is: "Valkey 9.1.2"."""

@@ -23,7 +23,7 @@ from .engine import Engine
 from .keeper import kill, kill_group
 from .leftovers import extra_copies, long_lost, lost_for
 from .lives import say_hung
-from .processes import ROOT
+from .processes import ROOT, ROOT_INSTANCE
 from .running import Running
 from .watchdog import Late, Watchdog
 
@@ -95,7 +95,7 @@ class Guard:
         than their lease are not in the registry any more.
         """
         new = [name for name, process in running.items() if process not in self._mine]
-        for one in await self.registry.these([f"{ROOT}.0" if name == ROOT else name for name in new]):
+        for one in await self.registry.these([ROOT_INSTANCE if name == ROOT else name for name in new]):
             if one.about.process is not None:
                 self._mine[one.about.process] = one
         self._mine = {process: self._mine[process] for process in running.values() if process in self._mine}

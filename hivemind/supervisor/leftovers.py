@@ -13,7 +13,7 @@ from ..data.records import Instance
 from ..errors import RedisError
 from ..topics import Names
 from .plan import Plan
-from .processes import ROOT
+from .processes import ROOT_INSTANCE
 
 LONG_LOST = 600.0  # seconds
 KEPT = 86400.0  # seconds from its last beat for which the registry knows an incarnation: see bus/lua/renew.lua
@@ -37,7 +37,7 @@ def extra_copies(plan: Plan, names: Iterable[str]) -> list[str]:
     Others may be declared on another host: they are left to be seen.
     """
     programs = (*plan.programs, *plan.stopped)
-    ours, nodes = {f"{ROOT}.0", *(each.name for each in programs)}, {each.node for each in programs}
+    ours, nodes = {ROOT_INSTANCE, *(each.name for each in programs)}, {each.node for each in programs}
     return [name for name in names if name not in ours and name.rpartition(".")[0] in nodes]
 
 

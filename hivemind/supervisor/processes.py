@@ -14,6 +14,7 @@ from ..errors import ConfigurationError
 from ..settings import NodeTuning
 
 REDIS, ROOT = "redis", "root"
+ROOT_INSTANCE = f"{ROOT}.0"  # what the root registers as; its program has no number
 TAKEN = frozenset({"hived", REDIS, ROOT})  # programs that a hive has without being asked
 Restart = Literal["always", "on-failure", "never"]
 
