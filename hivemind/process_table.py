@@ -38,6 +38,22 @@ if sys.platform == "linux":
         except (OSError, ValueError, IndexError):
             return None
 
+    def waits_of(pid: int) -> int | None:
+        """How often its main thread has begun to wait for something; None if there is none, or it is hidden from us."""
+        try:
+            lines = Path(f"/proc/{pid}/status").read_bytes().splitlines()
+        except OSError:
+            return None
+        return next((int(line.split()[1]) for line in lines if line.startswith(b"voluntary_ctxt_switches:")), None)
+
+    def waits_for_disk(pid: int) -> bool:
+        """Whether any of its threads does, or it is hidden from us."""
+        try:
+            threads = Path(f"/proc/{pid}/task").glob("*/stat")
+            return any(each.read_bytes().rpartition(b") ")[2].startswith(b"D") for each in threads)
+        except OSError:
+            return True
+
     def started(pid: int) -> float | None:
         """When ``pid`` began, in seconds since boot, which no setting of a clock moves; None if there is none that
         lives, or it is hidden from us.
@@ -59,6 +75,20 @@ if sys.platform == "linux":
         except OSError:
             return None
         return {name: value for name, sign, value in (entry.partition("=") for entry in entries) if sign}
+
+    def command_of(pid: int) -> list[str]:
+        """The words of its command line; none if there is no such process, or it is hidden from us."""
+        try:
+            return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
+        except OSError:
+            return []
+
+    def parent_of(pid: int) -> int | None:
+        """The pid of its parent; None if there is no such process, or it is hidden from us."""
+        try:
+            return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return None
 
     def show_command(command: Sequence[str]) -> None:
         """Let `ps` and others show ``command`` for this process; where that cannot be, they go on with what it was
@@ -97,6 +127,14 @@ else:
         gone = state in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
         return None if gone else Doing(_STATES.get(state, WAITING), times.user + times.system)
 
+    def waits_of(_pid: int) -> int | None:
+        """How often its main thread has begun to wait for something: here nobody says."""
+        return None
+
+    def waits_for_disk(_pid: int) -> bool:
+        """Whether any of its threads may: here nobody can know, so each may."""
+        return True
+
     def started(pid: int) -> float | None:
         """When ``pid`` began, in seconds that are good for telling two processes apart; None if there is none that
         lives, or it is hidden from us.
@@ -117,6 +155,20 @@ else:
         """The environment that ``pid`` was started with; None if there is none, or it is another user's."""
         try:
             return dict(psutil.Process(pid).environ())
+        except psutil.Error:
+            return None
+
+    def command_of(pid: int) -> list[str]:
+        """The words of its command line; none if there is no such process, or it is hidden from us."""
+        try:
+            return psutil.Process(pid).cmdline()
+        except psutil.Error:
+            return []
+
+    def parent_of(pid: int) -> int | None:
+        """The pid of its parent; None if there is no such process, or it is hidden from us."""
+        try:
+            return psutil.Process(pid).ppid()
         except psutil.Error:
             return None
 

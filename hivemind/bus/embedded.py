@@ -161,6 +161,14 @@ class Embedded:
         said = ask(self.socket, "PING", timeout=PING_TIMEOUT)
         return said is not None and not said.startswith("-LOADING")
 
+    def serves(self, process: ProcessIdentity) -> bool:
+        """Whether it is ``process`` that answers on our socket."""
+        return self._info().get("process_id") == str(process.pid)
+
+    def has_data(self) -> bool:
+        """Whether what a server has stored lies in our folder: it may have been removed under one that runs."""
+        return any(self.folder.glob("appendonlydir/*.manifest"))
+
     def serve(self, program: Path) -> NoReturn:
         """Become the server in this very process, as soon as no other serves this folder. For hived."""
         _refuse_windows()

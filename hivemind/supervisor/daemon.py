@@ -42,6 +42,7 @@ from .keeper import kill
 from .lifecycle import start
 from .plan import load
 from .processes import REDIS
+from .redis_vigil import RedisVigil
 from .reviver import Reviver
 from .rollout import Finisher
 from .running import Running
@@ -80,6 +81,7 @@ class Daemon:
         self.bus.start()
         jobs: list[Callable[[], Awaitable[None]]] = [self.reviver.run, self.servant.run, self._know_layout]
         jobs += [Archive(self.engine).run, Finisher(self.engine, lambda: self.reviver.infos).run, self.vigil.run]
+        jobs += [RedisVigil(self.engine).run]
         jobs += [self._when_ours(job) for job in (self.guard.run, self.steward.run, self.steward.caretaker.run)]
         tasks = [asyncio.create_task(_for_ever(job)) for job in jobs]
         listener = asyncio.create_task(self._listen())
