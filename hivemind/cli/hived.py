@@ -47,7 +47,7 @@ def hived(hive: str | None) -> None:
 def start(ctx: click.Context, *, foreground: bool) -> int:
     """Start the hive's programs: its Redis, the root, and every enabled node.
 
-    On a running hive it says so and exits 0.
+    On a running hive it says so and exits 0. Where Redis does not answer all is started and waits for it; that exits 1.
 
     Examples:
       hived start
@@ -84,6 +84,7 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     started.process.returncode = 0  # it goes on without us
     wait_for_redis(engine)
     check_own_redis(engine)
+    is_alone = _tell_trouble(settings)
     found = arrivals(engine, [program.name for program in started.plan.programs])
     for name in started.adopted:
         output.note(f"{name} was still running and goes on")
@@ -92,7 +93,7 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
         output.note(sentence)
     _elsewhere({program.name: program.home for program in started.plan.elsewhere})
     _arrived(found)
-    return WELL
+    return FAILED if is_alone and _trouble(settings) else WELL
 
 
 @click.command()
@@ -126,14 +127,19 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     from ..supervisor.engine import engine_for
     from ..supervisor.sharing import unshared
     from ..supervisor.status import status as look
+    from ..supervisor.strays import in_words, strays
     from .context import announce, hive_folder, settings_or_last
 
     settings = settings_or_last(hive_folder(ctx))
-    found = look(engine_for(settings))
+    engine = engine_for(settings)
+    found = look(engine)
     if as_json:
         output.as_json(found.to_json())
         return WELL if found.is_well else FAILED
     announce(settings)
+    if not found.running and (unknown := strays(engine)):
+        output.error(in_words(engine, unknown))
+        return FAILED
     if not found.running:
         output.say(f"hive {found.name} does not run here: `hived start` starts it")
         return FAILED
@@ -239,6 +245,25 @@ def _reload(ctx: click.Context) -> int:
         _tell_patterns(settings, done.changed)
     is_well = rolled.is_well and not done.problems and all(each.is_well for each in found.values())
     return WELL if is_well else FAILED
+
+
+def _trouble(settings: Settings) -> str:
+    """Why the hive's Redis does not answer, and what to do; "" if it does."""
+    from ..errors import RedisError
+    from .reading import read_mode
+
+    try:
+        read_mode(settings)
+    except RedisError as error:
+        return str(error)
+    return ""
+
+
+def _tell_trouble(settings: Settings) -> bool:
+    """Say why Redis does not answer a hive that was just started; False if it does."""
+    if trouble := _trouble(settings):
+        output.warn(f"{trouble}; all that is enabled was started, and waits for it")
+    return bool(trouble)
 
 
 def _check_redis(before: Settings | None, settings: Settings) -> None:

@@ -4,7 +4,7 @@
 2. Stop root and nodes; each has its STOP_TIMEOUT.
 3. Stop the embedded Redis, which writes its data; one that does not answer gets DEAF_REDIS.
 4. Let supervisord end; one that does not answer is killed.
-5. Read the pidfiles once more and end what still lives.
+5. Let one end, with all that it runs, of which no file tells; read the pidfiles once more and end what still lives.
 6. End what programs forked and left behind when they died.
 """
 
@@ -28,6 +28,7 @@ from .processes import REDIS
 from .render import LISTENER
 from .stood import FILE as STOOD
 from .stopping import never, patience, stop
+from .strays import end_strays
 
 PROBE = 3.0  # seconds within which a supervisord that is not frozen answers
 END_TIMEOUT = 10.0  # seconds for supervisord to end when nothing runs under it any more, and for what was killed
@@ -52,6 +53,7 @@ def halt(engine: Engine, hurry: Callable[[], bool] = never) -> list[str]:
         else:
             kill(supervisord, signal.SIGKILL)
             _gone([supervisord], END_TIMEOUT)
+    end_strays(engine, hurry)
     killed = end_survivors(engine, hurry)
     end_orphans(engine)
     engine.paths.supervisord.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from .narrow import with_code_of
 from .plan import Plan, load
 from .releases import Release, draft, last_good, restore
 from .stopping import never
+from .strays import refuse, strays
 from .successor import left_over, settle
 from .topology import Selection
 from .writing import write
@@ -44,13 +45,14 @@ def start(engine: Engine, selection: Selection | None = None) -> Started:
 
     ``selection`` is what to run, None what was chosen when it last ran (a revival). Raises ConfigurationError,
     before anything was started (LayoutMismatch, too, where Redis answers), and SupervisorError if supervisord cannot
-    be started.
+    be started, or if one of this hive runs of which its files say nothing.
     """
     with engine.lock():
         if engine.is_running() and not engine.paths.stopping.exists():
             return Started(None, load(engine.paths))
         if engine.supervisord() is not None:
             halt(engine)  # somebody began a stop and did not finish it
+        refuse(engine)
         bring_up_to_date(engine)
         if selection is not None:
             write_selection(engine.paths, selection)
@@ -93,7 +95,7 @@ def check_own_redis(engine: Engine) -> None:
 def stop(engine: Engine, hurry: Callable[[], bool] = never) -> bool:
     """Stop the hive and return when all has ended; False if nothing ran."""
     with engine.lock():
-        ran = engine.supervisord() is not None or bool(survivors(engine))
+        ran = engine.supervisord() is not None or bool(survivors(engine)) or bool(strays(engine))
         halt(engine, hurry)
         return ran
 
