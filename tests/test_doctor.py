@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from hivemind import __version__
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.facts import Rights, ServerFacts, facts_of, wanted
 from hivemind.cli.doctor_report import without
+from hivemind.cli.scaffold import plan_hive
 from hivemind.data.checkup import FITTING, JUDGES, Finding, Level, Needs, findings
 from hivemind.data.records import About, Instance, Stats
 from hivemind.supervisor.machine import (
@@ -270,6 +272,23 @@ def test_where_redis_is_down_it_says_that_and_looks_at_the_rest(here: Place) -> 
 
 def test_secrets_are_masked_wherever_they_stand() -> None:
     assert without("a redis://u:pw@h b s3cret c", {"s3cret"}) == "a redis://u:***@h b *** c"
+
+
+OF_THE_MACHINE = {"disk", "file descriptors", "port", "its disk", "speed"}  # which others use meanwhile
+
+
+@pytest.mark.timeout(90)
+def test_of_a_new_hive_that_runs_all_is_green(tmp_path: Path) -> None:
+    with hive_in(tmp_path / "gotham") as hive:
+        shutil.rmtree(hive.folder)
+        plan_hive("gotham", tmp_path).write()
+        hive.start()
+        eventually(lambda: well(hive), within=30)
+        done = hive.run("hm", "doctor", "--json")
+        found = {one["subject"]: one for one in json.loads(done.stdout)["findings"]}
+        ours = {subject: one for subject, one in found.items() if subject.partition(" on ")[0] not in OF_THE_MACHINE}
+        assert (done.returncode, {one["level"] for one in ours.values()}) == (0, {"green"}), done.stdout
+        assert re.fullmatch(r"[\d.,]+ MiB of [\d.,]+ MiB", found["memory"]["found"])
 
 
 def test_each_hived_is_asked_and_a_hive_that_is_sound_exits_with_0(tmp_path: Path) -> None:

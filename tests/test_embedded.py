@@ -18,6 +18,7 @@ import pytest
 
 from hivemind.bus import embedded, server_program
 from hivemind.bus.embedded import Embedded, find_server
+from hivemind.bus.server_memory import LEAST, limits, most_memory
 from hivemind.bus.server_program import ask, version
 from hivemind.errors import ConfigurationError, RedisUnavailable
 from hivemind.identity import ProcessIdentity
@@ -201,6 +202,39 @@ def test_it_writes_to_its_disk_as_the_hive_wants_messages_confirmed(
     eventually(lambda: say(server, "PING") == "+PONG")
     with Connection(server.socket) as redis:
         assert redis.ask("CONFIG", "GET", "appendfsync") == ["appendfsync", fsync]
+
+
+def test_it_takes_half_of_the_memory_at_most_evicts_nothing_and_loads_all_that_it_has(
+    redis: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis.ensure()
+    with Connection(redis.socket) as asked:
+        assert asked.ask("CONFIG", "GET", "maxmemory") == ["maxmemory", str(most_memory())]
+        assert asked.ask("CONFIG", "GET", "maxmemory-policy") == ["maxmemory-policy", "noeviction"]
+        for number in range(50):
+            asked.ask("SET", f"bat{number}", "x" * 100_000)
+    assert redis.stop()
+    monkeypatch.setattr(embedded, "most_memory", lambda: 4_000_000)
+    redis.ensure()
+    assert say(redis, "DBSIZE") == ":50"
+    assert (say(redis, "SET", "more", "x") or "").startswith("-OOM")
+
+
+def test_the_memory_of_a_container_counts_where_it_is_less_than_the_machines(tmp_path: Path) -> None:
+    ours = tmp_path / "ours"
+    for name, files, found in [
+        ("0::/a/b", {"a/b/memory.max": "max", "a/memory.max": "1000000000"}, [1_000_000_000]),
+        ("4:memory:/a", {"memory/a/memory.limit_in_bytes": "7", "memory/memory.limit_in_bytes": "9"}, [7, 9]),
+        ("0::/../outside", {"memory.max": "5"}, [5]),
+    ]:
+        root = tmp_path / name.replace("/", "-")
+        for path, text in files.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text)
+        ours.write_text(f"{name}\n")
+        assert list(limits(root, ours)) == found
+    assert list(limits(tmp_path, tmp_path / "none")) == []
+    assert LEAST <= most_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def test_a_second_server_waits_for_the_first_to_end_and_takes_over(redis: Embedded, foreground: Foreground) -> None:

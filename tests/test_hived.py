@@ -35,6 +35,18 @@ def test_when_start_returns_redis_answers(gotham: Hive) -> None:
     assert "Redis does not answer" not in gotham.run("hived", "status").stderr
 
 
+def test_where_redis_does_not_answer_all_is_started_and_that_is_said_and_exits_with_1(gotham: Hive) -> None:
+    gotham.node("batman")
+    gotham.configure('REDIS_URL = "redis://127.0.0.1:1"')
+    done = gotham.run("hived", "start")
+    assert (done.returncode, done.stdout) == (1, "hive gotham runs: root, batman.0\n")
+    assert "warning: Redis at redis://127.0.0.1:1: " in done.stderr
+    assert "change REDIS_URL (config/hive.py" in done.stderr
+    assert "all that is enabled was started, and waits for it" in done.stderr
+    assert len(gotham.copies("batman")) == 1
+    assert gotham.run("hived", "start").returncode == 0, "it runs already"
+
+
 def test_a_hive_whose_nodes_are_not_enabled_says_so_when_it_starts(gotham: Hive) -> None:
     gotham.node("batman", enable=False)
     done = gotham.run("hived", "start")

@@ -5,8 +5,8 @@
   errors of ours: ``translation``; what runs inside Redis: ``functions``; commands in a file: ``written``
 - when Redis is away: what is said ``outage``; when it is tried again ``pace`` ``turned_away``; when it moves
   ``watch`` ``primary`` ``home_watch`` ``peers``; when the hive goes to another: ``door``
-- a server of the hive's own: ``embedded`` ``server_program``; what any says of itself: ``server_info``
-  ``facts``, and Sentinels of it: ``sentinels``
+- a server of the hive's own: ``embedded`` ``server_program`` ``server_memory``; what any says of itself:
+  ``server_info`` ``facts``, and Sentinels of it: ``sentinels``
 - sending: ``outbox`` ``outgoing`` ``spool`` ``queues`` ``held`` ``carrier``
 - receiving live: ``live`` ``channels`` ``channel_topics`` ``receiving`` ``inbox`` ``ledger`` ``senders``
 - what passed by on kept topics: ``holes`` ``filling`` ``rereading`` ``ranges``

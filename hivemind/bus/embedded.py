@@ -25,6 +25,7 @@ from urllib.parse import quote
 from ..errors import ConfigurationError, RedisUnavailable
 from ..identity import PidFile, ProcessIdentity
 from .server_info import info_in, server_name
+from .server_memory import most_memory
 from .server_program import ask, find_server, need_server
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ dir {folder}
 appendonly yes
 appendfsync {fsync}
 save ""
+maxmemory {memory}
+maxmemory-policy noeviction
 latency-monitor-threshold 100
 daemonize no
 logfile {log}
@@ -128,7 +131,9 @@ class Embedded:
         """Write the server's configuration and return its path. Raises ConfigurationError if that cannot be."""
         path = self.folder / "redis.conf"
         paths = {"socket": self.socket, "folder": self.folder, "log": self.log}
-        text = _CONFIG.format(fsync=self.fsync, **{name: _quoted(value.absolute()) for name, value in paths.items()})
+        text = _CONFIG.format(
+            fsync=self.fsync, memory=most_memory(), **{name: _quoted(value.absolute()) for name, value in paths.items()}
+        )
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
