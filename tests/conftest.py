@@ -28,6 +28,7 @@ from .clusters import Cluster
 from .disk_kit import SlowDisk
 from .disk_kit import slow_disk as disk_of
 from .hive_kit import Hive, hive_in, well
+from .machine_kit import NO_SYSTEMD
 from .servers import HOW_TO_INSTALL, Kind, RedisServer, find_server, installed, version
 from .waiting import eventually
 
@@ -160,7 +161,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"!!! NOT TESTED on {kind}: {HOW_TO_INSTALL[kind]}", red=True, bold=True)
 
     every = [str(one.longrepr) for one in terminalreporter.stats.get("skipped", [])]
-    for reason, what in (("no right to make namespaces", "root"), (NO_COMPILER, "a C compiler")):
+    for reason, what in (
+        ("no right to make namespaces", "root"),
+        (NO_COMPILER, "a C compiler"),
+        (NO_SYSTEMD, "systemd"),
+    ):
         if skipped := sum(reason in one for one in every):
             terminalreporter.write_line(f"!!! NOT TESTED without {what}: {skipped} test(s)", red=True, bold=True)
 
