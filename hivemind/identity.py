@@ -36,7 +36,7 @@ class ProcessIdentity:
 
     @classmethod
     def current(cls) -> ProcessIdentity:
-        """The identity of this very process."""
+        """The identity of this very process. Raises RuntimeError where it cannot see itself, as without /proc."""
         identity = cls.of(os.getpid())
         if identity is None:
             raise RuntimeError("this process cannot see itself in the process table: is /proc mounted?")

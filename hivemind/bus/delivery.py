@@ -21,7 +21,9 @@ class Owner(Protocol):
         """Its handler returned."""
 
     def failed(self, delivery: Delivery, death: Death, delay: float | None = None, *, is_final: bool = False) -> None:
-        """Its handler failed."""
+        """Its handler failed: it is tried again, after ``delay`` seconds or as is usual, or ends, if that was its last
+        try or ``is_final``, as a dead letter.
+        """
 
     async def make_sure(self, topic: str, is_over: Callable[[], bool]) -> None:
         """Return when it is known whether what is held of a topic is still ours."""

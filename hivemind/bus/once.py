@@ -58,7 +58,7 @@ class Once:
         self.bell.ring()
 
     async def run(self) -> float:
-        """Answer what was asked."""
+        """Answer what was asked. Return seconds after which to look again."""
         while self._asked:
             topic = self._asked[0].topic
             batch = [one for one in list(self._asked)[:AT_ONCE] if one.topic == topic]

@@ -66,7 +66,9 @@ class Outcomes:
         await self.known.wait(RETRY)
 
     async def acknowledge(self, held: Callable[[], int]) -> float:
-        """Acknowledge what was handled; of how many are ``held`` it depends whether more is worth waiting for."""
+        """Acknowledge what was handled; of how many are ``held`` it depends whether more is worth waiting for.
+        Return seconds after which to look again.
+        """
         while self._handled:
             rules = self._rules(self._handled[0].topic)
             if len(self._handled) < min(AT_ONCE, held()) and not rules.order_by:
@@ -95,7 +97,7 @@ class Outcomes:
         self._standing.confirmed(topic, asked)
 
     async def settle(self) -> float:
-        """Put off what failed, or bury it."""
+        """Put off what failed, or bury it. Return seconds after which to look again."""
         while self._failed:
             delivery, death, delay = self._failed[0]
             if delay is None:

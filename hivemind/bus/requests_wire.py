@@ -59,7 +59,9 @@ class Forms:
 
 
 def read(body: bytes) -> Any:
-    """The JSON value in ``body``, as ``decode`` reads it; the short ones, which most are, are read faster."""
+    """The JSON value in ``body``, as ``decode`` reads it; the short ones, which most are, are read faster. Raises
+    Malformed.
+    """
     if len(body) > SHORT or body.count(b"[") + body.count(b"{") > MAX_DEPTH:
         return decode(body)
     try:

@@ -299,7 +299,7 @@ class Post:
             self.calls.say(call.key[0], self.forms.reply(call.key[1], b"again")[:-1] + b',"try":%d}' % call.tried)
 
     def end_silent(self, seconds: float) -> None:
-        """End streams whose takers are gone."""
+        """End streams whose takers have said nothing for so many ``seconds``: they are gone."""
         before = asyncio.get_running_loop().time() - seconds
         for call in [call for call in self._in_hand.values() if call.is_stream and call.heard < before]:
             call.drop()

@@ -33,7 +33,7 @@ class AsyncClient(Protocol):
         """Wait until there is room for more."""
 
     def flush(self, timeout: float = 10.0) -> Coroutine[Any, Any, None]:
-        """Return when Redis has confirmed what was sent. Raises Refused, Unconfirmed."""
+        """Return when Redis has confirmed what was sent. Raises Refused, and Unconfirmed after ``timeout`` seconds."""
 
     def carrying(self, headers: Mapping[str, str] | None = None, /, **more: str) -> AbstractContextManager[None]:
         """Let all that is sent, or asked, inside carry these headers, too."""
@@ -41,12 +41,16 @@ class AsyncClient(Protocol):
     def request(
         self, name: str, payload: Any = None, *, timeout: float = TIMEOUT, headers: Mapping[str, str] | None = None
     ) -> Coroutine[Any, Any, Any]:
-        """Ask one of the responders called ``name``, and return its reply."""
+        """Ask one of the responders called ``name``, and return its reply, or raise RequestTimeout after ``timeout``
+        seconds, and what else ``Client.request`` raises.
+        """
 
     def request_stream(
         self, name: str, payload: Any = None, *, timeout: float = TIMEOUT, headers: Mapping[str, str] | None = None
     ) -> AsyncReplies:
-        """Ask one of the responders called ``name`` that have ``stream=True``, and iterate over its replies."""
+        """Ask one of the responders called ``name`` that have ``stream=True``, and iterate over its replies; each may
+        take ``timeout`` seconds. Raises what ``request`` raises, while it is iterated.
+        """
 
     def subscribe(
         self, pattern: str, *, raw: bool = False, since: str | int = "new", limits: InboxLimits | None = None

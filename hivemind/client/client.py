@@ -116,7 +116,9 @@ class Client(Requesting):
         return self.bridge(self.bus.drain())
 
     def flush(self, timeout: float = 10.0) -> None:
-        """Return when Redis has confirmed what was sent; awaited under ``async with``. Raises Refused, Unconfirmed."""
+        """Return when Redis has confirmed what was sent; awaited under ``async with``. Raises Refused, and Unconfirmed
+        after ``timeout`` seconds.
+        """
         return self.bridge(self._opened.posting.flush(timeout))
 
     def subscribe(
@@ -215,7 +217,9 @@ class Client(Requesting):
             self._end_loop()
 
     def refuse_to_block(self, word: str) -> None:
-        """Be open, and elsewhere than on our own loop, which would wait for itself: there ``word`` is to be written."""
+        """Be open, and elsewhere than on our own loop, which would wait for itself: there it raises HivemindError,
+        which says that ``word`` is to be written.
+        """
         self.make_ready()
         if threading.get_ident() == self._loop_thread:
             raise HivemindError(f"this would block the event loop: under `async with connect()` write `{word}`")

@@ -78,7 +78,7 @@ class Posting:
 
     async def flush(self, timeout: float) -> None:
         """Return when Redis has confirmed all that was sent before, and who reads durably was looked up. Raises
-        Refused, Unconfirmed.
+        Refused, and Unconfirmed after ``timeout`` seconds.
         """
         deadline = self._loop.time() + check_seconds(timeout, "flush")
         try:

@@ -67,8 +67,8 @@ class Registry:
             raise Fenced(instance, incarnation, int(reply[2]))
 
     async def renew(self, instance: str, incarnation: int, lease: float, stats: Stats) -> bool:
-        """Lengthen the lease and write what the instance did so far; False, and nothing is written, when the registry
-        knows nothing of this life.
+        """Let the lease last for ``lease`` seconds from now on, and write what the instance did so far; False, and
+        nothing is written, when the registry knows nothing of this life.
 
         Raises Fenced when a newer life is registered.
         """

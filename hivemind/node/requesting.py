@@ -59,8 +59,8 @@ class Requesting(ABC):
         """Ask one of the responders called ``name`` that have ``stream=True``, and iterate over its replies: with
         ``async for`` on the loop, with ``for`` on threads.
 
-        ``timeout`` is for each reply. Raises what ``request`` raises, while it is iterated. Who stops iterating before
-        the end cancels the responder; ``with`` (or ``async with``) does so for certain.
+        ``timeout`` is seconds for each reply. Raises what ``request`` raises, while it is iterated. Who stops iterating
+        before the end cancels the responder; ``with`` (or ``async with``) does so for certain.
         """
         payload, headers = self._hm_rim().outgoing(name, payload, headers)
         return RequestStream(self, (name, payload, timeout, headers))

@@ -42,13 +42,15 @@ class Service(Protocol):
         """Hand one message over; waits only while the outbox is full. Raises PayloadError."""
 
     def sleep_for(self, seconds: float) -> bool:
-        """Sleep; False at once when the node stops, also if that came first."""
+        """Sleep for so many ``seconds``; False at once when the node stops, also if that came first."""
 
     def drain(self) -> None:
         """Wait until the outbox has room."""
 
     def flush(self, timeout: float = 10.0) -> None:
-        """Return when Redis has confirmed what was sent before. Raises Refused or Unconfirmed."""
+        """Return when Redis has confirmed what was sent before. Raises Refused, and Unconfirmed after ``timeout``
+        seconds.
+        """
 
 
 class AsyncService(Protocol):
@@ -66,13 +68,15 @@ class AsyncService(Protocol):
         """Hand one message over. Raises PayloadError, and OutboxFull when there is no room: await ``drain()``."""
 
     def sleep_for(self, seconds: float) -> Coroutine[Any, Any, bool]:
-        """Sleep; False at once when the node stops, also if that came first."""
+        """Sleep for so many ``seconds``; False at once when the node stops, also if that came first."""
 
     def drain(self) -> Coroutine[Any, Any, None]:
         """Give the loop a turn, and wait until the outbox has room."""
 
     def flush(self, timeout: float = 10.0) -> Coroutine[Any, Any, None]:
-        """Return when Redis has confirmed what was sent before. Raises Refused or Unconfirmed."""
+        """Return when Redis has confirmed what was sent before. Raises Refused, and Unconfirmed after ``timeout``
+        seconds.
+        """
 
 
 class BoundService:

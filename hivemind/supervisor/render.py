@@ -51,7 +51,9 @@ def section(name: str, values: Mapping[str, str]) -> str:
 
 
 def plain(value: object) -> str:
-    """``value`` for a setting that is not a command: ``%`` doubled, and nothing in it that an INI file cannot hold."""
+    """``value`` for a setting that is not a command: ``%`` doubled, and nothing in it that an INI file cannot hold:
+    then it raises ConfigurationError.
+    """
     text = str(value)
     if re.search(r"[\r\n\0]", text) or re.search(r"(^|\s)[;#]", text):
         raise ConfigurationError(f"{text!r}: a path of a hive may hold no line break, and no ; or # after a space")
@@ -59,7 +61,9 @@ def plain(value: object) -> str:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """A command of exactly these ``arguments``: every special character has a backslash before it."""
+    """A command of exactly these ``arguments``: every special character has a backslash before it. Raises
+    ConfigurationError for a line break.
+    """
     for argument in arguments:
         if re.search(r"[\r\n\0]", argument):
             raise ConfigurationError(f"{argument!r}: a command's argument may hold no line break")

@@ -56,7 +56,7 @@ class Successor:
             )
 
     def wait(self, limit: float = READY) -> str:
-        """Return when it is ready to take over: "", or else why it is not."""
+        """Return when it is ready to take over: "", or else why it is not, after ``limit`` seconds at the most."""
         assert self._process is not None
         deadline = time.monotonic() + limit
         while not self._relay.is_ready(self._process.pid):
@@ -145,7 +145,9 @@ def settle(paths: HivePaths, name: str) -> bool:
 
 
 def settle_running(engine: Engine, client: SupervisorClient, name: str, patience: float) -> None:
-    """The same under a supervisord, which was asked to stop the old process, or was not. Raises SupervisorError."""
+    """The same under a supervisord, which was asked to stop the old process, or was not. Raises SupervisorError, also
+    where that goes on for ``patience`` seconds.
+    """
     stop_begun = _info(client, name)
     if stop_begun is not None and stop_begun.state is ProgramState.STOPPING and stop(client, [name], patience):
         raise SupervisorError(f"{name} does not end")

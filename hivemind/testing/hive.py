@@ -90,7 +90,8 @@ class HiveTest:
 
     def start(self, node: type[BaseNode] | BaseNode | ModuleType, *, replicas: int | None = None) -> Any:
         """Build a node if it is a class (or a module of decorated functions), start it, and return it when it is
-        registered and subscribed. With ``replicas`` that many are started, and returned in a list.
+        registered and subscribed. With ``replicas`` that many are started, and returned in a list: of a
+        node that is built already HivemindError is raised.
         """
         if replicas is not None:
             if isinstance(node, BaseNode):

@@ -52,7 +52,9 @@ class Harm:
             await self._commands.execute("HSET", key, "about", orjson.dumps(about))
 
     async def redeliver(self, message: Message) -> None:
-        """Give a message to a reader of each group who has ended, and let the living know."""
+        """Give a message to a reader of each group who has ended, and let the living know. Raises HivemindError where
+        nobody has acknowledged it yet.
+        """
         stream = self._names.stream(message.topic)
         entry, groups = await self._entry(message), await self._groups(stream)
         dead = [Reader(group, NOBODY, next(_lives)) for group in groups]
