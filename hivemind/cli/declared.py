@@ -14,7 +14,7 @@ from ..supervisor.desired import read_scale, read_stopped
 from ..supervisor.enabled import EnabledNode, enabled_nodes, existing_imports
 from ..supervisor.engine import engine_for, host_here, inherited
 from ..supervisor.paths import HivePaths
-from ..supervisor.report import Report, report_here, reports
+from ..supervisor.report import Report, report_here
 from ..supervisor.status import ProgramStatus
 from ..supervisor.stood import lately
 from ..supervisor.topology import Problem, Program, Selection, node_plans, programs
@@ -106,6 +106,8 @@ def _added(mine: Declared, report: Report, where: str = "") -> Declared:
 
 
 def _with_others(settings: Settings, mine: Declared, others: set[str]) -> Declared:
+    from ..supervisor.reports import reports
+
     said = asyncio.run(reports(settings, others))
     for host, report in sorted(said.items()):
         mine = _added(mine, report, f" (on {host})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import inspect
 import sys
@@ -18,6 +19,7 @@ from . import output
 VERSION = f"hivemind %(version)s (Python {'.'.join(map(str, sys.version_info[:3]))})"
 HELP = {"help_option_names": ["-h", "--help"]}
 MANY = 10  #: commands that are not listed any more for one that does not exist
+SELDOM = 50_000  #: new objects until garbage is looked for: to import makes so many, and none of them garbage
 WELL, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -125,6 +127,7 @@ class SectionGroup(NamingGroup):
 
 
 def _exit_code(run: Callable[[], object]) -> int:
+    gc.set_threshold(SELDOM)
     output.prepare()
     try:
         code = run()

@@ -14,7 +14,6 @@ from ..bus.endpoint import Endpoint
 from ..bus.functions import Functions
 from ..bus.streams import Streams
 from ..bus.translation import SILENT
-from ..data.announcer import announce
 from ..data.backlog import TopicBacklog, backlogs
 from ..data.directory import Directory
 from ..data.durability import Durability, durability
@@ -116,6 +115,7 @@ def add_topics(settings: Settings, topics: Sequence[str]) -> tuple[str, list[str
     """Announce topics, return when who resolves patterns has subscribed, or had the time to, and say how the hive
     keeps its patterns, and which of the topics are new. Raises RedisError, as ``read_instances``.
     """
+    from ..data.announcer import announce
 
     async def add(commands: Commands) -> tuple[str, list[str]]:
         directory = _directory(commands)
