@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import re
 import signal
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -17,7 +20,7 @@ from hivemind.supervisor.render import render
 from hivemind.supervisor.rolling import with_new_code
 from hivemind.supervisor.topology import Program
 
-from .hive_kit import Hive
+from .hive_kit import Hive, kill
 from .waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
@@ -185,6 +188,51 @@ def test_who_began_while_its_file_was_another_takes_up_the_mended_one(running: H
     assert mended.stdout.startswith("batman.0: rolled: successor ready in "), mended.stdout
     assert {name for name, pid in running.pids().items() if pid != before[name]} == {"batman.0"}
     assert "nothing was touched" in running.run("hived", "reload").stdout
+
+
+def started(hive: Hive) -> None:
+    for name in ("batman", "robin"):
+        hive.node(name)
+    hive.start()
+    eventually(lambda: hive.run("hm", "status").returncode == 0, within=30)
+
+
+def test_a_roll_that_is_cut_off_is_said_with_what_was_undone_and_how_to_go_on(gotham: Hive) -> None:
+    started(gotham)
+    before, run = gotham.pids(), gotham.engine.paths.run
+    with subprocess.Popen(
+        gotham.command("hm", "roll", "@all"), cwd=gotham.folder, env=gotham.environ, stdout=subprocess.DEVNULL
+    ) as rolling:
+        eventually(lambda: any(run.glob("batman.0.next.pid")), within=60)
+        kill(gotham.listener())
+        rolling.kill()
+    cut_off = (
+        "`hm roll` was cut off, because its process was killed: batman.0, robin.0 go on as they were: `hived reload`"
+    )
+    eventually(lambda: cut_off in gotham.log("hived"), within=30)
+    assert gotham.pids() == before
+    for command in (("hm", "status"), ("hived", "status")):
+        done = gotham.run(*command)
+        assert cut_off in done.stdout + done.stderr
+    assert gotham.run("hm", "roll", "robin").returncode == 0
+    assert "cut off" not in gotham.run("hm", "status").stdout
+
+
+def test_each_reload_rollback_and_roll_is_a_line_in_hiveds_log_with_who_asked(gotham: Hive) -> None:
+    started(gotham)
+    file = gotham.folder / "nodes/batman/batman.py"
+    file.write_text(file.read_text() + "    cape = 'blue'\n")
+    gotham.run("hived", "reload")
+    gotham.run("hived", "rollback")
+    gotham.run("hm", "roll", "robin")
+    by = rf"{getpass.getuser()} \(process \d+\)"
+    lines = (
+        rf"INFO +hived +hived reload by {by}: batman\.0: rolled: successor ready in ",
+        rf"INFO +hived +hived rollback by {by}, to the files of .* \(release \d+\): .*nodes/batman/batman\.py",
+        rf"INFO +hived +asked by {by} to roll robin\.0",
+        rf"INFO +hived +roll by {by}: robin\.0: rolled: successor ready in ",
+    )
+    eventually(lambda: all(re.search(line, gotham.log("hived")) for line in lines), within=10)
 
 
 def test_a_version_is_settings_and_code() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from ..errors import ConfigurationError
 from ..last_settings import fault_of_settings
 from ..settings import Settings
+from ..supervisor.cut_off import lately as left_undone
 from ..supervisor.desired import read_scale, read_stopped
 from ..supervisor.enabled import EnabledNode, enabled_nodes, existing_imports
 from ..supervisor.engine import engine_for, host_here, inherited
@@ -29,7 +30,7 @@ class Declared:
     ``programs`` is what hived says of each of its programs, empty where it does not run (``is_supervised``). ``away``
     has the other hosts of the hive of which no hived answers, each with the instances that are at home there. ``stood``
     says who of hived and supervisord stood still here lately, and was killed for it; ``settings`` what is wrong with
-    those of the hive, if the ones that were applied last hold.
+    those of the hive, if the ones that were applied last hold; ``undone`` what a roll that was cut off here has left.
     """
 
     instances: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class Declared:
     away: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stood: str = ""
     settings: str = ""
+    undone: str = ""
 
     def problem(self, node: str) -> Problem | None:
         """Why ``node`` does not run as asked."""
@@ -57,7 +59,8 @@ def declared(settings: Settings, *, ask_redis: bool = True) -> Declared:
         mine = _from_files(settings)
     else:
         fault = fault_of_settings(settings.hive, inherited(engine.paths) or os.environ)
-        known = Declared(is_supervised=True, stood=lately(engine.paths.stood), settings=fault)
+        left = left_undone(engine.paths)
+        known = Declared(is_supervised=True, stood=lately(engine.paths.stood), settings=fault, undone=left)
         mine = _added(known, report_here(engine, ask_redis=ask_redis))
     others = settings.constants.HOSTS.keys() - {host_here(engine.paths)}
     return _with_others(settings, mine, others) if others and ask_redis else mine

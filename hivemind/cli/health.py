@@ -289,6 +289,8 @@ def _notes(alive: Sequence[Instance], should: Declared) -> list[str]:
     found = [f"{one.name} stands by: {one.detail}" for one in should.programs.values() if one.state == "standby"][:MOST]
     if should.stood:
         found.append(should.stood)
+    if should.undone:
+        found.append(should.undone)
     if not should.is_supervised and any(one.instance in should.instances and _is_here(one) for one in alive):
         found.append("no hived runs here: who ends is not started again; `hived start` adopts all that run")
     if should.stopped:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +13,7 @@ from .groups import FAILED, VERSION, WELL, SectionGroup
 
 if TYPE_CHECKING:
     from ..settings import Settings
+    from ..supervisor.apply import Applied
     from ..supervisor.arrival import Arrival
     from ..supervisor.status import ProgramStatus
     from ..supervisor.topology import Problem
@@ -155,6 +156,8 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     _elsewhere(found.elsewhere)
     if found.stood:
         output.note(f"{found.stood}; all goes on")
+    if found.undone:
+        output.note(found.undone)
     if found.page:
         output.say(f"page: {found.page}")
     return WELL if found.is_well else FAILED
@@ -187,6 +190,7 @@ def rollback(ctx: click.Context) -> int:
     import time
 
     from ..supervisor.engine import engine_for
+    from ..supervisor.journal import note, who
     from ..supervisor.lifecycle import go_back
     from .context import hive_folder, settings_or_last
 
@@ -197,7 +201,9 @@ def rollback(ctx: click.Context) -> int:
         return FAILED
     release, files = gone
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(release.made))
-    output.say(f"rolled back to the files of {when} (release {release.number}): {', '.join(files)}")
+    said = f"to the files of {when} (release {release.number}): {', '.join(files)}"
+    output.say(f"rolled back {said}")
+    note(engine.settings, f"hived rollback by {who()}, {said}")
     if not engine.is_running():
         output.note("the hive does not run here: `hived start` starts it with them")
         return WELL
@@ -210,9 +216,9 @@ def _reload(ctx: click.Context) -> int:
     from ..supervisor.arrival import arrivals, lasting
     from ..supervisor.check import check_settings
     from ..supervisor.engine import engine_for, inherited
+    from ..supervisor.journal import note, told, who
     from ..supervisor.lifecycle import reload as apply_anew
     from ..supervisor.paths import HivePaths
-    from ..supervisor.rolling import held
     from .context import hive_settings
 
     hive, settings = hive_settings(ctx)
@@ -228,17 +234,11 @@ def _reload(ctx: click.Context) -> int:
     _rings(settings)
     rolled = done.rolled
     found = lasting(engine, arrivals(engine, {*done.added, *done.changed} - {*rolled.outcomes}))
-    for what, names in (("started", done.added), ("restarted", done.changed), ("stopped", done.removed)):
-        for name in names:
-            if name in rolled.outcomes:
-                continue
-            arrival = found.get(name)
-            is_well = arrival is None or arrival.is_well
-            output.say(f"{name}: {arrival.told(what) if arrival else what}", "" if is_well else "red")
-    for name, outcome in rolled.outcomes.items():
-        output.say(f"{name}: {outcome.text}", "" if outcome.is_well else "red")
-    for name, first in rolled.held.items():
-        output.say(f"{name}: {held(first)}", "red")
+    became = list(_became(done, found))
+    for name, text, is_well in became:
+        output.say(f"{name}: {text}", "" if is_well else "red")
+    said = told([(name, text) for name, text, _ in became])
+    note(settings, f"hived reload by {who()}: {said}")
     if not (done.added or done.changed or done.removed or rolled.outcomes or rolled.held):
         output.say("nothing was touched" if done.problems else "nothing changed: nothing was touched")
     if before is not None and before.constants.PATTERNS != settings.constants.PATTERNS:
@@ -264,6 +264,21 @@ def _tell_trouble(settings: Settings) -> bool:
     if trouble := _trouble(settings):
         output.warn(f"{trouble}; all that is enabled was started, and waits for it")
     return bool(trouble)
+
+
+def _became(done: Applied, found: Mapping[str, Arrival]) -> Iterator[tuple[str, str, bool]]:
+    """What became of each program that a reload changed: its name, that in words, and whether all is well with it."""
+    from ..supervisor.rolling import held
+
+    for what, names in (("started", done.added), ("restarted", done.changed), ("stopped", done.removed)):
+        for name in names:
+            if name not in done.rolled.outcomes:
+                arrival = found.get(name)
+                yield name, arrival.told(what) if arrival else what, arrival is None or arrival.is_well
+    for name, outcome in done.rolled.outcomes.items():
+        yield name, outcome.text, outcome.is_well
+    for name, first in done.rolled.held.items():
+        yield name, held(first), False
 
 
 def _check_redis(before: Settings | None, settings: Settings) -> None:

@@ -60,7 +60,20 @@ def holding(path: Path, patience: float = PATIENCE) -> Iterator[None]:
     with path.open("a+b") as file:
         _take(file, patience)
         _sign(file)
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                os.ftruncate(file.fileno(), 0)
+
+
+def held_by(path: Path) -> Holder | None:
+    """Who holds the lock ``path``; None if nobody does, or that is not known."""
+    try:
+        with path.open("rb") as file:
+            return _holder(file)
+    except OSError:
+        return None
 
 
 def _take(file: IO[bytes], patience: float) -> None:

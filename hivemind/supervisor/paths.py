@@ -137,6 +137,16 @@ class HivePaths:
         return self.run / STOOD
 
     @property
+    def rolling(self) -> Path:
+        """What is rolled, while it is."""
+        return self.run / "rolling.json"
+
+    @property
+    def undone(self) -> Path:
+        """What the last roll that was cut off has left undone."""
+        return self.run / "undone.json"
+
+    @property
     def root(self) -> Path:
         """Where the root says its page is."""
         return self.var / "root.json"

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from ..states import RollStage
+from .cut_off import noted
 from .engine import Engine
 from .lives import read_lives
 from .narrow import is_other
@@ -88,7 +89,16 @@ def roll(engine: Engine, programs: Sequence[Program], old: Mapping[str, Program]
 
     Raises SupervisorError and OSError.
     """
-    release = way_back(engine) if programs else None
+    if not programs:
+        return Rolled()
+    with noted(engine.paths, "hm roll" if how.is_strict else "hived reload", [each.name for each in programs]) as over:
+        return _roll(engine, programs, old, how, over)
+
+
+def _roll(
+    engine: Engine, programs: Sequence[Program], old: Mapping[str, Program], how: How, over: Callable[[str], None]
+) -> Rolled:
+    release = way_back(engine)
     done, waiting = Rolled(release), list(programs)
     failed = {} if how.is_strict else _unwell(engine, programs)
     with ThreadPoolExecutor(how.at_once) as pool:
@@ -105,6 +115,7 @@ def roll(engine: Engine, programs: Sequence[Program], old: Mapping[str, Program]
             runs = [pool.submit(swap.run, how.tell, succeeded=how.succeeded) for swap in swaps]
             for program, run in zip(turn, runs, strict=True):
                 outcome = done.outcomes[program.name] = run.result()
+                over(program.name)
                 if not outcome.is_well:
                     failed[program.node] = program.name
             waiting = [each for each in waiting if each.name not in done.outcomes]

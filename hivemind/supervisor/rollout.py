@@ -13,8 +13,10 @@ from ..identity import PidFile
 from .actions import Done, Request, Result, broken, faults, named, refused, select, with_members
 from .apply import apply
 from .client import LIVE, ProgramInfo
+from .cut_off import cut_off, settled
 from .engine import Engine
 from .halt import pidfiles
+from .holding import held_by
 from .plan import Plan, load
 from .returning import hold_back, stay, whole
 from .rolling import How, as_stayed, held, roll
@@ -90,17 +92,18 @@ class Finisher:
 
     def look(self) -> None:
         """Do what is to be done, when nobody else is at it. Raises SupervisorError and OSError."""
-        if not self._is_due() or self._engine.paths.stopping.exists():
+        if not self._is_due() or self._engine.paths.stopping.exists() or held_by(self._engine.paths.lock) is not None:
             return
         with self._engine.lock():  # who rolls now has it, and then nothing of this was left undone
             engine, client = self._engine, self._engine.client()
             plan = load(engine.paths)
             for name in left_over(engine.paths):
-                log.warning("%s: a roll was cut off; it is settled", name)
                 program = plan.program(name)
                 settle_running(engine, client, name, patience([program] if program else []))
             late = self._outdated(plan, client.programs())
             self._tried |= {(each.name, each.version) for each, _ in late}
+            if (rolling := cut_off(engine.paths)) is not None:
+                log.warning("%s", settled(engine.paths, rolling, [each.name for each, _ in late]))
             if late:
                 log.warning("%s: of an older version, rolled", ", ".join(each.name for each, _ in late))
                 self._roll(late)
@@ -117,7 +120,9 @@ class Finisher:
             stay(self._engine, self._engine.client(), stayed)
 
     def _is_due(self) -> bool:
-        return bool(left_over(self._engine.paths) or self._outdated(load(self._engine.paths), self._infos()))
+        paths = self._engine.paths
+        is_cut_off = bool(left_over(paths)) or paths.rolling.exists()
+        return is_cut_off or bool(self._outdated(load(self._engine.paths), self._infos()))
 
     def _outdated(self, plan: Plan, infos: Iterable[ProgramInfo]) -> list[tuple[Program, str]]:
         found = outdated(self._engine, plan, {info.name: info for info in infos})

@@ -21,6 +21,7 @@ from .apply import apply
 from .control import CHANNEL, Hived, decode_request, encode_answer
 from .engine import Engine, engine_for
 from .files import time_of
+from .journal import BY, told
 from .log_server import LogServer
 from .machine import facts_here
 from .narrow import Meant
@@ -172,11 +173,13 @@ class Servant:
         self.bus.notify(reply, encode_answer(self.me, names, None))
         telling = Telling(partial(self.bus.notify, reply), self.me, names)
         async with telling if request.verb is Verb.ROLL else nullcontext(), self._turn:
-            log.info("asked to %s %s", request.verb, ", ".join(names))
+            by = f" by {request.options[BY]}" if request.options.get(BY) else ""
+            log.info("asked%s to %s %s", by, request.verb, ", ".join(names))
             try:
                 done = await self._do(request, telling)
             except HivemindError as error:
                 done = Done([Result(name, False, str(error)) for name in names])
+        log.info("%s%s: %s", request.verb, by, told([(each.program, each.text) for each in done.results]))
         self._tell_waiting(done.waiting)
         self.bus.notify(reply, encode_answer(self.me, names, done.results, done.waiting))
 

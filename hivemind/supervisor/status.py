@@ -21,6 +21,7 @@ from ..node.loaded import RELEASE
 from ..states import NodeState
 from .check import unreadable_file
 from .client import ProgramInfo, ProgramState
+from .cut_off import lately as left_undone
 from .engine import QUICK, Engine, host_here, redis_url
 from .files import read_json, time_of
 from .halt import pidfiles
@@ -77,6 +78,7 @@ class HiveStatus:
     host: str = ""
     elsewhere: Mapping[str, str] = field(default_factory=dict)  # which copies are at home on which other host
     stood: str = ""  # which of hived and supervisord stood still lately, and was killed for it
+    undone: str = ""  # what a roll that was cut off lately has left undone
 
     @property
     def is_well(self) -> bool:
@@ -115,6 +117,7 @@ def status(engine: Engine, *, ask_redis: bool = True) -> HiveStatus:
         host_here(engine.paths),
         {each.name: each.home for each in plan.elsewhere},
         lately(engine.paths.stood),
+        left_undone(engine.paths),
     )
 
 

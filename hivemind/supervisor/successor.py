@@ -15,6 +15,7 @@ from ..errors import SupervisorError
 from ..identity import PidFile, ProcessIdentity, this_boot
 from ..node.relay import NEXT_PID, Relay
 from .client import LIVE, ProgramInfo, ProgramState, SupervisorClient
+from .cut_off import went_over
 from .engine import Engine
 from .keeper import kill_group
 from .last_words import last_words
@@ -139,6 +140,7 @@ def settle(paths: HivePaths, name: str) -> bool:
     """
     relay = relay_of(paths, name)
     if PidFile(relay.pidfile).living() is None and take_place(paths, name):
+        went_over(paths, name)
         return True
     clear(relay)
     return PidFile(relay.pidfile).living() is not None

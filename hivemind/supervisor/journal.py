@@ -1,0 +1,37 @@
+"""A line in hived's log of what somebody did with `hived` itself, which is another process."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import time
+from collections.abc import Iterable
+
+from ..log_files import RotatingFile, format_line
+from ..settings import Settings
+
+BY = "by"  #: the option of a request that says who asks
+
+
+def note(settings: Settings, text: str) -> None:
+    """Write ``text``, and who asked for it, into hived's log. Never raises: what cannot be written is lost."""
+    if logging.getLevelNamesMapping()[settings.constants.LOG_LEVEL] > logging.INFO:
+        return
+    file = RotatingFile(settings.log_file("hived"), 0, 0)
+    file.write([f"{format_line(time.time(), 'INFO', 'hived', text)}\n".encode("utf-8", "backslashreplace")])
+    file.close()
+
+
+def who() -> str:
+    """Who asks, as far as is known: the user, and the process."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # one without a name
+        user = "somebody"
+    return f"{user} (process {os.getpid()})"
+
+
+def told(what: Iterable[tuple[str, str]]) -> str:
+    """What became of each program, in a line."""
+    return "; ".join(f"{name}: {text}" for name, text in what) or "nothing was touched"
