@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hivemind.supervisor import holding as module
-from hivemind.supervisor.holding import holding
+from hivemind.supervisor.holding import holding, this_command
 
 from .hive_kit import Hive
 from .waiting import eventually
@@ -57,3 +57,8 @@ def test_whoever_is_waited_for_is_said_once(
             assert not entered.wait(0.3)
         thread.join(5)
     assert (entered.is_set(), caplog.text.count("waiting for")) == (True, 1)
+
+
+def test_no_password_is_written_into_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/bin/hm", "redis", "move", "redis://bat:s3cret@there:6379", "--yes"])
+    assert this_command() == "hm redis move redis://bat:***@there:6379 --yes"

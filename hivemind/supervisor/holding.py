@@ -16,6 +16,7 @@ from typing import IO
 
 import orjson
 
+from ..constants import redact
 from ..errors import SupervisorError
 from ..identity import ProcessIdentity
 from ..process_table import HELD, STOPPED, doing
@@ -127,6 +128,6 @@ def _sign(file: IO[bytes]) -> None:
 
 
 def this_command() -> str:
-    """What this process was asked to do, as one types it."""
+    """What this process was asked to do, as one types it, without the password of a URL."""
     name, *words = Path(sys.argv[0]).stem, *sys.argv[1:]
-    return "hived" if name == "daemon" else " ".join((name, *words))
+    return "hived" if name == "daemon" else redact(" ".join((name, *words)))
