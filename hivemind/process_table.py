@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -63,6 +64,11 @@ if sys.platform == "linux":
             return None if state in b"ZXx" else round(int(fields[18]) / _TICKS, _DIGITS)
         except (OSError, ValueError, IndexError):
             return None
+
+    def age(pid: int) -> float | None:
+        """For how many seconds ``pid`` has lived; None if there is none that lives, or it is hidden from us."""
+        began = started(pid)
+        return None if began is None else max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - began)
 
     def pids() -> list[int]:
         """Every process that we can see."""
@@ -146,6 +152,11 @@ else:
             return round(process.create_time(), _DIGITS)
         except (psutil.Error, ValueError, OverflowError):
             return None
+
+    def age(pid: int) -> float | None:
+        """For how many seconds ``pid`` has lived; None if there is none that lives, or it is hidden from us."""
+        began = started(pid)
+        return None if began is None else max(0.0, time.time() - began)
 
     def pids() -> list[int]:
         """Every process that we can see."""

@@ -147,9 +147,14 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     if found.redis is False:
         lonely = unshared(settings)
         output.warn(f"Redis does not answer; hived goes on, and nodes wait for it{f'. {lonely}' if lonely else ''}")
+    if found.silent:
+        output.warn(found.silent)
     if settings.constants.HOSTS:
         output.note(f"this is {found.host}")
-    rows = [(p.name, p.state, p.pid, _duration(p.uptime), p.revivals or "", _detail(p)) for p in found.programs]
+    rows = [
+        (p.name, p.state, p.pid, _duration(p.uptime), p.revivals or "", _detail(p, found.silent))
+        for p in found.programs
+    ]
     colours = {"running": "green", "standby": "yellow", "starting": "yellow", "waiting": "yellow", "stopped": "dim"}
     styles = [colours.get(p.state, "red") for p in found.programs]
     output.table(["program", "state", "pid", "uptime", "revived", "remarks"], rows, styles=styles)
@@ -351,8 +356,10 @@ def _rings(settings: Settings) -> None:
         output.note(f"{who} need one another: none of them waits for another" if ring[1:] else f"{who} needs itself")
 
 
-def _detail(program: ProgramStatus) -> str:
-    return "; ".join(part for part in (program.detail, _old_code(program)) if part)
+def _detail(program: ProgramStatus, said: str) -> str:
+    """The remarks on one program, but for what was ``said`` of all."""
+    own = program.detail if program.detail != said else ""
+    return "; ".join(part for part in (own, _old_code(program)) if part)
 
 
 def _old_code(program: ProgramStatus) -> str:

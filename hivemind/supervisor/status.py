@@ -18,6 +18,7 @@ from ..english import amount
 from ..errors import HivemindError, SupervisorError
 from ..identity import PidFile, ProcessIdentity
 from ..node.loaded import RELEASE
+from ..process_table import age
 from ..states import NodeState
 from .check import unreadable_file
 from .client import ProgramInfo, ProgramState
@@ -77,6 +78,7 @@ class HiveStatus:
     problems: tuple[Problem, ...] = ()
     host: str = ""
     elsewhere: Mapping[str, str] = field(default_factory=dict)  # which copies are at home on which other host
+    silent: str = ""  # why supervisord, which lives, does not say how its programs are
     stood: str = ""  # which of hived and supervisord stood still lately, and was killed for it
     undone: str = ""  # what a roll that was cut off lately has left undone
 
@@ -95,12 +97,12 @@ class HiveStatus:
 def status(engine: Engine, *, ask_redis: bool = True) -> HiveStatus:
     """Look at everything; never raises because something is away. ``ask_redis``: unless one knows that it is away."""
     identity = engine.supervisord()
-    infos, frozen = _infos(engine, identity)
+    infos, silent = _infos(engine, identity)
     plan = load(engine.paths)
     instances = asyncio.run(registered(engine)) if identity is not None and ask_redis else None
     known = read_json(engine.paths.known) or {}
     files = pidfiles(engine, plan)
-    looked = _Look(infos, instances or (), known.get("revivals", {}), files, frozen)
+    looked = _Look(infos, instances or (), known.get("revivals", {}), files, silent)
     programs = [looked.at(engine, program) for program in plan.programs]
     programs += [ProgramStatus(each.name, "stopped", detail="by `hm stop`") for each in plan.stopped]
     programs += [ProgramStatus(each.node, "quarantined", detail=each.text) for each in plan.problems]
@@ -116,8 +118,9 @@ def status(engine: Engine, *, ask_redis: bool = True) -> HiveStatus:
         plan.problems,
         host_here(engine.paths),
         {each.name: each.home for each in plan.elsewhere},
-        lately(engine.paths.stood),
-        left_undone(engine.paths),
+        silent=silent,
+        stood=lately(engine.paths.stood),
+        undone=left_undone(engine.paths),
     )
 
 
@@ -127,22 +130,22 @@ class _Look:
     instances: Sequence[Instance]
     revivals: Mapping[str, int]
     files: Mapping[str, Path]
-    frozen: str
+    silent: str
 
     def at(self, engine: Engine, program: Program) -> ProgramStatus:
         """Put together what is known of one program."""
         info = self.infos.get(program.name)
-        process = self._process(program)
+        process, lives = self._process(program), read_lives(engine.paths, program.name)
         if info is None:
             state = "unknown" if process is not None else "stopped"
-            return ProgramStatus(program.name, state, process.pid if process else None, detail=self.frozen)
+            up = None if process is None else round(max(0.0, time.time() - _since(lives, process, time.time())), 1)
+            return ProgramStatus(program.name, state, process.pid if process else None, up, detail=self.silent)
         is_up = info.state in (ProgramState.RUNNING, ProgramState.STARTING, ProgramState.STOPPING)
         holder = self._holder(program, process) if is_up else ""
-        lives = read_lives(engine.paths, program.name)
         if lives.next is not None and process is None and is_up:
             return self._waiting(program, info, lives)
         mine = of_process(self.instances, process) if process is not None else None
-        started = mine.about.started if mine is not None and mine.about.started else info.started
+        started = _since(lives, process, info.started)
         remarks = holder or ("; ".join(_remarks(program, mine)) if is_up else why_not(engine, program, info))
         is_loop = lives.is_loop and is_up and info.state is not ProgramState.STOPPING
         return ProgramStatus(
@@ -194,6 +197,16 @@ class _Look:
             if each.instance == program.name and not each.is_lost and each.about.process != process:
                 return f"its number is held by process {each.about.pid} on {each.about.host}"
         return ""
+
+
+def _since(lives: Lives, process: ProcessIdentity | None, otherwise: float) -> float:
+    """When a program began, in unix seconds, whoever has adopted it since; its keeper may have waited before."""
+    if process is None:
+        return otherwise
+    if lives.began is not None and lives.pid == process.pid:
+        return lives.began
+    lived = age(process.pid)
+    return otherwise if lived is None else time.time() - lived
 
 
 def _infos(engine: Engine, identity: ProcessIdentity | None) -> tuple[dict[str, ProgramInfo], str]:
