@@ -89,6 +89,22 @@ def test_a_hive_whose_middleware_is_not_there_does_not_start(gotham: Hive) -> No
     assert gotham.processes() == []
 
 
+def test_who_dies_while_its_saved_file_does_not_load_comes_back_with_the_last_good_one(gotham: Hive) -> None:
+    file = gotham.node("batman")
+    gotham.start()
+    eventually(lambda: "release 1: all has been well" in gotham.log("hived"), within=40)
+    sound, before = file.read_text(), gotham.program("batman.0").pid
+    file.write_text(f"import no_such_module\n{sound}")
+    kill(gotham.copies("batman")[0])
+    eventually(lambda: "no_such_module'. It comes back with release 1 of " in gotham.log("hived"), within=20)
+    eventually(lambda: gotham.program("batman.0").state == "running", within=30)
+    assert (gotham.program("batman.0").release, gotham.program("batman.0").pid != before) == ("release 1", True)
+    said = gotham.run("hm", "status").stdout
+    assert ("batman.0 goes on with the code of before: " in said, "no_such_module" in said) == (True, True)
+    file.write_text(sound)
+    eventually(lambda: gotham.run("hm", "status").returncode == 0, within=20)
+
+
 SPEAKER = """
 import os
 from hivemind import Node, service

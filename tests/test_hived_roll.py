@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,8 @@ from hivemind.supervisor.render import render
 from hivemind.supervisor.rolling import with_new_code
 from hivemind.supervisor.topology import Program
 
-from .hive_kit import Hive, kill
+from .hive_kit import Hive, hive_in, kill
+from .servers import RedisServer
 from .waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
@@ -163,6 +165,23 @@ def test_a_file_that_does_not_load_is_refused_and_said_and_the_next_life_has_the
     file.write_text(sound)
     eventually(lambda: running.program("batman.0").fault == "", within=20)
     eventually(lambda: running.run("hm", "status").returncode == 0, within=20)
+
+
+def test_so_it_is_where_nodes_have_no_environment_of_their_own(own_server: RedisServer, tmp_path: Path) -> None:
+    with hive_in(tmp_path, more=f"REDIS_URL = {own_server.url!r}") as hive:
+        file = hive.node("batman")
+        hive.start()
+        eventually(lambda: hive.run("hm", "status").returncode == 0, within=20)
+        sound, before, conf = file.read_text(), hive.pids()["batman.0"], hive.engine.paths.conf.read_bytes()
+        file.write_text(f"import no_such_module\n{sound}")
+        assert hive.run("hm", "roll", "batman").returncode == 1
+        assert hive.engine.paths.conf.read_bytes() == conf
+        os.kill(before or 0, signal.SIGKILL)
+        eventually(lambda: _is_anew(hive, "batman.0", before), within=20)
+        assert "release" in hive.program("batman.0").release
+        file.write_text(sound)
+        eventually(lambda: hive.run("hm", "status").returncode == 0, within=20)
+        assert not hive.engine.paths.program_env("batman.0").exists()
 
 
 def test_a_change_of_what_a_node_needs_is_taken_up_by_one_copy_after_the_other(running: Hive) -> None:

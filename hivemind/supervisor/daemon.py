@@ -43,6 +43,7 @@ from .lifecycle import start
 from .plan import load
 from .processes import REDIS
 from .redis_vigil import RedisVigil
+from .rescuer import Rescuer
 from .reviver import Reviver
 from .rollout import Finisher
 from .running import Running
@@ -71,6 +72,8 @@ class Daemon:
         self.guard.on_look = self.deaths.watch
         self.steward = Steward(engine, self.bus, lambda: self.guard.instances)
         self.servant = Servant(engine, self.bus, self.is_ending.set, lambda: self.guard.instances)
+        self.rescuer = Rescuer(self.servant.fresh)
+        self.reviver.on_failed = self.rescuer.ended
         self.vigil = Vigil(engine)
 
     async def run(self) -> None:
@@ -81,7 +84,7 @@ class Daemon:
         self.bus.start()
         jobs: list[Callable[[], Awaitable[None]]] = [self.reviver.run, self.servant.run, self._know_layout]
         jobs += [Archive(self.engine).run, Finisher(self.engine, lambda: self.reviver.infos).run, self.vigil.run]
-        jobs += [RedisVigil(self.engine).run]
+        jobs += [RedisVigil(self.engine).run, self.rescuer.run]
         jobs += [self._when_ours(job) for job in (self.guard.run, self.steward.run, self.steward.caretaker.run)]
         tasks = [asyncio.create_task(_for_ever(job)) for job in jobs]
         listener = asyncio.create_task(self._listen())

@@ -131,7 +131,7 @@ def become(order: Order) -> int:
     """Become the command: same pid, same start time. Returns 127 if that cannot be."""
     given = {"HIVEMIND_SUPERVISED": "1", RELAY: Relay.at(order.pidfile).base}
     try:
-        given |= _own(order.env)
+        given |= _own(order.env or _beside(order.pidfile))
     except (OSError, ValueError, AttributeError) as error:
         _say(f"{order.env} does not say with which environment this runs ({error}): `hived reload` writes it anew")
         return 127
@@ -169,6 +169,12 @@ def _run_here(command: Sequence[str], given: Mapping[str, str]) -> int:
         sys.modules.pop(command[2], None)
     runpy.run_module(command[2], run_name="__main__", alter_sys=True)
     return 0
+
+
+def _beside(pidfile: Path) -> Path | None:
+    """The environment of a program for which none is named, if it has one all the same: it was sent back."""
+    file = pidfile.with_suffix(".env")
+    return file if file.exists() else None
 
 
 def _own(file: Path | None) -> dict[str, str]:

@@ -15,12 +15,13 @@ class Kept:
     """The contents of supervisord's configuration, of the plan, and of the environments of programs."""
 
     contents: Mapping[Path, bytes]
+    run: Path
 
     @classmethod
     def of(cls, paths: HivePaths) -> Kept:
         """As they are now. Raises OSError."""
         files = (paths.conf, paths.plan, *sorted(paths.run.glob("*.env")))
-        return cls({path: path.read_bytes() for path in files if path.exists()})
+        return cls({path: path.read_bytes() for path in files if path.exists()}, paths.run)
 
     def put_back(self) -> None:
         """Write them as they were. Raises OSError."""
@@ -28,3 +29,5 @@ class Kept:
             draft = path.with_name(f".{path.name}.back")
             write_private(draft, content)
             draft.replace(path)
+        for path in {*self.run.glob("*.env")} - self.contents.keys():
+            path.unlink(missing_ok=True)

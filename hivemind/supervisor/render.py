@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import ConfigurationError
+from ..node.loaded import RELEASE
 from ..node.relay import Relay
 from .lives import LONGEST
 from .paths import HivePaths
@@ -80,7 +81,7 @@ def keeper_command(paths: HivePaths, program: Program, log_file: LogFile = no_lo
     pidfile = program.pidfile or str(paths.program_pid(program.name))
     command = _ours("keeper", "--pidfile", pidfile, "--digest", program.version)
     command += ["--grace", str(stop_wait(program.stop_timeout) - 1)]
-    if program.env:
+    if program.env.keys() - {RELEASE}:  # for that alone the keeper looks by itself: supervisord has no other command
         command += ["--env", str(paths.program_env(program.name))]
     return [*command, *_lives(paths, program, log_file), "--", *program.command]
 

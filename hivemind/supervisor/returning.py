@@ -49,9 +49,9 @@ def sent_back(engine: Engine, old: Program, release: Release, fault: str) -> Pro
 
 def kept_back(engine: Engine, old: Program, release: Release | None, fault: str) -> Program:
     """``old``, which goes on as it was because the files have that ``fault``: what it has in memory. Its next life,
-    after a crash, has the code of ``release``, where supervisord needs no other command for that.
+    after a crash, has the code of ``release``.
     """
-    return sent_back(engine, old, release, fault) if release is not None and old.env else replace(old, fault=fault)
+    return sent_back(engine, old, release, fault) if release is not None else replace(old, fault=fault)
 
 
 def spoilt(engine: Engine, old: Program, release: Release | None, problems: Mapping[str, Problem]) -> Program:

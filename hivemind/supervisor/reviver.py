@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..errors import SupervisorError
 from ..identity import this_boot
@@ -33,10 +33,12 @@ class Reviver:
     """Looks at all programs when something happened to one, and every LOOK seconds.
 
     The look itself is what wakes supervisord: any question makes it collect its dead, and start what should run.
+    ``on_failed`` is called for who has ended early with a status that is not 0.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.revival = engine, Revival()
+        self.on_failed: Callable[[str], None] = lambda _: None
         self.exits = Exits(lambda _: self.look())
         self.infos: tuple[ProgramInfo, ...] = ()  # what supervisord said last: it tells us of each change
         self._news = asyncio.Event()
@@ -93,6 +95,8 @@ class Reviver:
         for name, at in list(self._ended.items()):
             lives = load_lives(self.engine.paths.program_lives(name), this_boot())
             if lives.lives and lives.lives[-1].ended > at - REAPED:
+                if lives.failures and lives.lives[-1].status:
+                    self.on_failed(name)
                 log.warning("%s %s", name, lives.text(now))
                 del self._ended[name]
             elif now - at > PATIENCE:

@@ -92,7 +92,7 @@ class Servant:
     async def _restart(self, programs: Sequence[str]) -> None:
         async with self._turn:
             try:
-                done = await asyncio.to_thread(act, self._fresh(), Request(Verb.RESTART, tuple(programs)))
+                done = await asyncio.to_thread(act, self.fresh(), Request(Verb.RESTART, tuple(programs)))
             except HivemindError as error:
                 log.warning("not restarted: %s", error)
                 return
@@ -112,7 +112,7 @@ class Servant:
             log.warning("%s", problem)
 
     def _apply(self) -> Sequence[object]:
-        engine = self._fresh()
+        engine = self.fresh()
         with engine.lock():
             done = apply(engine, _mended(load(engine.paths)))
         self._tell_waiting(done.waiting)
@@ -129,7 +129,7 @@ class Servant:
         if names:
             log.info("there are changes for %s: `hived reload` applies them", ", ".join(names))
 
-    def _fresh(self) -> Engine:
+    def fresh(self) -> Engine:
         """The engine with the settings as they are now; if they are wrong now, as they were."""
         try:
             return engine_for(load_settings(self.engine.paths.hive, os.environ))
@@ -185,14 +185,14 @@ class Servant:
 
     async def _do(self, request: Request, telling: Telling) -> Done:
         if request.verb is not Verb.ROLL:
-            return await asyncio.to_thread(act, self._fresh(), request)
+            return await asyncio.to_thread(act, self.fresh(), request)
         loop = asyncio.get_running_loop()
 
         def tell(outcome: Outcome) -> None:
             loop.call_soon_threadsafe(telling.hear, outcome)
 
         async with turn(self.bus, f"{self.me.host}:{self.me.hive}:{self.me.pid}"):
-            return await asyncio.to_thread(rollout, self._fresh(), request, tell)
+            return await asyncio.to_thread(rollout, self.fresh(), request, tell)
 
 
 def _left_out(programs: Mapping[str, Program], seen: Iterable[Instance]) -> Iterator[tuple[Instance, str]]:

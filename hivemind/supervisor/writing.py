@@ -16,6 +16,8 @@ def write(engine: Engine, plan: Plan) -> None:
     for program in plan.programs:
         if program.env:
             write_private(engine.paths.program_env(program.name), orjson.dumps(dict(program.env)))
+        else:
+            engine.paths.program_env(program.name).unlink(missing_ok=True)  # its keeper looks for it
     draft = engine.paths.conf.with_suffix(".new")
     write_private(draft, text.encode())
     draft.replace(engine.paths.conf)
