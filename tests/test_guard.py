@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,10 +17,12 @@ import pytest
 from hivemind.bus.bus import Bus
 from hivemind.data.records import About, Stats
 from hivemind.data.registry import Registry
+from hivemind.errors import InstanceHeld
 from hivemind.identity import ProcessIdentity
 from hivemind.supervisor.guard import Guard
 from hivemind.supervisor.plan import Plan
 from hivemind.supervisor.running import Running
+from hivemind.supervisor.standing import is_stopped
 
 from .bus_kit import on_bus
 from .servers import RedisServer
@@ -47,15 +53,31 @@ def about(process: ProcessIdentity) -> About:
     return About("batman", process.host, process.pid, time.time(), LEASE, process)
 
 
-def watching(bus: Bus) -> tuple[Registry, Guard]:
-    """Who watches over this process as ``batman.0``, and kills nobody by itself."""
+def watching(bus: Bus, process: ProcessIdentity | None = None) -> tuple[Registry, Guard]:
+    """Who watches over that process, by default this one, as ``batman.0``, and kills nobody by itself."""
     engine = SimpleNamespace(
         settings=SimpleNamespace(constants=SimpleNamespace(LEASE=LEASE)),
         paths=SimpleNamespace(stopping=SimpleNamespace(exists=lambda: True)),
     )
-    running = cast(Running, Runs(batman_0=ProcessIdentity.current()))
+    running = cast(Running, Runs(batman_0=process or ProcessIdentity.current()))
     registry = registry_of(bus)
     return registry, Guard(cast(Any, engine), registry, bus, running)
+
+
+@pytest.fixture
+def other() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that only waits, and that a signal ends."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def identity_of(process: subprocess.Popen[bytes]) -> ProcessIdentity:
+    found = ProcessIdentity.of(process.pid)
+    assert found is not None
+    return found
 
 
 @pytest.mark.every_server
@@ -92,3 +114,80 @@ async def test_who_goes_on_while_it_was_to_write_its_stacks_is_left_alone(server
             await ending  # or none of us would see this line
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.every_server
+async def test_who_hung_before_we_began_to_watch_is_late(server: RedisServer, hive_name: str) -> None:
+    async with on_bus(server.url, "hived", hive_name) as bus:
+        registry, guard = watching(bus)
+        await registry.register("batman.0", about(ProcessIdentity.current()), Stats())
+        await asyncio.sleep(2 * LEASE)
+        await guard._look()
+        assert not guard.watchdog.is_calm
+
+
+async def test_of_who_says_goodbye_and_of_who_has_its_number_nothing_is_held_against_it(
+    server: RedisServer, hive_name: str, other: subprocess.Popen[bytes]
+) -> None:
+    async with on_bus(server.url, "hived", hive_name) as bus:
+        registry, guard = watching(bus)
+        life = await registry.register("batman.0", about(ProcessIdentity.current()), Stats())
+        await registry.deregister("batman.0", life)
+        await guard._look()
+        assert guard.watchdog.is_calm
+        await registry.register("batman.0", about(identity_of(other)), Stats())
+        await asyncio.sleep(2 * LEASE)
+        await guard._look()
+        assert guard.watchdog.is_calm, "it is another process whose lease is over"
+
+
+async def test_who_is_stopped_is_late_also_if_no_lease_of_it_is_known_and_who_only_waits_is_not(
+    server: RedisServer, hive_name: str, other: subprocess.Popen[bytes]
+) -> None:
+    async with on_bus(server.url, "hived", hive_name) as bus:
+        _, guard = watching(bus, identity_of(other))
+        for number, is_late in ((signal.SIGSTOP, True), (signal.SIGCONT, False), (signal.SIGSTOP, True)):
+            other.send_signal(number)
+            await eventually_async(lambda number=number: is_stopped(identity_of(other)) == (number == signal.SIGSTOP))  # type: ignore[misc]
+            await guard._look()
+            assert guard.watchdog.is_calm != is_late
+
+
+async def test_of_who_ends_while_it_was_to_write_its_stacks_nothing_is_said_though_its_successor_beats(
+    server: RedisServer, hive_name: str, other: subprocess.Popen[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with on_bus(server.url, "hived", hive_name) as bus:
+        hung = identity_of(other)
+        registry, guard = watching(bus, hung)
+        await registry.register("batman.0", about(hung), Stats())
+        await guard._look()
+        await asyncio.sleep(LEASE)
+        with caplog.at_level(logging.INFO, "hived"):
+            ending = asyncio.create_task(guard._end("batman.0", hung))
+            await eventually_async(lambda: not hung.is_alive())  # of the signal, which it does not know
+            life = await registry.register("batman.0", about(ProcessIdentity.current()), Stats())
+            while not ending.done():
+                assert await registry.renew("batman.0", life, LEASE, Stats())
+                await asyncio.sleep(LEASE / 6)
+            await ending
+        assert [one.message for one in caplog.records] == [
+            f"batman.0 (process {hung.pid}) has not moved for a lease: it hangs, and is killed"
+        ]
+
+
+async def test_who_is_stopped_is_late_though_another_has_its_number_by_now(
+    server: RedisServer, hive_name: str, other: subprocess.Popen[bytes]
+) -> None:
+    other.send_signal(signal.SIGSTOP)
+    async with on_bus(server.url, "hived", hive_name) as bus:
+        hung = identity_of(other)
+        registry, guard = watching(bus, hung)
+        await registry.register("batman.0", about(hung), Stats())
+        await guard._look()
+        await asyncio.sleep(LEASE)
+        with pytest.raises(InstanceHeld) as held:
+            await registry.register("batman.0", about(ProcessIdentity.current()), Stats())
+        await registry.register("batman.0", about(ProcessIdentity.current()), Stats(), held.value)
+        guard._next = 0.0  # it is time to read all of it
+        await guard._look()
+        assert not guard.watchdog.is_calm

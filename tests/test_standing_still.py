@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import psutil
 import pytest
+
+from hivemind.identity import PidFile, ProcessIdentity
+from hivemind.supervisor.engine import Engine
+from hivemind.supervisor.standing import Third, stopped
 
 from .hive_kit import QUIET, SENDER, Hive, hive_in, kill, well
 from .waiting import eventually
 
 pytestmark = pytest.mark.timeout(120)
 
+SAID = 4.0  #: seconds in which every command says who stands still
 FOUND = 30.0  #: seconds: 16 on a machine that has nothing else to do
 BLOCKS = """
 import os, pathlib, signal, sys, time
@@ -123,3 +132,112 @@ def test_a_hived_that_is_at_work_has_a_minute(hive: Hive) -> None:
     passes(40.0)
     assert hive.listener().pid == listener.pid
     eventually(lambda: other_hived(hive, listener.pid), within=60)
+
+
+def stop_both(hive: Hive) -> str:
+    """What is to be said of them then."""
+    listener, supervisord = hive.listener(), hive.supervisord()
+    for one in (listener, supervisord):
+        kill(one, signal.SIGSTOP)
+    return f"hived (process {listener.pid}) and supervisord (process {supervisord.pid}) are stopped by a signal"
+
+
+def says(hive: Hive, said: str, *command: str) -> None:
+    """Whether that command says it, in time, and fails."""
+    began = time.monotonic()
+    done = hive.run(*command)
+    took = time.monotonic() - began
+    print(f"{' '.join(command)} took {took:.1f} s")
+    assert said in done.stdout + done.stderr
+    assert took < SAID
+    assert done.returncode == (0 if command[1] == "why" else 1)
+
+
+def test_when_both_stand_still_every_command_says_so_and_start_replaces_them(hive: Hive) -> None:
+    before, said = hive.pids(), stop_both(hive)
+    old = hive.supervisord(), hive.listener().pid
+    for command in (("hived", "status"), ("hm", "status"), ("hm", "why", "batman")):
+        says(hive, f"{said}: all that runs goes on, but who ends is not started again", *command)
+    os.kill(hive.copies("robin")[0].pid, signal.SIGKILL)
+    done = hive.run("hived", "start")
+    assert done.returncode == 0
+    assert f"{said.removesuffix(' are stopped by a signal')} stood still, stopped by a signal: killed" in done.stderr
+    eventually(lambda: well(hive), within=30)
+    assert hive.supervisord() != old[0]
+    assert hive.listener().pid != old[1]
+    after = hive.pids()
+    assert {name for name in before if after[name] != before[name]} == {"robin.0"}
+    assert said not in hive.run("hived", "status").stderr
+
+
+@pytest.mark.parametrize("who", ["hived", "supervisord"])
+def test_when_one_stands_still_every_command_says_so_and_start_replaces_it(hive: Hive, who: str) -> None:
+    before, one = hive.pids(), hive.listener() if who == "hived" else hive.supervisord()
+    kill(one, signal.SIGSTOP)
+    for command in (("hived", "status"), ("hm", "status"), ("hm", "why", "batman")):
+        says(hive, f"{who} (process {one.pid}) is stopped by a signal: ", *command)
+    assert hive.run("hived", "start").returncode == 0
+    eventually(lambda: well(hive), within=10)
+    eventually(lambda: other_hived(hive, one.pid), within=10)
+    assert hive.pids() == before
+
+
+@pytest.mark.drill
+def test_who_has_the_hive_in_the_foreground_replaces_both_when_both_stand_still(tmp_path: Path) -> None:
+    with hive_in(tmp_path / "gotham") as hive:
+        hive.node("batman", SENDER)
+        command = hive.command("hived", "start", "--foreground")
+        minder = subprocess.Popen(command, cwd=hive.folder, env=hive.environ, stdout=subprocess.DEVNULL)
+        try:
+            eventually(lambda: well(hive) and hive.processes("supervisor.daemon"), within=30)
+            eventually(lambda: "running:" in hive.log("batman"), within=20)
+            before, old = hive.pids(), hive.supervisord()
+            stop_both(hive)
+            says(hive, f"process {minder.pid}, which has the hive in its foreground, replaces both", "hived", "status")
+            began = time.monotonic()
+            eventually(lambda: hive.engine.supervisord() not in (None, old), within=FOUND)
+            print(f"both were replaced after {time.monotonic() - began:.1f} s")
+            assert time.monotonic() - began > 7.0
+            eventually(lambda: well(hive), within=30)
+            assert hive.pids() == before
+            minder.send_signal(signal.SIGTERM)
+            assert minder.wait(20) == 0
+        finally:
+            minder.kill()
+            minder.wait()
+
+
+def test_a_third_sees_that_both_stand_still_after_ten_seconds_of_its_own_time(tmp_path: Path) -> None:
+    both = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) for _ in range(2)]
+    try:
+        first, second = (eventually(lambda one=one: ProcessIdentity.of(one.pid)) for one in both)  # type: ignore[misc]
+        assert first is not None
+        PidFile(tmp_path / "hived").write(first)
+        now = [0.0]
+        engine = SimpleNamespace(paths=SimpleNamespace(listener=tmp_path / "hived"), supervisord=lambda: second)
+        third = Third(cast(Engine, engine), lambda: now[0])
+
+        def seen(steps: int, seconds: float = 1.0) -> list[bool]:
+            found = []
+            for _ in range(steps):
+                now[0] += seconds
+                found.append(third.sees())
+            return found
+
+        both[0].send_signal(signal.SIGSTOP)
+        eventually(lambda: len(stopped(cast(Engine, engine))) == 1)
+        assert not any(seen(30))
+        both[1].send_signal(signal.SIGSTOP)
+        eventually(lambda: len(stopped(cast(Engine, engine))) == 2)
+        assert seen(11) == [False] * 10 + [True]
+        both[0].send_signal(signal.SIGCONT)
+        eventually(lambda: len(stopped(cast(Engine, engine))) == 1)
+        assert not any(seen(30))
+        both[0].send_signal(signal.SIGSTOP)
+        eventually(lambda: len(stopped(cast(Engine, engine))) == 2)
+        assert not any(seen(3, 100.0)), "it stood still itself meanwhile"
+        assert not any(seen(30, 0.01)), "a look a second is enough"
+    finally:
+        for one in both:
+            one.kill()
+            one.wait()

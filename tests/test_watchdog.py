@@ -110,3 +110,13 @@ def test_ten_minutes_without_a_kill_begin_the_back_off_anew() -> None:
     dog.killed(700.0, "batman.0")
     hung(dog, 700.0, 1000)
     assert hung(dog, 706.5, 1000) == ["batman.0"]
+
+
+def test_who_moved_before_it_was_killed_and_stands_still_again_is_found_as_soon_as_for_the_first_time() -> None:
+    dog = watched()
+    for seconds in range(0, 60, 6):
+        assert hung(dog, 1.0 + seconds, 1000 + seconds) == []
+        assert hung(dog, 4.25 + seconds, 1000 + seconds) == ["batman.0"]
+        dog.spared("batman.0")
+        assert dog.is_calm
+        assert hung(dog, 4.5 + seconds) == []

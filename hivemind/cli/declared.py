@@ -16,6 +16,7 @@ from ..supervisor.enabled import EnabledNode, enabled_nodes, existing_imports
 from ..supervisor.engine import engine_for, host_here, inherited
 from ..supervisor.paths import HivePaths
 from ..supervisor.report import Report, report_here
+from ..supervisor.standing import in_words, stopped
 from ..supervisor.status import ProgramStatus
 from ..supervisor.stood import lately
 from ..supervisor.topology import Problem, Program, Selection, node_plans, programs
@@ -29,8 +30,9 @@ class Declared:
 
     ``programs`` is what hived says of each of its programs, empty where it does not run (``is_supervised``). ``away``
     has the other hosts of the hive of which no hived answers, each with the instances that are at home there. ``stood``
-    says who of hived and supervisord stood still here lately, and was killed for it; ``settings`` what is wrong with
-    those of the hive, if the ones that were applied last hold; ``undone`` what a roll that was cut off here has left.
+    says who of hived and supervisord stood still here lately, and was killed for it, ``standing`` who does so now;
+    ``settings`` what is wrong with those of the hive, if the ones that were applied last hold; ``undone`` what a roll
+    that was cut off here has left.
     """
 
     instances: tuple[str, ...] = ()
@@ -42,6 +44,7 @@ class Declared:
     stood: str = ""
     settings: str = ""
     undone: str = ""
+    standing: str = ""
 
     def problem(self, node: str) -> Problem | None:
         """Why ``node`` does not run as asked."""
@@ -59,8 +62,9 @@ def declared(settings: Settings, *, ask_redis: bool = True) -> Declared:
         mine = _from_files(settings)
     else:
         fault = fault_of_settings(settings.hive, inherited(engine.paths) or os.environ)
+        was, now = lately(engine.paths.stood), in_words(engine, stopped(engine))
         left = left_undone(engine.paths)
-        known = Declared(is_supervised=True, stood=lately(engine.paths.stood), settings=fault, undone=left)
+        known = Declared(is_supervised=True, stood=was, standing=now, settings=fault, undone=left)
         mine = _added(known, report_here(engine, ask_redis=ask_redis))
     others = settings.constants.HOSTS.keys() - {host_here(engine.paths)}
     return _with_others(settings, mine, others) if others and ask_redis else mine

@@ -104,7 +104,8 @@ def judge(
     absent = [f"Redis refuses writes: {refusal}; no lease can be renewed"] if refusal else lost
     shards = [f"{listed(dead)} of the Cluster {_does(dead)} not answer: what goes there waits"] if dead else []
     missing = [*_missing(instances, should), *_homeless(instances, should)]
-    troubles = [*missing, *shards, *absent, *_failing(alive), *_unconfirmed(alive)]
+    standing = [should.standing] if should.standing else []
+    troubles = [*standing, *missing, *shards, *absent, *_failing(alive), *_unconfirmed(alive)]
     return Health(
         hive,
         len(nodes),

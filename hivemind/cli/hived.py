@@ -49,6 +49,7 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     """Start the hive's programs: its Redis, the root, and every enabled node.
 
     On a running hive it says so and exits 0. Where Redis does not answer all is started and waits for it; that exits 1.
+    Of hived and supervisord, who was stopped by a signal is replaced.
 
     Examples:
       hived start
@@ -79,6 +80,7 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
         output.warn(lonely)
     _problems(started.plan.problems)
     _rings(settings)
+    _found(started.killed, started.adopted)
     if started.process is None:
         output.say(f"hive {settings.name} already runs; `hived reload` applies what changed, `hived status` shows it")
         return WELL
@@ -87,8 +89,6 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     check_own_redis(engine)
     is_alone = _tell_trouble(settings)
     found = arrivals(engine, [program.name for program in started.plan.programs])
-    for name in started.adopted:
-        output.note(f"{name} was still running and goes on")
     output.say(f"hive {settings.name} runs: {', '.join(program.name for program in started.plan.programs)}")
     for sentence in not_enabled(engine, ()):
         output.note(sentence)
@@ -147,8 +147,8 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     if found.redis is False:
         lonely = unshared(settings)
         output.warn(f"Redis does not answer; hived goes on, and nodes wait for it{f'. {lonely}' if lonely else ''}")
-    if found.silent:
-        output.warn(found.silent)
+    if said := found.standing or found.silent:
+        output.warn(said)
     if settings.constants.HOSTS:
         output.note(f"this is {found.host}")
     rows = [
@@ -326,6 +326,14 @@ def _tell_patterns(settings: Settings, restarted: Sequence[str]) -> None:
 def _problems(problems: Sequence[Problem]) -> None:
     for problem in problems:
         output.warn(f"{problem}; the others run")
+
+
+def _found(killed: Sequence[str], adopted: Sequence[str]) -> None:
+    """Say who of hived and supervisord stood still, and which programs were running without them."""
+    if killed:
+        output.note(f"{' and '.join(killed)} stood still, stopped by a signal: killed, to be replaced")
+    for name in adopted:
+        output.note(f"{name} was still running and goes on")
 
 
 def _arrived(found: Mapping[str, Arrival]) -> None:

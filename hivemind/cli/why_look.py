@@ -73,6 +73,7 @@ class Look:
             tuple(sorted(f"Its group {one.group} waits for a kept topic that matches {one.pattern}" for one in waits)),
             self.redis,
             self.should.is_supervised,
+            self.should.standing,
         )
 
     def _check(self, instances: Sequence[Instance]) -> None:

@@ -53,7 +53,8 @@ class Known:
 
     ``enabled`` says what enables it, or what would; ``fault`` what is wrong with its file (with it ``is_kept``: it runs
     all the same), ``settings`` what is wrong with the hive's. ``shares`` says with whom it shares a process. ``waits``
-    are clauses on what its subscriptions wait for. ``redis`` says why Redis cannot be asked.
+    are clauses on what its subscriptions wait for. ``redis`` says why Redis cannot be asked, ``standing`` who of hived
+    and supervisord stands still.
     """
 
     node: str
@@ -68,6 +69,7 @@ class Known:
     waits: tuple[str, ...] = ()
     redis: str = ""
     is_supervised: bool = True
+    standing: str = ""
 
 
 def paragraph(known: Known) -> str:
@@ -94,6 +96,8 @@ def sentences(known: Known) -> list[Sentence]:
 
 
 def _node(known: Known) -> Iterator[Sentence]:
+    if known.standing:
+        yield known.standing, "red"
     if known.settings:
         yield f"The settings are at fault, and those of before hold: {known.settings}", "red"
     if known.fault and known.is_kept:

@@ -136,9 +136,16 @@ class Registry:
             return None
         return (await self._read([instance]))[0]
 
-    async def these(self, instances: list[str]) -> list[Instance]:
-        """These, in that order; those that the registry does not know, or whose lease has ended, are ``lost``."""
-        return await self._read(instances)
+    async def last(self, instances: list[str]) -> list[Instance]:
+        """Who had each of these last and did not give it back, whether its lease has ended or not; that is known for a
+        day after its last beat. Of each there is what it said when it registered, and no more.
+        """
+        replies = await self._commands.pipeline([("GET", self._names.whose(name)) for name in instances])
+        told = [json_object(reply if isinstance(reply, bytes) else None) for reply in replies]
+        return [
+            Instance(name, 0, None, about_from(said, name), stats_from({}))
+            for name, said in zip(instances, told, strict=True)
+        ]
 
     async def forget(self, instance: str) -> bool:
         """Remove an instance whose lease has ended; False if it lives or is not known."""

@@ -29,7 +29,7 @@ from ..cancelling import end
 from ..data.layout import check_layout
 from ..data.registry import Registry
 from ..errors import HivemindError, LayoutMismatch, RedisError
-from ..identity import PidFile
+from ..identity import PidFile, ProcessIdentity
 from ..last_settings import settings_or_applied
 from ..log import setup
 from .archive import Archive
@@ -188,6 +188,8 @@ def main(arguments: list[str]) -> None:
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     if fault:
         log.error("the settings are at fault, and those that were applied last hold: %s", fault)
+    with contextlib.suppress(OSError):  # the disk is full: then nobody can say whether we stand still
+        PidFile(engine.paths.listener).write(ProcessIdentity.current())
     if stood := news(engine.paths.stood):
         log.error("%s", stood)
     try:

@@ -20,6 +20,7 @@ from ..identity import PidFile, ProcessIdentity
 from .engine import Engine
 from .follow import MergedLog
 from .lifecycle import start, stop, wait_for_redis
+from .standing import Third
 from .status import page
 from .topology import Problem, Selection
 
@@ -57,7 +58,7 @@ class Foreground:
         self._process: subprocess.Popen[bytes] | None = None
         self._asked = 0
         self._page = ""
-        self._record = PidFile(engine.paths.foreground)
+        self._record, self._third = PidFile(engine.paths.foreground), Third(engine)
 
     def run(self) -> bool:
         """Return True when the hive has stopped; False at once if it already runs and somebody else minds it.
@@ -107,11 +108,17 @@ class Foreground:
             self.screen.say(f"{name} was still running and goes on")
 
     def _goes_on(self) -> bool:
-        """Whether there is still something to mind; a supervisord that died is replaced here."""
+        """Whether there is still something to mind; a supervisord that died is replaced here, and so are the two that
+        watch over each other, when both stand still.
+        """
         if self._asked:
             return False
         if self._process is not None:
             self._process.poll()  # so that it leaves no zombie
+        if self._third.sees():
+            self.screen.say("hived and supervisord both stand still: replacing them")
+            self._begin(None)
+            return True
         if self.engine.supervisord() is not None:
             return True
         if self.engine.paths.stopping.exists():

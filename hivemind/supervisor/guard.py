@@ -2,6 +2,10 @@
 
 Most looks are cheap: they ask Redis only when the leases of our own programs end. The whole registry is read every SEE
 seconds, and where that takes long, more seldom.
+
+Who hung before we began is found, too: Redis knows for a day which process had a lease last, and did not give it back.
+Of who never had one, or whose lease Redis has forgotten, nobody can tell whether it hangs or takes its time to start;
+but one that was stopped by a signal, and stays so for a lease, does not start.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from .leftovers import extra_copies, long_lost, lost_for
 from .lives import say_hung
 from .processes import ROOT, ROOT_INSTANCE
 from .running import Running
+from .standing import is_stopped
 from .watchdog import Late, Watchdog
 
 log = logging.getLogger("hived")
@@ -33,6 +38,7 @@ LOOKS, CLOSE_LOOKS = 8, 24  # in a lease, where nobody is late, and where somebo
 SEE = 5.0  # seconds between looks at the whole registry, at least, and between all looks, at the most
 SHARE = 50  # such a look is paid with so many times its length of rest
 STACKS = 1.0  # seconds that a hung program gets to write its stacks
+NO_LEASE = -1  # the end of a lease that there is not
 
 
 class Guard:
@@ -44,6 +50,7 @@ class Guard:
         self._mine: dict[ProcessIdentity, Instance] = {}  # our programs' instances, by process
         self._running: Mapping[str, ProcessIdentity] | None = None  # as last seen, if all of these are registered
         self._watched: Mapping[str, tuple[str, Instance]] = {}  # who is to be late or not, as ``_registered`` gave it
+        self._strangers: Mapping[str, ProcessIdentity] = {}  # who runs, and has no lease that we know of
         self._next = 0.0  # when the whole registry is to be read
         self.instances: list[Instance] = []  # as last seen
         self.on_look: Callable[[Sequence[Instance]], None] = lambda _: None
@@ -54,7 +61,8 @@ class Guard:
         """Watch for ever."""
         lease = self.engine.settings.constants.LEASE
         while True:
-            before, looks = time.monotonic(), LOOKS if self.watchdog.is_calm else CLOSE_LOOKS
+            is_quiet = self.watchdog.is_calm and bool(self._watched)  # nobody is watched yet: we have just begun
+            before, looks = time.monotonic(), LOOKS if is_quiet else CLOSE_LOOKS
             await asyncio.sleep(min(lease / looks, SEE))
             if time.monotonic() - before > self._slow:
                 self.watchdog.away()  # we ourselves were stopped: so may have been all others
@@ -71,7 +79,7 @@ class Guard:
             running = await asyncio.to_thread(self.running.now)
             self._watched = await self._registered(running)
             self._running = running if self._mine.keys() >= set(running.values()) else None
-        late = await self._late(self._watched)
+        late = await self._late(self._watched) | self._stopped()
         hung = self.watchdog.observe(time.monotonic(), late)
         if hung and not self.engine.paths.stopping.exists():
             await asyncio.gather(*(self._end(name, process) for name, process in hung))
@@ -85,7 +93,10 @@ class Guard:
         instances = self.instances = await self.registry.instances()
         self.on_look(instances)
         await self._forget(instances)
-        self._mine |= {one.about.process: one for one in instances if one.about.process is not None}
+        seen = {one.about.process: one for one in instances if one.about.process is not None}
+        held = {one.instance: process for process, one in seen.items()}
+        self._mine = {process: one for process, one in self._mine.items() if held.get(one.instance, process) == process}
+        self._mine |= seen
         self._running = None
         now = time.monotonic()
         self._next = now + max(SEE, SHARE * (now - began))
@@ -95,12 +106,26 @@ class Guard:
         than their lease are not in the registry any more.
         """
         new = [name for name, process in running.items() if process not in self._mine]
-        for one in await self.registry.these([ROOT_INSTANCE if name == ROOT else name for name in new]):
+        for one in await self.registry.last([instance for name in new for instance in self._names(name)]):
             if one.about.process is not None:
                 self._mine[one.about.process] = one
         self._mine = {process: self._mine[process] for process in running.values() if process in self._mine}
+        self._strangers = {name: process for name, process in running.items() if process not in self._mine}
         mine = [(name, self._mine[process]) for name, process in running.items() if process in self._mine]
         return {one.instance: (name, one) for name, one in mine if one.about.watched}
+
+    def _names(self, program: str) -> set[str]:
+        """The instances of which a program may be one: of roots each has the number that was free."""
+        if program != ROOT:
+            return {program}
+        return {ROOT_INSTANCE, *(one.instance for one in self.instances if one.node == ROOT)}
+
+    def _stopped(self) -> dict[str, Late]:
+        """Who was stopped by a signal, of those that have no lease: as if it had just ended."""
+        lease = self.engine.settings.constants.LEASE
+        return {
+            name: Late(process, lease, NO_LEASE) for name, process in self._strangers.items() if is_stopped(process)
+        }
 
     async def _late(self, watched: Mapping[str, tuple[str, Instance]]) -> dict[str, Late]:
         """Who of these is late, by program. Where Redis was slow to say so, nothing is counted against anybody."""
@@ -133,12 +158,23 @@ class Guard:
 
     async def _end(self, name: str, process: ProcessIdentity) -> None:
         log.error("%s (process %d) has not moved for a lease: it hangs, and is killed", name, process.pid)
-        self.watchdog.killed(time.monotonic(), name)
-        kill(process, signal.SIGUSR1)
-        await asyncio.sleep(STACKS)
-        mine = {instance: one for instance, one in self._watched.items() if one[0] == name}
-        if mine and not await self._late(mine):
-            log.warning("%s (process %d) goes on after all, and is left alone", name, process.pid)
+        if not is_stopped(process) and await self._moves(name, process):
+            self.watchdog.spared(name)
             return
+        self.watchdog.killed(time.monotonic(), name)
         say_hung(self.engine.paths, name, process.pid)
         kill_group(process)  # with what it forked
+
+    async def _moves(self, name: str, process: ProcessIdentity) -> bool:
+        """Whether it goes on after all, or has ended, while it was to write its stacks."""
+        mine = [instance for instance, (program, _) in self._watched.items() if program == name]
+        if mine:  # else it was stopped, goes on, and may not yet know what the signal means
+            kill(process, signal.SIGUSR1)
+            await asyncio.sleep(STACKS)
+            if not process.is_alive():
+                return True
+            holders = [one.about.process for one in await self.registry.last(mine)]
+            if process not in holders or await self._late({one: self._watched[one] for one in mine}):
+                return False
+        log.warning("%s (process %d) goes on after all, and is left alone", name, process.pid)
+        return True

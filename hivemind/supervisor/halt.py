@@ -52,11 +52,12 @@ def halt(engine: Engine, hurry: Callable[[], bool] = never) -> list[str]:
             _end_supervisord(engine, supervisord)
         else:
             kill(supervisord, signal.SIGKILL)
-            _gone([supervisord], END_TIMEOUT)
+            gone([supervisord], END_TIMEOUT)
     end_strays(engine, hurry)
     killed = end_survivors(engine, hurry)
     end_orphans(engine)
-    engine.paths.supervisord.unlink(missing_ok=True)
+    for identity in (engine.paths.supervisord, engine.paths.listener):
+        identity.unlink(missing_ok=True)
     _remove_sockets(engine)
     return killed
 
@@ -126,9 +127,9 @@ def _end_supervisord(engine: Engine, identity: ProcessIdentity) -> None:
     except SupervisorError:
         if not _answers(engine):
             kill(identity, signal.SIGKILL)
-    if not _gone([identity], END_TIMEOUT):
+    if not gone([identity], END_TIMEOUT):
         kill(identity, signal.SIGKILL)
-        _gone([identity], END_TIMEOUT)
+        gone([identity], END_TIMEOUT)
 
 
 def end_survivors(engine: Engine, hurry: Callable[[], bool] = never) -> list[str]:
@@ -173,14 +174,14 @@ def pidfiles(engine: Engine, plan: Plan) -> dict[str, Path]:
 def _end(found: dict[str, ProcessIdentity], timeout: float, hurry: Callable[[], bool]) -> list[str]:
     for identity in found.values():
         kill(identity, signal.SIGTERM)
-    if _gone(found.values(), timeout, hurry):
+    if gone(found.values(), timeout, hurry):
         return []
     killed = [name for name, identity in found.items() if kill_group(identity)]
-    _gone(found.values(), END_TIMEOUT)
+    gone(found.values(), END_TIMEOUT)
     return killed
 
 
-def _gone(identities: Iterable[ProcessIdentity], timeout: float, hurry: Callable[[], bool] = never) -> bool:
+def gone(identities: Iterable[ProcessIdentity], timeout: float, hurry: Callable[[], bool] = never) -> bool:
     """Wait until none of them lives; False after ``timeout`` seconds or when there is no time for it."""
     left: Sequence[ProcessIdentity] = list(identities)
     deadline = time.monotonic() + timeout

@@ -20,6 +20,7 @@ from .layout import bring_up_to_date
 from .narrow import with_code_of
 from .plan import Plan, load
 from .releases import Release, draft, last_good, restore
+from .standing import end_stopped
 from .stopping import never
 from .strays import refuse, strays
 from .successor import left_over, settle
@@ -38,18 +39,20 @@ class Started:
     process: subprocess.Popen[bytes] | None
     plan: Plan
     adopted: tuple[str, ...] = ()  # programs that had outlived their supervisord
+    killed: tuple[str, ...] = ()  # of hived and supervisord, who stood still
 
 
 def start(engine: Engine, selection: Selection | None = None) -> Started:
-    """Start the hive's programs, or find them running.
+    """Start the hive's programs, or find them running; a hived or supervisord that was stopped by a signal is replaced.
 
     ``selection`` is what to run, None what was chosen when it last ran (a revival). Raises ConfigurationError,
     before anything was started (LayoutMismatch, too, where Redis answers), and SupervisorError if supervisord cannot
     be started, or if one of this hive runs of which its files say nothing.
     """
+    killed = tuple(f"{who} (process {one.pid})" for who, one in end_stopped(engine).items())  # it may have the lock
     with engine.lock():
         if engine.is_running() and not engine.paths.stopping.exists():
-            return Started(None, load(engine.paths))
+            return Started(None, load(engine.paths), killed=killed)
         if engine.supervisord() is not None:
             halt(engine)  # somebody began a stop and did not finish it
         refuse(engine)
@@ -64,7 +67,7 @@ def start(engine: Engine, selection: Selection | None = None) -> Started:
         save_settings(engine.settings)
         draft(engine.paths)
         engine.paths.stopping.unlink(missing_ok=True)
-        return Started(launch(engine), plan, adopted)
+        return Started(launch(engine), plan, adopted, killed)
 
 
 def wait_for_redis(engine: Engine, hurry: Callable[[], bool] = never) -> bool:

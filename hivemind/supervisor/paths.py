@@ -62,6 +62,11 @@ class HivePaths:
         return self.run / "supervisord.identity"
 
     @property
+    def listener(self) -> Path:
+        """Which process hived's listener is, in the same way."""
+        return self.run / "hived.identity"
+
+    @property
     def lock(self) -> Path:
         """The lock of whoever changes what runs."""
         return self.var / "hived.lock"

@@ -29,7 +29,8 @@ from .halt import pidfiles
 from .last_words import last_words
 from .lives import Lives, read_lives
 from .plan import load
-from .stood import lately
+from .standing import in_words, stopped
+from .stood import SUPERVISORD, lately
 from .topology import Problem, Program
 
 REGISTRY_TIMEOUT = 1.5  # seconds; status is shown without the registry when Redis is away
@@ -81,13 +82,13 @@ class HiveStatus:
     silent: str = ""  # why supervisord, which lives, does not say how its programs are
     stood: str = ""  # which of hived and supervisord stood still lately, and was killed for it
     undone: str = ""  # what a roll that was cut off lately has left undone
+    standing: str = ""  # which of them stands still now, stopped by a signal
 
     @property
     def is_well(self) -> bool:
         """Whether all that should run does."""
-        return (
-            self.running and not self.problems and all(each.state in ("running", "stopped") for each in self.programs)
-        )
+        is_up = all(each.state in ("running", "stopped") for each in self.programs)
+        return self.running and not self.problems and not self.standing and is_up
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``; stable names."""
@@ -97,7 +98,8 @@ class HiveStatus:
 def status(engine: Engine, *, ask_redis: bool = True) -> HiveStatus:
     """Look at everything; never raises because something is away. ``ask_redis``: unless one knows that it is away."""
     identity = engine.supervisord()
-    infos, silent = _infos(engine, identity)
+    standing = {} if identity is None else stopped(engine)
+    infos, silent = _infos(engine, identity) if SUPERVISORD not in standing else ({}, "supervisord stands still")
     plan = load(engine.paths)
     instances = asyncio.run(registered(engine)) if identity is not None and ask_redis else None
     known = read_json(engine.paths.known) or {}
@@ -121,6 +123,7 @@ def status(engine: Engine, *, ask_redis: bool = True) -> HiveStatus:
         silent=silent,
         stood=lately(engine.paths.stood),
         undone=left_undone(engine.paths),
+        standing=in_words(engine, standing),
     )
 
 

@@ -69,6 +69,10 @@ class Watchdog:
             kills = self._kills[program] = _Kills(Backoff(FIRST, LONGEST, floor=FIRST, rng=self._rng), now, now)
         kills.last, kills.next = now, now + kills.backoff.next()
 
+    def spared(self, program: str) -> None:
+        """Begin anew with a program that was to be killed, and moved at the last moment."""
+        self._late.pop(program, None)
+
     def observe(self, now: float, late: Mapping[str, Late]) -> list[tuple[str, ProcessIdentity]]:
         """Take in which programs are late; return those to kill, with their processes."""
         for name in self._late.keys() - late.keys():
