@@ -237,3 +237,7 @@ def test_hm_copies_a_hive_and_puts_it_back(here: Place) -> None:
     assert "restored and counted" in done.stdout
     other = here.run("redis", "restore", "a.hive", "--to", "redis://127.0.0.1:1?hive=metropolis")
     assert "and the URL says metropolis; nothing was touched" in other.stderr
+    nobody = here.run("redis", "restore", "a.hive", "--to", "redis://:secret@127.0.0.1:1")
+    assert nobody.returncode == 1
+    assert "error: the Redis to go to, redis://:***@127.0.0.1:1, cannot be reached: Error 111" in nobody.stderr
+    assert nobody.stderr.endswith("; start that server, or correct the URL; nothing was touched\n")

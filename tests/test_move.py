@@ -301,7 +301,8 @@ async def test_a_server_that_is_not_fit_for_the_hive_is_refused(
     source: RedisServer, target: RedisServer, make_server: MakeServer
 ) -> None:
     evicting = make_server(lines=(*FIT, "maxmemory 100mb", "maxmemory-policy allkeys-lru"))
-    forgetful = make_server(lines=("appendonly no",))
+    forgetful, gone = make_server(lines=("appendonly no",)), make_server()
+    gone.stop()
     target.command("SET", f"hm:{HIVE}:mine", "1")
     async with mover(source) as here:
         await look_at_source(here, NAMES)
@@ -309,6 +310,7 @@ async def test_a_server_that_is_not_fit_for_the_hive_is_refused(
             (evicting, "is not fit for it: eviction: maxmemory-policy allkeys-lru"),
             (forgetful, "is not fit for it: persistence: appendonly no"),
             (source, "is where it is already"),
+            (gone, f"the Redis to go to, {gone.url}, cannot be reached: .*; start that server, or correct the URL"),
         ):
             needs = Needs("memory" if server is source else "second")
             with pytest.raises(HivemindError, match=words):

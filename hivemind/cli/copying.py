@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import HivemindError
+from ..errors import HivemindError, RedisUnavailable
 from . import output
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ def confirm_removal(there: int, hive: str, *, yes: bool) -> None:
 def _target(ctx: click.Context, url: str | None, hive: str) -> Iterator[Endpoint]:
     """The Redis to restore into. Raises HivemindError where that is another hive's."""
     from ..bus.endpoint import Endpoint
+    from ..data.destination import unreached
     from .context import announce, context_settings
 
     if url is not None:
@@ -121,7 +122,12 @@ def _target(ctx: click.Context, url: str | None, hive: str) -> Iterator[Endpoint
             raise HivemindError(
                 f"the backup is of the hive {hive}, and the URL says {endpoint.hive}; nothing was touched"
             )
-        yield endpoint.of(hive)
+        endpoint = endpoint.of(hive)
+        try:
+            _run(endpoint, lambda commands: commands.execute("PING"))
+        except RedisUnavailable as error:
+            raise HivemindError(f"{unreached(endpoint, str(error))}; nothing was touched") from error
+        yield endpoint
         return
     settings = context_settings(ctx)
     announce(settings)

@@ -204,10 +204,12 @@ def rollback(ctx: click.Context) -> int:
     if gone is None:
         output.error("there is nothing to go back to: no release of this hive has other files than it has now")
         return FAILED
-    release, files = gone
+    release, files, undone = gone
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(release.made))
     said = f"to the files of {when} (release {release.number}): {', '.join(files)}"
     output.say(f"rolled back {said}")
+    if undone is not None:
+        output.note(f"the files as they were until now are in {undone}")
     note(engine.settings, f"hived rollback by {who()}, {said}")
     if not engine.is_running():
         output.note("the hive does not run here: `hived start` starts it with them")

@@ -43,6 +43,12 @@ def as_mover(endpoint: Endpoint) -> Endpoint:
     return replace(endpoint, door=Door(is_mover=True))
 
 
+def unreached(endpoint: Endpoint, why: str) -> str:
+    """That there is no Redis where something is to go to; ``why`` in the words of Redis, or of the network."""
+    said = why.removeprefix(f"{endpoint.redacted}: ").rstrip(".")
+    return f"the Redis to go to, {endpoint.redacted}, cannot be reached: {said}; start that server, or correct the URL"
+
+
 async def look_at_source(commands: Commands, names: Names) -> Leaving:
     """See who lives where the hive is. Raises HivemindError where it cannot be moved now, and RedisError."""
     await check_layout(commands, names)
@@ -78,6 +84,8 @@ async def look_at_target(endpoint: Endpoint, names: Names, needs: Needs, source:
     is where it is already, and RedisError.
     """
     (facts,) = await facts_of(endpoint, names.hive)
+    if facts.error:
+        raise HivemindError(unreached(endpoint, facts.error))
     wrong = [one for one in findings([facts], needs) if one.level is Level.RED and one.subject in LOOKED_AT]
     if facts.info.get("cluster_enabled") == "1":
         raise HivemindError(f"{endpoint}: of a Cluster, and to one, nothing can be moved")

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..bus.embedded import Embedded
 from ..bus.server_program import ask
@@ -113,11 +114,12 @@ def reload(engine: Engine, *, in_turn: bool = True) -> Applied:
         return apply(engine, in_turn=in_turn)
 
 
-def go_back(engine: Engine) -> tuple[Release, list[str]] | None:
-    """Write the files of the last release back that differs from what they are, and say which; nothing is applied.
+def go_back(engine: Engine) -> tuple[Release, list[str], Path | None] | None:
+    """Write the files of the last release back that differs from what they are; nothing is applied. Say which files,
+    and in which folder those are that this took away, if it did.
 
     None if there is no such release. Raises SupervisorError if a file cannot be written.
     """
     with engine.lock():
         found = last_good(engine.paths)
-        return None if found is None else (found, restore(engine.paths, found))
+        return None if found is None else (found, *restore(engine.paths, found))

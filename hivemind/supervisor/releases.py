@@ -131,8 +131,9 @@ def last_good(paths: HivePaths) -> Release | None:
     return next((each for each in reversed(releases(paths)) if each.hash != now), None)
 
 
-def restore(paths: HivePaths, release: Release) -> list[str]:
-    """Write the files of ``release`` back; return the names of those that this changed. Raises OSError.
+def restore(paths: HivePaths, release: Release) -> tuple[list[str], Path | None]:
+    """Write the files of ``release`` back; return the names of those that this changed, and where the files are that
+    it took away, if there are any. Raises OSError.
 
     What it replaces goes to a folder ``undone-…``, and so do files that the release does not have, and newer releases.
     """
@@ -151,7 +152,7 @@ def restore(paths: HivePaths, release: Release) -> list[str]:
         newer.folder.rename(undone / newer.folder.name)
     for old in sorted(paths.releases.glob("undone-*"))[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
-    return changed
+    return changed, undone / "files" if (undone / "files").is_dir() else None
 
 
 def _differs(now: Path | None, then: Path | None) -> bool:
