@@ -75,6 +75,15 @@ def test_each_copy_runs_at_home_and_all_are_seen_from_anywhere(pair: Pair) -> No
     assert "robin.0" in here.stderr
 
 
+def test_the_root_of_each_host_is_shown_though_one_of_them_alone_is_registered(pair: Pair) -> None:
+    for hive in (pair.alfa, pair.beta):
+        rows = [line.split() for line in hive.run("hm", "nodes").stdout.splitlines() if line.startswith("root")]
+        assert sorted(row[2] for row in rows) == ["alfa", "beta"]
+        assert [row[:2] for row in rows] == [["root.0", "running"], ["root", "standby"]]
+    listed = pair.alfa.run("hm", "nodes", "--json").stdout
+    assert listed.count('"instance":"root.') == 1
+
+
 def test_commands_reach_the_host_that_has_what_is_meant(pair: Pair) -> None:
     before = pair.beta.pids()
     assert pair.alfa.run("hm", "restart", "robin").stdout == "robin.0: restarted\n"

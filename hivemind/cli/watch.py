@@ -77,6 +77,7 @@ def nodes(ctx: click.Context, *, as_json: bool) -> None:
     """
     from .context import announce, context_hive, settings_or_last
     from .reading import read_instances, refusal
+    from .roots import rows_of_others
 
     settings = settings_or_last(context_hive(ctx))
     announce(settings)
@@ -92,6 +93,7 @@ def nodes(ctx: click.Context, *, as_json: bool) -> None:
         output.note(nobody(settings))
     columns = ("instance", "state", "host", "pid", "uptime", "sends", "receives", "answers", "problems")
     rows = [row for one, state in zip(instances, states, strict=True) for row in _rows(one, state, time.time())]
+    rows += rows_of_others(settings, instances)
     output.table(columns, rows, styles=[_STYLES.get(str(row[1]), "yellow") for row in rows])
 
 
