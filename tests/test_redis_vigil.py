@@ -15,8 +15,8 @@ import pytest
 from hivemind.bus.embedded import Embedded
 from hivemind.bus.server_program import ask, find_server
 from hivemind.identity import ProcessIdentity
-from hivemind.process_table import COMPUTING, DISK, HELD, STOPPED, WAITING, Doing, waits_for_disk, waits_of
-from hivemind.supervisor.redis_judge import GONE, MUTE, STANDS, UNSEEN, Door, Progress
+from hivemind.process_table import COMPUTING, DISK, HELD, STOPPED, WAITING, Doing, doing, waits_for_disk, waits_of
+from hivemind.supervisor.redis_judge import GONE, MUTE, STANDS, UNSEEN, Entrance, Progress
 
 from .hive_kit import QUIET, SENDER, Hive, hive_in, kill, well
 from .waiting import eventually
@@ -34,8 +34,9 @@ def judged(doings: Sequence[Doing | None], waits: Callable[[int], int | None] = 
 
 def test_only_one_that_a_signal_has_stopped_for_long_enough_stands_still() -> None:
     stopped = Doing(STOPPED, 1.0)
-    assert judged([stopped] * int(STANDS)).is_stopped
-    assert not judged([stopped] * int(STANDS - 1)).is_stopped
+    assert judged([stopped] * (int(STANDS) + 1)).is_stopped
+    assert not judged([stopped] * int(STANDS)).is_stopped, "the first look compares with nothing"
+    assert not judged([Doing(STOPPED, count / 100) for count in range(1000)]).is_stopped, "it goes on by turns"
     assert not judged([stopped] * 19 + [Doing(WAITING, 1.01)] + [stopped] * 19).is_stopped
     assert not judged([stopped] * 19 + [None, stopped]).is_stopped
     assert not judged([Doing(HELD, 1.0)] * 1000).is_stopped
@@ -59,18 +60,18 @@ def test_one_that_waits_for_one_and_the_same_thing_is_asked_after_a_minute() -> 
 
 def test_a_socket_is_gone_when_it_is_not_there_or_another_for_a_while() -> None:
     for found in (None, OTHER):
-        door = Door()
+        door = Entrance()
         door.opened(REDIS, HERE)
         assert [door.look(1.0, REDIS, found) for _ in range(int(GONE))] == [False, False, True]
         assert not door.look(1.0, REDIS, HERE)
 
 
 def test_one_whose_socket_nobody_has_seen_may_be_starting() -> None:
-    door = Door()
+    door = Entrance()
     assert not any(door.look(1.0, REDIS, None) for _ in range(int(UNSEEN) - 1))
     assert door.look(1.0, REDIS, None)
     assert not door.look(1.0, ProcessIdentity(8, 1.0, "boot", "host"), None), "another life has its own time"
-    assert not any(Door().look(100.0, REDIS, HERE) for _ in range(10))
+    assert not any(Entrance().look(100.0, REDIS, HERE) for _ in range(10))
 
 
 @pytest.fixture
@@ -179,6 +180,7 @@ def test_a_socket_that_was_removed_is_made_again_and_the_data_stays(hive: Hive, 
     assert hive.log("hived").count(f"the socket of the hive's own Redis (process {redis.pid}), ") == 1
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(120)
 def test_what_is_only_in_the_memory_of_a_redis_whose_folder_was_removed_is_not_thrown_away(hive: Hive) -> None:
     redis = redis_of(hive)
@@ -187,3 +189,6 @@ def test_what_is_only_in_the_memory_of_a_redis_whose_folder_was_removed_is_not_t
     eventually(lambda: "is gone, and so is its data" in hive.log("hived"), within=UNSEEN + 20)
     assert "`hived stop` and `hived start` begin without data" in hive.log("hived")
     assert redis.is_alive()
+    kill(redis, signal.SIGSTOP)
+    eventually(lambda: "it is not killed, but told to go on" in hive.log("hived"), within=STANDS + 20)
+    eventually(lambda: doing(redis.pid).state != STOPPED)  # type: ignore[union-attr]  # it lives

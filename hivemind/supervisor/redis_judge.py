@@ -45,13 +45,13 @@ class Progress:
         if doing is None or doing.state == HELD:
             self.heard()
             return
-        self.stood = self.stood + seconds if doing.state == STOPPED else 0.0
-        has_moved = waits is None or self._before != (doing.used, waits)
+        has_moved = self._before != (doing.used, waits)
         self._before = doing.used, waits
-        self.mute = self.mute + seconds if doing.state == WAITING and not has_moved else 0.0
+        self.stood = self.stood + seconds if doing.state == STOPPED and not has_moved else 0.0
+        self.mute = self.mute + seconds if doing.state == WAITING and not has_moved and waits is not None else 0.0
 
 
-class Door:
+class Entrance:
     """Judges whether the socket at which a process listens is still where it is looked for."""
 
     def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
 One that stands still is killed, and one whose socket was removed is asked to end; supervisord starts it again at once,
 with its data. What it never does is to end one that is busy (redis_judge.py), or one whose data is gone from the disk:
-what that has in its memory is all that is left.
+what that has in its memory is all that is left. If a signal has stopped that it is let go on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .engine import Engine
 from .keeper import kill, kill_group
 from .lives import say_hung
 from .processes import REDIS
-from .redis_judge import Door, Progress, Socket
+from .redis_judge import Entrance, Progress, Socket
 from .stood import Stood
 
 log = logging.getLogger("hived")
@@ -36,7 +36,7 @@ class RedisVigil:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._redis: ProcessIdentity | None = None
-        self._progress, self._door = Progress(), Door()
+        self._progress, self._entrance = Progress(), Entrance()
         self._told: ProcessIdentity | None = None  # whose socket is gone, and of whom that was said
 
     async def run(self) -> None:
@@ -67,19 +67,31 @@ class RedisVigil:
         if self._progress.is_mute and (waits_for_disk(redis.pid) or ask(server.socket, "PING", timeout=PING)):
             self._progress.heard()
         if self._progress.is_stopped or self._progress.is_mute:
-            seconds = max(self._progress.stood, self._progress.mute)
-            found = Stood("the hive's own Redis", redis.pid, seen.state, seconds, time.time(), is_told=True)
-            log.error("%s; it is started again with its data", found.text)
-            stood.write(self._engine.paths.stood, found)
-            say_hung(self._engine.paths, REDIS, redis.pid)
-            kill_group(redis)
+            self._revive(redis, seen.state, server)
             self._progress.heard()
+
+    def _revive(self, redis: ProcessIdentity, state: str, server: Embedded) -> None:
+        """Kill what stands still; where its data is gone from the disk it may only be let go on."""
+        if not server.has_data():
+            log.error(
+                "the hive's own Redis (process %d) stands still, and its data in %s is gone: it is not killed, but "
+                "told to go on",
+                *(redis.pid, server.folder),
+            )
+            kill(redis, signal.SIGCONT)
+            return
+        seconds = max(self._progress.stood, self._progress.mute)
+        found = Stood("the hive's own Redis", redis.pid, state, seconds, time.time(), is_told=True)
+        stood.write(self._engine.paths.stood, found)
+        log.error("%s; it is started again with its data", found.text)
+        say_hung(self._engine.paths, REDIS, redis.pid)
+        kill_group(redis)
 
     def _look_at_socket(self, redis: ProcessIdentity, server: Embedded) -> None:
         found = _socket_at(server)
-        if found is not None and not self._door.knows(redis) and server.serves(redis):
-            self._door.opened(redis, found)
-        if not self._door.look(LOOK, redis, found) or self._told == redis:
+        if found is not None and not self._entrance.knows(redis) and server.serves(redis):
+            self._entrance.opened(redis, found)
+        if not self._entrance.look(LOOK, redis, found) or self._told == redis:
             return
         self._told = redis
         what = "is gone" if found is None else "was replaced"
