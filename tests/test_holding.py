@@ -6,15 +6,18 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from hivemind.supervisor import holding as module
-from hivemind.supervisor.holding import holding, this_command
+from hivemind.supervisor.holding import PATIENCE, holding, this_command
+from hivemind.supervisor.servant import FILES
 
-from .hive_kit import Hive
+from .hive_kit import QUIET, Hive
 from .waiting import eventually
 
 pytestmark = pytest.mark.timeout(120)
@@ -37,6 +40,31 @@ def test_a_suspended_reload_is_named_by_whoever_comes_next_with_what_to_do(runni
         os.kill(first.pid, signal.SIGCONT)
     assert first.wait(60) == 0
     assert running.run("hived", "reload").returncode == 0
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from hivemind.supervisor.holding import holding
+with holding(Path(sys.argv[1])):
+    time.sleep(100)
+"""
+
+
+def test_a_file_that_is_mended_while_who_changes_what_runs_is_stopped_is_tried_afterwards(running: Hive) -> None:
+    joker, lock = running.node("joker", "this is no Python"), running.engine.paths.lock
+    assert running.run("hived", "reload").returncode == 1
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(lock)]) as holder:
+        try:
+            eventually(lambda: f'"pid":{holder.pid},' in lock.read_text(), within=20)
+            os.kill(holder.pid, signal.SIGSTOP)
+            joker.write_text(QUIET.replace("{name}", "Joker"))
+            began = time.monotonic()
+            eventually(lambda: time.monotonic() > began + 2 * FILES + PATIENCE, within=30)
+            assert running.states()["joker"] == "quarantined"
+        finally:
+            holder.kill()
+    eventually(lambda: running.states().get("joker.0") == "running", within=20)
 
 
 def test_whoever_is_waited_for_is_said_once(

@@ -21,6 +21,7 @@ from .apply import apply
 from .control import CHANNEL, Hived, decode_request, encode_answer
 from .engine import Engine, engine_for
 from .files import time_of
+from .holding import held_by
 from .journal import BY, told
 from .log_server import LogServer
 from .machine import facts_here
@@ -60,6 +61,8 @@ class Servant:
         """Watch the files of broken nodes for ever."""
         while True:
             await asyncio.sleep(FILES)
+            if self._is_held_up():
+                continue
             changed = await asyncio.to_thread(self._changed)
             if changed and not self.engine.paths.stopping.exists():
                 log.info("%s changed: trying again", ", ".join(changed))
@@ -68,6 +71,11 @@ class Servant:
             if mended and not self.engine.paths.stopping.exists():
                 log.info("the file of a node that %s left out has changed: restarting it", ", ".join(mended))
                 await self._restart(mended)
+
+    def _is_held_up(self) -> bool:
+        """Whether who changes what runs here is stopped: whatever is tried now would fail, and not be tried again."""
+        holder = held_by(self.engine.paths.lock)
+        return holder is not None and holder.is_stopped
 
     def _changed(self) -> list[str]:
         """The files of broken nodes that changed since they were found broken, or since the last try."""
