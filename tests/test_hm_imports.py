@@ -57,3 +57,19 @@ def test_who_only_looks_loads_nothing_that_sends_runs_or_changes(words: str, got
     found = loaded(*words.split(), where=gotham.folder)
     assert "hivemind.bus.commands" in found
     assert not found & {*NOT_TO_LOOK, "jinja2", "rich", "starlette", "uvloop"}
+
+
+@pytest.mark.parametrize(("before", "is_frozen"), [("json", True), ("hivemind.node.node", False)])
+def test_nothing_is_collected_at_the_end_unless_a_node_may_have_left_something(
+    before: str, is_frozen: bool, tmp_path: Path
+) -> None:
+    code = f"""
+import atexit, gc, sys, {before}
+from hivemind.cli.hm import main
+atexit.register(lambda: print("frozen", gc.get_freeze_count()))
+sys.argv = ["hm", "-h"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (int(done.stdout.rpartition("frozen ")[2]) > 0) is is_frozen

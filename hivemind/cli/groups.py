@@ -20,6 +20,8 @@ VERSION = f"hivemind %(version)s (Python {'.'.join(map(str, sys.version_info[:3]
 HELP = {"help_option_names": ["-h", "--help"]}
 MANY = 10  #: commands that are not listed any more for one that does not exist
 SELDOM = 50_000  #: new objects until garbage is looked for: to import makes so many, and none of them garbage
+#: who has loaded one of these may have run somebody's code, which may have left a file to be written out at the end
+RUNS_CODE = frozenset({"hivemind.node.node", "hivemind.root.controller", "hivemind.client.client"})
 WELL, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -123,7 +125,10 @@ class SectionGroup(NamingGroup):
         run = partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
         if not standalone_mode:
             return run()
-        sys.exit(_exit_code(run))
+        code = _exit_code(run)
+        if not RUNS_CODE & sys.modules.keys():
+            gc.freeze()  # nothing is looked for in all that was imported, once more, before it ends
+        sys.exit(code)
 
 
 def _exit_code(run: Callable[[], object]) -> int:
