@@ -44,9 +44,11 @@ def test_supervisord_and_listener_killed_together_are_made_good_by_start(gotham:
     kill(gotham.supervisord())
     kill(listener)
     eventually(lambda: gotham.engine.supervisord() is None)
-    assert "no hived runs here: who ends is not started again" in gotham.run("hm", "status").stdout
+    alone = gotham.run("hm", "status")
+    assert "hived has ended without being asked to: who ends is not started again" in alone.stdout
+    assert alone.returncode == 1
     assert "goes on" in gotham.start().stderr
-    assert "no hived" not in gotham.run("hm", "status").stdout
+    assert "hived has ended" not in gotham.run("hm", "status").stdout
     assert gotham.pids() == before
 
 

@@ -81,6 +81,14 @@ GOLDEN: dict[str, tuple[Known, str]] = {
         known(Copy("batman.0", instance(), up(revivals=2), once(ended(None, "SIGKILL", lasted=240.0)))),
         f"batman runs well. {RUNS} It was started again 2 times; 3 s ago it died of SIGKILL after 4 min 0 s.",
     ),
+    "killed from outside, some time after an error": (
+        known(
+            Copy(
+                "batman.0", instance(), up(), once(ended(None, "SIGKILL", "it was said", 60.0)), cause=Cause("KeyError")
+            )
+        ),
+        f"batman runs well. {RUNS} 3 s ago it died of SIGKILL after 1 min 0 s.",
+    ),
     "hung and killed": (
         known(Copy("batman.0", instance(), up(), once(ended(None, "SIGKILL", HUNG, lasted=60.0)), stood=PLACE)),
         f"batman runs well. {RUNS} 3 s ago it died of SIGKILL after 1 min 0 s, killed because it hung at {PLACE}.",

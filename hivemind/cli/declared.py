@@ -14,6 +14,7 @@ from ..supervisor.cut_off import lately as left_undone
 from ..supervisor.desired import read_scale, read_stopped
 from ..supervisor.enabled import EnabledNode, enabled_nodes, existing_imports
 from ..supervisor.engine import engine_for, host_here, inherited
+from ..supervisor.halt import survivors
 from ..supervisor.paths import HivePaths
 from ..supervisor.report import Report, report_here
 from ..supervisor.standing import in_words, stopped
@@ -32,7 +33,8 @@ class Declared:
     has the other hosts of the hive of which no hived answers, each with the instances that are at home there. ``stood``
     says who of hived and supervisord stood still here lately, and was killed for it, ``standing`` who does so now;
     ``settings`` what is wrong with those of the hive, if the ones that were applied last hold; ``undone`` what a roll
-    that was cut off here has left.
+    that was cut off here has left; ``unguarded`` are the programs that run on here though hived, which started them,
+    has ended, and nobody asked it to.
     """
 
     instances: tuple[str, ...] = ()
@@ -45,6 +47,7 @@ class Declared:
     settings: str = ""
     undone: str = ""
     standing: str = ""
+    unguarded: tuple[str, ...] = ()
 
     def problem(self, node: str) -> Problem | None:
         """Why ``node`` does not run as asked."""
@@ -59,7 +62,7 @@ def declared(settings: Settings, *, ask_redis: bool = True) -> Declared:
         return Declared()
     engine = engine_for(settings)
     if engine.supervisord() is None:
-        mine = _from_files(settings)
+        mine = replace(_from_files(settings), unguarded=tuple(sorted(survivors(engine))))
     else:
         fault = fault_of_settings(settings.hive, inherited(engine.paths) or os.environ)
         was, now = lately(engine.paths.stood), in_words(engine, stopped(engine))

@@ -30,6 +30,7 @@ _COUNTS: tuple[tuple[str, Count], ...] = (
     ("dead-lettered", lambda one: one.dead),
     ("lost by a stream", lambda one: one.lost),
 )
+_UNGUARDED = "who ends is not started again; `hived start` adopts all that run"
 _TOLD = (NodeState.RUNNING, NodeState.FENCED, NodeState.WAITING)  # states of which nothing more is to be said
 
 
@@ -105,6 +106,8 @@ def judge(
     shards = [f"{listed(dead)} of the Cluster {_does(dead)} not answer: what goes there waits"] if dead else []
     missing = [*_missing(instances, should), *_homeless(instances, should)]
     standing = [should.standing] if should.standing else []
+    if should.unguarded:
+        standing.append(f"hived has ended without being asked to: {_UNGUARDED}")
     troubles = [*standing, *missing, *shards, *absent, *_failing(alive), *_unconfirmed(alive)]
     return Health(
         hive,
@@ -292,8 +295,9 @@ def _notes(alive: Sequence[Instance], should: Declared) -> list[str]:
         found.append(should.stood)
     if should.undone:
         found.append(should.undone)
-    if not should.is_supervised and any(one.instance in should.instances and _is_here(one) for one in alive):
-        found.append("no hived runs here: who ends is not started again; `hived start` adopts all that run")
+    by_others = not should.is_supervised and not should.unguarded
+    if by_others and any(one.instance in should.instances and _is_here(one) for one in alive):
+        found.append(f"no hived runs here: {_UNGUARDED}")
     if should.stopped:
         found.append(f"{listed(should.stopped)} {are(should.stopped)} stopped by `hm stop`")
     if odd := [f"{one.instance} ({one.state})" for one in alive if one.state not in _TOLD]:

@@ -214,6 +214,8 @@ def _why(copy: Copy) -> str:
         return ""
     if last.words == HUNG:
         return f", killed because it hung{f' at {copy.stood}' if copy.stood else ''}"
+    if last.signal == "SIGKILL":
+        return ""  # whatever it logged before, that was not why
     cause = copy.cause
     if cause is not None and (not cause.at or last.began <= cause.at <= last.ended + 1.0):
         return f", of {cause.text}"
