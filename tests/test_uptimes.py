@@ -61,7 +61,7 @@ def test_that_supervisord_says_nothing_is_told_once_and_not_in_every_row(running
     finally:
         for one in reversed(held):
             kill(one, signal.SIGCONT)
-    assert done.stderr.count("no answer from supervisord") == 1
+    assert done.stderr.count("are stopped by a signal") == 1
     assert "supervisord" not in done.stdout
     (row,) = (line.split() for line in done.stdout.splitlines() if line.startswith("batman.0"))
     assert row[:2] == ["batman.0", "unknown"]
