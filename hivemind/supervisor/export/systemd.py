@@ -62,7 +62,7 @@ def quoted(text: str, *, is_command: bool = False) -> str:
 def _target(hive: Hive, units: Sequence[str]) -> str:
     return f"""\
 # The hive {hive.name} under systemd, written by `hived export systemd`; docs/export.md tells more. Copy all of it to
-# /etc/systemd/system, then: systemctl daemon-reload; systemctl enable --now hive-{hive.name}.target
+# /etc/systemd/system, then: hived stop; systemctl daemon-reload; systemctl enable --now hive-{hive.name}.target
 
 [Unit]
 Description=The hive {hive.name}
