@@ -80,7 +80,7 @@ drills: $(DEV) ## everything that may break, broken in a hive of its own and tim
 	@$(BIN)/python -m tests.drills --json docs/drills.json
 	@$(BIN)/python -m tests.docs_made
 	@$(BIN)/pytest -q tests/test_fuzz.py --hypothesis-profile=many
-	@$(BIN)/pytest -q -n 3 --dist worksteal -m "drill and not alone" -o faulthandler_timeout=1800
+	@$(BIN)/pytest -q -n 4 --dist worksteal -m "drill and not alone" --durations=12 -o faulthandler_timeout=1800
 	@$(BIN)/pytest -q -m "drill and alone" -o faulthandler_timeout=1800
 
 crowd: $(DEV) ## ten thousand instances on one Redis: registering, beating, coming back; INSTANCES=10000
