@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hivemind.supervisor.engine import Engine
@@ -103,6 +105,54 @@ def test_who_dies_while_its_saved_file_does_not_load_comes_back_with_the_last_go
     assert ("batman.0 goes on with the code of before: " in said, "no_such_module" in said) == (True, True)
     file.write_text(sound)
     eventually(lambda: gotham.run("hm", "status").returncode == 0, within=20)
+
+
+READS = """
+from pathlib import Path
+
+from hivemind import Node, subscription
+
+DATA = (Path(__file__).parent / "data.json").read_text()
+
+class {name}(Node):
+    @subscription("nothing")
+    def nothing(self, payload):
+        pass
+"""
+
+
+def proven(gotham: Hive) -> tuple[Path, Path]:
+    """A node that reads a file as it is imported, and is in a release; its file, and that which it reads."""
+    file, data = gotham.node("batman", READS), gotham.write("nodes/batman/data.json", "{}")
+    gotham.start()
+    eventually(lambda: "release 1: all has been well" in gotham.log("hived"), within=40)
+    return file, data
+
+
+def test_nobody_is_sent_back_to_a_release_that_does_not_load_either(gotham: Hive) -> None:
+    file, data = proven(gotham)
+    file.write_text(f"{file.read_text()}# a comment\n")
+    aside = data.rename(data.with_name("aside.json"))
+    kill(gotham.copies("batman")[0])
+    eventually(lambda: "Nor does it in release 1 of " in gotham.log("hived"), within=20)
+    assert "It comes back with" not in gotham.log("hived")
+    aside.rename(data)
+    eventually(lambda: gotham.program("batman.0").state == "running", within=40)
+    assert (gotham.program("batman.0").release, gotham.run("hm", "status").returncode) == ("", 0)
+
+
+def test_who_was_sent_back_and_ends_early_again_has_its_files_as_soon_as_they_load(gotham: Hive) -> None:
+    file, data = proven(gotham)
+    file.write_text(file.read_text().replace("data.json", "more.json"))
+    kill(gotham.copies("batman")[0])
+    eventually(lambda: gotham.program("batman.0").release == "release 1", within=20)
+    eventually(lambda: gotham.program("batman.0").state == "running", within=30)
+    data.rename(data.with_name("more.json"))
+    kill(gotham.copies("batman")[0])
+    eventually(lambda: "the files load now: back to them" in gotham.log("hived"), within=30)
+    eventually(lambda: gotham.program("batman.0").state == "running", within=30)
+    eventually(lambda: gotham.run("hm", "status").returncode == 0, within=20)
+    assert gotham.program("batman.0").release == ""
 
 
 SPEAKER = """

@@ -1,19 +1,26 @@
-"""Sends back who has died and cannot come back, because a file was saved meanwhile that does not load."""
+"""Sends back who has died and cannot come back, because a file was saved meanwhile that does not load.
+
+What a file needs as it is imported may be away for a while, and is no Python that anybody would save anew: whoever was
+sent back and ends early again has the files as soon as they load. Where the release does not load either, nobody is
+sent back to it: the files are what their author can mend.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ..errors import HivemindError
-from .actions import faults
+from .actions import faults, named
+from .apply import apply
 from .engine import Engine
 from .files import time_of
-from .plan import load
-from .returning import hold_back, told, way_back
-from .topology import Program
+from .plan import Plan, load
+from .releases import Release
+from .returning import complete, faults_of, hold_back, release_of, told, way_back
+from .topology import Problem, Program
 
 log = logging.getLogger("hived")
 
@@ -45,28 +52,70 @@ class Rescuer:
 
     def _look(self, names: Collection[str]) -> None:
         engine = self._fresh()
-        found = [each for each in load(engine.paths).programs if each.name in names and self._is_open(each)]
-        if not found or engine.paths.stopping.exists():
+        plan = load(engine.paths)
+        ended = [each for each in plan.programs if each.name in names]
+        if engine.paths.stopping.exists():
             return
+        self._try_files(engine, [each for each in ended if each.fault and not each.sharing and _is_mending(plan, each)])
+        found = [each for each in ended if self._is_open(each)]
         problems = faults(engine, found)
         lost = [each for each in found if not problems.keys().isdisjoint(each.members)]
         if not lost:
             return
         with engine.lock():
             release = way_back(engine)
-            if release is not None:
-                hold_back(engine, lost, problems)
-        if release is None:
+        if release is not None:
+            self._send_back(engine, lost, problems, release)
+
+    def _try_files(self, engine: Engine, back: Sequence[Program]) -> None:
+        """Those that were sent back because of their files, and do not stay up: they have them again, if these load."""
+        if not back:
             return
+        for each in back:
+            if (release := release_of(engine, each)) is not None:
+                complete(engine.paths.hive, release)
+        problems = faults(engine, back)
+        sound = [each.name for each in back if problems.keys().isdisjoint(each.members)]
+        if not sound:
+            return
+        log.warning("%s ended with the code of before, and the files load now: back to them", ", ".join(sound))
+        for name in sound:
+            self._tried.pop(name, None)
+        with engine.lock():
+            done = apply(engine, named(sound))
+        for outcome in done.rolled.outcomes.values():
+            log.log(logging.INFO if outcome.is_well else logging.ERROR, "%s: %s", outcome.program, outcome.text)
+
+    def _send_back(
+        self, engine: Engine, lost: Sequence[Program], problems: Mapping[str, Problem], release: Release
+    ) -> None:
+        complete(engine.paths.hive, release)
+        worse = faults_of(engine, release, lost)
+        sent = [each for each in lost if worse.keys().isdisjoint(each.members)]
+        with engine.lock():
+            hold_back(engine, sent, problems)
         for each in lost:
-            reason = "; ".join(problems[name].text for name in each.members if name in problems)
-            log.error(
-                "%s ended, and its file does not load: %s. It comes back with %s", each.name, reason, told(release)
-            )
+            said = f"{each.name} ended, and its file does not load: {_reason(each, problems)}"
+            if each in sent:
+                log.error("%s. It comes back with %s", said, told(release))
+            else:
+                self._tried.pop(each.name, None)
+                log.error("%s. Nor does it in %s: %s", said, told(release), _reason(each, worse))
 
     def _is_open(self, program: Program) -> bool:
         """Whether it may have files that do not load, and goes by them; each change of them is looked at once."""
+        if program.fault or program.sharing:
+            return False
         stamps = tuple(time_of(file) for file in program.members.values() if file)
         is_new = self._tried.get(program.name) != stamps
         self._tried[program.name] = stamps
-        return bool(stamps) and is_new and not program.fault and not program.sharing
+        return bool(stamps) and is_new
+
+
+def _is_mending(plan: Plan, program: Program) -> bool:
+    """Whether its files are waited for: those that a roll found not to be well are not."""
+    return not plan.mending.keys().isdisjoint(program.members.values())
+
+
+def _reason(program: Program, problems: Mapping[str, Problem]) -> str:
+    return "; ".join(problems[name].text for name in program.members if name in problems)

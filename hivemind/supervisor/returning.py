@@ -16,11 +16,12 @@ from pathlib import Path
 
 from ..node.loaded import RELEASE
 from .archive import all_there
+from .check import unloadable
 from .client import SupervisorClient
 from .engine import Engine
 from .files import read_json, time_of
 from .plan import load
-from .releases import ELSEWHERE, Release, hash_of, hive_files, last_good, promote
+from .releases import ELSEWHERE, Release, hash_of, hive_files, last_good, promote, releases
 from .topology import Problem, Program
 from .writing import write
 
@@ -67,6 +68,19 @@ def to_mend(engine: Engine, programs: Iterable[Program], problems: Mapping[str, 
     files = {str(engine.paths.hive / each.file) for each in problems.values() if each.file}
     files |= {file for each in programs for name, file in each.members.items() if name in problems and file}
     return {file: time_of(file) for file in files}
+
+
+def release_of(engine: Engine, program: Program) -> Release | None:
+    """The release that a program was sent back to, if it was and that is still there."""
+    files = whole(engine, program).env.get(RELEASE) if RELEASE in program.env else None
+    return next((each for each in releases(engine.paths) if str(each.files) == files), None)
+
+
+def faults_of(engine: Engine, release: Release, programs: Iterable[Program]) -> dict[str, Problem]:
+    """What is wrong, by node, with those of ``programs`` that would not load from ``release``."""
+    wanted = {name for each in programs for name in each.members}
+    nodes = [node for node in engine.nodes() if node.name in wanted]
+    return unloadable(engine.paths.hive, nodes, {**engine.environ, RELEASE: str(release.files)})
 
 
 def hold_back(engine: Engine, programs: Iterable[Program], problems: Mapping[str, Problem]) -> None:
