@@ -158,6 +158,8 @@ def test_when_both_stand_still_every_command_says_so_and_start_replaces_them(hiv
     old = hive.supervisord(), hive.listener().pid
     for command in (("hived", "status"), ("hm", "status"), ("hm", "why", "batman")):
         says(hive, f"{said}: all that runs goes on, but who ends is not started again", *command)
+    for change in (("hived", "reload"), ("hm", "restart", "batman"), ("hm", "scale", "batman", "2")):
+        says(hive, f"{said}: all that runs goes on, but who ends is not started again", *change)
     os.kill(hive.copies("robin")[0].pid, signal.SIGKILL)
     done = hive.run("hived", "start")
     assert done.returncode == 0

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .nodes import WrongName
 
 MOST_COPIES = 1000
+BRIEF = 1.0  #: seconds in which other hosts answer, where nobody can on this one
 NODES = click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
 
 
@@ -131,15 +132,16 @@ def answered(
     settings = context_settings(ctx)
     announce(settings)
     read_instances(settings)  # at once, and in words, if Redis is away
+    standing, patience = _standing(settings)
     if len(request.targets) > 1:  # one by one: none is done if another is mistyped
-        found = _answers(settings, replace(request, verb=Verb.FIND))
+        found = _answers(settings, replace(request, verb=Verb.FIND), patience)
         known = {result.program for answer in found for result in answer.results if result.ok}
         known |= at_home_somewhere(settings, request.targets)
         if found and (unknown := [target for target in request.targets if target not in known]):
             raise _unknown(settings, unknown[0])
-    answers = _answers(settings, request, silence, tell)
+    answers = _answers(settings, request, patience, silence, tell)
     if not answers:
-        output.error("no hived of this hive answers: `hived start` starts it on this machine")
+        output.error(standing or "no hived of this hive answers: `hived start` starts it on this machine")
         return []
     silent = unheard(settings, request, answers)
     if tell is not None:
@@ -151,19 +153,43 @@ def answered(
     return acting
 
 
-def _answers(
-    settings: Settings, request: Request, silence: float = 35.0, tell: Callable[[Answer], None] | None = None
-) -> list[Answer]:
-    """What every hived of the hive answers."""
-    import asyncio
+def _standing(settings: Settings) -> tuple[str, float]:
+    """Who of this host's hived and supervisord is stopped by a signal, in words, and for how many seconds a first
+    answer is waited for: where both are, nobody here replaces either.
+    """
     import os
 
+    from ..supervisor.control import ANSWER_TIMEOUT, START_TIMEOUT
+    from ..supervisor.engine import engine_for
+    from ..supervisor.standing import in_words, stopped
+
+    if os.name == "nt":
+        return "", ANSWER_TIMEOUT
+    engine = engine_for(settings)
+    found = stopped(engine)
+    said = in_words(engine, found)
+    if len(found) > 1:
+        return said, BRIEF
+    if said:
+        output.warn(said)
+    return said, START_TIMEOUT if engine.is_running() else ANSWER_TIMEOUT
+
+
+def _answers(
+    settings: Settings,
+    request: Request,
+    patience: float,
+    silence: float = 35.0,
+    tell: Callable[[Answer], None] | None = None,
+) -> list[Answer]:
+    """What every hived of the hive answers, if one says within ``patience`` seconds that it heard."""
+    import asyncio
+
     from ..bus.endpoint import Endpoint
-    from ..supervisor.control import ANSWER_TIMEOUT, START_TIMEOUT, ask, nobody
-    from ..supervisor.engine import engine_for, redis_url
+    from ..supervisor.control import ask, nobody
+    from ..supervisor.engine import redis_url
 
     timeout = settings.constants.STOP_TIMEOUT + silence  # to stop, and to be there
-    patience = START_TIMEOUT if os.name != "nt" and engine_for(settings).is_running() else ANSWER_TIMEOUT
     endpoint = Endpoint.parse(redis_url(settings), settings.var)
     hosts = settings.constants.HOSTS
     return asyncio.run(ask(endpoint, settings.name, request, timeout, patience, tell or nobody, hosts))

@@ -21,7 +21,7 @@ from .layout import bring_up_to_date
 from .narrow import with_code_of
 from .plan import Plan, load
 from .releases import Release, draft, last_good, restore
-from .standing import end_stopped
+from .standing import end_stopped, refuse_stopped
 from .stopping import never
 from .strays import refuse, strays
 from .successor import left_over, settle
@@ -106,8 +106,9 @@ def stop(engine: Engine, hurry: Callable[[], bool] = never) -> bool:
 
 def reload(engine: Engine, *, in_turn: bool = True) -> Applied:
     """Apply a changed configuration to what changed only; ``in_turn``: to one instance after the other. Raises
-    SupervisorError if the hive does not run.
+    SupervisorError if the hive does not run, or its supervisord is stopped by a signal.
     """
+    refuse_stopped(engine)
     with engine.lock():
         if not engine.is_running():
             raise SupervisorError("hived does not run here: `hived start` starts it")

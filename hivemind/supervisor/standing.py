@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from ..english import are
+from ..errors import SupervisorError
 from ..identity import PidFile, ProcessIdentity
 from ..process_table import STOPPED, doing
 from .engine import Engine
@@ -50,6 +51,13 @@ def in_words(engine: Engine, found: Mapping[str, ProcessIdentity]) -> str:
     if minder is not None and not is_stopped(minder):
         return f"{told}; process {minder.pid}, which has the hive in its foreground, replaces both within 20 s"
     return f"{told}; `hived start` replaces both"
+
+
+def refuse_stopped(engine: Engine) -> None:
+    """Raise SupervisorError, which says what to do, where supervisord is stopped by a signal: it would not answer."""
+    found = stopped(engine)
+    if SUPERVISORD in found:
+        raise SupervisorError(in_words(engine, found))
 
 
 def end_stopped(engine: Engine) -> dict[str, ProcessIdentity]:
