@@ -68,6 +68,15 @@ def test_survivors_of_an_older_configuration_are_adopted_then_rolled(gotham: Hiv
     eventually(lambda: len(gotham.copies("batman")) == 1)
 
 
+def test_a_kill_is_one_line_in_hiveds_log(running: Hive) -> None:
+    said, before = "batman.0 died of SIGKILL after ", running.pids()["batman.0"]
+    told = running.log("hived").count(said)
+    kill(running.copies("batman")[0])
+    eventually(lambda: running.log("hived").count(said) > told, within=20)
+    eventually(lambda: running.program("batman.0").state == "running", within=20)
+    assert (running.log("hived").count(said) - told, running.pids()["batman.0"] != before) == (1, True)
+
+
 def test_a_killed_listener_comes_back_and_nothing_else_notices(running: Hive) -> None:
     before, listener = running.pids(), running.listener()
     kill(listener)

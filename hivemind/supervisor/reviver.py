@@ -44,6 +44,7 @@ class Reviver:
         self._news = asyncio.Event()
         self._heard: deque[tuple[str, float]] = deque()  # who ended when: from the loop to the thread
         self._ended: dict[str, float] = {}  # when programs ended of which it is still to be told how
+        self._told: dict[str, float] = {}  # by program when the life ended that was told last: once is enough
         self._written: object = None
 
     def look(self) -> None:
@@ -94,10 +95,12 @@ class Reviver:
         now = time.monotonic()
         for name, at in list(self._ended.items()):
             lives = load_lives(self.engine.paths.program_lives(name), this_boot())
-            if lives.lives and lives.lives[-1].ended > at - REAPED:
+            over = lives.lives[-1].ended if lives.lives else 0.0
+            if over > max(at - REAPED, self._told.get(name, 0.0)):
                 if lives.failures and lives.lives[-1].status:
                     self.on_failed(name)
                 log.warning("%s %s", name, lives.text(now))
+                self._told[name] = over
                 del self._ended[name]
             elif now - at > PATIENCE:
                 del self._ended[name]
