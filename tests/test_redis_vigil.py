@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -178,6 +179,55 @@ def test_a_socket_that_was_removed_is_made_again_and_the_data_stays(hive: Hive, 
     print(f"another after {time.monotonic() - began:.1f} s")
     goes_on(hive, before)
     assert hive.log("hived").count(f"the socket of the hive's own Redis (process {redis.pid}), ") == 1
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody can see where a process writes")
+def test_a_redis_whose_folder_was_replaced_by_an_older_copy_is_not_ended(hive: Hive, tmp_path: Path) -> None:
+    redis, server = redis_of(hive), own(hive)
+    eventually(lambda: (hive.program("batman.0").uptime or 0.0) > 4.0, within=20)  # hived has seen its socket
+    shutil.copytree(server.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("*.sock"))
+    assert say(hive, "SET", "bat", "cave") == "+OK"
+    shutil.rmtree(server.folder)
+    shutil.copytree(tmp_path / "copy", server.folder)
+    moved = server.socket.with_name("moved.sock")
+    server.socket.rename(moved)
+    try:
+        eventually(lambda: "is gone, and so is its data" in hive.log("hived"), within=20)
+        assert redis.is_alive()
+        assert ask(moved, "GET", "bat", timeout=2.0) == "cave"
+    finally:
+        kill(redis)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody can see where a process writes")
+def test_a_server_has_its_data_where_all_of_it_lies_that_it_writes_to(tmp_path: Path) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="hm-"))
+    server = Embedded(folder / "redis", folder / "redis.sock")
+    server.ensure()
+    redis = server.pidfile.living()
+    assert redis is not None
+    try:
+        assert ask(server.socket, "SET", "bat", "man", timeout=2.0) == "+OK"
+        assert server.has_data(redis)
+        ask(server.socket, "BGREWRITEAOF", timeout=2.0)
+        files = server.folder / "appendonlydir"
+        kept = {"appendonly.aof.2.base.rdb", "appendonly.aof.2.incr.aof", "appendonly.aof.manifest"}
+        eventually(lambda: {each.name for each in files.iterdir()} == kept)
+        assert server.has_data(redis)
+        for lost in sorted(files.iterdir()):
+            lost.rename(tmp_path / lost.name)
+            assert not server.has_data(redis), lost
+            (tmp_path / lost.name).rename(lost)
+            assert server.has_data(redis), lost
+        (incr,) = files.glob("*.incr.aof")
+        shutil.copy(incr, tmp_path)
+        incr.unlink()
+        shutil.copy(tmp_path / incr.name, incr)
+        assert not server.has_data(redis), "a copy, to which it does not write"
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
 
 
 @pytest.mark.drill

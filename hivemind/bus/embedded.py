@@ -24,6 +24,7 @@ from urllib.parse import quote
 
 from ..errors import ConfigurationError, RedisUnavailable
 from ..identity import PidFile, ProcessIdentity
+from .server_data import has_data
 from .server_info import info_in, server_name
 from .server_memory import most_memory
 from .server_program import ask, find_server, need_server
@@ -170,9 +171,11 @@ class Embedded:
         """Whether it is ``process`` that answers on our socket."""
         return self._info().get("process_id") == str(process.pid)
 
-    def has_data(self) -> bool:
-        """Whether what a server has stored lies in our folder: it may have been removed under one that runs."""
-        return any(self.folder.glob("appendonlydir/*.manifest"))
+    def has_data(self, process: ProcessIdentity) -> bool:
+        """Whether all that this server has stored lies in our folder: it may have been removed, in part, too, under one
+        that runs, or what lies there now may be a copy, to which this one does not write.
+        """
+        return has_data(self.folder, process.pid)
 
     def serve(self, program: Path) -> NoReturn:
         """Become the server in this very process, as soon as no other serves this folder. For hived."""

@@ -1,8 +1,9 @@
 """hived's look at the hive's own Redis: does it go on, and do others get in?
 
 One that stands still is killed, and one whose socket was removed is asked to end; supervisord starts it again at once,
-with its data. What it never does is to end one that is busy (redis_judge.py), or one whose data is gone from the disk:
-what that has in its memory is all that is left. If a signal has stopped that it is let go on.
+with its data. What it never does is to end one that is busy (redis_judge.py), or one whose data is gone from the disk,
+in part, too, or replaced by a copy: what that has in its memory is all that is left. If a signal has stopped that it is
+let go on.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class RedisVigil:
 
     def _revive(self, redis: ProcessIdentity, state: str, server: Embedded) -> None:
         """Kill what stands still; where its data is gone from the disk it may only be let go on."""
-        if not server.has_data():
+        if not server.has_data(redis):
             log.error(
                 "the hive's own Redis (process %d) stands still, and its data in %s is gone: it is not killed, but "
                 "told to go on",
@@ -95,7 +96,7 @@ class RedisVigil:
             return
         self._told = redis
         what = "is gone" if found is None else "was replaced"
-        if not server.has_data():
+        if not server.has_data(redis):
             log.error(
                 "%s, the socket of the hive's own Redis (process %d), %s, and so is its data in %s: all of it is in "
                 "its memory, and it is not started again; `hived stop` and `hived start` begin without data",
