@@ -89,6 +89,13 @@ if sys.platform == "linux":
         except OSError:
             return []
 
+    def folder_of(pid: int) -> Path | None:
+        """The folder that it is in, or that was removed under it; None if there is no such process, or it is hidden."""
+        try:
+            return Path(os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)"))  # noqa: PTH115 - it need not exist
+        except OSError:
+            return None
+
     def parent_of(pid: int) -> int | None:
         """The pid of its parent; None if there is no such process, or it is hidden from us."""
         try:
@@ -175,6 +182,13 @@ else:
             return psutil.Process(pid).cmdline()
         except psutil.Error:
             return []
+
+    def folder_of(pid: int) -> Path | None:
+        """The folder that it is in, or that was removed under it; None if there is no such process, or it is hidden."""
+        try:
+            return Path(psutil.Process(pid).cwd())
+        except (psutil.Error, OSError):
+            return None
 
     def parent_of(pid: int) -> int | None:
         """The pid of its parent; None if there is no such process, or it is hidden from us."""

@@ -28,7 +28,7 @@ from ..bus.endpoint import Endpoint
 from ..cancelling import end
 from ..data.layout import check_layout
 from ..data.registry import Registry
-from ..errors import HivemindError, LayoutMismatch, RedisError
+from ..errors import HivemindError, LayoutMismatch, RedisError, SupervisorError
 from ..identity import PidFile, ProcessIdentity
 from ..last_settings import settings_or_applied
 from ..log import setup
@@ -165,6 +165,8 @@ def take_over(engine: Engine) -> None:
     log.warning("supervisord is gone although nobody asked for it: starting a new one, which adopts all programs")
     try:
         start(replace(engine, patience=math.inf))  # whoever holds the lock: nobody else does it
+    except SupervisorError as error:
+        log.error("no new supervisord was started: %s", error)
     except HivemindError:
         log.exception("a new supervisord cannot be started; `hived start` does it by hand")
 
