@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 import pytest
 
+from hivemind.bus.embedded import Embedded
 from hivemind.supervisor.last_words import last_words
 from hivemind.supervisor.paths import HivePaths
 from hivemind.supervisor.plan import Plan
@@ -110,6 +113,24 @@ def test_ctrl_c_stops_everything_even_where_a_shell_had_it_ignored(hive: Hive) -
     terminal.shows("Batman has saved the day!")
     assert terminal.end(signal.SIGINT) == 0
     assert hive.processes() == []
+
+
+def test_when_the_files_are_removed_it_says_so_once_goes_on_and_stops_all_when_asked(hive: Hive) -> None:
+    terminal = Terminal(hive, "hived", "start", "--foreground")
+    terminal.shows("Batman has saved the day!")
+    supervisord, redis = hive.supervisord(), Embedded.of(hive.engine.settings).pidfile.living()
+    shutil.rmtree(hive.folder / "var")
+    terminal.shows("was removed under it: processes ")
+    began = time.monotonic()
+    eventually(lambda: time.monotonic() - began > 2.0)
+    assert terminal.process.poll() is None
+    assert supervisord.is_alive()
+    assert terminal.text().count("was removed under it") == 1
+    assert "supervisord is gone" not in terminal.text()
+    assert terminal.end(signal.SIGINT) == 0
+    assert hive.processes() == []
+    assert redis is not None
+    assert not redis.is_alive()
 
 
 def test_a_killed_supervisord_is_replaced_and_no_node_restarts(hive: Hive) -> None:

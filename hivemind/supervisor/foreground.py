@@ -22,6 +22,7 @@ from .follow import MergedLog
 from .lifecycle import start, stop, wait_for_redis
 from .standing import Third
 from .status import page
+from .strays import in_words
 from .topology import Problem, Selection
 
 STEP = 0.1  # seconds between looks
@@ -58,6 +59,8 @@ class Foreground:
         self._process: subprocess.Popen[bytes] | None = None
         self._asked = 0
         self._page = ""
+        self._supervisord: ProcessIdentity | None = None
+        self._is_told = False
         self._record, self._third = PidFile(engine.paths.foreground), Third(engine)
 
     def run(self) -> bool:
@@ -101,6 +104,7 @@ class Foreground:
     def _begin(self, selection: Selection | None) -> None:
         started = start(self.engine, selection)
         self._process = started.process
+        self._supervisord, self._is_told = self.engine.supervisord(), False
         wait_for_redis(self.engine, lambda: self._asked > 0)
         for problem in started.plan.problems:
             self.screen.problem(problem)
@@ -119,13 +123,23 @@ class Foreground:
             self.screen.say("hived and supervisord both stand still: replacing them")
             self._begin(None)
             return True
-        if self.engine.supervisord() is not None:
+        if (found := self.engine.supervisord()) is not None:
+            self._supervisord = found
             return True
         if self.engine.paths.stopping.exists():
             return False
+        if self._supervisord is not None and self._supervisord.is_alive():
+            self._tell_removed(self._supervisord)
+            return True
         self.screen.say("supervisord is gone although nobody asked for it: starting a new one")
         self._begin(None)
         return True
+
+    def _tell_removed(self, supervisord: ProcessIdentity) -> None:
+        """It lives, and its files do not: no reason to do anything but to say so, once."""
+        if not self._is_told:
+            self._is_told = True
+            self.screen.say(f"{in_words(self.engine, [supervisord])}; Ctrl-C ends it, too")
 
     def _step(self) -> None:
         self._show()
