@@ -5,7 +5,7 @@
   errors of ours: ``translation``; what runs inside Redis: ``functions``; commands in a file: ``written``
 - when Redis is away: what is said ``outage``; when it is tried again ``pace`` ``turned_away``; when it moves
   ``watch`` ``primary`` ``home_watch`` ``peers``; when the hive goes to another: ``door``
-- a server of the hive's own: ``embedded`` ``server_program`` ``server_memory``; what any says of itself:
+- a server of the hive's own: ``embedded`` ``server_program`` ``server_memory`` ``server_data``; what any says:
   ``server_info`` ``facts``, and Sentinels of it: ``sentinels``
 - sending: ``outbox`` ``outgoing`` ``spool`` ``queues`` ``held`` ``carrier``
 - receiving live: ``live`` ``channels`` ``channel_topics`` ``receiving`` ``inbox`` ``ledger`` ``senders``
