@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from hivemind.identity import this_boot
 from hivemind.supervisor.client import ProgramInfo, ProgramState
+from hivemind.supervisor.engine import Engine
+from hivemind.supervisor.lives import Ended, Lives, save_lives
+from hivemind.supervisor.paths import HivePaths
+from hivemind.supervisor.plan import Plan, save
 from hivemind.supervisor.processes import Restart
 from hivemind.supervisor.revival import Revival, counts_as_restart, should_revive
+from hivemind.supervisor.reviver import Reviver
 from hivemind.supervisor.topology import Program
 
 
@@ -104,3 +114,17 @@ def test_what_supervisord_starts_again_by_itself_counts_as_well() -> None:
 )
 def test_what_counts_as_a_restart_depends_on_how_it_is_tuned(restart: Restart, is_expected: bool, counts: bool) -> None:
     assert counts_as_restart(program(restart), is_expected=is_expected) is counts
+
+
+def test_an_end_that_is_heard_of_twice_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    paths = HivePaths(tmp_path, tmp_path / "var", tmp_path / "var")
+    paths.make()
+    save(paths, Plan((program(),)))
+    now = time.monotonic()
+    assert save_lives(paths.program_lives("batman.0"), Lives(1, None, (Ended(now - 3.0, now),)), this_boot())
+    client = SimpleNamespace(programs=tuple)
+    reviver = Reviver(cast(Engine, SimpleNamespace(paths=paths, client=lambda: client)))
+    for _ in range(2):
+        reviver.ended("batman.0")
+        reviver._look_once()
+    assert caplog.text.count("batman.0 ended after 3.0 s") == 1
