@@ -172,6 +172,10 @@ class Hive:
         if (identity := redis.pidfile.living()) is not None:
             kill(identity)
             eventually(lambda: not identity.is_alive())
+        for process in psutil.process_iter():  # and its files may be gone, or not be its own
+            with suppress(psutil.Error):
+                if "-server" in process.name() and process.cwd().startswith(str(self.folder)):
+                    process.kill()
         redis.socket.unlink(missing_ok=True)
         if self.engine.paths.runtime != self.engine.paths.var:
             with suppress(OSError):  # something else lies there
