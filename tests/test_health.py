@@ -6,6 +6,7 @@ from hivemind.cli.declared import Declared
 from hivemind.cli.health import judge
 from hivemind.data.records import About, Instance, Stats
 from hivemind.supervisor.status import ProgramStatus
+from hivemind.supervisor.topology import Problem
 
 
 def instance(*, lost: bool = False) -> Instance:
@@ -34,3 +35,16 @@ def test_a_hive_is_not_well_while_a_node_is_kept_to_the_code_of_before() -> None
     found = judge("gotham", [instance()], hive(fault="its handler bake of orders fails: KeyError"))
     kept = "oven.0 goes on with the code of before: its handler bake of orders fails: KeyError"
     assert found.sentence == f"gotham is not well: {kept}; mend the file and `hived reload`"
+
+
+def test_who_fails_does_not_go_on_with_the_code_of_before() -> None:
+    assert judge("gotham", [], hive("failing", "ended with 1", "SyntaxError: no")).troubles == (
+        "oven.0 is failing: ended with 1",
+    )
+
+
+def test_a_rollback_is_named_where_a_node_is_quarantined() -> None:
+    broken = (Problem("oven", "SyntaxError: no", "nodes/oven.py", 3),)
+    found = judge("gotham", [], Declared(problems=broken, way_out="`hived rollback` goes back to release 2"))
+    told = "oven is quarantined: nodes/oven.py:3: SyntaxError: no (`hived rollback` goes back to release 2)"
+    assert found.troubles == (told,)

@@ -155,6 +155,55 @@ def test_who_was_sent_back_and_ends_early_again_has_its_files_as_soon_as_they_lo
     assert gotham.program("batman.0").release == ""
 
 
+def test_who_dies_of_a_file_before_any_release_is_failing_and_nobody_says_that_it_goes_on(gotham: Hive) -> None:
+    file = gotham.node("batman")
+    gotham.start()
+    file.write_text(f"{file.read_text()}def broken(:\n")
+    kill(gotham.copies("batman")[0])
+    eventually(lambda: gotham.program("batman.0").next_try is not None, within=30)
+    status, why, rolled = (
+        gotham.run("hm", *words).stdout for words in (("status",), ("why", "batman"), ("roll", "batman"))
+    )
+    assert ("batman.0 is failing: " in status, "SyntaxError" in status) == (True, True)
+    assert "batman cannot be loaded: nodes/batman/batman.py:" in why
+    assert "batman.0: nodes/batman/batman.py:" in rolled
+    assert not any(
+        words in said for words in ("goes on", "begins next", "quarantined") for said in (status, why, rolled)
+    )
+
+
+def test_of_who_still_loads_nobody_says_that_it_goes_on_whatever_is_saved(gotham: Hive) -> None:
+    code = 'import os, time\nwhile os.path.exists("slow"):\n    open("loads", "w").close()\n    time.sleep(0.01)\n'
+    file = gotham.node("batman", f"{code}{QUIET}")
+    gotham.start()
+    slow = gotham.write("slow", "")
+    kill(gotham.copies("batman")[0])
+    eventually((gotham.folder / "loads").exists, within=20)
+    file.write_text("def broken(:\n")
+    eventually(lambda: gotham.program("batman.0").state in UP and gotham.program("batman.0").pid, within=10)
+    assert gotham.program("batman.0").fault == ""
+    slow.unlink()
+    eventually(lambda: "SyntaxError" in gotham.program("batman.0").fault, within=20)
+    assert gotham.program("batman.0").state in UP
+
+
+def test_who_is_quarantined_is_told_so_also_by_roll_and_a_rollback_is_named(gotham: Hive) -> None:
+    file = gotham.node("batman")
+    gotham.start()
+    eventually(lambda: "release 1: all has been well" in gotham.log("hived"), within=40)
+    assert gotham.run("hived", "stop").returncode == 0
+    file.write_text("def broken(:\n")
+    gotham.start()
+    out = "`hived rollback` goes back to the files of release 1"
+    rolled = gotham.run("hm", "roll", "batman")
+    assert rolled.returncode == 1
+    assert "batman: nodes/batman/batman.py:1: SyntaxError: " in rolled.stderr
+    assert ("it is quarantined" in rolled.stderr, out in rolled.stderr) == (True, True)
+    for command in (("hm", "status"), ("hm", "why", "batman"), ("hived", "status")):
+        done = gotham.run(*command)
+        assert out in done.stdout + done.stderr
+
+
 SPEAKER = """
 import os
 from hivemind import Node, service

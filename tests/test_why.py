@@ -63,6 +63,9 @@ BROKE = "batman could not be loaded again as its file is now"
 BEHIND = "Its group batman is 1,204 messages behind on orders, the oldest from 1 min 30 s ago;"
 MISTAKE = "The settings are at fault, and those of before hold"
 RUNS = "batman.0 has been running for 2 h 5 min (process 4711 on gotham)."
+AGAIN = "it is tried again as soon as that file changes"
+QUICKLY = "it ended with 1 after 0.4 s; next try in 14 s"
+BEGINS_NEXT = "begins next with the code of before, release 2, because that of now is not well"
 SENT_BACK = "goes on with the code of before, release 2, because that of now is not well"
 GOLDEN: dict[str, tuple[Known, str]] = {
     "runs well": (
@@ -96,6 +99,18 @@ GOLDEN: dict[str, tuple[Known, str]] = {
     "quarantine": (
         known(fault=f"{PLACE}: SyntaxError: no"),
         f"batman is quarantined: {PLACE}: SyntaxError: no; it is tried again as soon as that file changes.",
+    ),
+    "quarantine, with a release to go back to": (
+        known(fault=f"{PLACE}: SyntaxError: no", way_out="`hived rollback` goes back"),
+        f"batman is quarantined: {PLACE}: SyntaxError: no; {AGAIN}; `hived rollback` goes back.",
+    ),
+    "a file that broke, and its node fails of it": (
+        known(Copy("batman.0", program=up("failing"), lives=FAILING), fault=f"{PLACE}: SyntaxError: no"),
+        f"batman cannot be loaded: {PLACE}: SyntaxError: no; {AGAIN}. {FAILS} {QUICKLY}.",
+    ),
+    "to be sent back": (
+        known(Copy("batman.0", program=up("failing", fault="SyntaxError: no", release="release 2"), lives=FAILING)),
+        f"batman.0 {BEGINS_NEXT}: SyntaxError: no; mend the file and `hived reload`. {FAILS} {QUICKLY}.",
     ),
     "a file that broke while its node runs": (
         known(Copy("batman.0", instance(), up()), fault=f"{PLACE}: SyntaxError: no", is_kept=True),

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from ..supervisor.actions import Request
     from ..supervisor.control import Answer
-    from .nodes import WrongName
 
 MOST_COPIES = 1000
 BRIEF = 1.0  #: seconds in which other hosts answer, where nobody can on this one
@@ -118,7 +117,7 @@ def answered(
     """What those hiveds answered that the request concerns; none, and said, if no hived answers. ``silence`` is for how
     many seconds, beside STOP_TIMEOUT, they may say nothing; ``tell`` hears each answer as it comes.
 
-    Raises WrongName for targets that nobody knows.
+    Raises ClickException for targets that nobody knows.
     """
     from dataclasses import replace
 
@@ -195,8 +194,8 @@ def _answers(
     return asyncio.run(ask(endpoint, settings.name, request, timeout, patience, tell or nobody, hosts))
 
 
-def _unknown(settings: Settings, first: str) -> WrongName:
-    """What to say of a target that no hived of the hive knows."""
+def _unknown(settings: Settings, first: str) -> click.ClickException:
+    """What to say of a target that no hived of the hive knows, or that it has put aside."""
     from .nodes import WrongName, known_nodes, known_processes, what_else
 
     if first == "all":
@@ -206,6 +205,8 @@ def _unknown(settings: Settings, first: str) -> WrongName:
     if first.startswith("@"):
         return WrongName(f"no hived here knows {first}: no node has that tag in NODES (config/hive.py)")
     node, _, number = first.partition(".")
+    if told := _put_aside(settings, node):
+        return click.ClickException(told)
     known, shared = known_nodes(settings), known_processes(settings)
     if node in shared:
         return WrongName(f"no hived here runs {first}, a process that nodes share; `hived status` shows what runs")
@@ -213,6 +214,24 @@ def _unknown(settings: Settings, first: str) -> WrongName:
         what = "runs a copy with that number" if number else "runs that node: enable it in nodes/__init__.py"
         return WrongName(f"no hived here {what}: {first}; `hived status` shows what runs")
     return WrongName(f"no hived here knows {first}{what_else(settings, node, known, shared)}")
+
+
+def _put_aside(settings: Settings, node: str) -> str:
+    """Why an enabled node does not run here, and what to do; "" where hived has not put it aside."""
+    import os
+
+    from ..supervisor.paths import HivePaths
+    from ..supervisor.plan import load
+    from ..supervisor.releases import way_out
+
+    if settings.hive is None or os.name == "nt":
+        return ""
+    paths = HivePaths.of(settings)
+    found = next((each for each in load(paths).problems if each.node == node), None)
+    if found is None:
+        return ""
+    out = way_out(paths)
+    return f"{found}: it is quarantined, and tried again as soon as that file changes{f'; {out}' if out else ''}"
 
 
 def _show(answer: Answer, *, many: bool) -> bool:

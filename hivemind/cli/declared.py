@@ -16,6 +16,7 @@ from ..supervisor.enabled import EnabledNode, enabled_nodes, existing_imports
 from ..supervisor.engine import engine_for, host_here, inherited
 from ..supervisor.halt import survivors
 from ..supervisor.paths import HivePaths
+from ..supervisor.releases import way_out
 from ..supervisor.report import Report, report_here
 from ..supervisor.standing import in_words, stopped
 from ..supervisor.status import ProgramStatus
@@ -34,7 +35,7 @@ class Declared:
     says who of hived and supervisord stood still here lately, and was killed for it, ``standing`` who does so now;
     ``settings`` what is wrong with those of the hive, if the ones that were applied last hold; ``undone`` what a roll
     that was cut off here has left; ``unguarded`` are the programs that run on here though hived, which started them,
-    has ended, and nobody asked it to.
+    has ended, and nobody asked it to; ``way_out`` is what a rollback here would do for the nodes with problems.
     """
 
     instances: tuple[str, ...] = ()
@@ -48,6 +49,7 @@ class Declared:
     undone: str = ""
     standing: str = ""
     unguarded: tuple[str, ...] = ()
+    way_out: str = ""
 
     def problem(self, node: str) -> Problem | None:
         """Why ``node`` does not run as asked."""
@@ -69,6 +71,7 @@ def declared(settings: Settings, *, ask_redis: bool = True) -> Declared:
         left = left_undone(engine.paths)
         known = Declared(is_supervised=True, stood=was, standing=now, settings=fault, undone=left)
         mine = _added(known, report_here(engine, ask_redis=ask_redis))
+        mine = replace(mine, way_out=way_out(engine.paths) if mine.problems else "")
     others = settings.constants.HOSTS.keys() - {host_here(engine.paths)}
     return _with_others(settings, mine, others) if others and ask_redis else mine
 

@@ -30,6 +30,7 @@ _COUNTS: tuple[tuple[str, Count], ...] = (
     ("dead-lettered", lambda one: one.dead),
     ("lost by a stream", lambda one: one.lost),
 )
+MANY_DO = {"goes on": "go on", "begins next": "begin next"}  #: what several do with the code of before
 _UNGUARDED = "who ends is not started again; `hived start` adopts all that run"
 _TOLD = (NodeState.RUNNING, NodeState.FENCED, NodeState.WAITING)  # states of which nothing more is to be said
 
@@ -254,7 +255,8 @@ def _settings(should: Declared) -> list[str]:
 
 def _quarantined(should: Declared) -> list[str]:
     found = [f"{one.node} is quarantined: {str(one).removeprefix(f'{one.node}: ')}" for one in should.problems]
-    return found[:MOST] + ([f"{len(found) - MOST} more are quarantined"] if len(found) > MOST else [])
+    found = found[:MOST] + ([f"{len(found) - MOST} more are quarantined"] if len(found) > MOST else [])
+    return [*found[:-1], f"{found[-1]} ({should.way_out})"] if found and should.way_out else found
 
 
 def _ending(name: str, should: Declared) -> ProgramStatus | None:
@@ -265,14 +267,14 @@ def _ending(name: str, should: Declared) -> ProgramStatus | None:
 
 def _old_code(should: Declared) -> list[str]:
     """Who runs the code of before because its file is not well, by what is wrong with that."""
-    names: dict[str, list[str]] = {}
+    names: dict[tuple[str, str], list[str]] = {}
     for each in should.programs.values():
-        if each.fault:
-            names.setdefault(each.fault, []).append(each.name)
+        if each.old_code:
+            names.setdefault((each.fault, each.old_code), []).append(each.name)
     found = [
-        f"{listed(sorted(who))} {'goes' if len(who) == 1 else 'go'} on with the code of before: {_short(fault)}; "
+        f"{listed(sorted(who))} {verb if len(who) == 1 else MANY_DO[verb]} with the code of before: {_short(fault)}; "
         "mend the file and `hived reload`"
-        for fault, who in names.items()
+        for (fault, verb), who in names.items()
     ]
     return found[:MOST] + ([f"{len(found) - MOST} more files are not well"] if len(found) > MOST else [])
 

@@ -126,6 +126,7 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
       hived status --json
     """
     from ..supervisor.engine import engine_for
+    from ..supervisor.releases import way_out
     from ..supervisor.sharing import unshared
     from ..supervisor.status import status as look
     from ..supervisor.strays import in_words, strays
@@ -159,10 +160,10 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     styles = [colours.get(p.state, "red") for p in found.programs]
     output.table(["program", "state", "pid", "uptime", "revived", "remarks"], rows, styles=styles)
     _elsewhere(found.elsewhere)
-    if found.stood:
-        output.note(f"{found.stood}; all goes on")
-    if found.undone:
-        output.note(found.undone)
+    out = way_out(engine.paths) if found.problems else ""
+    for note in (out, f"{found.stood}; all goes on" if found.stood else "", found.undone):
+        if note:
+            output.note(note)
     if found.page:
         output.say(f"page: {found.page}")
     return WELL if found.is_well else FAILED
@@ -373,10 +374,10 @@ def _detail(program: ProgramStatus, said: str) -> str:
 
 
 def _old_code(program: ProgramStatus) -> str:
-    if not program.fault:
+    if not program.old_code:
         return ""
     release = f" ({program.release})" if program.release else ""
-    return f"goes on with the code of before{release}: its file is not well, mend it and `hived reload`"
+    return f"{program.old_code} with the code of before{release}: its file is not well, mend it and `hived reload`"
 
 
 def _duration(seconds: float | None) -> str:

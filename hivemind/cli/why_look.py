@@ -19,6 +19,7 @@ from ..supervisor.lives import HUNG, Lives, read_lives
 from ..supervisor.log_tail import log_files
 from ..supervisor.paths import HivePaths
 from ..supervisor.processes import ROOT
+from ..supervisor.releases import way_out
 from .declared import Declared, declared, enabled
 from .health import is_gone
 from .members import common_of, members_of, part_of, process_of
@@ -68,6 +69,7 @@ class Look:
             self._shares(),
             fault,
             is_kept,
+            way_out(HivePaths.of(self.settings)) if fault and not is_kept and os.name != "nt" else "",
             fault_of_settings(self.settings.hive, os.environ),
             tuple(one for one in groups if not one.is_retired),
             tuple(sorted(f"Its group {one.group} waits for a kept topic that matches {one.pattern}" for one in waits)),

@@ -12,7 +12,7 @@ from ..states import NodeState, ServiceState
 from ..supervisor.lives import HUNG, Lives
 from ..supervisor.status import ProgramStatus
 from .declared import AWAY
-from .health import YOUNG, counted
+from .health import MANY_DO, YOUNG, counted
 from .why_cause import Cause
 
 LONG = 60.0  #: seconds that a message may be in somebody's hands before that is worth a word
@@ -51,10 +51,10 @@ class Copy:
 class Known:
     """Everything that is known of one node, or of the copy that was asked for. ``now`` is in unix seconds.
 
-    ``enabled`` says what enables it, or what would; ``fault`` what is wrong with its file (with it ``is_kept``: it runs
-    all the same), ``settings`` what is wrong with the hive's. ``shares`` says with whom it shares a process. ``waits``
-    are clauses on what its subscriptions wait for. ``redis`` says why Redis cannot be asked, ``standing`` who of hived
-    and supervisord stands still.
+    ``enabled`` says what enables it, or would; ``fault`` what is wrong with its file (with it ``is_kept``: it runs
+    all the same) and ``way_out`` what a rollback would do for it, ``settings`` what is wrong with the hive's.
+    ``shares`` says with whom it shares a process. ``waits`` are clauses on what its subscriptions wait for. ``redis``
+    says why Redis cannot be asked, ``standing`` who of hived and supervisord stands still.
     """
 
     node: str
@@ -64,6 +64,7 @@ class Known:
     shares: str = ""
     fault: str = ""
     is_kept: bool = False
+    way_out: str = ""
     settings: str = ""
     groups: tuple[GroupBacklog, ...] = ()
     waits: tuple[str, ...] = ()
@@ -100,12 +101,18 @@ def _node(known: Known) -> Iterator[Sentence]:
         yield known.standing, "red"
     if known.settings:
         yield f"The settings are at fault, and those of before hold: {known.settings}", "red"
-    if known.fault and known.is_kept:
+    is_old = any(copy.program is not None and copy.program.release for copy in known.copies)
+    if known.fault and is_old:
+        yield from _old_code(known)
+    elif known.fault and known.is_kept:
         told = f"could not be loaded again as its file is now: {known.fault}; it goes on as it was"
         yield f"{known.node} {told}", "yellow"
     elif known.fault:
         again = "; it is tried again as soon as that file changes" if known.is_supervised else ""
-        yield f"{known.node} is quarantined: {known.fault}{again}", "red"
+        is_tried = any(copy.program and copy.name.startswith(f"{known.node}.") for copy in known.copies)
+        how = "cannot be loaded" if is_tried else "is quarantined"
+        out = f"; {known.way_out}" if known.way_out else ""
+        yield f"{known.node} {how}: {known.fault}{again}{out}", "red"
     else:
         yield from _old_code(known)
     if known.shares:
@@ -114,11 +121,13 @@ def _node(known: Known) -> Iterator[Sentence]:
 
 def _old_code(known: Known) -> Iterator[Sentence]:
     """Which copies have the code of before, because that of now was not well with one of them."""
-    found = [(copy.name, copy.program) for copy in known.copies if copy.program is not None and copy.program.fault]
-    for fault, release in dict.fromkeys((seen.fault, seen.release) for _, seen in found):
-        names = [name for name, seen in found if (seen.fault, seen.release) == (fault, release)]
-        goes, which = "goes" if len(names) == 1 else "go", f", {release}," if release else ""
-        told = f"{listed(names)} {goes} on with the code of before{which} because that of now is not well"
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for copy in known.copies:
+        if (seen := copy.program) is not None and seen.old_code:
+            found.setdefault((seen.fault, seen.release, seen.old_code), []).append(copy.name)
+    for (fault, release, verb), names in found.items():
+        goes, which = verb if len(names) == 1 else MANY_DO[verb], f", {release}," if release else ""
+        told = f"{listed(names)} {goes} with the code of before{which} because that of now is not well"
         yield f"{told}: {fault.rstrip('.')}; mend the file and `hived reload`", "yellow"
 
 

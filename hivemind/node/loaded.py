@@ -28,6 +28,14 @@ def note_loaded(relay: Relay, hive: Path, *, is_successor: bool) -> None:
         put(relay.next_code if is_successor else relay.code, orjson.dumps({"pid": os.getpid(), "files": files}))
 
 
+def has_loaded(relay: Relay, pid: int) -> bool:
+    """Whether the process with that ``pid`` has noted its code: what is saved from then on, it does not read."""
+    try:
+        return bool(orjson.loads(relay.code.read_bytes())["pid"] == pid)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
 def is_outdated(relay: Relay, pid: int) -> bool:
     """Whether the process with that ``pid`` loaded a file that is another by now; False if that is not known."""
     try:

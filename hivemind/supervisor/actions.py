@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from ..identity import PidFile
+from ..node.loaded import has_loaded
+from ..node.relay import Relay
 from .apply import apply
 from .arrival import Arrival, arrivals, lasting
 from .client import LIVE, SupervisorClient
@@ -191,9 +194,7 @@ def _restart(engine: Engine, before: Plan, request: Request) -> Done:
     known = {info.name: info for info in client.programs()}
     names = [each.name for each in programs if each.name not in faulty]
     live = {name for name, info in known.items() if info.state in LIVE}
-    done = [
-        Result(name, False, f"{text}; it goes on as it was" if name in live else text) for name, text in faulty.items()
-    ]
+    done = [Result(name, False, text) for name, text in with_what_goes_on(engine, faulty).items()]
     hold_back(engine, [each for each in programs if each.name in live], problems)
     waiting: tuple[str, ...] = ()
     if names:
@@ -219,6 +220,19 @@ def broken(programs: Sequence[Program], problems: Mapping[str, Problem]) -> dict
         for name in each.members
         if name in problems
     }
+
+
+def with_what_goes_on(engine: Engine, faulty: Mapping[str, str]) -> dict[str, str]:
+    """What is wrong by program, with the remark that it goes on as it was, where a process of it has loaded."""
+    return {
+        name: f"{text}; it goes on as it was" if _has_loaded(engine, name) else text for name, text in faulty.items()
+    }
+
+
+def _has_loaded(engine: Engine, name: str) -> bool:
+    file = engine.paths.program_pid(name)
+    process = PidFile(file).living()
+    return process is not None and has_loaded(Relay.at(file), process.pid)
 
 
 def _scale(engine: Engine, before: Plan, request: Request) -> Done:

@@ -131,6 +131,16 @@ def last_good(paths: HivePaths) -> Release | None:
     return next((each for each in reversed(releases(paths)) if each.hash != now), None)
 
 
+def way_out(paths: HivePaths) -> str:
+    """What `hived rollback` would do for a hive whose files are not well, for people; "" if it can do nothing. Never
+    raises.
+    """
+    with suppress(OSError):
+        if (found := last_good(paths)) is not None:
+            return f"`hived rollback` goes back to the files of release {found.number}"
+    return ""
+
+
 def restore(paths: HivePaths, release: Release) -> tuple[list[str], Path | None]:
     """Write the files of ``release`` back; return the names of those that this changed, and where the files are that
     it took away, if there are any. Raises OSError.

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ..errors import HivemindError
 from ..identity import PidFile
-from .actions import Done, Request, Result, broken, faults, named, refused, select, with_members
+from .actions import Done, Request, Result, broken, faults, named, refused, select, with_members, with_what_goes_on
 from .apply import apply
 from .client import LIVE, ProgramInfo
 from .cut_off import cut_off, settled
@@ -43,10 +43,10 @@ def rollout(engine: Engine, request: Request, tell: Callable[[Outcome], None]) -
             return Done(sharing)
         programs = select(before, request.targets)
         problems = faults(engine, programs)
-        found = {name: f"{text}; it goes on as it was" for name, text in broken(programs, problems).items()}
-        if found:
+        if faulty := broken(programs, problems):
             live = {info.name for info in engine.client().programs() if info.state in LIVE}
             hold_back(engine, [each for each in programs if each.name in live], problems)
+            found = with_what_goes_on(engine, faulty)
             found = {each.name: found.get(each.name, _untouched(found)) for each in programs}
             return Done([Result(name, False, text) for name, text in found.items()])
         done = apply(engine, named([each.name for each in programs]), _how(request, tell))

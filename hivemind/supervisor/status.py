@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from ..data.registry import Registry
 from ..english import amount
 from ..errors import HivemindError, SupervisorError
 from ..identity import PidFile, ProcessIdentity
-from ..node.loaded import RELEASE
+from ..node.loaded import RELEASE, has_loaded
+from ..node.relay import Relay
 from ..process_table import age
 from ..states import NodeState
 from .check import unreadable_file
@@ -48,6 +49,9 @@ WORDS: Mapping[ProgramState, str] = {
 }
 
 
+FAILING = WORDS[ProgramState.FATAL]
+
+
 @dataclass(frozen=True, slots=True)
 class ProgramStatus:
     """One program as people see it. ``pid`` is the node's own, also when a keeper stands in for it."""
@@ -63,6 +67,13 @@ class ProgramStatus:
     next_try: float | None = None  # seconds until the next begins, if it waits
     fault: str = ""  # what is wrong with its nodes' files, while it has the code of before
     release: str = ""  # with which code its next life begins; "": the files
+
+    @property
+    def old_code(self) -> str:
+        """The verb for the code of before, which it has because of its ``fault``, or will have; "" if it has not."""
+        if not self.fault or (self.state == FAILING and not self.release):
+            return ""
+        return "begins next" if self.state == FAILING else "goes on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,21 +157,22 @@ class _Look:
         is_up = info.state in (ProgramState.RUNNING, ProgramState.STARTING, ProgramState.STOPPING)
         holder = self._holder(program, process) if is_up else ""
         if lives.next is not None and process is None and is_up:
-            return self._waiting(program, info, lives)
+            waiting = self._waiting(program, info, lives)
+            return replace(waiting, fault=program.fault, release=_release(engine, program))
         mine = of_process(self.instances, process) if process is not None else None
         started = _since(lives, process, info.started)
         remarks = holder or ("; ".join(_remarks(program, mine)) if is_up else why_not(engine, program, info))
         is_loop = lives.is_loop and is_up and info.state is not ProgramState.STOPPING
         return ProgramStatus(
             program.name,
-            "standby" if holder else WORDS[ProgramState.FATAL] if is_loop else _state(info, mine),
+            "standby" if holder else FAILING if is_loop else _state(info, mine),
             process.pid if process is not None and is_up else info.pid or None,
             round(max(0.0, time.time() - started), 1) if is_up else None,
             int(self.revivals.get(program.name, 0)),
             bool(is_up and process is not None and process.pid != info.pid),
             "; ".join(part for part in (_ends(lives), remarks) if part) if is_loop else remarks,
             lives.failures,
-            fault=program.fault or (_broken_since(engine, program, started) if is_up and process is not None else ""),
+            fault=program.fault or (_broken_since(engine, program, process, started) if is_up and process else ""),
             release=_release(engine, program),
         )
 
@@ -169,7 +181,7 @@ class _Look:
         now = time.time()
         return ProgramStatus(
             program.name,
-            WORDS[ProgramState.STOPPING if info.state is ProgramState.STOPPING else ProgramState.FATAL],
+            WORDS[ProgramState.STOPPING] if info.state is ProgramState.STOPPING else FAILING,
             revivals=int(self.revivals.get(program.name, 0)),
             detail=_ends(lives),
             failures=lives.failures,
@@ -273,8 +285,12 @@ def why_not(engine: Engine, program: Program, info: ProgramInfo) -> str:
     return said or _unheard(program, info.error)
 
 
-def _broken_since(engine: Engine, program: Program, started: float) -> str:
-    """What is wrong with a file that has changed since the program ``started``, in unix seconds."""
+def _broken_since(engine: Engine, program: Program, process: ProcessIdentity, started: float) -> str:
+    """What is wrong with a file that has changed since the program ``started``, in unix seconds, and has loaded it: who
+    still loads may yet fail of it.
+    """
+    if not has_loaded(Relay.at(engine.paths.program_pid(program.name)), process.pid):
+        return ""
     for node, file in program.members.items():
         if file and not 0 < time_of(file) < started * 1e9:
             problem = unreadable_file(engine.paths.hive, node, file)
