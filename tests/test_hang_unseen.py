@@ -88,6 +88,7 @@ def test_who_hung_before_hived_began_is_found_within_eight_seconds_and_replaced(
         assert {name for name in before if after[name] != before[name]} == {"blocked.0", "frozen.0"}
 
 
+@pytest.mark.drill
 def test_who_is_stopped_is_found_though_redis_has_forgotten_it_and_who_has_yet_to_register_is_left_alone(
     tmp_path: Path,
 ) -> None:
@@ -115,6 +116,7 @@ def test_who_is_stopped_is_found_though_redis_has_forgotten_it_and_who_has_yet_t
         assert "patient.0 (process" not in hive.log("hived")
 
 
+@pytest.mark.drill
 def test_whom_a_new_hived_finds_without_a_redis_is_left_alone(tmp_path: Path) -> None:
     with hive_in(tmp_path / "gotham") as hive:
         hive.node("batman", IDLE)

@@ -113,6 +113,7 @@ def goes_on(hive: Hive, before: dict[str, int | None]) -> None:
     assert after == before
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(120)
 def test_a_redis_that_stands_still_is_killed_and_started_again_with_its_data(hive: Hive) -> None:
     before, redis = hive.pids(), redis_of(hive)
