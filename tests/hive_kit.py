@@ -154,6 +154,15 @@ class Hive:
                     found.append(each)
         return found
 
+    def servers(self) -> list[psutil.Process]:
+        """Its Redis, also where its command line is too short for the path, and the files that name it are gone."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if "-server" in process.name() and process.cwd().startswith(str(self.folder)):
+                    found.append(process)
+        return found
+
     def log(self, name: str) -> str:
         path = self.folder / "log" / f"{name}.log"
         return path.read_text() if path.exists() else ""
@@ -172,10 +181,9 @@ class Hive:
         if (identity := redis.pidfile.living()) is not None:
             kill(identity)
             eventually(lambda: not identity.is_alive())
-        for process in psutil.process_iter():  # and its files may be gone, or not be its own
+        for process in self.servers():
             with suppress(psutil.Error):
-                if "-server" in process.name() and process.cwd().startswith(str(self.folder)):
-                    process.kill()
+                process.kill()
         redis.socket.unlink(missing_ok=True)
         if self.engine.paths.runtime != self.engine.paths.var:
             with suppress(OSError):  # something else lies there

@@ -48,7 +48,7 @@ def kill_all(hive: Hive) -> None:
     """All at once, as far as that goes: nobody can start another again."""
     for each in hive.processes():
         each.suspend()
-    found = hive.processes()
+    found = list({each.pid: each for each in (*hive.processes(), *hive.servers())}.values())
     for each in found:
         each.kill()
     psutil.wait_procs(found, timeout=10)
