@@ -139,10 +139,19 @@ class Member:
         self._beats += 1
         service = ServiceRecord("simulated", "running", self._beats, kept="live")
         stats = Stats("running", (service,), (SubscriptionRecord("simulated", "handle", received=self._beats),))
-        if not self._life:
+        if self._life:  # the lease surely is ours: both commands leave at once
+            told = asyncio.ensure_future(self._tell())
+            await asyncio.sleep(0)
+            try:
+                if not await self._registry.renew(self._instance, self._life, LEASE, stats):
+                    await self._registry.register_again(self._instance, self._life, self._about, stats)
+            finally:
+                await told
+        else:
             self._life = await self._registry.register(self._instance, self._about, stats)
-        elif not await self._registry.renew(self._instance, self._life, LEASE, stats):
-            await self._registry.register_again(self._instance, self._life, self._about, stats)
+            await self._tell()
+
+    async def _tell(self) -> None:
         said = {"n": self._instance, "e": self._life, "t": time.time(), "last": {"simulated": self._beats}}
         await self._wire.publish(self._names.beat(self._instance), orjson.dumps(said))
 

@@ -241,7 +241,7 @@ class SimRedis:
 
     def _xadd(self, key: bytes, _: bytes, *fields: bytes) -> bytes:
         stream = self.data.setdefault(key, Stream())
-        stream.last += 1
+        stream.last = max(stream.last + 1, int(self.clock() * 1000))  # none twice, though all was lost
         stream.entries[stream.last] = list(fields)
         return b"%d-0" % stream.last
 

@@ -71,6 +71,32 @@ async def test_a_redis_that_takes_most_of_a_lease_to_answer_delays_no_beat(own_s
             assert not await is_lost(registry_of(near), "batman.0")
 
 
+async def test_a_beat_is_told_without_waiting_for_the_lease(own_server: RedisServer) -> None:
+    heard: list[float] = []
+    async with (
+        on_bus(own_server.url, "alfred.0", "t") as near,
+        Proxy(own_server.socket, latency=0.5) as far,
+        living(f"redis://127.0.0.1:{far.port}", lease=30.0) as (bus, heart, _, _),
+    ):
+        near.live.listen(near.names.beat("batman.0"), lambda _: heard.append(time.monotonic()))
+        await eventually_async(lambda: bool(heard), 10.0)  # its first: it is connected
+        await passes(1.5)
+        heard.clear()
+        began = time.monotonic()
+        await heart.beat()
+        assert time.monotonic() - began >= 1.0  # there and back
+        assert heard[0] - began < 1.0
+        assert len(heard) == 1
+        await heart.stop()
+        heart.confirmed -= 60  # then nobody knows whose turn it is
+        del heard[:]
+        began = time.monotonic()
+        await heart.beat()
+        await eventually_async(lambda: bool(heard), 5.0)
+        assert heard[0] - began >= 1.0
+        assert bus.outbox.link.is_up
+
+
 def fill(server: RedisServer) -> None:
     """Write until it says that its memory is full."""
     for number in range(10_000):

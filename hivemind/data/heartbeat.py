@@ -1,9 +1,9 @@
 """The heart of an instance: says every beat that it lives, and notices when it may no longer speak.
 
 A beat is two commands: a function that lengthens the lease and writes the counters, also when Redis is out of memory,
-and a message that says what was sent last. It is also what keeps both links from asking whether Redis is there: the
-one hears that the message was taken, the other hears the message. A function that finds nothing means that Redis lost
-its data: the same life is registered again.
+and a message that says what was sent last. They leave side by side, unless the lease may have ended. It is also what
+keeps both links from asking whether Redis is there: the one hears that the message was taken, the other hears the
+message. A function that finds nothing means that Redis lost its data: the same life is registered again.
 """
 
 from __future__ import annotations
@@ -105,6 +105,9 @@ class Heart:
         """One beat. Raises Fenced when a newer life is registered, RedisError when Redis did not answer."""
         asked, told = self._time(), len(self._untold)
         is_late = not self.may_speak()
+        is_told = not is_late and self._bus.outbox.link.is_up
+        if is_told:  # without waiting for the answer about the lease: Redis and we wake up once for both
+            await self._bus.tell_last()
         if not await self._renew():
             why = "the lease ended meanwhile, or Redis lost its data" if is_late else "Redis lost its data"
             log.warning("%s: %s; registering again", self._bus.instance, why)
@@ -115,7 +118,8 @@ class Heart:
         self._bus.outbox.resume()
         if self._bus.keeping is not None:
             self._bus.keeping.resume()
-        await self._bus.tell_last()
+        if not is_told:
+            await self._bus.tell_last()
         for each in self._untold[:told]:
             self._untold.remove(each)
             each()
