@@ -29,13 +29,20 @@ class Doing(NamedTuple):
 if sys.platform == "linux":
     _TICKS = os.sysconf("SC_CLK_TCK")
     _STATES = {b"T": STOPPED, b"t": HELD, b"D": DISK, b"R": COMPUTING}
+    _DEAD = b"ZXx"
+
+    def _stat(process: Path) -> list[bytes]:
+        """What is in the ``stat`` of a process or a thread from its state on: field n of proc(5) is at n - 3, since a
+        name before it may hold spaces and brackets. Raises OSError.
+        """
+        return (process / "stat").read_bytes().rpartition(b") ")[2].split()
 
     def doing(pid: int) -> Doing | None:
         """What ``pid`` does; None if there is none that lives, or it is hidden from us."""
         try:
-            state, *fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
-            used = (int(fields[10]) + int(fields[11])) / _TICKS
-            return None if state in b"ZXx" else Doing(_STATES.get(state, WAITING), used)
+            fields = _stat(Path(f"/proc/{pid}"))
+            state, used = fields[0], (int(fields[11]) + int(fields[12])) / _TICKS
+            return None if state in _DEAD else Doing(_STATES.get(state, WAITING), used)
         except (OSError, ValueError, IndexError):
             return None
 
@@ -50,9 +57,8 @@ if sys.platform == "linux":
     def waits_for_disk(pid: int) -> bool:
         """Whether any of its threads does, or it is hidden from us."""
         try:
-            threads = Path(f"/proc/{pid}/task").glob("*/stat")
-            return any(each.read_bytes().rpartition(b") ")[2].startswith(b"D") for each in threads)
-        except OSError:
+            return any(_stat(thread)[0] == b"D" for thread in Path(f"/proc/{pid}/task").glob("*"))
+        except (OSError, IndexError):
             return True
 
     def started(pid: int) -> float | None:
@@ -60,8 +66,8 @@ if sys.platform == "linux":
         lives, or it is hidden from us.
         """
         try:
-            state, *fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
-            return None if state in b"ZXx" else round(int(fields[18]) / _TICKS, _DIGITS)
+            fields = _stat(Path(f"/proc/{pid}"))
+            return None if fields[0] in _DEAD else round(int(fields[19]) / _TICKS, _DIGITS)
         except (OSError, ValueError, IndexError):
             return None
 
@@ -99,7 +105,7 @@ if sys.platform == "linux":
     def parent_of(pid: int) -> int | None:
         """The pid of its parent; None if there is no such process, or it is hidden from us."""
         try:
-            return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()[1])
+            return int(_stat(Path(f"/proc/{pid}"))[1])
         except (OSError, ValueError, IndexError):
             return None
 
@@ -108,7 +114,7 @@ if sys.platform == "linux":
         started with. What is longer than that is cut off.
         """
         with suppress(OSError, ValueError, IndexError):
-            fields = Path("/proc/self/stat").read_bytes().rpartition(b") ")[2].split()
+            fields = _stat(Path("/proc/self"))
             begin, end = int(fields[45]), int(fields[46])
             shown = b"".join(os.fsencode(part) + b"\0" for part in command)[: end - begin - 1]
             with Path("/proc/self/mem").open("r+b", buffering=0) as memory:
