@@ -15,12 +15,11 @@ from pydantic import ValidationError
 
 from .constants import Constants, NodeTuning, redact
 from .errors import ConfigurationError
-from .settings import Settings, find_hive, led, load_settings
+from .settings import HIVE, Settings, find_hive, led, load_settings
 from .whole import put
 
 LAST_SETTINGS = "settings.json"  #: in ``var``
 NODE_ENVS = Path("run", "environments.json")  #: in ``var``, beside those of the programs: what NODES gives each node
-HIVE = "HIVEMIND_HIVE"  #: environment variable with the folder of the hive
 
 
 def save_settings(settings: Settings) -> None:
@@ -61,7 +60,7 @@ def settings_or_applied(environ: Mapping[str, str]) -> tuple[Settings, str]:
         last = last_settings(Path(environ[HIVE])) if environ.get(HIVE) else None
         if last is None:
             raise
-        return last, redact(str(error)).rstrip(".")
+        return last, _words(error)
 
 
 def fault_of_settings(hive: Path | None, environ: Mapping[str, str]) -> str:
@@ -69,8 +68,13 @@ def fault_of_settings(hive: Path | None, environ: Mapping[str, str]) -> str:
     try:
         load_settings(hive, environ)
     except ConfigurationError as error:
-        return redact(str(error)).rstrip(".")
+        return _words(error)
     return ""
+
+
+def _words(error: ConfigurationError) -> str:
+    """What it says, to go on from in a sentence."""
+    return redact(str(error)).rstrip(".")
 
 
 def _read(path: Path) -> Any:

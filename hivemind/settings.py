@@ -36,6 +36,7 @@ from .whereabouts import FILE, Moved, moved
 
 __all__ = ["Constants", "NodeTuning", "Settings", "find_hive", "is_hive", "load_settings", "redact"]
 
+HIVE = "HIVEMIND_HIVE"  #: environment variable with the folder of the hive
 HIVE_FILE = Path("config") / "hive.py"
 OWN_NAMES = frozenset({"HIVE_ROOT", "BASE"})  # a settings file may define these for its own use
 SOCKET_PATH_LIMIT = 100  # bytes; sockaddr_un holds 104 on macOS and 108 on Linux
@@ -109,7 +110,7 @@ def find_hive(start: Path, explicit: str | None, environ: Mapping[str, str], wha
 
     Raises HiveNotFound if what was named is none; ``what`` is how ``explicit`` was given.
     """
-    for name, given in ((explicit, what), (environ.get("HIVEMIND_HIVE"), "HIVEMIND_HIVE")):
+    for name, given in ((explicit, what), (environ.get(HIVE), HIVE)):
         if name:
             return _named_hive(start, name, given)
     for folder in (start.absolute(), *start.absolute().parents):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import SupervisorError
 from ..identity import ProcessIdentity
+from ..settings import HIVE
 from ..supervisor.keeper import kill, kill_group
 from .books import Account, Books
 from .cleaning import clean
@@ -74,7 +75,7 @@ class Crew:
         name, _, number = instance.removeprefix(f"{PREFIX}-").partition(".")
         dropped = ("HIVEMIND_SUPERVISED", "HIVEMIND_LOG_LEVEL")
         environ = {key: value for key, value in os.environ.items() if key not in dropped}
-        environ |= {"HIVEMIND_REDIS_URL": self.site.url, "HIVEMIND_HIVE": str(self.site.engine.paths.hive)}
+        environ |= {"HIVEMIND_REDIS_URL": self.site.url, HIVE: str(self.site.engine.paths.hive)}
         environ |= {"HIVEMIND_MIDDLEWARE": "[]", "HIVEMIND_PROPAGATE": "[]"}
         command = [sys.executable, "-m", "hivemind.drills.probe", name, number, str(self.folder)]
         with (self.folder / f"{instance}.log").open("ab") as log:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError
-from ..settings import Settings
+from ..settings import HIVE, Settings
 from .files import within
 from .processes import NodePlan
 from .topology import Problem
@@ -79,7 +79,7 @@ def check_settings(settings: Settings, environ: Mapping[str, str]) -> None:
     """Raise ConfigurationError, with file and line, where MIDDLEWARE names what cannot be imported."""
     if not settings.constants.MIDDLEWARE:
         return
-    hive = {"HIVEMIND_HIVE": str(settings.hive)} if settings.hive else {}
+    hive = {HIVE: str(settings.hive)} if settings.hive else {}
     answer = _asked([""], settings.hive or Path.cwd(), {**environ, **hive}).get("", {"ok": True})
     if not answer["ok"]:
         reason = str(answer.get("reason"))

@@ -32,6 +32,7 @@ from ..errors import HivemindError, LayoutMismatch, RedisError, SupervisorError
 from ..identity import PidFile, ProcessIdentity
 from ..last_settings import settings_or_applied
 from ..log import setup
+from ..settings import HIVE
 from .archive import Archive
 from .deaths import Deaths
 from .engine import Engine, engine_for, redis_url
@@ -175,7 +176,7 @@ def main(arguments: list[str]) -> None:
     """Be the listener of the hive that ``--hive`` names."""
     hive = Path(arguments[arguments.index("--hive") + 1])
     os.chdir(hive)
-    settings, fault = settings_or_applied({**os.environ, "HIVEMIND_HIVE": str(hive)})
+    settings, fault = settings_or_applied({**os.environ, HIVE: str(hive)})
     engine = engine_for(settings)
     constants = settings.constants
     finish = setup(

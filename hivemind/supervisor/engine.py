@@ -11,7 +11,7 @@ from ..bus.embedded import Embedded
 from ..errors import ConfigurationError, SupervisorError
 from ..identity import PidFile, ProcessIdentity, this_host
 from ..process_table import environment_of
-from ..settings import Settings
+from ..settings import HIVE, Settings
 from .check import Checker, node_checker
 from .client import SupervisorClient
 from .holding import PATIENCE, holding
@@ -83,7 +83,7 @@ def engine_for(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     if os.name == "nt":
         raise ConfigurationError("hived, hm dev and the embedded Redis need Linux or macOS: on Windows use WSL 2")
     paths = HivePaths.of(settings)
-    mine = {**(os.environ if environ is None else environ), "HIVEMIND_HIVE": str(paths.hive)}
+    mine = {**(os.environ if environ is None else environ), HIVE: str(paths.hive)}
     return Engine(settings, paths, mine, node_checker(paths.hive, mine), embedded_redis)
 
 

@@ -20,6 +20,7 @@ from ..bus.embedded import Embedded
 from ..errors import SupervisorError
 from ..identity import PidFile, ProcessIdentity
 from ..process_table import command_of, environment_of, folder_of, parent_of, pids
+from ..settings import HIVE
 from .engine import Engine
 from .keeper import end_left_behind, kill, kill_group
 from .topology import stop_wait
@@ -91,7 +92,7 @@ def _was_begun_by_hived(pid: int, words: Collection[str]) -> bool:
 
 def _is_of(engine: Engine, pid: int) -> bool:
     """A link that led to this hive may lead to another now: who is in another hive's folder is not ours."""
-    named, folder, hive = (environment_of(pid) or {}).get("HIVEMIND_HIVE"), folder_of(pid), engine.paths.hive.resolve()
+    named, folder, hive = (environment_of(pid) or {}).get(HIVE), folder_of(pid), engine.paths.hive.resolve()
     if not named or folder == hive:
         return bool(named)
     return Path(named).resolve() == hive and not (folder is not None and (folder / "config/hive.py").exists())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from ...settings import HIVE
 from .files import File
 from .image import FOLDER
 from .workloads import ALIVE, PROBE_FILE, PROBE_TIMEOUT, REDIS_VARIABLE, STARTING, Hive, Workload
@@ -71,7 +72,7 @@ def _service(hive: Hive, work: Workload, image: str, build: Mapping[str, Value])
 
 
 def _environment(hive: Hive, work: Workload) -> Object:
-    plain = {"HIVEMIND_HIVE": FOLDER, "HIVEMIND_PROBE": PROBE_FILE, **work.env}
+    plain = {HIVE: FOLDER, "HIVEMIND_PROBE": PROBE_FILE, **work.env}
     found: Object = {name: _literally(value) for name, value in plain.items()}
     where = "redis://redis:6379" if hive.has_own_redis else _reference(REDIS_VARIABLE)
     found[REDIS_VARIABLE] = where

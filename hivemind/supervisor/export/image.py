@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ... import __version__
+from ...settings import HIVE
 from .files import File
 from .workloads import REDIS_VARIABLE, Hive
 
@@ -49,7 +50,7 @@ RUN pip install --no-cache-dir "$HIVEMIND"
 WORKDIR {FOLDER}
 {more}COPY . .
 RUN python -m compileall -q .
-ENV HIVEMIND_HIVE={FOLDER} PYTHONUNBUFFERED=1 HOME=/tmp
+ENV {HIVE}={FOLDER} PYTHONUNBUFFERED=1 HOME=/tmp
 USER {USER}
 ENTRYPOINT ["python", "-m", "hivemind.node"]
 """

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 
+from ...settings import HIVE
 from .files import File
 from .image import FOLDER, USER
 from .workloads import ALIVE, PROBE_FILE, PROBE_TIMEOUT, READY, REDIS_VARIABLE, STARTING, Hive, Workload
@@ -146,7 +147,7 @@ def _probe(question: Sequence[str], period: int, failures: int) -> Object:
 
 
 def _env(hive: Hive, work: Workload) -> list[Value]:
-    plain = {"HIVEMIND_HIVE": FOLDER, "HIVEMIND_PROBE": PROBE_FILE, **work.env}
+    plain = {HIVE: FOLDER, "HIVEMIND_PROBE": PROBE_FILE, **work.env}
     found: list[Value] = [{"name": name, "value": _literally(value)} for name, value in plain.items()]
     found.append(_from_secret(REDIS_VARIABLE, secret_of(hive, "redis"), "url"))
     return [*found, *(_from_secret(name, secret_of(hive, "env"), f"{work.name}.{name}") for name in work.hidden)]
