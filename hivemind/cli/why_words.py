@@ -164,7 +164,7 @@ def _copy(copy: Copy, known: Known) -> list[Sentence]:
 def _failing(copy: Copy, now: float) -> Sentence:
     """A copy that ended early again and again, and waits for its next try."""
     lives = copy.lives
-    times = f"it has ended {amount(lives.failures, 'time')} in a row" if lives.failures > 1 else "it has ended"
+    times = f"it has ended {amount(lives.failures, 'time')} in a row" if lives.keeps_ending else "it has ended"
     last = f", {duration(now - lives.lives[-1].ended)} ago for the last time" if lives.lives else ""
     how = f": it {lives.lives[-1].text}" if lives.lives else ""
     due = lives.next if lives.next is not None else now

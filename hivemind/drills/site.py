@@ -21,6 +21,7 @@ from ..supervisor.actions import Request, Verb
 from ..supervisor.client import ProgramState
 from ..supervisor.control import ask
 from ..supervisor.engine import Engine, redis_url
+from ..supervisor.lives import MANY
 from ..supervisor.plan import load
 from ..supervisor.processes import ROOT_INSTANCE
 from ..supervisor.render import LISTENER
@@ -31,7 +32,6 @@ from .probe import PREFIX
 EYE = f"{PREFIX}-eye.0"  #: the name of the drill's own connections
 QUICK = 1.0  #: seconds within which supervisord and hived have to answer
 FAILING = ("failing", "exited", "quarantined")
-FAILED = 2  #: lives in a row that ended early: who fell once may have been pushed
 ALL = "@all"
 NOT_HERE = "hived does not run this hive here: `hived start`"
 
@@ -90,7 +90,7 @@ class Site:
     async def failing(self) -> list[ProgramStatus]:
         """The programs that end again and again, also if one lives just now, and nodes that cannot be loaded."""
         found = await asyncio.to_thread(status, self.engine, ask_redis=False)
-        return [one for one in found.programs if one.state in FAILING or one.failures >= FAILED]
+        return [one for one in found.programs if one.state in FAILING or one.failures >= MANY]
 
     def supervisord(self) -> ProcessIdentity | None:
         """Supervisord, if it lives."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # every start of a program imports this file: it is kept ligh
     from .paths import HivePaths
 
 STEADY = 10.0  #: seconds that a life must last for the program not to be failing
+MANY = 2  #: lives in a row that ended early: who fell once may have been pushed
 FIRST, FACTOR, LONGEST = 2.0, 3.0, 60.0  #: seconds: the wait after the second early end, its growth, its end
 KEPT = 5  #: lives that are remembered
 HUNG = "it hung: its lease was not renewed"  #: the last words of who was killed for that
@@ -92,7 +93,7 @@ class Lives:
         known = Exit() if self.is_adopted else how
         over = Ended(self.began, now, known.status, known.signal, words)
         failures = self.failures + 1 if now - self.began < STEADY else 0
-        due = now + delay(failures, longest, rng) if failures > 1 else None
+        due = now + delay(failures, longest, rng) if failures >= MANY else None
         return Lives(failures, due, (*self.lives, over)[-KEPT:])
 
     def begun(self, now: float, pid: int) -> Lives:
@@ -106,23 +107,30 @@ class Lives:
         return replace(self, next=due, began=None if self.began is None else self.began + seconds, lives=lives)
 
     @property
+    def keeps_ending(self) -> bool:
+        """Whether it ends early again and again, whoever ends it."""
+        return self.failures >= MANY
+
+    @property
     def is_loop(self) -> bool:
-        """Whether it ends by itself early again and again: not who was killed, unless because it hung."""
+        """Whether it does so by itself, so that it is called failing even while it is up: not who was killed last, as a
+        SIGKILL comes from somebody else and says nothing of its code, unless because it hung.
+        """
         last = self.lives[-1] if self.lives else None
-        return self.failures > 1 and last is not None and (last.signal != "SIGKILL" or last.words == HUNG)
+        return self.keeps_ending and last is not None and (last.signal != "SIGKILL" or last.words == HUNG)
 
     def text(self, now: float) -> str:
         """How it ended last and when it is tried again, for people; "" if it has not ended yet."""
         if not self.lives:
             return ""
-        times = f", {self.failures} times in a row" if self.failures > 1 else ""
+        times = f", {self.failures} times in a row" if self.keeps_ending else ""
         wait = "" if self.next is None else f"; next try in {max(0.0, self.next - now):.0f} s"
         return f"{self.lives[-1].text}{times}{wait}"
 
 
 def delay(failures: int, longest: float = LONGEST, rng: Callable[[], float] = random.random) -> float:
-    """Seconds to wait after so many early ends in a row, two or more."""
-    ceiling = min(longest, FIRST * FACTOR ** min(failures - 2, 30))
+    """Seconds to wait after so many early ends in a row, MANY or more."""
+    ceiling = min(longest, FIRST * FACTOR ** min(failures - MANY, 30))
     return ceiling * (0.5 + 0.5 * rng())
 
 

@@ -127,7 +127,7 @@ def _unwell(engine: Engine, programs: Sequence[Program]) -> dict[str, str]:
     nodes, names = {each.node for each in programs}, {each.name for each in programs}
     others = [each for each in load(engine.paths).programs if each.node in nodes and each.name not in names]
     return {
-        each.node: each.name for each in others if not each.fault and read_lives(engine.paths, each.name).failures > 1
+        each.node: each.name for each in others if not each.fault and read_lives(engine.paths, each.name).keeps_ending
     }
 
 
