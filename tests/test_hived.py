@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -45,6 +46,24 @@ def test_where_redis_does_not_answer_all_is_started_and_that_is_said_and_exits_w
     assert "all that is enabled was started, and waits for it" in done.stderr
     assert len(gotham.copies("batman")) == 1
     assert gotham.run("hived", "start").returncode == 0, "it runs already"
+    eventually(lambda: gotham.states() == {"batman.0": "running", "root": "running"}, within=15)
+    done = gotham.run("hived", "status")
+    assert (done.returncode, "warning: Redis does not answer; hived goes on" in done.stderr) == (1, True), done.stderr
+
+
+def test_the_status_of_a_hive_whose_redis_is_frozen_says_so_and_exits_with_1(gotham: Hive) -> None:
+    gotham.start()
+    eventually(lambda: well(gotham), within=15)
+    redis = gotham.pids()["redis"] or 0
+    os.kill(redis, signal.SIGSTOP)
+    said = f"the hive's own Redis (process {redis}) is stopped by a signal: hived replaces it after 20 s"
+    done = gotham.run("hived", "status")
+    assert (done.returncode, f"warning: {said}; hived goes on" in done.stderr) == (1, True), done.stderr
+    done = gotham.run("hived", "status", "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["well"], found["redis"], found["redis_away"]) == (1, False, False, said)
+    os.kill(redis, signal.SIGCONT)
+    eventually(lambda: well(gotham), within=15)
 
 
 def test_a_hive_whose_nodes_are_not_enabled_says_so_when_it_starts(gotham: Hive) -> None:

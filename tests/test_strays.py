@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -49,6 +50,10 @@ def test_a_hive_whose_files_were_removed_is_not_doubled_and_a_stop_ends_it(hive:
         assert said in done.stderr
         assert "`hived stop` ends all of it" in done.stderr
         assert {str(supervisord.pid), str(batman.pid)} <= {*done.stderr.replace(",", " ").replace(";", " ").split()}
+    done = hive.run("hived", "status", "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["running"], found["well"]) == (1, False, False)
+    assert {supervisord.pid, batman.pid} <= {*found["strays"]}
     assert {each.pid for each in hive.processes()} <= before
     assert [each.pid for each in hive.copies("batman")] == [batman.pid]
     done = hive.run("hived", "stop")

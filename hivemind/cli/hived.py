@@ -119,7 +119,7 @@ def stop(ctx: click.Context) -> int:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 @click.pass_context
 def status(ctx: click.Context, *, as_json: bool) -> int:
-    """Show every program of the hive on this machine; exits 1 if one that should run does not.
+    """Show every program of the hive on this machine; exits 1 if one that should run does not, or Redis is silent.
 
     Examples:
       hived status
@@ -129,7 +129,7 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     from ..supervisor.releases import way_out
     from ..supervisor.sharing import unshared
     from ..supervisor.status import status as look
-    from ..supervisor.strays import in_words, strays
+    from ..supervisor.strays import in_words
     from .context import announce, hive_folder, settings_or_last
 
     settings = settings_or_last(hive_folder(ctx))
@@ -139,15 +139,15 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
         output.as_json(found.to_json())
         return WELL if found.is_well else FAILED
     announce(settings)
-    if not found.running and (unknown := strays(engine)):
-        output.error(in_words(engine, unknown))
+    if found.strays:
+        output.error(in_words(engine, found.strays))
         return FAILED
     if not found.running:
         output.say(f"hive {found.name} does not run here: `hived start` starts it")
         return FAILED
-    if found.redis is False:
+    if found.redis_away:
         lonely = unshared(settings)
-        output.warn(f"Redis does not answer; hived goes on, and nodes wait for it{f'. {lonely}' if lonely else ''}")
+        output.warn(f"{found.redis_away}; hived goes on, and nodes wait for it{f'. {lonely}' if lonely else ''}")
     if said := found.standing or found.silent:
         output.warn(said)
     if settings.constants.HOSTS:

@@ -22,7 +22,7 @@ from .follow import MergedLog
 from .lifecycle import start, stop, wait_for_redis
 from .standing import Third
 from .status import page
-from .strays import in_words
+from .strays import in_words, with_below
 from .topology import Problem, Selection
 
 STEP = 0.1  # seconds between looks
@@ -139,7 +139,7 @@ class Foreground:
         """It lives, and its files do not: no reason to do anything but to say so, once."""
         if not self._is_told:
             self._is_told = True
-            self.screen.say(f"{in_words(self.engine, [supervisord])}; Ctrl-C ends it, too")
+            self.screen.say(f"{in_words(self.engine, with_below([supervisord]))}; Ctrl-C ends it, too")
 
     def _step(self) -> None:
         self._show()

@@ -29,9 +29,11 @@ from .files import read_json, time_of
 from .halt import pidfiles
 from .last_words import last_words
 from .lives import Lives, read_lives
+from .own_redis import why_away
 from .plan import load
 from .standing import in_words, stopped
 from .stood import SUPERVISORD, lately
+from .strays import strays, with_below
 from .topology import Problem, Program
 
 REGISTRY_TIMEOUT = 1.5  # seconds; status is shown without the registry when Redis is away
@@ -78,7 +80,7 @@ class ProgramStatus:
 
 @dataclass(frozen=True, slots=True)
 class HiveStatus:
-    """One hive on this machine. ``redis``: whether it answered; None where hived does not run."""
+    """One hive on this machine. ``redis``: whether it answered; None where hived does not run, or nobody asked."""
 
     hive: str
     name: str
@@ -94,12 +96,14 @@ class HiveStatus:
     stood: str = ""  # which of hived and supervisord stood still lately, and was killed for it
     undone: str = ""  # what a roll that was cut off lately has left undone
     standing: str = ""  # which of them stands still now, stopped by a signal
+    redis_away: str = ""  # why Redis did not answer
+    strays: tuple[int, ...] = ()  # pids of what runs of it though no file names it: ``var`` was removed
 
     @property
     def is_well(self) -> bool:
-        """Whether all that should run does."""
+        """Whether all that should run does, and Redis answers."""
         is_up = all(each.state in ("running", "stopped") for each in self.programs)
-        return self.running and not self.problems and not self.standing and is_up
+        return self.running and self.redis is not False and not self.problems and not self.standing and is_up
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``; stable names."""
@@ -112,7 +116,8 @@ def status(engine: Engine, *, ask_redis: bool = True) -> HiveStatus:
     standing = {} if identity is None else stopped(engine)
     infos, silent = _infos(engine, identity) if SUPERVISORD not in standing else ({}, "supervisord stands still")
     plan = load(engine.paths)
-    instances = asyncio.run(registered(engine)) if identity is not None and ask_redis else None
+    is_asked = identity is not None and ask_redis
+    instances = asyncio.run(registered(engine)) if is_asked else None
     known = read_json(engine.paths.known) or {}
     files = pidfiles(engine, plan)
     looked = _Look(infos, instances or (), known.get("revivals", {}), files, silent)
@@ -126,7 +131,7 @@ def status(engine: Engine, *, ask_redis: bool = True) -> HiveStatus:
         identity is not None,
         identity.pid if identity is not None else None,
         page(engine) if identity is not None else None,
-        None if identity is None else instances is not None,
+        instances is not None if is_asked else None,
         tuple(sorted(programs, key=lambda each: each.name)),
         plan.problems,
         host_here(engine.paths),
@@ -135,6 +140,8 @@ def status(engine: Engine, *, ask_redis: bool = True) -> HiveStatus:
         stood=lately(engine.paths.stood),
         undone=left_undone(engine.paths),
         standing=in_words(engine, standing),
+        redis_away=(why_away(engine.settings) or "Redis does not answer") if is_asked and instances is None else "",
+        strays=() if identity is not None else with_below(strays(engine)),
     )
 
 

@@ -118,12 +118,17 @@ def below(supervisord: ProcessIdentity) -> list[ProcessIdentity]:
 def refuse(engine: Engine) -> None:
     """Raise SupervisorError if this hive runs already although no file says so."""
     if found := strays(engine):
-        raise SupervisorError(in_words(engine, found))
+        raise SupervisorError(in_words(engine, with_below(found)))
 
 
-def in_words(engine: Engine, found: Sequence[ProcessIdentity]) -> str:
-    """Who they are, and what to do."""
-    numbers = [str(each.pid) for one in found for each in (one, *below(one))]
+def with_below(found: Sequence[ProcessIdentity]) -> tuple[int, ...]:
+    """Their pids, and those of what they run."""
+    return tuple(each.pid for one in found for each in (one, *below(one)))
+
+
+def in_words(engine: Engine, found: Sequence[int]) -> str:
+    """Who they are, by pid, and what to do."""
+    numbers = [str(each) for each in found]
     more = [f"{len(numbers) - MOST} more"] if len(numbers) > MOST else []
     who = ", ".join([*numbers[:MOST], *more])
     return (
