@@ -71,10 +71,10 @@ def settings_here() -> tuple[Settings, str]:
     """
     if SUPERVISED not in os.environ:
         return load_settings(find_hive(Path.cwd(), None, os.environ)), ""
-    return with_middleware(*settings_or_applied(os.environ))
+    return unless_middleware_is_missing(*settings_or_applied(os.environ))
 
 
-def with_middleware(settings: Settings, fault: str) -> tuple[Settings, str]:
+def unless_middleware_is_missing(settings: Settings, fault: str) -> tuple[Settings, str]:
     """The same, unless MIDDLEWARE names what is not there, and named something else when it was applied last."""
     last = last_settings(settings.hive) if settings.hive is not None and settings.constants.MIDDLEWARE else None
     if last is None or last.constants.MIDDLEWARE == settings.constants.MIDDLEWARE:

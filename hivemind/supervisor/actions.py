@@ -188,8 +188,8 @@ def named(names: Sequence[str]) -> Meant:
 
 def _restart(engine: Engine, before: Plan, request: Request) -> Done:
     programs = select(before, request.targets)
-    problems = faults(engine, programs)
-    faulty = broken(programs, problems)
+    problems = problems_of(engine, programs)
+    faulty = reasons(programs, problems)
     client = engine.client()
     known = {info.name: info for info in client.programs()}
     names = [each.name for each in programs if each.name not in faulty]
@@ -205,14 +205,14 @@ def _restart(engine: Engine, before: Plan, request: Request) -> Done:
     return Done(sorted(done, key=lambda each: each.program), waiting)
 
 
-def faults(engine: Engine, programs: Sequence[Program]) -> dict[str, Problem]:
+def problems_of(engine: Engine, programs: Sequence[Program]) -> dict[str, Problem]:
     """What is wrong, by node, with those of ``programs`` that would not load as their files are now."""
     wanted = {name for each in programs for name in each.members}
     found = engine.check([node for node in engine.nodes() if node.name in wanted]) if wanted else []
     return {problem.node: problem for problem in found}
 
 
-def broken(programs: Sequence[Program], problems: Mapping[str, Problem]) -> dict[str, str]:
+def reasons(programs: Sequence[Program], problems: Mapping[str, Problem]) -> dict[str, str]:
     """Which of ``programs`` would not load because of ``problems``, and why."""
     return {
         each.name: str(problems[name]) if each.sharing else problems[name].text

@@ -20,7 +20,7 @@ from .narrow import Meant, is_other, narrowed
 from .plan import Plan, load
 from .releases import draft
 from .render import LISTENER
-from .returning import spoilt, stay, to_mend, way_back, whole
+from .returning import going_on_despite, stay, to_mend, way_back, whole
 from .rolling import How, Rolled, as_stayed, roll, with_new_code, with_new_settings
 from .stopping import patience, stop
 from .successor import relay_of
@@ -161,10 +161,11 @@ def _spoilt(engine: Engine, before: Plan, live: Mapping[str, ProgramInfo]) -> li
         if file and not 0 < time_of(file) < started * 1e9
     }
     nodes = [node for node in engine.nodes() if node.name in suspects] if suspects else []
-    return [_going_on(each) for each in engine.check(nodes)]
+    return [_outlived(each) for each in engine.check(nodes)]
 
 
-def _going_on(problem: Problem) -> Problem:
+def _outlived(problem: Problem) -> Problem:
+    """The same, of a node that goes on in spite of it."""
     return replace(problem, reason=f"{problem.reason}; it goes on as it was")
 
 
@@ -180,7 +181,8 @@ def _spare(engine: Engine, before: Plan, plan: Plan, running: Collection[str]) -
     spared = {each.name for each in plan.programs if each.name in old and not problems.keys().isdisjoint(each.members)}
     release = way_back(engine)
     kept = [
-        spoilt(engine, old[each.name], release, problems) if each.name in spared else each for each in plan.programs
+        going_on_despite(engine, old[each.name], release, problems) if each.name in spared else each
+        for each in plan.programs
     ]
     mending = {**plan.mending, **to_mend(engine, kept, problems)}
-    return replace(plan, programs=tuple(kept), mending=mending), [_going_on(each) for each in problems.values()]
+    return replace(plan, programs=tuple(kept), mending=mending), [_outlived(each) for each in problems.values()]

@@ -13,13 +13,13 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ..errors import HivemindError
-from .actions import faults, named
+from .actions import named, problems_of
 from .apply import apply
 from .engine import Engine
 from .files import time_of
 from .plan import Plan, load
 from .releases import Release
-from .returning import complete, faults_of, hold_back, release_of, told, way_back
+from .returning import complete, hold_back, problems_in, release_of, told, way_back
 from .topology import Problem, Program
 
 log = logging.getLogger("hived")
@@ -58,7 +58,7 @@ class Rescuer:
             return
         self._try_files(engine, [each for each in ended if each.fault and not each.sharing and _is_mending(plan, each)])
         found = [each for each in ended if self._is_open(each)]
-        problems = faults(engine, found)
+        problems = problems_of(engine, found)
         lost = [each for each in found if not problems.keys().isdisjoint(each.members)]
         if not lost:
             return
@@ -74,7 +74,7 @@ class Rescuer:
         for each in back:
             if (release := release_of(engine, each)) is not None:
                 complete(engine.paths.hive, release)
-        problems = faults(engine, back)
+        problems = problems_of(engine, back)
         sound = [each.name for each in back if problems.keys().isdisjoint(each.members)]
         if not sound:
             return
@@ -90,7 +90,7 @@ class Rescuer:
         self, engine: Engine, lost: Sequence[Program], problems: Mapping[str, Problem], release: Release
     ) -> None:
         complete(engine.paths.hive, release)
-        worse = faults_of(engine, release, lost)
+        worse = problems_in(engine, release, lost)
         sent = [each for each in lost if worse.keys().isdisjoint(each.members)]
         with engine.lock():
             hold_back(engine, sent, problems)

@@ -48,19 +48,19 @@ def sent_back(engine: Engine, old: Program, release: Release, fault: str) -> Pro
     return replace(old, env={**old.env, RELEASE: str(release.files)}, fault=fault)
 
 
-def kept_back(engine: Engine, old: Program, release: Release | None, fault: str) -> Program:
+def going_on(engine: Engine, old: Program, release: Release | None, fault: str) -> Program:
     """``old``, which goes on as it was because the files have that ``fault``: what it has in memory. Its next life,
     after a crash, has the code of ``release``.
     """
     return sent_back(engine, old, release, fault) if release is not None else replace(old, fault=fault)
 
 
-def spoilt(engine: Engine, old: Program, release: Release | None, problems: Mapping[str, Problem]) -> Program:
+def going_on_despite(engine: Engine, old: Program, release: Release | None, problems: Mapping[str, Problem]) -> Program:
     """A program that goes on because of ``problems`` of its nodes; one that nodes share comes back without those."""
     fault = "; ".join(
         str(problems[name]) if old.sharing else problems[name].text for name in old.members if name in problems
     )
-    return kept_back(engine, whole(engine, old), None if old.sharing else release, fault)
+    return going_on(engine, whole(engine, old), None if old.sharing else release, fault)
 
 
 def to_mend(engine: Engine, programs: Iterable[Program], problems: Mapping[str, Problem]) -> dict[str, int]:
@@ -76,7 +76,7 @@ def release_of(engine: Engine, program: Program) -> Release | None:
     return next((each for each in releases(engine.paths) if str(each.files) == files), None)
 
 
-def faults_of(engine: Engine, release: Release, programs: Iterable[Program]) -> dict[str, Problem]:
+def problems_in(engine: Engine, release: Release, programs: Iterable[Program]) -> dict[str, Problem]:
     """What is wrong, by node, with those of ``programs`` that would not load from ``release``."""
     wanted = {name for each in programs for name in each.members}
     nodes = [node for node in engine.nodes() if node.name in wanted]
@@ -90,7 +90,7 @@ def hold_back(engine: Engine, programs: Iterable[Program], problems: Mapping[str
     olds = [each for each in programs if not problems.keys().isdisjoint(each.members)]
     if olds:
         release = way_back(engine)
-        kept = {each.name: spoilt(engine, each, release, problems) for each in olds}
+        kept = {each.name: going_on_despite(engine, each, release, problems) for each in olds}
         stay(engine, engine.client(), kept, to_mend(engine, olds, problems))
 
 

@@ -17,7 +17,7 @@ from .lives import read_lives
 from .narrow import is_other
 from .plan import Plan, load
 from .releases import Release
-from .returning import kept_back, way_back
+from .returning import going_on, way_back
 from .swap import Outcome, Swap
 from .topology import Program
 
@@ -140,7 +140,7 @@ def as_stayed(
         if new.name in rolled.stayed:
             was, fault = old[new.name], rolled.fault(new)
             is_code = fault and was.code not in ("", new.code)
-            found[new.name] = kept_back(engine, was, rolled.release, fault) if is_code else was
+            found[new.name] = going_on(engine, was, rolled.release, fault) if is_code else was
     return found
 
 

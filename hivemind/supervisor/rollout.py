@@ -10,7 +10,18 @@ from dataclasses import replace
 
 from ..errors import HivemindError
 from ..identity import PidFile
-from .actions import Done, Request, Result, broken, faults, named, refused, select, with_members, with_what_goes_on
+from .actions import (
+    Done,
+    Request,
+    Result,
+    named,
+    problems_of,
+    reasons,
+    refused,
+    select,
+    with_members,
+    with_what_goes_on,
+)
 from .apply import apply
 from .client import LIVE, ProgramInfo
 from .cut_off import cut_off, settled
@@ -42,8 +53,8 @@ def rollout(engine: Engine, request: Request, tell: Callable[[Outcome], None]) -
         if sharing := refused(before, request):
             return Done(sharing)
         programs = select(before, request.targets)
-        problems = faults(engine, programs)
-        if faulty := broken(programs, problems):
+        problems = problems_of(engine, programs)
+        if faulty := reasons(programs, problems):
             live = {info.name for info in engine.client().programs() if info.state in LIVE}
             hold_back(engine, [each for each in programs if each.name in live], problems)
             found = with_what_goes_on(engine, faulty)
