@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from hivemind.supervisor import holding as module
 from hivemind.supervisor.holding import PATIENCE, holding, this_command
 from hivemind.supervisor.servant import FILES
 
@@ -67,14 +66,11 @@ def test_a_file_that_is_mended_while_who_changes_what_runs_is_stopped_is_tried_a
     eventually(lambda: running.states().get("joker.0") == "running", within=20)
 
 
-def test_whoever_is_waited_for_is_said_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.05)
+def test_whoever_is_waited_for_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     entered = threading.Event()
 
     def wait() -> None:
-        with holding(tmp_path / "lock"):
+        with holding(tmp_path / "lock", told_after=0.05):
             entered.set()
 
     with caplog.at_level(logging.WARNING, "hived"):

@@ -53,13 +53,13 @@ class Holder:
 
 
 @contextmanager
-def holding(path: Path, patience: float = PATIENCE) -> Iterator[None]:
-    """Wait until nobody else holds the lock ``path``, then hold it. Who is waited for is said after PATIENCE seconds.
+def holding(path: Path, patience: float = PATIENCE, told_after: float = PATIENCE) -> Iterator[None]:
+    """Hold the lock ``path`` as soon as nobody else does. After ``told_after`` seconds it is said who is waited for.
 
     Raises SupervisorError, which says what to do, where its holder has been stopped for ``patience`` seconds; OSError.
     """
     with path.open("a+b") as file:
-        _take(file, patience)
+        _take(file, patience, told_after)
         _sign(file)
         try:
             yield
@@ -77,14 +77,14 @@ def held_by(path: Path) -> Holder | None:
         return None
 
 
-def _take(file: IO[bytes], patience: float) -> None:
-    due = moving = time.monotonic()
-    due += PATIENCE
+def _take(file: IO[bytes], patience: float, told_after: float) -> None:
+    seen_moving = time.monotonic()
+    due = seen_moving + told_after
     while not _is_ours(file):
         now, holder = time.monotonic(), _holder(file)
         if holder is None or not holder.is_stopped:
-            moving = now
-        elif now > moving + patience:
+            seen_moving = now
+        elif now > seen_moving + patience:
             raise SupervisorError(f"it is the turn of {holder.text}, and it is stopped: {_remedy(holder)}")
         if now > due and holder is not None:
             due = now + AGAIN
