@@ -230,12 +230,15 @@ class InstanceHeld(HivemindError):
     """Another living process is registered as this instance. ``holder`` says which, in words.
 
     ``incarnation`` is its life. ``expires`` is when its lease of ``lease`` seconds ends, in unix milliseconds by
-    Redis's clock; 0 if that has ended without a goodbye: then it may live, for that clock may have been set.
+    Redis's clock; 0 if that has ended without a goodbye: then it may live, for that clock may have been set. Each of
+    its beats changes ``sign``.
     """
 
-    def __init__(self, instance: str, holder: str, incarnation: int = 0, expires: int = 0, lease: float = 0.0) -> None:
+    def __init__(
+        self, instance: str, holder: str, incarnation: int = 0, expires: int = 0, lease: float = 0.0, sign: int = 0
+    ) -> None:
         self.instance, self.holder = instance, holder
-        self.incarnation, self.expires, self.lease = incarnation, expires, lease
+        self.incarnation, self.expires, self.lease, self.sign = incarnation, expires, lease, sign
         super().__init__(f"{instance} is held by {holder}")
 
 

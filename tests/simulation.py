@@ -164,6 +164,7 @@ class Hive:
     story: list[str] = field(default_factory=list)
     copies: list[Copy] = field(default_factory=list)
     excused: float = -1.0  # until when two may own a number: Redis has lost what it knew
+    missed: list[Copy] = field(default_factory=list)  # who stood still meanwhile
     refusals: int = 0  # acknowledgements of lives from which others took over
 
     def tell(self, what: str) -> None:
@@ -269,6 +270,13 @@ class Hive:
 
     def _thaw(self, one: Copy) -> None:
         self.tell(f"{one.name} goes on")
+        self._unfreeze(one)
+
+    def _unfreeze(self, one: Process) -> None:
+        """Who missed that Redis lost everything comes back as the life that he was, beside one that began anew."""
+        if one.is_frozen and one in self.missed:
+            self.missed.remove(one)
+            self.excused = max(self.excused, self.world.now + BEAT * 1.5)
         one.is_frozen = False
 
     def _kill(self) -> None:
@@ -301,6 +309,7 @@ class Hive:
         self.world.stop_redis(is_lost=is_lost)
         if is_lost:
             self.excused = self.world.now + seconds + LEASE + BEAT
+            self.missed = [one for one in self.copies if one.is_frozen]
         self.world.at(seconds, self.world.start_redis)
 
     def _jump(self) -> None:
@@ -319,7 +328,7 @@ class Hive:
         self.tell("calm")
         self.world.start_redis()
         for process in self.world.processes:
-            process.is_frozen = False
+            self._unfreeze(process)
             process.set_net(Net.WELL)
         for instance in {"batman.0", "batman.1"} - {one.instance for one in self.copies if not one.is_dead}:
             self.copy(instance)

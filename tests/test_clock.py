@@ -4,6 +4,7 @@ taken, and nothing happens too early or an hour too late.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -122,6 +123,47 @@ async def test_who_lives_keeps_its_number_though_redis_lost_its_data(own_server:
         while time.monotonic() - begun < 2 * LEASE:
             assert not await asks()
         assert not fenced
+
+
+async def test_a_life_that_came_back_and_lost_its_lease_again_between_two_looks_is_seen_to_live(
+    server: RedisServer, hive_name: str
+) -> None:
+    async with on_bus(server.url, "root.0", hive_name) as bus:
+        book = registry_of(bus)
+        node, me = bus.names.node("batman.0"), replace(about(LEASE), process=replace(gone(), host="elsewhere"))
+        life = await book.register("batman.0", me, STATS)
+        server.command("DEL", node)  # its lease has ended: it stands still, or Redis's clock was set
+        asks = waiting(book)
+        begun = time.monotonic()
+        while time.monotonic() - begun < 0.7 * LEASE:
+            assert not await asks()
+        await book.register_again("batman.0", life, me, STATS)
+        server.command("DEL", node)
+        while time.monotonic() - begun < 1.5 * LEASE:
+            assert not await asks()
+        await until(asks, within=10 * LEASE)
+
+
+async def test_who_waited_while_redis_was_away_and_lost_its_data_comes_after_the_life_that_he_saw(
+    own_server: RedisServer,
+) -> None:
+    async with registry(own_server) as book:
+        ahead = int((time.time() + HOUR) * 1000)  # it registered before the clock was set back
+        await book.register_again("batman.0", ahead, replace(about(LEASE), process=None), STATS)
+        standby = Standby(book, LEASE)
+        with pytest.raises(InstanceHeld):
+            await standby.register("batman.0", about(LEASE), STATS)
+        own_server.command("FLUSHALL")
+        standby.start_afresh()  # as after an error
+        begun = time.monotonic()
+        with pytest.raises(InstanceHeld):
+            await standby.register("batman.0", about(LEASE), STATS)
+        life = 0
+        while not life:
+            with contextlib.suppress(InstanceHeld):
+                life = await standby.register("batman.0", about(LEASE), STATS)
+        assert time.monotonic() - begun >= LEASE
+        assert life == ahead + 1
 
 
 async def test_a_lease_that_moved_meanwhile_is_not_taken_over(server: RedisServer, hive_name: str) -> None:

@@ -46,7 +46,7 @@ class Registry:
         """Enter ``instance`` in a new life and return its incarnation.
 
         Raises InstanceHeld while another process has it, or may have it; a holder on this machine that is gone is
-        replaced, and so is the one of ``over``, if its lease is still what it was then. ``before`` is the life that
+        replaced, and so is the one of ``over``, if it gave no sign since. ``before`` is the life that
         held it when we looked before: it comes back if Redis lost its data. ``Standby`` calls this for who waits.
         """
         reply = await self._register(instance, about, stats, 0, _over(over), str(before or ""))
@@ -100,8 +100,8 @@ class Registry:
         names, lease = self._names, int(about.lease * 1000)
         keys: tuple[str, ...] = (names.node(instance), names.nodes(), names.epoch(instance), names.patterns())
         said = (_json(about), _json(stats))
-        whose, expires = over
-        arguments = (instance, lease, *said, incarnation, whose, self.patterns, names.control(TOPICS), expires)
+        whose, sign = over
+        arguments = (instance, lease, *said, incarnation, whose, self.patterns, names.control(TOPICS), sign)
         more = (before, LAYOUT)
         keys += (names.resolvers(), names.resolved(), names.readers(), names.layout(), names.whose(instance))
         reply = await self._functions.call("register", keys, (*arguments, *more))
@@ -177,8 +177,8 @@ class Registry:
 
 
 def _over(held: InstanceHeld | None) -> tuple[str, str]:
-    """Whom one may take over from, and when its lease has to end then."""
-    return ("", "") if held is None else (str(held.incarnation), str(held.expires))
+    """Whom one may take over from, and what its last sign has to be then."""
+    return ("", "") if held is None else (str(held.incarnation), str(held.sign))
 
 
 def _held(instance: str, holder: About, reply: Any) -> InstanceHeld:
@@ -186,7 +186,7 @@ def _held(instance: str, holder: About, reply: Any) -> InstanceHeld:
     who = f"process {holder.pid} on {holder.host or 'an unknown host'}"
     if not expires:
         who = f"{who if holder.pid else 'a process'} that did not say goodbye, and may live"
-    return InstanceHeld(instance, who, count_in(str(reply[2]).encode()), expires, holder.lease)
+    return InstanceHeld(instance, who, count_in(str(reply[2]).encode()), expires, holder.lease, int(reply[4]))
 
 
 def _json(record: About | Stats) -> bytes:

@@ -1,8 +1,9 @@
 """Waits for an instance that another process has, and takes it over when that one surely lives no more.
 
-That it lives is judged by whether its lease moves, by our own clock and while Redis answers: what Redis says of time is
-not believed. Its clock set forward ends all leases at once, though their owners live and register again within a beat;
-set back, it keeps those of the dead for as long as it was set back.
+That it lives is judged by whether its beats leave signs, by our own clock and while Redis answers: what Redis says of
+time is not believed. Its clock set forward ends all leases at once, though their owners live and register again within
+a beat; set back, it keeps those of the dead for as long as it was set back. Whom we once saw has that time also where
+Redis has lost its data.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ ASLEEP = 0.5  #: of a lease: after so long without a look we have stood still ou
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """A lease as it was when we saw it move, or saw it for the first time, by the loop's clock."""
+    """Who holds it, as when we saw his last sign, or saw him for the first time, by the loop's clock."""
 
     held: InstanceHeld
     at: float
@@ -37,6 +38,7 @@ class Standby:
     def __init__(self, registry: Registry, lease: float) -> None:
         self._registry, self._lease = registry, lease
         self._seen: Sight | None = None
+        self._holders: dict[str, int] = {}  # the last incarnation that we saw of each instance
         self._looked = -math.inf  # when, by the loop's clock
 
     async def register(self, instance: str, about: About, stats: Stats) -> int:
@@ -46,19 +48,23 @@ class Standby:
         show itself; RedisError when Redis does not do its part, and then everybody has his time anew.
         """
         asked = asyncio.get_running_loop().time()
-        before = self._seen.held if self._seen is not None and self._seen.held.instance == instance else None
         try:
-            return await self._registry.register(instance, about, stats, before=before.incarnation if before else 0)
+            return await self._registry.register(instance, about, stats, before=self._holders.get(instance, 0))
         except InstanceHeld as held:
+            self._holders[instance] = held.incarnation
             if not self._stands_still(held, asked):
                 raise
-            return await self._registry.register(instance, about, stats, held)
+            return await self._registry.register(instance, about, stats, held, held.incarnation)
         except RedisError:
-            self._seen = None
+            self.start_afresh()
             raise
 
+    def start_afresh(self) -> None:
+        """Give everybody his time anew."""
+        self._seen = None
+
     def _stands_still(self, held: InstanceHeld, asked: float) -> bool:
-        """Whether the holder's lease has not moved for a lease."""
+        """Whether the holder has given no sign for a lease."""
         now, seen = asyncio.get_running_loop().time(), self._seen
         stood_still, self._looked = asked - self._looked > ASLEEP * self._lease, now
         if seen is None or stood_still or _moved(seen.held, held) or now - asked > LATE * self._lease:
@@ -68,6 +74,4 @@ class Standby:
 
 
 def _moved(before: InstanceHeld, now: InstanceHeld) -> bool:
-    if (before.instance, before.incarnation) != (now.instance, now.incarnation):
-        return True
-    return now.expires not in (0, before.expires)
+    return (before.instance, before.incarnation, before.sign) != (now.instance, now.incarnation, now.sign)

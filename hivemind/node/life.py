@@ -153,7 +153,8 @@ class Life:
                 await asyncio.sleep(min(TRY_AGAIN * 4, self.settings.constants.LEASE / 6))
             except RedisError as error:
                 self.bus.outage.failed(self, error)
-                self._standbys.clear()  # everybody has his time anew
+                for standby in self._standbys.values():
+                    standby.start_afresh()
                 await asyncio.sleep(TRY_AGAIN * (20 if isinstance(error, RedisDenied) else 1))
             else:
                 self.bus.outage.back(self)

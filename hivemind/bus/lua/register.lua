@@ -1,8 +1,9 @@
 -- keys: node hash, set of instances, epoch, patterns, resolvers, resolved, readers that ended, layout, whose
 -- args: instance, lease (ms), about, stats, incarnation (0: a new life), may take over from, how to keep patterns,
--- channel of the notice when that changes, when the lease ends that may be taken over ('': whenever), who held it when
--- we looked before ('': we did not), the layout that we read and write
--- returns {1, '', incarnation, how this hive keeps patterns}, {0, about of the holder, its incarnation, when its lease ends}
+-- channel of the notice when that changes, the last sign of whom may be taken over from ('': whatever it is), who held it
+-- when we looked before ('': we did not), the layout that we read and write
+-- returns {1, '', incarnation, how this hive keeps patterns},
+-- {0, about of the holder, its incarnation, when its lease ends, its last sign: what each of its beats changes}
 -- or {-1, '', the newer one}, or {-2, '', the layout that is stored, if it is another}. Whose lease has ended, and who did not say goodbye, may live: Redis's clock may have been set.
 local layout = redis.call('TYPE', keys[8]).ok == 'string' and tonumber(redis.call('GET', keys[8]))
 if not layout then -- a hive that does not say has the first
@@ -28,6 +29,7 @@ local wanted = tonumber(args[5])
 if wanted == 0 then
   local stored = number(redis.call('TYPE', keys[3]).ok == 'string' and redis.call('GET', keys[3]))
   local expires = held and redis.call('PEXPIRETIME', keys[1]) or 0
+  local sign = redis.call('PEXPIRETIME', keys[3]) -- it outlives the lease, whatever becomes of the clock
   if not held and stored > 0 and redis.call('SISMEMBER', keys[2], args[1]) == 1 then
     local gone = redis.pcall('HGET', keys[7], args[1])
     if number(type(gone) == 'string' and gone) < stored then
@@ -36,11 +38,11 @@ if wanted == 0 then
   elseif not held and stored == 0 and args[10] ~= '' then
     held = args[10] -- Redis lost its data
   end
-  if held and (held ~= args[6] or (args[9] ~= '' and tonumber(args[9]) ~= expires)) then
+  if held and (held ~= args[6] or (args[9] ~= '' and tonumber(args[9]) ~= sign)) then
     local whose = redis.pcall('GET', keys[9]) -- a process that is gone, with its lease, is known by that
-    return {0, redis.call('HGET', keys[1], 'about') or type(whose) == 'string' and whose or '', held, expires}
+    return {0, redis.call('HGET', keys[1], 'about') or type(whose) == 'string' and whose or '', held, expires, sign}
   end
-  wanted = math.max(stored + 1, now())
+  wanted = math.max(math.max(stored, number(held)) + 1, now())
   redis.pcall('HDEL', keys[5], args[1]) -- what the life before has subscribed to
   redis.pcall('HDEL', keys[6], args[1])
 else
