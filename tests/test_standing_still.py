@@ -243,3 +243,46 @@ def test_a_third_sees_that_both_stand_still_after_ten_seconds_of_its_own_time(tm
         for one in both:
             one.kill()
             one.wait()
+
+
+@pytest.mark.parametrize("waited", [0.0, 5.0])
+def test_what_is_asked_while_supervisord_stands_still_is_done_once_when_it_was_replaced(
+    hive: Hive, waited: float
+) -> None:
+    before, old = hive.pids(), hive.supervisord()
+    kill(old, signal.SIGSTOP)
+    passes(waited)
+    began = time.monotonic()
+    done = hive.run("hm", "restart", "batman")
+    took = time.monotonic() - began
+    print(f"hm restart took {took:.1f} s, {waited:.0f} s after the stop")
+    assert (done.returncode, done.stdout) == (0, "batman.0: restarted\n"), done.stderr
+    assert f"waits for supervisord (process {old.pid}), which is stopped by a signal; then it does" in done.stderr
+    assert took < FOUND
+    eventually(lambda: well(hive), within=30)
+    after = hive.pids()
+    assert hive.supervisord() != old
+    assert {name for name in before if after[name] != before[name]} == {"batman.0"}
+    assert hive.log("hived").count("asked by") == 1
+
+
+def test_what_is_asked_while_supervisord_stands_still_is_done_when_it_goes_on(hive: Hive) -> None:
+    before, supervisord, listener = hive.pids(), hive.supervisord(), hive.listener()
+    kill(supervisord, signal.SIGSTOP)
+    asked = subprocess.Popen(
+        hive.command("hm", "restart", "batman"),
+        cwd=hive.folder,
+        env=hive.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert asked.stderr is not None
+    said = [asked.stderr.readline() for _ in range(3)]
+    assert "waits for supervisord" in said[-1], said
+    kill(supervisord, signal.SIGCONT)
+    assert asked.communicate(timeout=30)[0] == "batman.0: restarted\n"
+    after = hive.pids()
+    assert (hive.supervisord(), hive.listener().pid) == (supervisord, listener.pid)
+    assert {name for name in before if after[name] != before[name]} == {"batman.0"}
+    assert hive.log("hived").count("asked by") == 1

@@ -138,7 +138,7 @@ def answered(
         known |= at_home_somewhere(settings, request.targets)
         if found and (unknown := [target for target in request.targets if target not in known]):
             raise _unknown(settings, unknown[0])
-    answers = _answers(settings, request, patience, silence, tell)
+    answers = _answers(settings, request, patience, silence, _telling(tell))
     if not answers:
         output.error(standing or "no hived of this hive answers: `hived start` starts it on this machine")
         return []
@@ -150,6 +150,20 @@ def answered(
     if not acting:
         raise _unknown(settings, request.targets[0])
     return acting
+
+
+def _telling(tell: Callable[[Answer], None] | None) -> Callable[[Answer], None]:
+    """``tell``, and once for each hived whom it waits for before it does anything."""
+    told = set()
+
+    def hear(answer: Answer) -> None:
+        if answer.is_put_off and answer.doing not in told:
+            told.add(answer.doing)
+            output.note(f"hived on {answer.hived.host} {answer.doing}; then it does what you ask")
+        if tell is not None:
+            tell(answer)
+
+    return hear
 
 
 def _standing(settings: Settings) -> tuple[str, float]:

@@ -45,7 +45,8 @@ class Answer:
     """What one hived said: the programs that concern it, and, when it is done, the results.
 
     ``waiting`` names other programs, whose configuration has changed since the last reload. What takes long is told as
-    it goes: with the results that there are, and what it is ``doing``.
+    it goes: with the results that there are, and what it is ``doing``. Who ``is_put_off`` has done nothing so far, and
+    may have to leave it to the next hived: that is to be asked, too.
     """
 
     hived: Hived
@@ -54,6 +55,7 @@ class Answer:
     done: bool = False
     waiting: list[str] = field(default_factory=list)
     doing: str = ""
+    is_put_off: bool = False
 
 
 def encode_request(request: Request, reply: str) -> dict[str, Any]:
@@ -90,6 +92,8 @@ def encode_answer(
     results: Sequence[Result] | None,
     waiting: Sequence[str] = (),
     doing: str = "",
+    *,
+    is_put_off: bool = False,
 ) -> dict[str, Any]:
     """An answer as it travels; without ``results`` it only says who will act on what. It is the last but when it says
     what its hived is ``doing``.
@@ -100,6 +104,7 @@ def encode_answer(
         "results": [asdict(each) for each in results or ()],
         "done": results is not None and not doing,
         "doing": doing,
+        "put_off": is_put_off,
         "waiting": list(waiting),
     }
 
@@ -111,7 +116,8 @@ def decode_answer(body: bytes) -> Answer | None:
         results = [Result(str(each["program"]), bool(each["ok"]), str(each["text"])) for each in raw["results"]]
         programs, waiting = ([str(each) for each in raw.get(key, ())] for key in ("programs", "waiting"))
         hived = Hived(str(raw["hived"]["host"]), str(raw["hived"]["hive"]), int(raw["hived"]["pid"]))
-        return Answer(hived, programs, results, bool(raw["done"]), waiting, str(raw.get("doing", "")))
+        doing, is_put_off = str(raw.get("doing", "")), bool(raw.get("put_off", False))
+        return Answer(hived, programs, results, bool(raw["done"]), waiting, doing, is_put_off)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
@@ -156,7 +162,7 @@ async def ask(
             raise RedisUnavailable(f"{endpoint.redacted} does not answer") from None
         asked = _Asked(answers, news, frozenset(hosts))
         await _ask_until_heard(bus, encode_request(request, reply), asked, patience)
-        await _wait(asked, timeout)
+        await _wait(asked, timeout, lambda: bus.notify(CHANNEL, encode_request(request, reply)))
     return [answers[key] for key in sorted(answers)]
 
 
@@ -172,6 +178,11 @@ class _Asked:
     def is_heard(self) -> bool:
         """Whether whoever should answer has."""
         return bool(self.answers) and self.hosts <= {host for host, _ in self.answers}
+
+    @property
+    def is_put_off(self) -> bool:
+        """Whether somebody has not begun."""
+        return any(answer.is_put_off for answer in self.answers.values())
 
     async def more(self, seconds: float) -> bool:
         """Wait for one more answer; False if none came."""
@@ -194,7 +205,7 @@ async def _ask_until_heard(bus: Bus, request: dict[str, Any], asked: _Asked, pat
             deadline, is_first = min(deadline, time.monotonic() + OTHERS_TIMEOUT), False
 
 
-async def _wait(asked: _Asked, timeout: float) -> None:
+async def _wait(asked: _Asked, timeout: float, ask_again: Callable[[], None]) -> None:
     started = time.monotonic()
     while True:
         now = time.monotonic() - started
@@ -203,5 +214,7 @@ async def _wait(asked: _Asked, timeout: float) -> None:
         limit = timeout if waiting else others
         if now >= limit:
             return
-        if await asked.more(limit - now):
+        if await asked.more(min(limit - now, ASK_AGAIN) if asked.is_put_off else limit - now):
             started = time.monotonic()
+        elif asked.is_put_off:
+            ask_again()

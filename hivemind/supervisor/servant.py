@@ -27,6 +27,7 @@ from .log_server import LogServer
 from .machine import facts_here
 from .narrow import Meant
 from .plan import Plan, load
+from .put_off import until_supervisord_answers
 from .report import report_here
 from .roll_turn import Telling, turn
 from .rolling import held
@@ -179,6 +180,7 @@ class Servant:
             self.bus.notify(reply, encode_answer(self.me, [], []))
             return
         self.bus.notify(reply, encode_answer(self.me, names, None))
+        await until_supervisord_answers(self.engine, partial(self._put_off, names, reply))
         telling = Telling(partial(self.bus.notify, reply), self.me, names)
         async with telling if request.verb is Verb.ROLL else nullcontext(), self._turn:
             by = f" by {request.options[BY]}" if request.options.get(BY) else ""
@@ -190,6 +192,9 @@ class Servant:
         log.info("%s%s: %s", request.verb, by, told([(each.program, each.text) for each in done.results]))
         self._tell_waiting(done.waiting)
         self.bus.notify(reply, encode_answer(self.me, names, done.results, done.waiting))
+
+    def _put_off(self, names: Sequence[str], reply: str, why: str) -> None:
+        self.bus.notify(reply, encode_answer(self.me, names, [], doing=why, is_put_off=True))
 
     async def _do(self, request: Request, telling: Telling) -> Done:
         if request.verb is not Verb.ROLL:
