@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -10,6 +11,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -17,7 +20,9 @@ from hivemind.bus.embedded import Embedded
 from hivemind.bus.server_program import ask, find_server
 from hivemind.identity import ProcessIdentity
 from hivemind.process_table import COMPUTING, DISK, HELD, STOPPED, WAITING, Doing, doing, waits_for_disk, waits_of
-from hivemind.supervisor.redis_judge import GONE, MUTE, STANDS, UNSEEN, Entrance, Progress
+from hivemind.supervisor.engine import Engine
+from hivemind.supervisor.redis_judge import AGAIN, GONE, MUTE, STANDS, UNSEEN, Entrance, Progress
+from hivemind.supervisor.redis_vigil import LOOK, RedisVigil
 
 from .hive_kit import QUIET, SENDER, Hive, hive_in, kill, well
 from .waiting import eventually
@@ -65,6 +70,15 @@ def test_a_socket_is_gone_when_it_is_not_there_or_another_for_a_while() -> None:
         door.opened(REDIS, HERE)
         assert [door.look(1.0, REDIS, found) for _ in range(int(GONE))] == [False, False, True]
         assert not door.look(1.0, REDIS, HERE)
+
+
+def test_one_that_refuses_to_end_is_to_be_asked_again_every_minute_until_its_socket_is_there() -> None:
+    door = Entrance()
+    door.opened(REDIS, HERE)
+    due = [count + 1.0 for count in range(200) if door.look(1.0, REDIS, None)]
+    assert due == [GONE, GONE + AGAIN, GONE + 2 * AGAIN, GONE + 3 * AGAIN]
+    assert not door.look(1.0, REDIS, HERE)
+    assert [door.look(1.0, REDIS, None) for _ in range(int(GONE))] == [False, False, True]
 
 
 def test_one_whose_socket_nobody_has_seen_may_be_starting() -> None:
@@ -228,6 +242,43 @@ def test_a_server_has_its_data_where_all_of_it_lies_that_it_writes_to(tmp_path: 
         assert not server.has_data(redis), "a copy, to which it does not write"
     finally:
         server.stop()
+        shutil.rmtree(folder)
+
+
+def test_a_redis_that_refuses_to_end_is_asked_again_every_minute_and_that_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="hm-"))
+    server = Embedded(folder / "redis", folder / "redis.sock")
+    server.ensure()
+    redis = server.pidfile.living()
+    assert redis is not None
+    vigil = RedisVigil(cast(Engine, SimpleNamespace()))
+
+    def looks(seconds: float) -> None:
+        for _ in range(round(seconds / LOOK)):
+            vigil._look_at_socket(redis, server)
+
+    def refusals() -> int:
+        return server.log.read_text().count("can't exit")
+
+    try:
+        assert ask(server.socket, "CONFIG", "SET", "save", "3600 1", timeout=2.0) == "+OK"
+        (server.folder / "dump.rdb" / "in the way").mkdir(parents=True)  # what it would write as it ends
+        with caplog.at_level(logging.WARNING, "hived"):
+            looks(1.0)
+            server.socket.unlink()
+            for times in (1, 2, 3):
+                looks(GONE if times == 1 else AGAIN)
+                eventually(lambda times=times: refusals() == times)  # type: ignore[misc]
+            assert redis.is_alive()
+            assert len(caplog.records) == 1
+            shutil.rmtree(server.folder / "dump.rdb")
+            looks(AGAIN)
+        eventually(lambda: not redis.is_alive())
+        assert len(caplog.records) == 1
+    finally:
+        server.stop(timeout=0.1)
         shutil.rmtree(folder)
 
 

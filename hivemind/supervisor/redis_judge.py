@@ -14,6 +14,7 @@ STANDS = 20.0  #: seconds for which a signal has stopped it, after which it is k
 MUTE = 60.0  #: seconds in which it has waited for one and the same thing, after which it is asked, and killed
 GONE = 3.0  #: seconds for which its socket has been gone, after which it is started again
 UNSEEN = 30.0  #: the same of a process whose socket was never seen: it may be starting
+AGAIN = 60.0  #: seconds until it is asked to end once more, where it has refused: its disk may be full
 Socket = tuple[int, int]  #: the device and the inode of what lies at the socket's path
 
 
@@ -57,7 +58,7 @@ class Entrance:
     def __init__(self) -> None:
         self._process: ProcessIdentity | None = None
         self._socket: Socket | None = None
-        self._gone = 0.0
+        self._gone, self._asked = 0.0, 0  # seconds for which it has been gone, and how often it was time
 
     def knows(self, process: ProcessIdentity) -> bool:
         """Whether it is known which socket that process listens at."""
@@ -65,12 +66,19 @@ class Entrance:
 
     def opened(self, process: ProcessIdentity, socket: Socket) -> None:
         """That process answers at this socket."""
-        self._process, self._socket, self._gone = process, socket, 0.0
+        self._process, self._socket, self._gone, self._asked = process, socket, 0.0, 0
 
     def look(self, seconds: float, process: ProcessIdentity, found: Socket | None) -> bool:
-        """So many ``seconds`` more went by, and ``found`` lies at the path now. Whether nobody gets in any more."""
+        """So many ``seconds`` more went by, and ``found`` lies at the path now. Whether it is time to end the process,
+        since nobody gets in any more: that is so once, and again whenever AGAIN seconds have changed nothing.
+        """
         if process != self._process:
-            self._process, self._socket, self._gone = process, None, 0.0
+            self._process, self._socket, self._gone, self._asked = process, None, 0.0, 0
         is_there = found is not None if self._socket is None else found == self._socket
-        self._gone = 0.0 if is_there else self._gone + seconds
-        return self._gone >= (UNSEEN if self._socket is None else GONE)
+        if is_there:
+            self._gone, self._asked = 0.0, 0
+            return False
+        self._gone += seconds
+        is_due = self._gone >= (UNSEEN if self._socket is None else GONE) + self._asked * AGAIN
+        self._asked += is_due
+        return is_due

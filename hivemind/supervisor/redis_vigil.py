@@ -38,7 +38,7 @@ class RedisVigil:
         self._engine = engine
         self._redis: ProcessIdentity | None = None
         self._progress, self._entrance = Progress(), Entrance()
-        self._told: ProcessIdentity | None = None  # whose socket is gone, and of whom that was said
+        self._told: tuple[ProcessIdentity, bool] | None = None  # of whom it was said that its socket is gone, with data
 
     async def run(self) -> None:
         """Watch for ever."""
@@ -92,22 +92,29 @@ class RedisVigil:
         found = _socket_at(server)
         if found is not None and not self._entrance.knows(redis) and server.serves(redis):
             self._entrance.opened(redis, found)
-        if not self._entrance.look(LOOK, redis, found) or self._told == redis:
+        if not self._entrance.look(LOOK, redis, found):
             return
-        self._told = redis
-        what = "is gone" if found is None else "was replaced"
-        if not server.has_data(redis):
-            log.error(
-                "%s, the socket of the hive's own Redis (process %d), %s, and so is its data in %s: all of it is in "
-                "its memory, and it is not started again; `hived stop` and `hived start` begin without data",
-                *(server.socket, redis.pid, what, server.folder),
-            )
-            return
+        has_data = server.has_data(redis)
+        if self._told != (redis, has_data):
+            self._told = redis, has_data
+            _tell(redis, server, "is gone" if found is None else "was replaced", has_data=has_data)
+        if has_data:
+            kill(redis, signal.SIGTERM)
+
+
+def _tell(redis: ProcessIdentity, server: Embedded, what: str, *, has_data: bool) -> None:
+    """Say what became of its socket, and what is done."""
+    if has_data:
         log.warning(
             "%s, the socket of the hive's own Redis (process %d), %s: nobody else can connect; it is started again",
             *(server.socket, redis.pid, what),
         )
-        kill(redis, signal.SIGTERM)
+    else:
+        log.error(
+            "%s, the socket of the hive's own Redis (process %d), %s, and so is its data in %s: all of it is in "
+            "its memory, and it is not started again; `hived stop` and `hived start` begin without data",
+            *(server.socket, redis.pid, what, server.folder),
+        )
 
 
 def _socket_at(server: Embedded) -> Socket | None:
