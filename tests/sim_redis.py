@@ -56,12 +56,14 @@ class Client:
 
 
 class SimRedis:
-    """``clock`` is the time in seconds that it believes in. ``before`` is told of each function that is called."""
+    """``clock`` is the time in seconds that it believes in. ``before`` is told of each function that is called; what it
+    returns is called right behind it.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.clients: list[Client] = []
-        self.before: Callable[[str, list[bytes], list[bytes]], None] = lambda *_: None
+        self.before: Callable[[str, list[bytes], list[bytes]], Callable[[], None] | None] = lambda *_: None
         self.has_library = False
         self.functions: dict[str, Any] = {}
         self._lua = lua51.LuaRuntime(encoding=None)
@@ -150,9 +152,12 @@ class SimRedis:
             list(rest[: int(count)]),
             list(rest[int(count) :]),
         )
-        self.before(short, keys, args)
+        after = self.before(short, keys, args)
         table = self._lua.table_from
-        return self._from_lua(self.functions[short](table(keys), table(args)))
+        reply = self._from_lua(self.functions[short](table(keys), table(args)))
+        if after is not None:
+            after()
+        return reply
 
     # -- keys
 

@@ -205,21 +205,21 @@ class Hive:
         group = stream.groups[GROUP.encode()]
         return len(group.pending) + sum(number > group.last for number in stream.entries)
 
-    def _judge(self, function: str, keys: list[bytes], args: list[bytes]) -> None:
-        """Nobody acknowledges what another holds: look before it is done."""
+    def _judge(self, function: str, keys: list[bytes], args: list[bytes]) -> Callable[[], None] | None:
+        """Nobody acknowledges what another holds: look before it is done, and return what looks at once behind it."""
         if function != "ack" or keys[0] not in self.world.redis.data:
-            return
+            return None
         me, fence = b"%b.e%b" % (args[1], args[2]), (self.world.redis.data.get(keys[1]) or {})
         if int(fence.get(b"taken:%b:%b" % (args[0], args[1]), b"0")) >= int(args[2]):
             self.refusals += 1  # it will be told
-            self._after(keys[0], args, me)
-            return
+            return self._after(keys[0], args, me)
         for entry in args[3:]:
             held = self.world.redis.group(keys[0], args[0]).pending.get(int(entry.partition(b"-")[0]))
             if held is not None and held[0] != me:
                 self.world.wrong.append(f"{me.decode()} acknowledges {entry.decode()}, which {held[0].decode()} holds")
+        return None
 
-    def _after(self, stream: bytes, args: list[bytes], me: bytes) -> None:
+    def _after(self, stream: bytes, args: list[bytes], me: bytes) -> Callable[[], None]:
         """What is refused has no effect."""
         group = self.world.redis.group(stream, args[0])
         before = dict(group.pending)
@@ -230,7 +230,7 @@ class Hive:
                 if number in before and before[number][0] != me and number not in group.pending:
                     self.world.wrong.append(f"{me.decode()}, which is fenced, acknowledged {entry.decode()}")
 
-        self.world.at(0.0, check)
+        return check
 
     # -- owners
 
