@@ -66,3 +66,20 @@ def test_each_is_checked_with_the_environment_that_it_is_to_have(hive: Path) -> 
     plans = [NodePlan(name, name, "", green) for name in ("robin", "bruce")]
     (problem,) = node_checker(hive, {"HIVEMIND_HIVE": str(hive)})(plans)
     assert (problem.node, problem.file, problem.line) == ("bruce", "nodes/bruce.py", 2)
+
+
+def test_one_that_is_not_imported_in_time_is_a_problem_only_for_who_asks_for_that(
+    hive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hivemind.supervisor.check.CHECK_TIMEOUT", 3.0)
+    for name, first in (("robin", "import time\ntime.sleep(60)"), ("bruce", "")):
+        (hive / f"nodes/{name}.py").write_text(f"{first}\n{SOUND}")
+    plans = [NodePlan(name, name, str(hive / f"nodes/{name}.py"), NodeTuning()) for name in ("robin", "bruce")]
+    check = node_checker(hive, {"HIVEMIND_HIVE": str(hive)})
+    assert check(plans) == []
+    (problem,) = check(plans, in_time=True)
+    assert (problem.node, problem.file) == ("robin", "nodes/robin.py")
+    assert problem.reason == (
+        "importing it had not ended after 3 s; if it needs that long, `hm restart robin` ends what runs and starts it "
+        "unchecked"
+    )

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from hivemind.errors import SupervisorError
 from hivemind.supervisor import writing
+from hivemind.supervisor.check import CHECK_TIMEOUT
 from hivemind.supervisor.lifecycle import reload
 from hivemind.supervisor.narrow import with_code_of
 from hivemind.supervisor.plan import Plan
@@ -258,3 +260,20 @@ def test_a_version_is_settings_and_code() -> None:
     one = program("batman.0", "code")
     assert len({one.version, replace(one, code="other").version, replace(one, digest="other").version}) == 3
     assert replace(one, code="").version == one.digest
+
+
+@pytest.mark.drill
+def test_a_file_whose_import_does_not_end_is_refused_after_the_check_and_has_no_successor(running: Hive) -> None:
+    before, file = running.pids(), running.folder / "nodes/batman/batman.py"
+    sound = file.read_text()
+    file.write_text(f"import time\ntime.sleep(600)\n{sound}")
+    began = time.monotonic()
+    done = running.run("hm", "roll", "batman", timeout=120)
+    took = time.monotonic() - began
+    print(f"refused after {took:.1f} s")
+    assert (done.returncode, took < 2 * CHECK_TIMEOUT) == (1, True)
+    assert "batman.0: nodes/batman/batman.py: importing it had not ended after 20 s; if it needs" in done.stdout
+    assert done.stdout.endswith("; it goes on as it was\n")
+    assert running.pids() == before
+    file.write_text(sound)
+    assert running.run("hm", "roll", "batman", timeout=120).returncode == 0

@@ -152,7 +152,7 @@ def cave(tmp_path: Path) -> Hive:
 
 
 def plan_of(hive: Hive, host: str, checked: list[str] | None = None) -> Plan:
-    def check(nodes: Sequence[NodePlan]) -> list[Problem]:
+    def check(nodes: Sequence[NodePlan], *, in_time: bool = False) -> list[Problem]:
         if checked is not None:
             checked.extend(node.name for node in nodes)
         return []

@@ -205,10 +205,13 @@ def _restart(engine: Engine, before: Plan, request: Request) -> Done:
     return Done(sorted(done, key=lambda each: each.program), waiting)
 
 
-def problems_of(engine: Engine, programs: Sequence[Program]) -> dict[str, Problem]:
-    """What is wrong, by node, with those of ``programs`` that would not load as their files are now."""
+def problems_of(engine: Engine, programs: Sequence[Program], *, in_time: bool = False) -> dict[str, Problem]:
+    """What is wrong, by node, with those of ``programs`` that would not load as their files are now, or not
+    ``in_time``.
+    """
     wanted = {name for each in programs for name in each.members}
-    found = engine.check([node for node in engine.nodes() if node.name in wanted]) if wanted else []
+    nodes = [node for node in engine.nodes() if node.name in wanted] if wanted else []
+    found = engine.check(nodes, in_time=in_time) if nodes else []
     return {problem.node: problem for problem in found}
 
 

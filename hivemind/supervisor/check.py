@@ -6,9 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import ConfigurationError
 from ..settings import HIVE, Settings
@@ -16,19 +16,24 @@ from .files import within
 from .processes import NodePlan
 from .topology import Problem
 
-CHECK_TIMEOUT = 20.0  # seconds; who needs longer is started unchecked
+CHECK_TIMEOUT = 20.0  # seconds; who needs longer is started unchecked, but takes over from nobody
 AT_ONCE = max(2, min(8, os.cpu_count() or 2))
 
-Checker = Callable[[Sequence[NodePlan]], list[Problem]]
-"""Gives the problems of those nodes that cannot be loaded."""
+
+class Checker(Protocol):
+    """Looks which nodes can be loaded."""
+
+    def __call__(self, nodes: Sequence[NodePlan], *, in_time: bool = False) -> list[Problem]:
+        """The problems of those that cannot, or, if ``in_time``, not within CHECK_TIMEOUT."""
 
 
 def node_checker(hive: Path, environ: Mapping[str, str]) -> Checker:
     """A checker that first reads the nodes' files, which shows most faults at once, then lets processes import them."""
 
-    def check(nodes: Sequence[NodePlan]) -> list[Problem]:
+    def check(nodes: Sequence[NodePlan], *, in_time: bool = False) -> list[Problem]:
         problems = {node.name: problem for node in nodes if (problem := unreadable(hive, node)) is not None}
-        problems |= unloadable(hive, [node for node in nodes if node.name not in problems], environ)
+        readable = [node for node in nodes if node.name not in problems]
+        problems |= unloadable(hive, readable, environ, in_time=in_time)
         return [problems[node.name] for node in nodes if node.name in problems]
 
     return check
@@ -54,8 +59,12 @@ def unreadable_file(hive: Path, node: str, file: str) -> Problem | None:
     return None
 
 
-def unloadable(hive: Path, nodes: Sequence[NodePlan], environ: Mapping[str, str]) -> dict[str, Problem]:
-    """The problems, by node, of those that fail when they are imported; one process asks those with one environment."""
+def unloadable(
+    hive: Path, nodes: Sequence[NodePlan], environ: Mapping[str, str], *, in_time: bool = False
+) -> dict[str, Problem]:
+    """The problems, by node, of those that fail when they are imported, or ``in_time`` have not been after
+    CHECK_TIMEOUT; one process asks those with one environment.
+    """
     problems: dict[str, Problem] = {}
     together: dict[tuple[tuple[str, str], ...], list[NodePlan]] = {}
     for node in nodes:
@@ -63,10 +72,18 @@ def unloadable(hive: Path, nodes: Sequence[NodePlan], environ: Mapping[str, str]
     for env, asked in together.items():
         answers = _asked([node.target for node in asked], hive, {**environ, **dict(env)})
         for node in asked:
-            answer = answers.get(node.target, {"ok": True})
-            if not answer["ok"]:
+            answer = answers.get(node.target, {})
+            if not answer.get("ok", True):
                 problems[node.name] = _problem(hive, node, answer)
+            elif in_time and answer.get("late"):
+                problems[node.name] = _too_late(hive, node)
     return problems
+
+
+def _too_late(hive: Path, node: NodePlan) -> Problem:
+    reason = f"importing it had not ended after {CHECK_TIMEOUT:g} s"
+    way = f"if it needs that long, `hm restart {node.name}` ends what runs and starts it unchecked"
+    return Problem(node.name, f"{reason}; {way}", within(hive, Path(node.file)) if node.file else None)
 
 
 def _problem(hive: Path, node: NodePlan, answer: Mapping[str, Any]) -> Problem:
@@ -80,15 +97,15 @@ def check_settings(settings: Settings, environ: Mapping[str, str]) -> None:
     if not settings.constants.MIDDLEWARE:
         return
     hive = {HIVE: str(settings.hive)} if settings.hive else {}
-    answer = _asked([""], settings.hive or Path.cwd(), {**environ, **hive}).get("", {"ok": True})
-    if not answer["ok"]:
+    answer = _asked([""], settings.hive or Path.cwd(), {**environ, **hive}).get("", {})
+    if not answer.get("ok", True):
         reason = str(answer.get("reason"))
         where = "" if "MIDDLEWARE" in reason else f"{settings.sources['MIDDLEWARE']}: MIDDLEWARE: "
         raise ConfigurationError(f"{where}{reason}")
 
 
 def _asked(targets: Sequence[str], folder: Path, environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """What ``checker`` says of each target; nothing of those that take too long for that."""
+    """What ``checker`` says of each target; nothing where it does not answer."""
     targets = list(dict.fromkeys(targets))
     request = {"targets": targets, "at_once": AT_ONCE, "timeout": CHECK_TIMEOUT}
     try:
@@ -109,4 +126,4 @@ def _asked(targets: Sequence[str], folder: Path, environ: Mapping[str, str]) -> 
         last = (done.stderr.decode(errors="replace").strip().splitlines() or [""])[-1]
         reason = f"importing it ends the process with {done.returncode}: {last}"
         found = {target: {"ok": False, "ended": True, "reason": reason} for target in targets} | found
-    return {target: answer for target, answer in found.items() if not answer.get("late")}
+    return found

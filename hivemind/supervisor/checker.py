@@ -3,8 +3,9 @@
 ``python -m hivemind.supervisor.checker``, in the hive's folder, reads from its standard input the ``targets`` ("": the
 settings), how many are checked ``at_once``, and after how many seconds one of them is late (``timeout``). It prints for
 each a line of JSON: its ``target``, and what ``checking`` says of it; or ``ended`` and the reason, if importing it
-ended the process; or ``late``. A child imports one node and is gone, with all that the import has changed, printed or
-broken; what was imported before is what the node's own process imports.
+ended the process; or ``late``; or ``unchecked``, where the machine has no room for the child. A child imports one node
+and is gone, with all that the import has changed, printed or broken; what was imported before is what the node's own
+process imports.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class Checks:
         os.close(child.said.writer)
         os.close(child.printed.writer)
         if pid is None:
-            yield _late(target)
+            yield {"target": target, "unchecked": True}
         else:
             self._children[pid] = child
 

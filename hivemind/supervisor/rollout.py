@@ -53,7 +53,7 @@ def rollout(engine: Engine, request: Request, tell: Callable[[Outcome], None]) -
         if sharing := refused(before, request):
             return Done(sharing)
         programs = select(before, request.targets)
-        problems = problems_of(engine, programs)
+        problems = problems_of(engine, programs, in_time=True)  # a successor would not be ready either
         if faulty := reasons(programs, problems):
             live = {info.name for info in engine.client().programs() if info.state in LIVE}
             hold_back(engine, [each for each in programs if each.name in live], problems)
