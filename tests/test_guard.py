@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -64,6 +65,17 @@ def watching(bus: Bus, process: ProcessIdentity | None = None) -> tuple[Registry
     return registry, Guard(cast(Any, engine), registry, bus, running)
 
 
+@asynccontextmanager
+async def past_its_lease(url: str, hive: str, process: ProcessIdentity) -> AsyncIterator[tuple[Registry, Guard, int]]:
+    """Who watches over that process, which registered as that life of ``batman.0`` and was silent for a whole lease."""
+    async with on_bus(url, "hived", hive) as bus:
+        registry, guard = watching(bus, process)
+        life = await registry.register("batman.0", about(process), Stats())
+        await guard._look()
+        await asyncio.sleep(LEASE)
+        yield registry, guard, life
+
+
 @pytest.fixture
 def other() -> Iterator[subprocess.Popen[bytes]]:
     """A process that only waits, and that a signal ends."""
@@ -100,11 +112,8 @@ async def test_who_goes_on_while_it_was_to_write_its_stacks_is_left_alone(server
     heard: list[int] = []
     before = signal.signal(signal.SIGUSR1, lambda number, _: heard.append(number))
     try:
-        async with on_bus(server.url, "hived", hive_name) as bus:
-            registry, guard, me = *watching(bus), ProcessIdentity.current()
-            life = await registry.register("batman.0", about(me), Stats())
-            await guard._look()
-            await asyncio.sleep(LEASE)
+        me = ProcessIdentity.current()
+        async with past_its_lease(server.url, hive_name, me) as (registry, guard, life):
             ending = asyncio.create_task(guard._end("batman.0", me))
             await eventually_async(lambda: bool(heard))
             await registry.register_again("batman.0", life, about(me), Stats())
@@ -156,12 +165,8 @@ async def test_who_is_stopped_is_late_also_if_no_lease_of_it_is_known_and_who_on
 async def test_of_who_ends_while_it_was_to_write_its_stacks_nothing_is_said_though_its_successor_beats(
     server: RedisServer, hive_name: str, other: subprocess.Popen[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with on_bus(server.url, "hived", hive_name) as bus:
-        hung = identity_of(other)
-        registry, guard = watching(bus, hung)
-        await registry.register("batman.0", about(hung), Stats())
-        await guard._look()
-        await asyncio.sleep(LEASE)
+    hung = identity_of(other)
+    async with past_its_lease(server.url, hive_name, hung) as (registry, guard, _):
         with caplog.at_level(logging.INFO, "hived"):
             ending = asyncio.create_task(guard._end("batman.0", hung))
             await eventually_async(lambda: not hung.is_alive())  # of the signal, which it does not know
@@ -179,12 +184,7 @@ async def test_who_is_stopped_is_late_though_another_has_its_number_by_now(
     server: RedisServer, hive_name: str, other: subprocess.Popen[bytes]
 ) -> None:
     other.send_signal(signal.SIGSTOP)
-    async with on_bus(server.url, "hived", hive_name) as bus:
-        hung = identity_of(other)
-        registry, guard = watching(bus, hung)
-        await registry.register("batman.0", about(hung), Stats())
-        await guard._look()
-        await asyncio.sleep(LEASE)
+    async with past_its_lease(server.url, hive_name, identity_of(other)) as (registry, guard, _):
         with pytest.raises(InstanceHeld) as held:
             await registry.register("batman.0", about(ProcessIdentity.current()), Stats())
         await registry.register("batman.0", about(ProcessIdentity.current()), Stats(), held.value)

@@ -21,6 +21,15 @@ from .waiting import eventually
 pytestmark = pytest.mark.timeout(90)
 
 
+def kill_both(hive: Hive) -> None:
+    """supervisord and hived, which has no time to start another one."""
+    listener = hive.listener()
+    kill(listener, signal.SIGSTOP)
+    kill(hive.supervisord())
+    kill(listener)
+    eventually(lambda: hive.engine.supervisord() is None)
+
+
 def test_killing_supervisord_restarts_no_node_and_doubles_none(gotham: Hive) -> None:
     gotham.node("batman", SENDER)
     gotham.start()
@@ -39,11 +48,8 @@ def test_killing_supervisord_restarts_no_node_and_doubles_none(gotham: Hive) -> 
 def test_supervisord_and_listener_killed_together_are_made_good_by_start(gotham: Hive) -> None:
     gotham.node("batman")
     gotham.start()
-    before, listener = gotham.pids(), gotham.listener()
-    kill(listener, signal.SIGSTOP)
-    kill(gotham.supervisord())
-    kill(listener)
-    eventually(lambda: gotham.engine.supervisord() is None)
+    before = gotham.pids()
+    kill_both(gotham)
     alone = gotham.run("hm", "status")
     assert "hived has ended without being asked to: who ends is not started again" in alone.stdout
     assert alone.returncode == 1
@@ -56,11 +62,8 @@ def test_survivors_of_an_older_configuration_are_adopted_then_rolled(gotham: Hiv
     gotham.node("batman")
     gotham.node("robin")
     gotham.start()
-    before, listener = gotham.pids(), gotham.listener()
-    kill(listener, signal.SIGSTOP)
-    kill(gotham.supervisord())
-    kill(listener)
-    eventually(lambda: gotham.engine.supervisord() is None)
+    before = gotham.pids()
+    kill_both(gotham)
     gotham.configure('NODES = {"batman": {"env": {"MASK": "black"}}}')
     gotham.start()
     eventually(lambda: gotham.program("batman.0").pid not in (None, before["batman.0"]), within=20)

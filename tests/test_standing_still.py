@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -53,6 +53,15 @@ def passes(seconds: float) -> None:
     eventually(lambda: time.monotonic() - began > seconds, within=seconds + 10)
 
 
+def found_late(what: Callable[[], object], later_than: float) -> None:
+    """Wait for it; nobody who stands still may be taken for it sooner than after so many seconds."""
+    began = time.monotonic()
+    eventually(what, within=FOUND)
+    took = time.monotonic() - began
+    print(f"found after {took:.1f} s")
+    assert took > later_than
+
+
 def other_hived(hive: Hive, before: int) -> bool:
     return [each.pid for each in hive.processes("supervisor.daemon")] not in ([], [before])
 
@@ -61,10 +70,7 @@ def other_hived(hive: Hive, before: int) -> bool:
 def test_a_hived_that_stands_still_is_killed_and_started_again(hive: Hive, number: int) -> None:
     before, supervisord, listener = hive.pids(), hive.supervisord(), hive.listener()
     kill(listener, number)
-    began = time.monotonic()
-    eventually(lambda: other_hived(hive, listener.pid), within=FOUND)
-    print(f"another hived after {time.monotonic() - began:.1f} s")
-    assert time.monotonic() - began > 9.0
+    found_late(lambda: other_hived(hive, listener.pid), later_than=9.0)
     said = f"hived (process {listener.pid}) did not go on for"
     eventually(lambda: said in hive.log("hived"), within=10)
     assert said in hive.run("hived", "status").stderr
@@ -79,10 +85,7 @@ def test_a_hived_that_stands_still_is_killed_and_started_again(hive: Hive, numbe
 def test_a_supervisord_that_stands_still_is_killed_and_replaced_and_no_node_notices(hive: Hive) -> None:
     before, old = hive.pids(), hive.supervisord()
     kill(old, signal.SIGSTOP)
-    began = time.monotonic()
-    eventually(lambda: hive.engine.supervisord() not in (None, old), within=FOUND)
-    print(f"another supervisord after {time.monotonic() - began:.1f} s")
-    assert time.monotonic() - began > 9.0
+    found_late(lambda: hive.engine.supervisord() not in (None, old), later_than=9.0)
     eventually(lambda: well(hive), within=30)
     assert hive.pids() == before
     assert [len(hive.copies(node)) for node in ("batman", "robin")] == [1, 1]
@@ -196,10 +199,7 @@ def test_who_has_the_hive_in_the_foreground_replaces_both_when_both_stand_still(
             before, old = hive.pids(), hive.supervisord()
             stop_both(hive)
             says(hive, f"process {minder.pid}, which has the hive in its foreground, replaces both", "hived", "status")
-            began = time.monotonic()
-            eventually(lambda: hive.engine.supervisord() not in (None, old), within=FOUND)
-            print(f"both were replaced after {time.monotonic() - began:.1f} s")
-            assert time.monotonic() - began > 7.0
+            found_late(lambda: hive.engine.supervisord() not in (None, old), later_than=7.0)
             eventually(lambda: well(hive), within=30)
             assert hive.pids() == before
             minder.send_signal(signal.SIGTERM)
