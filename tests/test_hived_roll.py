@@ -249,7 +249,7 @@ def test_each_reload_rollback_and_roll_is_a_line_in_hiveds_log_with_who_asked(go
     by = rf"{getpass.getuser()} \(process \d+\)"
     lines = (
         rf"INFO +hived +hived reload by {by}: batman\.0: rolled: successor ready in ",
-        rf"INFO +hived +hived rollback by {by}, to the files of .* \(release \d+\): .*nodes/batman/batman\.py",
+        rf"INFO +hived +hived rollback by {by}, to the files of release \d+ of .*: .*nodes/batman/batman\.py",
         rf"INFO +hived +asked by {by} to roll robin\.0",
         rf"INFO +hived +roll by {by}: robin\.0: rolled: successor ready in ",
     )

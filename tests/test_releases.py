@@ -124,15 +124,23 @@ def test_a_rollback_returns_to_the_files_with_which_all_was_well(running: Hive) 
     eventually(lambda: releases(paths), within=60)
     before, sound = running.pids(), file.read_text()
     nothing = running.run("hived", "rollback")
-    assert (nothing.returncode, "nothing to go back to" in nothing.stderr) == (1, True)
+    said = r"error: there is nothing to go back to: the files are those of release 1 of [-\d]+ [\d:]+, "
+    said += r"and no other is left\n"
+    assert nothing.returncode == 1
+    assert re.fullmatch(rf"{said}`hived reload` applies the files as they are\n", nothing.stderr)
     file.write_text(sound + "    def on_start(self):\n        raise RuntimeError('no cape')\n")
     assert "no cape" in running.run("hm", "restart", "batman").stdout
     running.configure("LEASE = -1")
     done = running.run("hived", "rollback")
     assert done.returncode == 0, done.stderr
-    assert "(release 1): config/hive.py, nodes/batman/batman.py" in done.stdout
+    assert re.search(r"files of release 1 of [-\d]+ [\d:]+: config/hive\.py, nodes/batman/batman\.py\n", done.stdout)
+    assert "to go forward copy from there what you need, mended; `hived reload` applies" in done.stderr
     (undone,) = re.findall(r"the files as they were until now are in (\S+)", done.stderr)
     assert "no cape" in (Path(undone) / "nodes/batman/batman.py").read_text()
     assert re.search(r"batman\.0: (rolled: |restarted)", done.stdout)  # the second if it had just ended once more
     assert file.read_text() == sound
     assert {name for name, pid in running.pids().items() if pid != before[name]} == {"batman.0"}
+    again = running.run("hived", "rollback")
+    assert again.returncode == 1
+    forward = f"what the last rollback took away is in {undone}: to go forward copy from there what you need\n"
+    assert re.fullmatch(rf"{said}{re.escape(forward)}`hived reload` applies the files as they are\n", again.stderr)

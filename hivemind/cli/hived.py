@@ -26,7 +26,7 @@ SECTIONS = {
         "stop": "hived:stop",
         "status": "hived:status",
         "reload": "hived:reload",
-        "rollback": "hived:rollback",
+        "rollback": "rollback:rollback",
         "export": "export:export",
     },
 }
@@ -180,45 +180,11 @@ def reload(ctx: click.Context) -> int:
     Examples:
       hived reload
     """
-    return _reload(ctx)
+    return reload_hive(ctx)
 
 
-@click.command()
-@click.pass_context
-def rollback(ctx: click.Context) -> int:
-    """Go back to the Python files with which all was well before, and apply them.
-
-    What it takes away is kept in var/releases. Each further time goes back one release more.
-
-    Examples:
-      hived rollback
-    """
-    import time
-
-    from ..supervisor.engine import engine_for
-    from ..supervisor.journal import note, who
-    from ..supervisor.lifecycle import go_back
-    from .context import hive_folder, settings_or_last
-
-    engine = engine_for(settings_or_last(hive_folder(ctx)))
-    gone = go_back(engine)
-    if gone is None:
-        output.error("there is nothing to go back to: no release of this hive has other files than it has now")
-        return FAILED
-    release, files, undone = gone
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(release.made))
-    said = f"to the files of {when} (release {release.number}): {', '.join(files)}"
-    output.say(f"rolled back {said}")
-    if undone is not None:
-        output.note(f"the files as they were until now are in {undone}")
-    note(engine.settings, f"hived rollback by {who()}, {said}")
-    if not engine.is_running():
-        output.note("the hive does not run here: `hived start` starts it with them")
-        return WELL
-    return _reload(ctx)
-
-
-def _reload(ctx: click.Context) -> int:
+def reload_hive(ctx: click.Context) -> int:
+    """What `hived reload` does."""
     from ..last_settings import last_settings
     from ..settings import load_settings
     from ..supervisor.arrival import arrivals, lasting

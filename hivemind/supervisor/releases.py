@@ -131,6 +131,18 @@ def last_good(paths: HivePaths) -> Release | None:
     return next((each for each in reversed(releases(paths)) if each.hash != now), None)
 
 
+def release_of_files(paths: HivePaths) -> Release | None:
+    """The release that the files are now, if they are one."""
+    now = hash_of(hive_files(paths.hive))
+    return next((each for each in reversed(releases(paths)) if each.hash == now), None)
+
+
+def last_undone(paths: HivePaths) -> Path | None:
+    """Where the files are that the last rollback took away, if they are still there."""
+    found = sorted(paths.releases.glob("undone-*/files"))
+    return found[-1] if found else None
+
+
 def way_out(paths: HivePaths) -> str:
     """What `hived rollback` would do for a hive whose files are not well, for people; "" if it can do nothing. Never
     raises.
