@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from ..supervisor.apply import Applied
     from ..supervisor.arrival import Arrival
+    from ..supervisor.engine import Engine
+    from ..supervisor.plan import Plan
     from ..supervisor.status import ProgramStatus
     from ..supervisor.topology import Problem
 
@@ -57,7 +59,6 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     """
     from ..supervisor.arrival import arrivals
     from ..supervisor.check import check_settings
-    from ..supervisor.dev import not_enabled
     from ..supervisor.engine import engine_for
     from ..supervisor.lifecycle import check_own_redis, wait_for_redis
     from ..supervisor.lifecycle import start as begin
@@ -87,14 +88,13 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     started.process.returncode = 0  # it goes on without us
     wait_for_redis(engine)
     check_own_redis(engine)
-    is_alone = _tell_trouble(settings)
+    if trouble := _trouble(settings):
+        output.warn(f"{trouble}; all that is enabled was started, and waits for it")
     found = arrivals(engine, [program.name for program in started.plan.programs])
     output.say(f"hive {settings.name} runs: {', '.join(program.name for program in started.plan.programs)}")
-    for sentence in not_enabled(engine, ()):
-        output.note(sentence)
-    _elsewhere({program.name: program.home for program in started.plan.elsewhere})
+    _not_here(engine, started.plan)
     _arrived(found)
-    return FAILED if is_alone and _trouble(settings) else WELL
+    return FAILED if trouble and _trouble(settings) else WELL
 
 
 @click.command()
@@ -202,7 +202,10 @@ def reload_hive(ctx: click.Context) -> int:
     engine = engine_for(settings, environ)
     check_settings(settings, engine.environ)
     before = last_settings(hive)
-    _check_redis(before, settings)
+    is_other = before is not None and settings.redis_url not in ("", before.redis_url)
+    if is_other and (trouble := _trouble(settings)):  # all would go to where nobody is
+        output.error(trouble)
+        return FAILED
     done = apply_anew(engine)
     _problems(done.problems)
     _rings(settings)
@@ -233,13 +236,6 @@ def _trouble(settings: Settings) -> str:
     return ""
 
 
-def _tell_trouble(settings: Settings) -> bool:
-    """Say why Redis does not answer a hive that was just started; False if it does."""
-    if trouble := _trouble(settings):
-        output.warn(f"{trouble}; all that is enabled was started, and waits for it")
-    return bool(trouble)
-
-
 def _became(done: Applied, found: Mapping[str, Arrival]) -> Iterator[tuple[str, str, bool]]:
     """What became of each program that a reload changed: its name, that in words, and whether all is well with it."""
     from ..supervisor.rolling import held
@@ -253,14 +249,6 @@ def _became(done: Applied, found: Mapping[str, Arrival]) -> Iterator[tuple[str, 
         yield name, outcome.text, outcome.is_well
     for name, first in done.rolled.held.items():
         yield name, held(first), False
-
-
-def _check_redis(before: Settings | None, settings: Settings) -> None:
-    """That another Redis than ``before`` answers: else all would go to where nobody is. Raises RedisError."""
-    from .reading import read_mode
-
-    if before is not None and settings.redis_url not in ("", before.redis_url):
-        read_mode(settings)
 
 
 def _tell_patterns(settings: Settings, restarted: Sequence[str]) -> None:
@@ -315,6 +303,15 @@ def _arrived(found: Mapping[str, Arrival]) -> None:
     late = (name for name, arrival in found.items() if not (arrival.is_there or arrival.has_ended or arrival.waits_for))
     if waiting := list(late):
         output.warn(f"not consuming yet: {', '.join(waiting)}; `hived status` shows them")
+
+
+def _not_here(engine: Engine, plan: Plan) -> None:
+    """Say which nodes do not run here: those that are not enabled, and those at home on other hosts."""
+    from ..supervisor.dev import not_enabled
+
+    for sentence in not_enabled(engine, ()):
+        output.note(sentence)
+    _elsewhere({program.name: program.home for program in plan.elsewhere})
 
 
 def _elsewhere(homes: Mapping[str, str]) -> None:
