@@ -186,10 +186,20 @@ def test_a_redis_that_waits_for_nothing_and_answers_nobody_is_killed_after_a_min
 def test_a_socket_that_was_removed_is_made_again_and_the_data_stays(hive: Hive, instead: str) -> None:
     before, redis = hive.pids(), redis_of(hive)
     eventually(lambda: (hive.program("batman.0").uptime or 0.0) > 4.0, within=20)  # hived has seen it
+    listener = hive.listener()
+    if instead == "nothing":
+        kill(listener, signal.SIGSTOP)  # so that there is time to look
     own(hive).socket.unlink()
     if instead == "another":
         own(hive).socket.touch()
     began = time.monotonic()
+    if instead == "nothing":
+        said = f"the hive's own Redis runs (process {redis.pid}), but its socket {own(hive).socket} is missing: hived "
+        said += "starts it again in a few seconds, with its data"
+        done = hive.run("hm", "status")
+        assert (done.returncode, done.stdout) == (1, f"gotham cannot be seen: {said}\n")
+        assert f"warning: {said}; hived goes on" in hive.run("hived", "status").stderr
+        kill(listener, signal.SIGCONT)
     eventually(lambda: is_another(hive, redis), within=20)
     print(f"another after {time.monotonic() - began:.1f} s")
     goes_on(hive, before)

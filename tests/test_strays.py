@@ -48,8 +48,13 @@ def test_a_hive_whose_files_were_removed_is_not_doubled_and_a_stop_ends_it(hive:
         done = hive.run("hived", command)
         assert done.returncode == 1, done.stdout
         assert said in done.stderr
-        assert "`hived stop` ends all of it" in done.stderr
+        assert "`hived stop` ends all of it, then `hived start` starts it anew" in done.stderr
         assert {str(supervisord.pid), str(batman.pid)} <= {*done.stderr.replace(",", " ").replace(";", " ").split()}
+    for look in (("status",), ("why", "batman")):
+        told = hive.run("hm", *look).stdout
+        assert said.removeprefix("error: ") in told
+        assert told.count("`hived start`") == told.count("`hived stop` ends all of it, then `hived start` starts"), told
+    assert hive.run("hm", "status").returncode == 1
     done = hive.run("hived", "status", "--json")
     found = json.loads(done.stdout)
     assert (done.returncode, found["running"], found["well"]) == (1, False, False)

@@ -21,6 +21,7 @@ from ..supervisor.report import Report, report_here
 from ..supervisor.standing import in_words, stopped
 from ..supervisor.status import ProgramStatus
 from ..supervisor.stood import lately
+from ..supervisor.strays import removed_under
 from ..supervisor.topology import Problem, Program, Selection, node_plans, programs
 
 AWAY = "away"  #: the state of a program at home on a host of which no hived answers
@@ -32,7 +33,8 @@ class Declared:
 
     ``programs`` is what hived says of each of its programs, empty where it does not run (``is_supervised``). ``away``
     has the other hosts of the hive of which no hived answers, each with the instances that are at home there. ``stood``
-    says who of hived and supervisord stood still here lately, and was killed for it, ``standing`` who does so now;
+    says who of hived and supervisord stood still here lately, and was killed for it, ``standing`` who does so now, or
+    what runs although the files were removed that say so;
     ``settings`` what is wrong with those of the hive, if the ones that were applied last hold; ``undone`` what a roll
     that was cut off here has left; ``unguarded`` are the programs that run on here though hived, which started them,
     has ended, and nobody asked it to; ``way_out`` is what a rollback here would do for the nodes with problems.
@@ -63,7 +65,9 @@ def declared(settings: Settings, *, ask_redis: bool = True) -> Declared:
     if settings.hive is None or os.name == "nt":
         return Declared()
     engine = engine_for(settings)
-    if engine.supervisord() is None:
+    if said := removed_under(engine):
+        mine = replace(_from_files(settings), standing=said, is_supervised=True)
+    elif engine.supervisord() is None:
         mine = replace(_from_files(settings), unguarded=tuple(sorted(survivors(engine))))
     else:
         fault = fault_of_settings(settings.hive, inherited(engine.paths) or os.environ)

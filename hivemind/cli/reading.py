@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -25,7 +26,7 @@ from ..errors import RedisError, RedisRefused, RedisUnavailable
 from ..identity import PidFile
 from ..patterns import RESOLVED
 from ..settings import Settings
-from ..supervisor.engine import redis_url
+from ..supervisor.engine import engine_for, redis_url
 from ..supervisor.leftovers import lost_for
 from ..supervisor.paths import HivePaths
 from ..supervisor.sharing import unshared
@@ -215,6 +216,8 @@ def away(settings: Settings, why: str) -> RedisUnavailable:
         todo = "see what holds it up" if SILENT in why else "start that server"
         source = settings.sources["REDIS_URL"]
         return RedisUnavailable(f"Redis at {where}: {why}; {todo}, or change REDIS_URL ({source})")
+    if said := _seen_here(settings):
+        return RedisUnavailable(said)
     if SILENT in why:
         todo = "it is there: see what holds it up; `hived status` shows each program"
     elif PidFile(HivePaths.of(settings).supervisord).living() is not None:
@@ -224,6 +227,16 @@ def away(settings: Settings, why: str) -> RedisUnavailable:
     else:
         todo = "start a node with `hm run FILE`"
     return RedisUnavailable(f"the hive's own Redis at {where}: {why}; {todo}{outside(settings)}")
+
+
+def _seen_here(settings: Settings) -> str:
+    """What is missing under a hive of this machine that runs: the files that say so, or the socket of its Redis."""
+    if os.name == "nt":
+        return ""
+    from ..supervisor.own_redis import socket_gone
+    from ..supervisor.strays import removed_under
+
+    return removed_under(engine_for(settings)) or socket_gone(settings)
 
 
 def quiet() -> None:

@@ -46,7 +46,7 @@ def _way_out(settings: Settings, server: Embedded, redis: ProcessIdentity) -> st
         return f"so is its data in {server.folder}; `hived stop` and `hived start` begin without data"
     if _is_kept(settings):
         return "hived starts it again in a few seconds, with its data"
-    return f"`kill {redis.pid}` ends it, and `hived start` starts it again with its data"
+    return f"`kill {redis.pid}` ends it; `hived start`, or a node that is run by hand, starts it again with its data"
 
 
 def _is_kept(settings: Settings) -> bool:

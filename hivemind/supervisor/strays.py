@@ -137,6 +137,12 @@ def in_words(engine: Engine, found: Sequence[int]) -> str:
     )
 
 
+def removed_under(engine: Engine) -> str:
+    """``in_words`` of a hive that runs although no file says so; "" of any other."""
+    found = strays(engine) if engine.supervisord() is None else []
+    return in_words(engine, with_below(found)) if found else ""
+
+
 def _is_ours(process: ProcessIdentity) -> bool:
     return any(word.startswith("hivemind.") for word in command_of(process.pid))
 
