@@ -11,7 +11,6 @@ the package that belongs to the whole process.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import sys
@@ -22,8 +21,7 @@ from pathlib import Path
 from .errors import ConfigurationError
 from .log_files import RotatingFile
 from .log_writer import LineStream, LogWriter, Sink, Terminal
-
-_DISK_FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+from .whole import FULL
 
 
 def setup(
@@ -107,7 +105,7 @@ def _open(file: RotatingFile) -> RotatingFile:
     try:
         file.open()
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        if error.errno not in FULL:
             raise ConfigurationError(
                 f"the log file {file.path} cannot be written: {error.strerror}; set LOG_LOCATION in config/hive.py "
                 "(or HIVEMIND_LOG_LOCATION in the environment) to a folder that can"

@@ -115,10 +115,10 @@ def test_reload_without_a_running_hive_says_what_to_do(gotham: Hive) -> None:
 
 
 def test_a_full_disk_is_one_sentence_at_a_reload(running: Hive) -> None:
-    (running.folder / "var/supervisord.new").symlink_to("/dev/full")
-    done = running.run("hived", "reload")
-    (running.folder / "var/supervisord.new").unlink()
     where = running.folder / "var"
+    (where / "supervisord.conf.new").symlink_to("/dev/full")
+    running.configure("STOP_TIMEOUT = 4.0")
+    done = running.run("hived", "reload")
     assert done.returncode == 1
     assert done.stderr.strip() == f"error: hived cannot write its files: {where}: No space left on device"
 

@@ -7,10 +7,12 @@ since waits for a reload, and is told.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from ..errors import HivemindError, SupervisorError
 from ..identity import PidFile
 from ..node.loaded import has_loaded
 from ..node.relay import Relay
@@ -154,7 +156,24 @@ def _stop(engine: Engine, before: Plan, request: Request) -> Done:
 
 
 def _start(engine: Engine, before: Plan, request: Request) -> Done:
-    return _started(engine, [program.name for program in select(before, request.targets)], "started")
+    names = [program.name for program in select(before, request.targets)]
+    with _unharmed(engine.client(), names):
+        return _started(engine, names, "started")
+
+
+@contextmanager
+def _unharmed(client: SupervisorClient, names: Collection[str]) -> Iterator[None]:
+    """Who of ``names`` runs now is started again where what is done here fails, as on a full disk."""
+    live = {info.name for info in client.programs() if info.state in LIVE and info.name in names}
+    try:
+        yield
+    except (HivemindError, OSError):
+        with suppress(SupervisorError):
+            live -= {info.name for info in client.programs() if info.state in LIVE}
+        for name in sorted(live):
+            with suppress(SupervisorError):
+                client.start(name)
+        raise
 
 
 def _started(engine: Engine, names: Sequence[str], word: str) -> Done:
@@ -198,8 +217,9 @@ def _restart(engine: Engine, before: Plan, request: Request) -> Done:
     hold_back(engine, [each for each in programs if each.name in live], problems)
     waiting: tuple[str, ...] = ()
     if names:
-        stop(client, [name for name in names if name in known], patience(before.programs))
-        up = _started(engine, names, "restarted")
+        with _unharmed(client, names):
+            stop(client, [name for name in names if name in known], patience(before.programs))
+            up = _started(engine, names, "restarted")
         waiting = up.waiting
         done += up.results
     return Done(sorted(done, key=lambda each: each.program), waiting)

@@ -18,6 +18,7 @@ import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from ..identity import PidFile, ProcessIdentity
 from ..last_settings import settings_or_applied
 from ..log import setup
 from ..settings import HIVE
+from ..whole import FULL
 from .archive import Archive
 from .deaths import Deaths
 from .engine import Engine, engine_for, redis_url
@@ -55,6 +57,7 @@ from .vigil import Vigil
 
 log = logging.getLogger("hived")
 
+AGAIN = 2.0  # seconds until a supervisord that could not be started for want of room on the disk is tried again
 LOOK = 0.5  # seconds between looks at the layout of what is in Redis
 
 
@@ -164,12 +167,23 @@ def take_over(engine: Engine) -> None:
     if PidFile(engine.paths.foreground).living() is not None:
         return
     log.warning("supervisord is gone although nobody asked for it: starting a new one, which adopts all programs")
-    try:
-        start(replace(engine, patience=math.inf))  # whoever holds the lock: nobody else does it
-    except SupervisorError as error:
-        log.error("no new supervisord was started: %s", error)
-    except HivemindError:
-        log.exception("a new supervisord cannot be started; `hived start` does it by hand")
+    told = ""
+    while not engine.paths.stopping.exists():
+        try:
+            start(replace(engine, patience=math.inf))  # whoever holds the lock: nobody else does it
+        except SupervisorError as error:
+            if not (isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL):
+                log.error("no new supervisord was started: %s", error)
+                return
+            if told != str(error):
+                told = str(error)
+                log.error("no new supervisord was started, which is tried again every %g s: %s", AGAIN, error)
+            time.sleep(AGAIN)
+        except HivemindError:
+            log.exception("a new supervisord cannot be started; `hived start` does it by hand")
+            return
+        else:
+            return
 
 
 def main(arguments: list[str]) -> None:

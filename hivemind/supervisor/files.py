@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,47 @@ import orjson
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Put ``value`` into ``path`` at once and whole, readable by its owner only. Raises OSError."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    write_private(draft, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n")
-    draft.replace(path)
+    """Put ``value`` into ``path`` at once and whole, readable by its owner only; what is there already is not written
+    again, for which a full disk has no room. Raises OSError.
+    """
+    _write(f".{{}}.{os.getpid()}", {path: as_json(value)})
+
+
+def as_json(value: Any) -> bytes:
+    """How a file of ours holds ``value``."""
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n"
+
+
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """The same with several files: all of them, or, where there is no room for one, none. Not for two at once. Raises
+    OSError.
+    """
+    _write("{}.new", contents)
+
+
+def _write(draft_name: str, contents: Mapping[Path, bytes]) -> None:
+    drafts = {
+        path: path.with_name(draft_name.format(path.name))
+        for path, content in contents.items()
+        if not _holds(path, content)
+    }
+    try:
+        for path, draft in drafts.items():
+            write_private(draft, contents[path])
+        for path, draft in drafts.items():
+            draft.replace(path)
+    except OSError:
+        for draft in drafts.values():
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+        raise
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .files import write_private
+from .files import write_all
 from .paths import HivePaths
 
 
@@ -25,9 +25,6 @@ class Kept:
 
     def put_back(self) -> None:
         """Write them as they were. Raises OSError."""
-        for path, content in self.contents.items():
-            draft = path.with_name(f".{path.name}.back")
-            write_private(draft, content)
-            draft.replace(path)
+        write_all(self.contents)
         for path in {*self.run.glob("*.env")} - self.contents.keys():
             path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter
@@ -20,7 +21,7 @@ from .check import Checker
 from .code import code_hash
 from .desired import read_scale, read_selection, read_stopped
 from .enabled import EnabledNode, enabled_nodes, existing_imports
-from .files import inode_of, known_fields, read_json, time_of, within, write_json
+from .files import as_json, inode_of, known_fields, read_json, time_of, within, write_all, write_json
 from .paths import HivePaths
 from .placement import check_hosts
 from .processes import NodePlan
@@ -109,19 +110,19 @@ def known_before(paths: HivePaths) -> list[EnabledNode]:
         return []
 
 
-def save(paths: HivePaths, plan: Plan) -> None:
-    """Keep what was applied, for status and for the next comparison. Of environments only the names are in it."""
-    write_json(
-        paths.plan,
-        {
-            "programs": [_saved(each) for each in plan.programs],
-            "stopped": [_saved(each) for each in plan.stopped],
-            "problems": [asdict(each) for each in plan.problems],
-            "mending": plan.mending,
-            "settings": plan.settings,
-            "elsewhere": [_saved(each) for each in plan.elsewhere],
-        },
-    )
+def save(paths: HivePaths, plan: Plan, others: Mapping[Path, bytes] = MappingProxyType({})) -> None:
+    """Keep what was applied, for status and for the next comparison, and ``others`` with it: all or, on a full disk,
+    nothing. Of environments only the names are in the plan. Raises OSError.
+    """
+    found = {
+        "programs": [_saved(each) for each in plan.programs],
+        "stopped": [_saved(each) for each in plan.stopped],
+        "problems": [asdict(each) for each in plan.problems],
+        "mending": plan.mending,
+        "settings": plan.settings,
+        "elsewhere": [_saved(each) for each in plan.elsewhere],
+    }
+    write_all({**others, paths.plan: as_json(found)})
     _plan_in.cache_clear()
 
 

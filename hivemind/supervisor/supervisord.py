@@ -22,6 +22,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO, TextIOWrapper
 from typing import NoReturn
 
 from supervisor.http import deferring_http_channel
@@ -106,6 +107,21 @@ class Options(ServerOptions):  # type: ignore[misc] # it has no types
         self._gate.open()
         found: tuple[int | None, int | None] = super().waitpid()
         return found
+
+
+class Forgiving(TextIOWrapper):
+    """A standard error that may be lost: a disk that is full must not end us for a word that nobody reads."""
+
+    def write(self, text: str) -> int:
+        """Write what there is room for."""
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """The same."""
+        with suppress(OSError):
+            super().flush()
 
 
 class Gate:
@@ -261,6 +277,7 @@ def leave(code: int) -> NoReturn:
 
 def main() -> None:
     """Be supervisord, until it has ended for good."""
+    sys.stderr = Forgiving(FileIO(2, "w", closefd=False), errors="backslashreplace", write_through=True)
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument.strip()]
     show_command([*PYTHON, f"{__package__}.supervisord", *sys.argv[1:]])
     deferring_http_channel.ac_out_buffer_size = ANSWER

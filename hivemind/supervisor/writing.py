@@ -5,20 +5,18 @@ from __future__ import annotations
 import orjson
 
 from .engine import Engine
-from .files import write_private
 from .plan import Plan, save
 from .render import render
 
 
 def write(engine: Engine, plan: Plan) -> None:
-    """Write supervisord's configuration, the environments and the plan. Raises ConfigurationError for awkward paths."""
-    text = render(engine.paths, plan.programs, engine.settings.log_file)
+    """Write supervisord's configuration, the environments and the plan: all of it, or nothing where the disk is full.
+    Raises ConfigurationError for awkward paths, OSError.
+    """
+    paths = engine.paths
+    envs = {paths.program_env(each.name): orjson.dumps(dict(each.env)) for each in plan.programs if each.env}
+    text = render(paths, plan.programs, engine.settings.log_file)
+    save(paths, plan, {**envs, paths.conf: text.encode()})
     for program in plan.programs:
-        if program.env:
-            write_private(engine.paths.program_env(program.name), orjson.dumps(dict(program.env)))
-        else:
-            engine.paths.program_env(program.name).unlink(missing_ok=True)  # its keeper looks for it
-    draft = engine.paths.conf.with_suffix(".new")
-    write_private(draft, text.encode())
-    draft.replace(engine.paths.conf)
-    save(engine.paths, plan)
+        if not program.env:
+            paths.program_env(program.name).unlink(missing_ok=True)  # its keeper looks for it
