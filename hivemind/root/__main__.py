@@ -1,10 +1,20 @@
-"""``python -m hivemind.root``: run the root of the hive one is in, as hived does."""
+"""``python -m hivemind.root``: run the root of the hive one is in, as hived does.
+
+It runs behind everything else on its machine: what nobody needs takes no turn from a node, least of all where it dies and
+starts again and again.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 
 from ..collector import held_off
+
+BEHIND = 10  #: what it adds to its niceness
+
+if sys.platform != "win32":
+    os.nice(BEHIND)
 
 with held_off():
     from ..errors import HivemindError
