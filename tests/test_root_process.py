@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import psutil
 import pytest
 
 from hivemind.log_files import parse_line
@@ -216,6 +217,7 @@ def test_a_killed_root_is_noticed_by_nobody(house: House) -> None:
     for _ in range(2):
         root, page = house.root()
         three_are_shown(page)
+        assert psutil.Process(root.pid).nice() > psutil.Process(receiver.pid).nice()
         root.kill()
         root.wait(5)
         a_hundred_more_arrive(house, receiver)

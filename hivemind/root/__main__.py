@@ -1,7 +1,7 @@
 """``python -m hivemind.root``: run the root of the hive one is in, as hived does.
 
-It runs behind everything else on its machine: what nobody needs takes no turn from a node, least of all where it dies and
-starts again and again.
+It runs behind everything else on its machine: what nobody needs takes no turn from a node, least of all where it dies
+and starts again and again.
 """
 
 from __future__ import annotations
