@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -20,10 +21,12 @@ from hivemind.data.records import About, Stats
 from hivemind.data.registry import Registry
 from hivemind.errors import InstanceHeld
 from hivemind.identity import ProcessIdentity
+from hivemind.process_table import parent_of
 from hivemind.supervisor.guard import Guard
+from hivemind.supervisor.keeper import kill
 from hivemind.supervisor.plan import Plan
 from hivemind.supervisor.running import Running
-from hivemind.supervisor.standing import is_stopped
+from hivemind.supervisor.standing import is_held, is_stopped
 
 from .bus_kit import on_bus
 from .servers import RedisServer
@@ -86,6 +89,33 @@ def other() -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
+TRACED = """
+import ctypes, os, signal, time
+
+pid = os.fork()
+if pid == 0:
+    ctypes.CDLL(None).ptrace(0, 0, 0, 0)  # PTRACE_TRACEME
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(60)
+print(pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def held() -> Iterator[ProcessIdentity]:
+    """A process that its parent holds as a debugger does."""
+    with subprocess.Popen([sys.executable, "-c", TRACED], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        found = ProcessIdentity.of(int(parent.stdout.readline()))
+        assert found is not None
+        try:
+            yield found
+        finally:
+            parent.kill()
+            kill(found, signal.SIGKILL)
+
+
 def identity_of(process: subprocess.Popen[bytes]) -> ProcessIdentity:
     found = ProcessIdentity.of(process.pid)
     assert found is not None
@@ -106,6 +136,23 @@ async def test_who_hangs_for_longer_than_its_lease_is_watched_though_the_registr
             guard._next = 0.0  # it is time to read all of it
             await guard._look()
             assert not guard.watchdog.is_calm, "who was registered, and runs, is late"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another system has another ptrace")
+async def test_whom_a_debugger_holds_is_not_late_and_is_when_it_was_let_go_and_does_nothing(
+    server: RedisServer, hive_name: str, held: ProcessIdentity
+) -> None:
+    async with past_its_lease(server.url, hive_name, held) as (_, guard, _life):
+        await eventually_async(lambda: is_held(held))
+        await guard._look()
+        assert guard.watchdog.is_calm
+        os.kill(held.pid, signal.SIGSTOP)  # to be what stops it when its debugger is gone
+        tracer = parent_of(held.pid)
+        assert tracer is not None
+        os.kill(tracer, signal.SIGKILL)
+        await eventually_async(lambda: not is_held(held))
+        await guard._look()
+        assert not guard.watchdog.is_calm
 
 
 async def test_who_goes_on_while_it_was_to_write_its_stacks_is_left_alone(server: RedisServer, hive_name: str) -> None:

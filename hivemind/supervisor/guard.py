@@ -29,7 +29,7 @@ from .leftovers import extra_copies, long_lost, lost_for
 from .lives import say_hung
 from .processes import ROOT, ROOT_INSTANCE
 from .running import Running
-from .standing import is_stopped
+from .standing import is_held, is_stopped
 from .watchdog import Late, Watchdog
 
 log = logging.getLogger("hived")
@@ -128,7 +128,9 @@ class Guard:
         }
 
     async def _late(self, watched: Mapping[str, tuple[str, Instance]]) -> dict[str, Late]:
-        """Who of these is late, by program. Where Redis was slow to say so, nothing is counted against anybody."""
+        """Who of these is late, by program, but for those that a debugger holds. Where Redis was slow to say so,
+        nothing is counted against anybody.
+        """
         asked = time.monotonic()
         told, ends = await self.registry.late({instance: one.about.lease for instance, (_, one) in watched.items()})
         answered = time.monotonic()
@@ -137,7 +139,7 @@ class Guard:
         found = {}
         for instance, expires in ends.items():
             name, one = watched[instance]
-            if one.about.process is not None:
+            if one.about.process is not None and not is_held(one.about.process):
                 found[name] = Late(one.about.process, one.about.lease, expires)
         return found
 

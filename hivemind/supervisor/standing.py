@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from ..english import are
 from ..errors import SupervisorError
 from ..identity import PidFile, ProcessIdentity
-from ..process_table import STOPPED, doing
+from ..process_table import HELD, STOPPED, doing
 from .engine import Engine
 from .halt import END_TIMEOUT, gone
 from .keeper import kill
@@ -28,6 +28,12 @@ def is_stopped(process: ProcessIdentity) -> bool:
     """Whether a process that lives was stopped by a signal, and has not gone on."""
     seen = doing(process.pid)
     return seen is not None and seen.state == STOPPED
+
+
+def is_held(process: ProcessIdentity) -> bool:
+    """Whether a debugger has stopped a process that lives: that is somebody's wish, and is left alone."""
+    seen = doing(process.pid)
+    return seen is not None and seen.state == HELD
 
 
 def stopped(engine: Engine) -> dict[str, ProcessIdentity]:
