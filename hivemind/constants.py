@@ -105,6 +105,9 @@ class Constants(BaseModel):
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "INFO", description="What goes to the log files: DEBUG, INFO, WARNING, ERROR or CRITICAL."
     )
+    LOG_FORMAT: Literal["text", "json"] = Field(
+        "text", description="How log lines are written: text for people, or json, one object a line."
+    )
     LOG_MAX_BYTE_SIZE: int = Field(5 * 1024 * 1024, ge=0, description="Bytes after which a log file is rotated.")
     LOG_BACKUP_COUNT: int = Field(2, ge=0, le=1000, description="How many rotated log files are kept.")
     STATIC_DIRS: list[Path] = Field([], description="Folders of files that the root serves under /static.")

@@ -19,20 +19,31 @@ from contextlib import suppress
 from pathlib import Path
 
 from .errors import ConfigurationError
+from .log_context import AtHand, at_hand
 from .log_files import RotatingFile
+from .log_lines import Form, JsonForm
 from .log_writer import LineStream, LogWriter, Sink, Terminal
+from .message import Envelope
 from .whole import FULL
 
 
 def setup(
-    *, level: str, file: Path | None, max_bytes: int, backups: int, terminal: bool, own_streams: bool
+    *,
+    level: str,
+    file: Path | None,
+    max_bytes: int,
+    backups: int,
+    terminal: bool,
+    own_streams: bool,
+    form: Form | None = None,
 ) -> Callable[[], None]:
     """Send all records of this process from ``level`` on to ``file`` and, if ``terminal``, to standard error.
 
     The file exists when this returns; it is rotated at ``max_bytes`` (0: never) and keeps ``backups`` old ones.
     ``own_streams`` is for a process that a daemon started: standard input becomes empty, file descriptors 1 and 2
     become the log file (also after each rotation), and each printed line becomes a record of the logger "stdout"
-    or "stderr"; ``terminal`` then means nothing. Calling it again replaces the former set-up.
+    or "stderr"; ``terminal`` then means nothing. ``form`` is that of a line, else text. Calling it again replaces the
+    former set-up.
 
     Returns a function that writes what is queued (for at most 2 s) and undoes all but the file descriptors; it may
     be called twice. Raises ConfigurationError if the file cannot be made; a full disk is no error: lines are lost,
@@ -50,7 +61,7 @@ def setup(
         sinks.append(_open(RotatingFile(file, max_bytes, backups)))
     if terminal and not own_streams:
         sinks.append(Terminal())
-    return _Log(sinks, level, own_streams).stop
+    return _Log(sinks, form, level, own_streams).stop
 
 
 def dropped() -> int:
@@ -58,13 +69,32 @@ def dropped() -> int:
     return _active.writer.dropped if _active else 0
 
 
+def known_as(instance: str) -> None:
+    """From now on lines with a place for it say that ``instance`` wrote them: which copy it is, is found out late."""
+    if _active and isinstance(_active.writer.form, JsonForm):
+        _active.writer.form.instance = instance
+
+
+def note_for() -> Callable[[AtHand], object] | None:
+    """``note`` for whoever has very many messages: what to call with each, as it lies in an inbox; None where lines
+    have no place for it.
+    """
+    return at_hand.set if _active and _active.writer.form.is_structured else None
+
+
+def note(topic: str, source: bytes | Envelope | None = None) -> None:
+    """From now on lines that are logged in this context are about ``topic``, and the message in ``source``."""
+    if _active and _active.writer.form.is_structured:
+        at_hand.set((topic, None, source))
+
+
 class _Log:
     # What setup changed in this process, and how it was before.
 
-    def __init__(self, sinks: Sequence[Sink], level: str, own_streams: bool) -> None:
+    def __init__(self, sinks: Sequence[Sink], form: Form | None, level: str, own_streams: bool) -> None:
         global _active  # noqa: PLW0603 - the log belongs to the process
         root = logging.getLogger()
-        self.writer, self._sinks = LogWriter(sinks), sinks
+        self.writer, self._sinks = LogWriter(sinks, form), sinks
         self._level, self._raising = root.level, logging.raiseExceptions
         self._streams = sys.stdout, sys.stderr
         self._replaced = [handler for handler in root.handlers if type(handler) is logging.StreamHandler]

@@ -1,67 +1,20 @@
-"""Log files: the form of a line, the file that rotates itself, and reading many files as one log by time.
+"""Log files: the file that rotates itself, and reading many files as one log by time.
 
-A line is ``2026-01-02T03:04:05.678+01:00 INFO     batsignal.0  message``: ISO 8601 with milliseconds and offset,
-the level padded to 8, the logger's name, two spaces, the text. Lines that do not look like this belong to the one
-before (a traceback, what a C library wrote).
+Lines of both forms may stand in one file. Lines of neither belong to the one before (a traceback, what a C library
+wrote).
 """
 
 from __future__ import annotations
 
 import heapq
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-_LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d) (\S+) +(\S+)  (.*)", re.DOTALL)
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """One entry of a log: ``time`` in unix seconds, ``text`` without the last line end, ``source`` the file.
-
-    ``level`` and ``name`` are "" for text that stands before the first proper line of a file, ``host`` for what was
-    logged on this one.
-    """
-
-    time: float
-    level: str
-    name: str
-    text: str
-    source: Path | None = None
-    host: str = ""
-
-
-def format_line(time: float, level: str, name: str, text: str) -> str:
-    r"""One entry in the form above, without a line end.
-
-    Control characters are written as ``\x1b``, and a line of ``text`` that looks like an entry of its own is
-    indented: whoever writes into a message can neither drive a terminal nor forge an entry.
-    """
-    stamp = datetime.fromtimestamp(time, UTC).astimezone().isoformat(timespec="milliseconds")
-    text = text.rstrip("\r\n")
-    if not text.isprintable():
-        text = text.replace("\r\n", "\n").translate(_CONTROL)
-        first, *rest = text.split("\n")
-        text = "\n".join([first, *(f" {line}" if _LINE.match(line) else line for line in rest)])
-    return f"{stamp} {_word(level):8} {_word(name)}  {text}"
-
-
-def parse_line(line: str) -> LogLine | None:
-    """Read one entry; None if ``line`` is not the beginning of one."""
-    found = _LINE.fullmatch(line.rstrip("\r\n"))
-    if not found:
-        return None
-    stamp, level, name, text = found.groups()
-    try:
-        return LogLine(datetime.fromisoformat(stamp).timestamp(), level, name, text)
-    except ValueError:
-        return None
+from .log_lines import LogLine, parse_line
 
 
 def merge(files: Sequence[Path], since: float | None = None) -> Iterator[LogLine]:
@@ -271,10 +224,6 @@ def _last_byte(fd: int, size: int) -> bytes:
         return os.pread(fd, 1, size - 1)
     os.lseek(fd, size - 1, os.SEEK_SET)  # pragma: no cover  (Windows; appending goes to the end anyway)
     return os.read(fd, 1)  # pragma: no cover
-
-
-def _word(text: str) -> str:
-    return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", "_", text) or "-"
 
 
 def _open_parts(path: Path) -> list[BinaryIO]:

@@ -11,9 +11,10 @@ import threading
 import time
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-from .log_files import format_line
+from .log_context import named
+from .log_lines import Form, Said, TextForm
 
 QUEUE_LIMIT = 16 * 1024 * 1024  # characters that may wait to be written; records beyond are dropped and counted
 TEXT_LIMIT = 1024 * 1024  # characters of one record; the rest is cut off
@@ -23,8 +24,6 @@ BATCH = 500  # records written at once
 
 _RECORD_COST = 128  # characters that a record counts for besides its text
 _TEXT = logging.Formatter("%(message)s")
-
-_Entry: TypeAlias = tuple[float, str, str, str]  # time, level, name, text
 
 
 class Sink(Protocol):
@@ -49,10 +48,10 @@ class LogWriter(logging.Handler):
     that takes lines again. A forked child has no such thread: there each record is written by whoever logs it.
     """
 
-    def __init__(self, sinks: Sequence[Sink]) -> None:
+    def __init__(self, sinks: Sequence[Sink], form: Form | None = None) -> None:
         super().__init__()
-        self._sinks = sinks
-        self._queue: SimpleQueue[_Entry | threading.Event | None] = SimpleQueue()
+        self._sinks, self.form = sinks, form or TextForm()
+        self._queue: SimpleQueue[Said | threading.Event | None] = SimpleQueue()
         self._queued = self._written = 0  # characters; the first changes under the handler's lock, the other does not
         self._refused = self._lost = self._told = 0  # lines: queue full; not written; told in the log
         self._thread: threading.Thread | None = threading.Thread(target=self._run, name="log", daemon=True)
@@ -65,7 +64,8 @@ class LogWriter(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue one record; never waits, never raises."""
-        entry = (record.created, record.levelname, record.name, _text(record))
+        topic, message = named() if self.form.is_structured else ("", "")
+        entry = Said(record.created, record.levelname, record.name, *_text(record), topic, message)
         if not self._thread:
             self._write([entry])
         elif self._queued - self._written > QUEUE_LIMIT:
@@ -100,7 +100,7 @@ class LogWriter(logging.Handler):
         going = True
         while going:
             batch = self._take()
-            entries = [item for item in batch if isinstance(item, tuple)]
+            entries = [item for item in batch if isinstance(item, Said)]
             self._write(entries)
             self._written += sum(map(_cost, entries))
             for item in batch:
@@ -108,8 +108,8 @@ class LogWriter(logging.Handler):
                     item.set()
             going = None not in batch
 
-    def _take(self) -> list[_Entry | threading.Event | None]:
-        batch: list[_Entry | threading.Event | None] = []
+    def _take(self) -> list[Said | threading.Event | None]:
+        batch: list[Said | threading.Event | None] = []
         try:
             batch.append(self._queue.get(timeout=IDLE))
             while len(batch) < BATCH and batch[-1] is not None:
@@ -118,10 +118,10 @@ class LogWriter(logging.Handler):
             pass
         return batch
 
-    def _write(self, entries: list[_Entry]) -> None:
+    def _write(self, entries: list[Said]) -> None:
         try:
             untold = self.dropped - self._told
-            lines = [_line(entry) for entry in ([self._report(untold), *entries] if untold else entries)]
+            lines = [self._line(entry) for entry in ([self._report(untold), *entries] if untold else entries)]
             if not lines:
                 for sink in self._sinks:
                     sink.tidy()
@@ -133,10 +133,13 @@ class LogWriter(logging.Handler):
         except Exception:  # noqa: BLE001 - whatever it is: the log must end neither the program nor itself
             self._lost += len(entries)
 
-    def _report(self, untold: int) -> _Entry:
+    def _report(self, untold: int) -> Said:
         reasons = [str(sink.error) for sink in self._sinks if sink.error] if self._lost else []
         text = f"{untold} log lines were lost: {', '.join(reasons) or 'too many at once'}"
-        return time.time(), "WARNING", "hivemind.log", text
+        return Said(time.time(), "WARNING", "hivemind.log", text)
+
+    def _line(self, entry: Said) -> bytes:
+        return f"{self.form.line(entry)}\n".encode("utf-8", "backslashreplace")
 
 
 class Terminal:
@@ -228,19 +231,19 @@ class LineStream(io.TextIOBase):
         self._writer.handle(logging.LogRecord(speaker.get() or self._name, self._level, "", 0, line, None, None))
 
 
-def _text(record: logging.LogRecord) -> str:
+def _text(record: logging.LogRecord) -> tuple[str, str]:
+    """What a record says, and its traceback."""
     try:
-        text = _TEXT.format(record)
+        whole = _TEXT.format(record)
+        text = record.message
     except Exception as error:  # noqa: BLE001 - a wrong logging call must not end its caller
-        text = f"{record.pathname}:{record.lineno}: this record cannot be formatted: {error!r}"
-    if len(text) > TEXT_LIMIT:
-        text = f"{text[:TEXT_LIMIT]} … and {len(text) - TEXT_LIMIT} characters more"
-    return text
+        whole = text = f"{record.pathname}:{record.lineno}: this record cannot be formatted: {error!r}"
+    length = min(len(text), TEXT_LIMIT)
+    if len(whole) > TEXT_LIMIT:
+        whole = f"{whole[:TEXT_LIMIT]} … and {len(whole) - TEXT_LIMIT} characters more"
+        length = len(whole) if length == TEXT_LIMIT else length
+    return whole[:length], whole[length:].lstrip("\n")
 
 
-def _cost(entry: _Entry) -> int:
-    return len(entry[3]) + _RECORD_COST
-
-
-def _line(entry: _Entry) -> bytes:
-    return f"{format_line(*entry)}\n".encode("utf-8", "backslashreplace")
+def _cost(entry: Said) -> int:
+    return len(entry.text) + len(entry.traceback) + _RECORD_COST

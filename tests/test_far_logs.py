@@ -12,7 +12,7 @@ import pytest
 
 from hivemind.bus.bus import Bus
 from hivemind.bus.endpoint import Endpoint
-from hivemind.log_files import LogLine, format_line
+from hivemind.log_lines import LogLine, format_line
 from hivemind.settings import load_settings
 from hivemind.supervisor.actions import Request, Verb
 from hivemind.supervisor.control import CHANNEL, Hived, ask, decode_request

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from hivemind.cli.hm import hm
 from hivemind.cli.log_view import LogView
-from hivemind.log_files import LogLine, format_line
+from hivemind.log_lines import LogLine, format_line
 
 from .cli_kit import Place, place
 from .waiting import eventually

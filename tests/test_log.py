@@ -14,7 +14,8 @@ import pytest
 
 from hivemind import log
 from hivemind.errors import ConfigurationError
-from hivemind.log_files import LogLine, RotatingFile, merge
+from hivemind.log_files import RotatingFile, merge
+from hivemind.log_lines import LogLine
 from hivemind.log_writer import LogWriter
 
 SETUP = """

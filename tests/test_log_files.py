@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hivemind.log_files import Follower, LogLine, RotatingFile, format_line, merge, parse_line
+from hivemind.log_files import Follower, RotatingFile, merge
+from hivemind.log_lines import LogLine, format_line, parse_line
 
 
 def write(path: Path, *entries: tuple[float, str]) -> Path:

@@ -16,7 +16,7 @@ import orjson
 import psutil
 import pytest
 
-from hivemind.log_files import parse_line
+from hivemind.log_lines import parse_line
 from hivemind.root.address import AddressFile, listen
 
 from .servers import RedisServer, free_port

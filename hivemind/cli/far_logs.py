@@ -11,7 +11,7 @@ from contextlib import suppress
 from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..errors import RedisError
-from ..log_files import LogLine
+from ..log_lines import LogLine
 from ..settings import Settings
 from ..supervisor.actions import Request, Verb
 from ..supervisor.control import CHANNEL, decode_answer, encode_request

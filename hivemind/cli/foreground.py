@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import zlib
 
+from ..log_lines import JsonForm, Said
 from ..supervisor.engine import Engine
+from ..supervisor.follow import Entry
 from ..supervisor.foreground import Foreground, Job
+from ..supervisor.last_words import TRACEBACK
 from ..supervisor.log_folder import claim
 from ..supervisor.topology import Problem, Selection
 from . import output
@@ -20,13 +24,14 @@ LOUD = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 class Terminal:
     """Shows one line an entry: the program's name in a colour of its own, then the text. Nobody has to read it."""
 
-    def entry(self, program: str, width: int, level: str, text: str) -> None:
-        """Show one line of a program's log, with its level where that is loud; DEBUG lines are for the files only."""
+    def entry(self, entry: Entry, width: int) -> None:
+        """Show one entry of a log, with its level where that is loud; DEBUG lines are for the files only."""
+        level = entry.line.level
         if level == "DEBUG":
             return
-        name = program.ljust(width)
-        colour = COLOURS[zlib.crc32(program.encode()) % len(COLOURS)]
-        shown = f"{level} {text}" if level in LOUD else text
+        name = entry.program.ljust(width)
+        colour = COLOURS[zlib.crc32(entry.program.encode()) % len(COLOURS)]
+        shown = f"{level} {entry.text}" if level in LOUD else entry.text
         with contextlib.suppress(OSError):  # the reader went away: the hive stays
             for line in shown.split("\n"):
                 output.labelled(name, colour, line, LOUD.get(level, ""))
@@ -46,9 +51,34 @@ class Terminal:
         self.warn(f"{problem}; the others run")
 
 
-def watch(engine: Engine, selection: Selection | None = None, job: Job | None = None) -> int:
+class JsonTerminal(Terminal):
+    """Shows the entries as LOG_FORMAT = "json" has them in the files, for whoever collects standard output."""
+
+    def __init__(self, hive: str) -> None:
+        self._hive = hive
+
+    def entry(self, entry: Entry, width: int) -> None:
+        """Show one entry as an object in a line; what a program printed before its log was open is one, too."""
+        del width
+        line = entry.line
+        text, begins, trace = line.text.partition(f"\n{TRACEBACK}")
+        said = Said(
+            line.time or time.time(),
+            line.level or "INFO",
+            line.name or entry.program,
+            text,
+            f"{TRACEBACK}{trace}" if begins else "",
+            line.topic,
+            line.message,
+        )
+        with contextlib.suppress(OSError):
+            output.write_lines([JsonForm(self._hive, line.instance or entry.program).line(said)])
+
+
+def watch(engine: Engine, selection: Selection | None = None, job: Job | None = None, *, as_json: bool = False) -> int:
     """Run the hive of ``engine`` in the foreground until it has stopped, and return the exit code."""
-    terminal, settings = Terminal(), engine.settings
+    settings = engine.settings
+    terminal = JsonTerminal(settings.name) if as_json else Terminal()
     terminal.say(f"hive {settings.name} on {redis_address(settings)}; Ctrl-C stops it")
     if mixed := claim(settings):
         terminal.warn(mixed)

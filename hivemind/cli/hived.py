@@ -72,7 +72,7 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     engine = engine_for(settings)
     check_settings(settings, engine.environ)
     if foreground:
-        return watch(engine)
+        return watch(engine, as_json=settings.constants.LOG_FORMAT == "json")
     announce(settings)
     if mixed := claim(settings):
         output.warn(mixed)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..log_files import Follower, LogLine, format_line, merge
+from ..log_files import Follower, merge
+from ..log_lines import LogLine, format_line
 from ..settings import logged_in
 from . import output
 
@@ -87,7 +88,7 @@ def last_errors(path: Path) -> list[LogLine]:
 
 
 def as_dict(line: LogLine) -> dict[str, Any]:
-    """One entry for ``--json``; with its host if that is another one."""
+    """One entry for ``--json``; with its host if that is another one, and what a log in JSON says besides."""
     where = {"host": line.host} if line.host else {}
     found = {"time": line.time, "level": line.level, "name": line.name, "text": line.text, "file": str(line.source)}
-    return {**found, **where}
+    return {**found, **where, **line.about()}

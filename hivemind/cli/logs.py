@@ -12,7 +12,7 @@ import click
 from . import output
 
 if TYPE_CHECKING:
-    from ..log_files import LogLine
+    from ..log_lines import LogLine
     from ..settings import Settings
     from .far_logs import FarLogs
     from .log_view import LogView

@@ -21,6 +21,7 @@ from ..bus.trials import Rules
 from ..cancelling import RAISED, is_ending
 from ..data.records import SubscriptionRecord
 from ..errors import DeclarationError
+from ..log import note
 from ..message import FLAT, Malformed, decode, foreign, is_envelope, payload_of
 from ..states import DeliveryState
 from .calling import Caller
@@ -231,6 +232,7 @@ class DurableSubscription:
         return self._first.popleft() if self._first else None
 
     def _call(self, delivery: Delivery) -> Any:
+        note(delivery.topic, delivery.body)
         source, payload = _read(delivery)
         if self.handler.check is not None:
             payload = self.handler.check(payload)

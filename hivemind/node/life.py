@@ -26,6 +26,7 @@ from ..data.standby import Standby
 from ..english import amount
 from ..errors import HivemindError, InstanceHeld, LayoutMismatch, RedisDenied, RedisError, SendError
 from ..identity import ProcessIdentity, this_host
+from ..log import known_as
 from ..patterns import RESOLVED, PatternTable
 from ..settings import Settings
 from ..states import NodeState
@@ -103,6 +104,7 @@ class Life:
         if self._succession is not None:
             self._succession.take()
         self.bus.identify(instance, incarnation)
+        known_as(instance)
         self._registered = True
         node.logger = node.logger.manager.getLogger(instance)
         self._keep_patterns()

@@ -17,6 +17,7 @@ from ..bus.call import Call
 from ..cancelling import RAISED, raised_on
 from ..data.records import ResponderRecord
 from ..errors import DeclarationError, PayloadError, in_words
+from ..log import note
 from ..message import Malformed, Message, encode_payload, payload_of
 from .calling import Caller
 from .declarations import ResponderDeclaration
@@ -198,6 +199,7 @@ class Responder:
         self._tasks.discard(task)
 
     async def _run(self, call: Call, payload: Any) -> None:
+        note(self.name, call.envelope)
         try:
             if call.is_stream:
                 consume = partial(self._send_all, call)
@@ -222,6 +224,7 @@ class Responder:
     def _work_on_thread(self) -> None:
         while (job := self._jobs.get()) is not None:
             call, payload = job
+            note(self.name, call.envelope)
             try:
                 if call.is_stream:
                     consume = partial(self._send_all_from_thread, call)

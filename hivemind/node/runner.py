@@ -22,6 +22,7 @@ from ..bus.bus import Bus
 from ..bus.embedded import Embedded
 from ..bus.endpoint import Endpoint
 from ..cancelling import end
+from ..log_lines import form_of
 from ..settings import Settings
 from .base import BaseNode
 from .life import Life, Place
@@ -154,6 +155,7 @@ def start_logging(node: str, settings: Settings, how: How) -> Callable[[], None]
         backups=constants.LOG_BACKUP_COUNT,
         terminal=not how.is_supervised,
         own_streams=how.is_supervised,
+        form=form_of(constants.LOG_FORMAT, settings.name, f"{node}.{how.place.number}"),
     )
     if not how.is_supervised and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # what a node prints is seen at once, also through a pipe

@@ -15,6 +15,7 @@ from ..cancelling import RAISED, is_ending
 from ..clock import clock_of
 from ..data.records import ServiceRecord
 from ..errors import DeclarationError, in_words
+from ..log import note
 from ..states import SERVICE, ServiceState, advance
 from .declarations import ServiceDeclaration
 from .signature import is_async, service_wants
@@ -177,6 +178,7 @@ class BoundService:
         return hangs
 
     def _run_thread(self) -> None:
+        note(self._topic)
         while not self._stop.is_set:
             began = self._stop.clock.now()
             try:
@@ -190,6 +192,7 @@ class BoundService:
             self._again()
 
     async def _run_task(self) -> None:
+        note(self._topic)
         while not self._stop.is_set:
             began = self._stop.clock.now()
             try:

@@ -15,6 +15,7 @@ from ..cancelling import RAISED, is_ending
 from ..data.records import SubscriptionRecord
 from ..english import amount
 from ..errors import in_words
+from ..log import note_for
 from ..message import Message, envelope_of
 from .calling import Caller
 from .declarations import SubscriptionDeclaration
@@ -122,9 +123,12 @@ class Subscription:
     async def _work(self, inbox: Inbox, number: int) -> None:
         clock, handled = time.perf_counter, self._handled
         check, function = self.handler.check, self.handler.function if self.caller.is_plain else None
+        note = note_for()
         while await inbox.wait():
             limit = clock() + SLICE
             for entry in inbox.entries():
+                if note is not None:
+                    note(entry)
                 try:
                     payload = entry[1] if check is None else check(entry[1])
                 except InvalidPayload as error:
@@ -144,11 +148,14 @@ class Subscription:
     def _work_on_thread(self, inbox: Inbox, number: int) -> None:
         # Several workers take one message at a time, so that none keeps messages from the others.
         most = 1 if self.declaration.workers > 1 else BATCH
+        note = note_for()
         while batch := inbox.take_many(most):
             for done, entry in enumerate(batch):
                 if self._is_given_up:
                     self.abandoned += len(batch) - done
                     return
+                if note is not None:
+                    note(entry)
                 self._handled[number] += self._handle_on_thread(entry)
 
     def _handle_on_thread(self, entry: Entry) -> bool:

@@ -33,6 +33,7 @@ from ..errors import HivemindError, LayoutMismatch, RedisError, SupervisorError
 from ..identity import PidFile, ProcessIdentity
 from ..last_settings import settings_or_applied
 from ..log import setup
+from ..log_lines import form_of
 from ..settings import HIVE
 from ..whole import FULL
 from .archive import Archive
@@ -200,6 +201,7 @@ def main(arguments: list[str]) -> None:
         backups=constants.LOG_BACKUP_COUNT,
         terminal=False,
         own_streams=False,
+        form=form_of(constants.LOG_FORMAT, settings.name, "hived"),
     )
     logging.getLogger("hivemind.redis").addFilter(lambda _: not engine.paths.stopping.exists())  # Redis is to go
     faulthandler.register(signal.SIGUSR1, all_threads=True)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..log_files import Follower, LogLine
+from ..log_files import Follower
+from ..log_lines import LogLine
 from .engine import Engine
 from .files import time_of
 from .plan import load

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from ..errors import HivemindError
 from ..identity import PidFile, ProcessIdentity
 from .engine import Engine
-from .follow import MergedLog
+from .follow import Entry, MergedLog
 from .lifecycle import start, stop, wait_for_redis
 from .standing import Third
 from .status import page
@@ -32,8 +32,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTE
 class Screen(Protocol):
     """Where a hive in the foreground is shown."""
 
-    def entry(self, program: str, width: int, level: str, text: str) -> None:
-        """Show one line of a program's log."""
+    def entry(self, entry: Entry, width: int) -> None:
+        """Show one entry of a program's log; the longest name of a program has so many letters: ``width``."""
 
     def say(self, text: str) -> None:
         """Show a remark of ours."""
@@ -152,7 +152,7 @@ class Foreground:
 
     def _show(self) -> None:
         for entry in self._log.read():
-            self.screen.entry(entry.program, self._log.width, entry.line.level, entry.text)
+            self.screen.entry(entry, self._log.width)
 
     def _end(self) -> None:
         if self.job is not None:

@@ -8,7 +8,8 @@ import os
 import time
 from collections.abc import Iterable
 
-from ..log_files import RotatingFile, format_line
+from ..log_files import RotatingFile
+from ..log_lines import Said, form_of
 from ..settings import Settings
 
 BY = "by"  #: the option of a request that says who asks
@@ -19,7 +20,9 @@ def note(settings: Settings, text: str) -> None:
     if logging.getLevelNamesMapping()[settings.constants.LOG_LEVEL] > logging.INFO:
         return
     file = RotatingFile(settings.log_file("hived"), 0, 0)
-    file.write([f"{format_line(time.time(), 'INFO', 'hived', text)}\n".encode("utf-8", "backslashreplace")])
+    form = form_of(settings.constants.LOG_FORMAT, settings.name, "hived")
+    line = form.line(Said(time.time(), "INFO", "hived", text))
+    file.write([f"{line}\n".encode("utf-8", "backslashreplace")])
     file.close()
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from ..log_files import Follower, LogLine, last_entries
+from ..log_files import Follower, last_entries
+from ..log_lines import LogLine
 from ..settings import Settings, logged_in
 
 MOST = 1024 * 1024  #: bytes of text in one look; what is older is left out, and counted
@@ -50,19 +51,22 @@ class Bit:
     def to_json(self) -> str:
         """As it travels; an entry that is too long is cut."""
         lines = [[each.time, each.level, each.name, _short(each.text), str(each.source)] for each in self.lines]
-        return orjson.dumps({"lines": lines, "left_out": self.left_out}).decode()
+        about = [[each.instance, each.topic, each.message] for each in self.lines]
+        more = {"about": about} if any(map(any, about)) else {}
+        return orjson.dumps({"lines": lines, "left_out": self.left_out, **more}).decode()
 
 
 def bit_in(text: str, host: str) -> Bit | None:
     """What came from ``host``; None if it is nothing of the kind."""
     try:
         raw: dict[str, Any] = orjson.loads(text)
+        about = raw.get("about") or [("", "", "")] * len(raw["lines"])
         lines = [
-            LogLine(float(time), str(level), str(name), str(said), Path(str(source)), host)
-            for time, level, name, said, source in raw["lines"]
+            LogLine(float(time), str(level), str(name), str(said), Path(str(source)), host, *map(str, more))
+            for (time, level, name, said, source), more in zip(raw["lines"], about, strict=True)
         ]
         return Bit(tuple(lines), int(raw["left_out"]))
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 

@@ -19,6 +19,9 @@ LOG_LOCATION = ""
 # What goes to the log files: DEBUG, INFO, WARNING, ERROR or CRITICAL.
 LOG_LEVEL = "INFO"
 
+# How log lines are written: text for people, or json, one object a line.
+LOG_FORMAT = "text"
+
 # Bytes after which a log file is rotated.
 LOG_MAX_BYTE_SIZE = 5242880
 
