@@ -16,7 +16,7 @@ from .sim_world import Net, Process, World
 from .simulation import URL, run, verdict
 
 RUNS = int(os.environ.get("RUNS", "10"))
-MORE = 300  # in `make drills`
+MORE = 150  # in `make drills`
 MANY = 24  # processes that lose Redis at once
 SEED = os.environ.get("SEED")
 pytestmark = pytest.mark.filterwarnings(  # a killed process leaves open what the kernel would close
