@@ -14,6 +14,7 @@ REQUIRES = [
     "hiredis>=3.2,<4",
     "jinja2>=3.1",
     "orjson>=3.10",
+    "prometheus-client>=0.22",
     "psutil>=6.1",
     "pydantic>=2.11,<3",
     "redis>=8.1,<9",

@@ -14,10 +14,11 @@ from typing import Any
 import orjson
 
 from hivemind.data.records import About, Instance, ServiceRecord, Stats, SubscriptionRecord
+from hivemind.picture.durable import DurableView
+from hivemind.picture.monitor import Monitor
+from hivemind.picture.state import State
 from hivemind.root.address import listen
 from hivemind.root.app import Site, make_app
-from hivemind.root.durable import DurableView
-from hivemind.root.monitor import Monitor
 from hivemind.root.server import WebServer
 
 LEASE = 6.0
@@ -63,6 +64,9 @@ class FakeSource:
 
     async def durable(self, instances: Sequence[Instance]) -> DurableView:
         return self.view
+
+    async def state(self, instances: Sequence[Instance]) -> State:
+        return State()
 
 
 @dataclass

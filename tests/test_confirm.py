@@ -17,11 +17,11 @@ from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.bus.streams import Home
-from hivemind.cli.declared import Declared
-from hivemind.cli.health import judge
 from hivemind.data.records import About, Instance
 from hivemind.errors import Unconfirmed
 from hivemind.message import encode_payload
+from hivemind.picture.health import judge
+from hivemind.picture.state import State
 from hivemind.retention import Retention, Tier
 from hivemind.testing import HiveTest
 from hivemind.topics import Names
@@ -249,6 +249,6 @@ def test_what_is_taken_and_never_confirmed_makes_a_hive_unwell_and_says_what_to_
         till = hive.start(Strict)
         eventually(lambda: till._hm.stats().unconfirmed != "", within=10)
         instance = Instance("strict.0", 1, 9e9, About("strict", "", 7, 0.0, 6.0), till._hm.stats())
-    (trouble,) = judge("shop", [instance], Declared()).troubles
+    (trouble,) = judge("shop", [instance], State()).troubles
     assert trouble.startswith("strict.0: 1 message taken by Redis, but not confirmed: ")
     assert 'write CONFIRM = "disk" in config/hive.py and run `hived reload`' in trouble

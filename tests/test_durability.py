@@ -15,13 +15,17 @@ from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.bus.streams import Streams
+from hivemind.constants import Constants
 from hivemind.data.backlog import GroupBacklog, TopicBacklog
 from hivemind.data.durability import BEHIND, Durability, durability
 from hivemind.data.entries import KeptTopic, Reading
 from hivemind.data.mismatch import Unkept
 from hivemind.data.registry import Registry
-from hivemind.root.durable import DurableView, Growth, HiveSource
-from hivemind.root.snapshot import Level, Snapshot
+from hivemind.picture.durable import DurableView, Growth
+from hivemind.picture.health import Level
+from hivemind.picture.snapshot import Snapshot
+from hivemind.picture.source import HiveSource
+from hivemind.settings import Settings
 from hivemind.topics import Names
 
 from .bus_kit import on_bus
@@ -166,7 +170,7 @@ def test_a_topic_that_is_not_kept_and_read_durably_is_trouble_on_the_page() -> N
     state = Durability(unkept=(Unkept("orders.lamp", "lamp.0", reading()),))
     found = Snapshot("gotham", "redis://x", 100.0, durable=DurableView(state))
     assert found.health.level is Level.TROUBLE
-    assert found.health.sentence.startswith("orders.lamp is not kept, but group shop")
+    assert found.health.sentence.startswith("gotham is not well: orders.lamp is not kept, but group shop")
 
 
 def test_names_among_what_is_kept_are_escaped() -> None:
@@ -209,7 +213,7 @@ async def test_a_real_hive_is_on_the_page_with_what_it_keeps(store: Store, serve
     await store.fill("orders.new", 3)
     await store.streams.join("orders.new", "shop", "0")
     async with on_bus(server.url, "root.0", hive_name) as bus:
-        source = HiveSource(bus, Registry(bus.commands, bus.functions, bus.names))
+        source = HiveSource(bus, Registry(bus.commands, bus.functions, bus.names), Settings(Constants(), {}, None))
         view = await source.durable(await source.instances())
         (kept,) = view.state.topics
         assert (kept.kept.topic, kept.length, kept.groups[0].lag) == ("orders.new", 3, 3)

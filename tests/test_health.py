@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hivemind.cli.declared import Declared
-from hivemind.cli.health import judge
 from hivemind.data.records import About, Instance, Stats
+from hivemind.picture.declared import Declared
+from hivemind.picture.health import judge
+from hivemind.picture.state import State
 from hivemind.supervisor.status import ProgramStatus
 from hivemind.supervisor.topology import Problem
 
@@ -13,9 +14,9 @@ def instance(*, lost: bool = False) -> Instance:
     return Instance("oven.0", 1, None if lost else 9.0, About("oven", "here", 1, 0.0, 6.0), Stats())
 
 
-def hive(state: str = "running", detail: str = "", fault: str = "") -> Declared:
+def hive(state: str = "running", detail: str = "", fault: str = "") -> State:
     program = ProgramStatus("oven.0", state, detail=detail, fault=fault)
-    return Declared(("oven.0",), programs={"oven.0": program}, is_supervised=True)
+    return State(Declared(("oven.0",), programs={"oven.0": program}, is_supervised=True))
 
 
 def test_who_is_lost_because_it_ends_again_and_again_is_told_with_the_cause() -> None:
@@ -45,6 +46,6 @@ def test_who_fails_does_not_go_on_with_the_code_of_before() -> None:
 
 def test_a_rollback_is_named_where_a_node_is_quarantined() -> None:
     broken = (Problem("oven", "SyntaxError: no", "nodes/oven.py", 3),)
-    found = judge("gotham", [], Declared(problems=broken, way_out="`hived rollback` goes back to release 2"))
+    found = judge("gotham", [], State(Declared(problems=broken, way_out="`hived rollback` goes back to release 2")))
     told = "oven is quarantined: nodes/oven.py:3: SyntaxError: no (`hived rollback` goes back to release 2)"
     assert found.troubles == (told,)

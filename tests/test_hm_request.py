@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hivemind.data.records import About, Instance, ResponderRecord, Stats
-from hivemind.root.snapshot import view_of
+from hivemind.picture.snapshot import view_of
 from hivemind.root.wording import _instance
 
 from .cli_kit import Place, place

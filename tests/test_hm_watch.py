@@ -14,9 +14,7 @@ from typing import Any
 import pytest
 
 from hivemind.bus.server_program import ask
-from hivemind.cli.declared import Declared
-from hivemind.cli.health import judge, problems
-from hivemind.cli.reading import away, failed
+from hivemind.cli.reading import away
 from hivemind.cli.traffic import traffic
 from hivemind.data.records import (
     About,
@@ -27,6 +25,9 @@ from hivemind.data.records import (
     SubscriptionRecord,
 )
 from hivemind.identity import PidFile, ProcessIdentity
+from hivemind.picture.declared import Declared
+from hivemind.picture.health import judge, problems
+from hivemind.picture.state import State, failed
 from hivemind.settings import load_settings
 from hivemind.supervisor.paths import HivePaths
 from hivemind.supervisor.status import ProgramStatus
@@ -296,7 +297,7 @@ def instance(name: str, *, lost: bool = False, **stats: Any) -> Instance:
 
 
 def sentence(instances: Sequence[Instance], should: Declared | None = None) -> str:
-    return judge("gotham", instances, should or Declared()).sentence
+    return judge("gotham", instances, State(should or Declared())).sentence
 
 
 def test_a_service_that_fails_makes_a_hive_unwell() -> None:
@@ -332,7 +333,7 @@ def test_a_quarantined_node_is_named_with_file_and_line() -> None:
 def test_a_stand_by_and_what_was_stopped_by_hand_are_no_trouble() -> None:
     standby = ProgramStatus("batman.0", "standby", detail="its number is held by process 7 on cave")
     should = Declared(("batman.0",), ("robin.0",), (), {"batman.0": standby}, is_supervised=True)
-    health = judge("gotham", [instance("batman.0")], should)
+    health = judge("gotham", [instance("batman.0")], State(should))
     assert health.is_well
     assert health.notes == (
         "batman.0 stands by: its number is held by process 7 on cave",
@@ -343,7 +344,7 @@ def test_a_stand_by_and_what_was_stopped_by_hand_are_no_trouble() -> None:
 def test_what_hived_knows_of_a_program_that_does_not_come_up_is_told() -> None:
     failing = ProgramStatus("batman.0", "failing", detail="ImportError: no module bat")
     should = Declared(("batman.0", "robin.0"), programs={"batman.0": failing}, is_supervised=True)
-    assert judge("gotham", [], should).troubles == (
+    assert judge("gotham", [], State(should)).troubles == (
         "batman.0 is failing: ImportError: no module bat",
         "robin.0 should run, but does not",
     )
@@ -357,7 +358,7 @@ def test_who_was_started_a_moment_ago_is_on_the_way_and_no_trouble(
 ) -> None:
     program = ProgramStatus("robin.0", state, uptime=uptime)
     should = Declared(("robin.0",), (), (), {"robin.0": program}, is_supervised=True)
-    health = judge("gotham", [instance("batman.0")], should)
+    health = judge("gotham", [instance("batman.0")], State(should))
     assert not health.is_well
     said = "is starting: robin.0 is on the way" if is_starting else "is not well: robin.0 should run, but does not"
     assert health.sentence == f"gotham {said}"
@@ -385,14 +386,14 @@ def test_who_is_lost_for_long_is_no_trouble_if_nothing_declares_it(
     ago: float, declared: tuple[str, ...], is_well: bool
 ) -> None:
     found = [instance("batman.0"), instance("batman.1", lost=True)]
-    health = judge("gotham", found, Declared(("batman.0", *declared)), lost_for={"batman.1": ago})
+    health = judge("gotham", found, State(Declared(("batman.0", *declared)), lost_for={"batman.1": ago}))
     assert health.is_well is is_well
     assert ("lost a while ago (10 min 1 s) and not declared here: batman.1" in health.notes) is is_well
 
 
 def test_a_root_that_is_lost_is_trouble_however_long() -> None:
     found = [instance("batman.0"), instance("root.0", lost=True)]
-    assert not judge("gotham", found, Declared(("batman.0",)), lost_for={"root.0": 86400.0}).is_well
+    assert not judge("gotham", found, State(Declared(("batman.0",)), lost_for={"root.0": 86400.0})).is_well
 
 
 def test_a_pattern_that_received_something_is_fed_by_somebody() -> None:
@@ -423,7 +424,7 @@ def test_messages_that_wait_for_long_in_an_outbox_are_told() -> None:
 
 
 def test_a_primary_of_a_cluster_that_does_not_answer_is_trouble() -> None:
-    health = judge("gotham", [instance("batman.0")], Declared(), dead=["127.0.0.1:17001"])
+    health = judge("gotham", [instance("batman.0")], State(dead=("127.0.0.1:17001",)))
     assert health.troubles == ("127.0.0.1:17001 of the Cluster does not answer: what goes there waits",)
 
 
@@ -435,7 +436,7 @@ def test_a_primary_has_failed_only_if_it_still_has_slots() -> None:
         a4 127.0.0.1:7003@17003 slave,fail a1 1 1 2 disconnected
         a5 127.0.0.1:7004@17004 master,fail? - 1 1 3 connected 10923-16383
         """
-    assert failed(known) == ["127.0.0.1:7001", "127.0.0.1:7004"]
+    assert failed(known) == ("127.0.0.1:7001", "127.0.0.1:7004")
 
 
 def test_what_was_announced_is_a_topic_like_any_other() -> None:

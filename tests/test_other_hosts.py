@@ -7,11 +7,12 @@ from pathlib import Path
 import orjson
 import pytest
 
-from hivemind.cli.declared import AWAY, Declared, everywhere
-from hivemind.cli.health import judge
 from hivemind.cli.unheard import at_home_somewhere, unheard
 from hivemind.cli.why_words import Copy, paragraph
 from hivemind.data.records import About, Instance, Stats
+from hivemind.picture.declared import AWAY, Declared, everywhere
+from hivemind.picture.health import judge
+from hivemind.picture.state import State
 from hivemind.settings import load_settings
 from hivemind.supervisor.actions import Request, Verb
 from hivemind.supervisor.control import Answer, Hived
@@ -46,13 +47,13 @@ def test_what_is_no_report_is_ignored(text: str) -> None:
 
 def test_what_does_not_run_because_its_home_is_away_is_a_trouble_and_says_where() -> None:
     should = Declared(("batman.0",), away={"beta": ("batman.1", "robin.0")}, is_supervised=True)
-    health = judge("gotham", [on("alfa", "batman.0"), on("beta", "robin.0")], should)
+    health = judge("gotham", [on("alfa", "batman.0"), on("beta", "robin.0")], State(should))
     assert health.troubles == ("no hived answers on beta, the home of batman.1: `hived start` there",)
 
 
 def test_what_runs_although_no_hived_answers_there_is_worth_a_word() -> None:
     should = Declared(("batman.0",), away={"beta": ("batman.1",)}, is_supervised=True)
-    health = judge("gotham", [on("alfa", "batman.0"), on("beta", "batman.1")], should)
+    health = judge("gotham", [on("alfa", "batman.0"), on("beta", "batman.1")], State(should))
     assert (health.is_well, health.notes) == (
         True,
         ("no hived answers on beta: what ends there is not started again",),

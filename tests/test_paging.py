@@ -12,9 +12,9 @@ import orjson
 import pytest
 
 from hivemind.data.records import Instance
-from hivemind.root.monitor import SHARE, Monitor
+from hivemind.picture.monitor import SHARE, Monitor
+from hivemind.picture.snapshot import Snapshot, nodes_of, view_of
 from hivemind.root.paging import PAGE, Window, part_of
-from hivemind.root.snapshot import Snapshot, nodes_of, view_of
 
 from .root_kit import FakeSource, Running, instance, running
 from .waiting import eventually, eventually_async

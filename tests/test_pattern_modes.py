@@ -13,11 +13,11 @@ import pytest
 
 import hivemind
 from hivemind import Node, service, subscription
-from hivemind.cli.declared import Declared
-from hivemind.cli.health import judge
 from hivemind.data.directory import Directory
 from hivemind.data.records import About, Instance, Stats, SubscriptionRecord
 from hivemind.errors import RedisDenied
+from hivemind.picture.health import judge
+from hivemind.picture.state import State
 from hivemind.testing import HiveTest
 
 from .bus_kit import Collector, on_bus
@@ -345,7 +345,7 @@ MANY = [f"n.{number}.*" for number in range(10)]
 
 
 def advice(found: list[Instance], mode: str) -> str:
-    return "; ".join(judge("gotham", found, Declared(), patterns=mode).notes)
+    return "; ".join(judge("gotham", found, State(patterns=mode)).notes)
 
 
 def test_from_ten_patterns_on_status_says_what_they_cost_and_what_to_do() -> None:

@@ -34,7 +34,7 @@ def test_the_page_is_complete_without_a_script(page: Running) -> None:
     status, headers, html = page.get("/")
     assert status == 200
     assert headers["content-type"] == "text/html; charset=utf-8"
-    for text in ("gotham", "redis://127.0.0.1:1", "All is well", "batman.0", "bat-signal-*", "cave, pid 4242"):
+    for text in ("gotham", "redis://127.0.0.1:1", "gotham is well", "batman.0", "bat-signal-*", "cave, pid 4242"):
         assert text in html
 
 

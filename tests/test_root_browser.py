@@ -7,7 +7,7 @@ import pytest
 from hivemind.data.backlog import GroupBacklog, TopicBacklog
 from hivemind.data.durability import Durability
 from hivemind.data.entries import KeptTopic
-from hivemind.root.durable import DurableView
+from hivemind.picture.durable import DurableView
 
 from .browser import Browser, find_browser
 from .root_kit import FakeSource, instance, running

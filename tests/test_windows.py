@@ -19,7 +19,7 @@ sys.platform = "win32"
 import click
 from hivemind.cli.hived import hived
 from hivemind.cli.hm import hm
-import hivemind.cli.declared, hivemind.cli.foreground, hivemind.supervisor.control, hivemind.supervisor.dev
+import hivemind.picture.declared, hivemind.cli.foreground, hivemind.supervisor.control, hivemind.supervisor.dev
 import hivemind.supervisor.lifecycle, hivemind.supervisor.reload, hivemind.supervisor.status, hivemind.root.controller
 
 for group in (hm, hived):

@@ -123,10 +123,9 @@ def _configuration(hive: Path | None) -> list[Finding]:
 def _health(settings: Settings, is_up: bool) -> list[Finding]:
     if not is_up:
         return []
-    try:
-        health = look_at_health(settings).health
-    except RedisError as error:
-        return [Finding(Level.RED, "hive", str(error))]
+    health = look_at_health(settings).health
+    if health.unseen:
+        return [Finding(Level.RED, "hive", health.unseen)]
     level = Level.RED if health.troubles else Level.YELLOW if health.notes or health.starting else Level.GREEN
     return [Finding(level, "hive", health.sentence, "", "" if level is Level.GREEN else "`hm why NODE` says more")]
 

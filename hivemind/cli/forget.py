@@ -92,7 +92,7 @@ def _loses(group: str, found: Durability) -> str:
 
 def _declared(settings: Settings, group: str) -> str:
     """The node of the group's name, if the hive is to run it."""
-    from .declared import declared
+    from ..picture.declared import declared
 
     return group if any(name.rpartition(".")[0] == group for name in declared(settings).instances) else ""
 

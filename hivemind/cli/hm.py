@@ -32,7 +32,7 @@ SECTIONS = {
         "play": "record:play",
     },
     "Watch": {
-        "status": "watch:status",
+        "status": "status:status",
         "nodes": "watch:nodes",
         "topics": "topics:topics",
         "lag": "lag:lag",

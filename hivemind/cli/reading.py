@@ -22,12 +22,11 @@ from ..data.kept import Kept
 from ..data.layout import check_layout
 from ..data.records import Instance
 from ..data.registry import Registry
-from ..errors import RedisError, RedisRefused, RedisUnavailable
+from ..errors import RedisError, RedisUnavailable
 from ..identity import PidFile
 from ..patterns import RESOLVED
 from ..settings import Settings
 from ..supervisor.engine import engine_for, redis_url
-from ..supervisor.leftovers import lost_for
 from ..supervisor.paths import HivePaths
 from ..supervisor.sharing import unshared
 from ..topics import matches
@@ -44,57 +43,22 @@ def read_instances(settings: Settings) -> list[Instance]:
     return ask(settings, lambda registry: registry.instances())
 
 
-def read_ages(settings: Settings, instances: Sequence[Instance]) -> dict[str, float]:
-    """Seconds since the last beat of each that is lost; none where Redis does not say."""
-    return asyncio.run(_ages(settings, instances))
-
-
-async def _ages(settings: Settings, instances: Sequence[Instance]) -> dict[str, float]:
+async def durability_of(commands: Commands, instances: Sequence[Instance]) -> Durability:
+    """Nothing where Redis does not tell."""
     try:
-        async with _opened(settings) as commands:
-            return await lost_for(commands, commands.endpoint.names, instances)
-    except (RedisError, TimeoutError):
-        return {}
+        return await durability(_streams(commands), instances)
+    except RedisError:
+        return Durability()
 
 
 def refusal(settings: Settings) -> str:
     """Why Redis takes no writes, in its own words; "" if it does. Then no lease is renewed, and lost means little."""
-    return asyncio.run(_refusal(settings))
+    from ..picture.state import refusal as asked
 
-
-async def _refusal(settings: Settings) -> str:
     try:
-        async with _opened(settings) as commands:
-            await commands.execute("PEXPIRE", commands.endpoint.names.node("probe"), 1)  # a key that is none
-    except RedisRefused as error:
-        return _in_its_words(error, settings)
-    except (RedisError, TimeoutError):
+        return asyncio.run(_ask(settings, asked))
+    except RedisError:
         return ""
-    return ""
-
-
-def dead_primaries(settings: Settings) -> list[str]:
-    """The primaries of a Cluster that serve slots and, by what the hive's home knows, do not answer."""
-    return asyncio.run(_dead_primaries(settings)) if settings.redis_url.startswith("redis+cluster") else []
-
-
-async def _dead_primaries(settings: Settings) -> list[str]:
-    try:
-        async with _opened(settings) as commands:
-            known = await commands.execute("CLUSTER", "NODES")
-    except (RedisError, TimeoutError):
-        return []
-    return failed(known if isinstance(known, str) else known.decode(errors="replace"))
-
-
-def failed(nodes: str) -> list[str]:
-    """Of what CLUSTER NODES says the addresses of primaries that have slots and are said to have failed."""
-    lines = [line.split() for line in nodes.splitlines()]
-    return sorted(
-        line[1].partition("@")[0]
-        for line in lines
-        if len(line) > 8 and "master" in line[2].split(",") and {"fail", "fail?"} & {*line[2].split(",")}
-    )
 
 
 def read_mode(settings: Settings) -> str:
@@ -143,12 +107,13 @@ async def _backlogs(streams: Streams, pattern: str) -> list[TopicBacklog]:
 def read_durability(settings: Settings, instances: Sequence[Instance]) -> Durability:
     """What there is to say of durable delivery; nothing where Redis does not tell."""
     try:
-        return asyncio.run(_ask(settings, lambda commands: durability(_streams(commands), instances)))
+        return asyncio.run(_ask(settings, lambda commands: durability_of(commands, instances)))
     except RedisError:
         return Durability()
 
 
-def _registry(commands: Commands) -> Registry:
+def registry(commands: Commands) -> Registry:
+    """Its registry."""
     return Registry(commands, Functions(commands), commands.endpoint.names)
 
 
@@ -162,7 +127,12 @@ def _directory(commands: Commands) -> Directory:
 
 def ask(settings: Settings, question: Callable[[Registry], Awaitable[T]]) -> T:
     """Put one ``question`` to the registry. Raises RedisError in words that say what to do."""
-    return asyncio.run(_ask(settings, lambda commands: question(_registry(commands))))
+    return inquire(settings, lambda commands: question(registry(commands)))
+
+
+def inquire(settings: Settings, question: Callable[[Commands], Awaitable[T]]) -> T:
+    """Put one ``question`` to Redis. Raises RedisError in words that say what to do."""
+    return asyncio.run(_ask(settings, question))
 
 
 def work(settings: Settings, job: Callable[[Streams], Awaitable[T]]) -> T:

@@ -90,7 +90,7 @@ def stop(ctx: click.Context) -> None:
 def _users(settings: Settings) -> list[str]:
     """Who lives, and will miss it."""
     from ..errors import RedisError
-    from .health import is_gone
+    from ..picture.health import is_gone
     from .reading import read_instances
 
     try:

@@ -42,10 +42,10 @@ def _check(settings: Settings) -> None:
     """Raise ConfigurationError where a setting names what is not there."""
     import os
 
+    from ..picture.declared import enabled
     from ..supervisor.check import check_settings
     from ..supervisor.enabled import existing_imports
     from ..supervisor.topology import node_plans
-    from .declared import enabled
 
     if settings.hive is not None:
         node_plans(settings, list(enabled(settings).values()), existing_imports(settings.hive))

@@ -3,58 +3,69 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..bus.commands import Commands
 from ..errors import RedisError
+from ..picture.declared import declared
+from ..picture.durable import DurableView
+from ..picture.health import Health
+from ..picture.limits import Figures, Limits
+from ..picture.snapshot import Snapshot, nodes_of, view_of
+from ..picture.state import said_by_redis
 from ..settings import Settings
-from .declared import declared
-from .health import Health, judge
-from .reading import dead_primaries, read_ages, read_durability, read_instances, read_mode, refusal
+from .context import redis_address
+from .reading import durability_of, inquire, registry
 
 PAUSE = 0.2  #: seconds between two looks
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """``patterns`` is how the hive keeps them, whatever its settings say; "" where that cannot be known."""
+    """A hive as it was seen, and how well that is within the limits of who asks."""
 
+    snapshot: Snapshot
     health: Health
-    patterns: str
-    is_quarantined: bool  #: a node or more, or kept to the code or settings of before: so until somebody mends a file
 
     @property
     def is_last(self) -> bool:
-        """Whether waiting leads nowhere."""
-        return self.health.is_well or self.is_quarantined
+        """Whether waiting leads nowhere: it is well, or nodes are in quarantine, or kept to the code or settings of
+        before, until somebody mends a file.
+        """
+        should = self.snapshot.state.should
+        is_kept = bool(should.problems or should.settings) or any(one.fault for one in should.programs.values())
+        return self.health.is_well or is_kept
 
 
-def look(settings: Settings, wait: float = 0.0) -> Look:
-    """Look at the hive until it is well, for ``wait`` seconds at the most. Raises RedisError if it cannot be seen."""
+def look(settings: Settings, wait: float = 0.0, limits: Limits | None = None) -> Look:
+    """Look at the hive until it is well, for ``wait`` seconds at the most."""
     until = time.monotonic() + wait
     while True:
-        try:
-            seen = _look(settings)
-            if seen.is_last or time.monotonic() >= until:
-                return seen
-        except RedisError:
-            if time.monotonic() >= until:
-                raise
+        seen = _look(settings, limits or Limits())
+        if seen.is_last or time.monotonic() >= until:
+            return seen
         time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
 
 
-def _look(settings: Settings) -> Look:
-    instances = read_instances(settings)
-    is_any_lost = any(one.is_lost for one in instances)
-    refused, ages = (refusal(settings), read_ages(settings, instances)) if is_any_lost else ("", {})
-    mode, dead = _mode(settings), dead_primaries(settings)
-    durable, should = read_durability(settings, instances), declared(settings)
-    health = judge(settings.name, instances, should, refused, ages, mode, dead).and_of(durable)
-    is_quarantined = bool(should.problems or should.settings) or any(one.fault for one in should.programs.values())
-    return Look(health, mode, is_quarantined)
-
-
-def _mode(settings: Settings) -> str:
+def _look(settings: Settings, limits: Limits) -> Look:
     try:
-        return read_mode(settings)
-    except RedisError:
-        return ""
+        snapshot = read_snapshot(settings)
+    except RedisError as error:
+        snapshot = Snapshot(settings.name, redis_address(settings), why=str(error))
+    health = snapshot.health
+    return Look(snapshot, replace(health, troubles=(*health.troubles, *limits.beyond(Figures.of(snapshot)))))
+
+
+def read_snapshot(settings: Settings) -> Snapshot:
+    """The hive as it is now; nothing of it has a rate. Raises RedisError in words that say what to do."""
+
+    async def read(commands: Commands) -> Snapshot:
+        instances = await registry(commands).instances()
+        views = [view_of(one, None, {}) for one in instances]
+        durable = DurableView(await durability_of(commands, instances))
+        state = await said_by_redis(commands, instances)
+        where = redis_address(settings)
+        return Snapshot(settings.name, where, time.time(), nodes=nodes_of(views), durable=durable, state=state)
+
+    seen = inquire(settings, read)
+    return replace(seen, state=replace(seen.state, should=declared(settings)))

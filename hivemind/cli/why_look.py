@@ -12,6 +12,8 @@ from ..data.durability import Durability
 from ..data.records import BROKEN, Instance
 from ..errors import NodeLoadError
 from ..last_settings import fault_of_settings
+from ..picture.declared import Declared, declared, enabled
+from ..picture.health import is_gone
 from ..settings import Settings
 from ..supervisor.check import unreadable_file
 from ..supervisor.enabled import existing_imports
@@ -20,8 +22,6 @@ from ..supervisor.log_tail import log_files
 from ..supervisor.paths import HivePaths
 from ..supervisor.processes import ROOT
 from ..supervisor.releases import way_out
-from .declared import Declared, declared, enabled
-from .health import is_gone
 from .members import common_of, members_of, part_of, process_of
 from .nodes import known_nodes, known_processes, no_such_node
 from .why_cause import Cause, last_crash, last_error, last_stacks

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from ..data.backlog import GroupBacklog
 from ..data.records import Instance
 from ..english import MOST, amount, duration, listed
+from ..picture.declared import AWAY
+from ..picture.health import MANY_DO, YOUNG, counted
 from ..states import NodeState, ServiceState
 from ..supervisor.lives import HUNG, Lives
 from ..supervisor.status import ProgramStatus
-from .declared import AWAY
-from .health import MANY_DO, YOUNG, counted
 from .why_cause import Cause
 
 LONG = 60.0  #: seconds that a message may be in somebody's hands before that is worth a word

@@ -28,9 +28,10 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .monitor import Monitor
+from ..picture.metrics import exposition
+from ..picture.monitor import Monitor
+from ..picture.snapshot import Snapshot
 from .paging import ANSWER, PAGE, Window, to_json
-from .snapshot import Snapshot
 from .wording import page_of
 
 __all__ = ["BaseRoute", "Route", "Site", "make_app"]
@@ -77,6 +78,7 @@ def make_app(monitor: Monitor, site: Site) -> Starlette:
         Route("/api/nodes", pages.nodes),
         Route("/api/durable", pages.durable),
         Route("/healthz", pages.healthz),
+        Route("/metrics", pages.metrics),
         Mount("/static", app=_static(site.static), name="static"),
     ]
     return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=site.hosts)])
@@ -117,7 +119,12 @@ class Pages:
         """200 while the root sees the hive, 503 while Redis does not answer it. Says nothing about the nodes."""
         snapshot = self._monitor.snapshot
         sees = snapshot.read_at is not None and snapshot.silent_since is None
-        return _json({"ok": sees, "health": snapshot.health.sentence}, 200 if sees else 503)
+        return _json({"ok": sees, "health": f"{snapshot.health.sentence}."}, 200 if sees else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        """The snapshot for Prometheus, in the format that it asks for."""
+        body, kind = exposition(self._monitor.snapshot, request.headers.get("accept", ""))
+        return Response(body, headers={"Cache-Control": "no-store", "Content-Type": kind})
 
     async def events(self, request: Request) -> Response:
         """Every snapshot as a server-sent event, in the words of the page."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from ..picture.snapshot import InstanceView, NodeView, Snapshot, nodes_of, place_of
 from ..topics import is_instance
-from .snapshot import InstanceView, NodeView, Snapshot, nodes_of, place_of
 
 PAGE = 100  #: instances on one page
 ANSWER = 1000  #: instances in one answer of the API, unless ``limit`` says otherwise

@@ -9,10 +9,10 @@ from contextlib import suppress
 
 from ..cancelling import end
 from ..node.base import BaseNode
+from ..picture.monitor import Monitor
+from ..picture.source import HiveSource
 from .address import AddressFile, listen, url_of
 from .app import Site, make_app
-from .durable import HiveSource
-from .monitor import Monitor
 from .server import WebServer
 
 NOTICES = "node"
@@ -41,7 +41,9 @@ class Web:
             node.logger.warning("port %d is taken", self._wanted)
         node.logger.info("the page of %s is at %s", node.settings.name, self.url)
         redis, every = node.bus.endpoint.redacted, node.settings.constants.HEARTBEAT
-        self._monitor = Monitor(HiveSource(node.bus, node.registry), node.settings.name, redis, every=every)
+        self._monitor = Monitor(
+            HiveSource(node.bus, node.registry, node.settings), node.settings.name, redis, every=every
+        )
         self._server = WebServer(make_app(self._monitor, self._site()), self._listener)
         self._watching = asyncio.create_task(self._monitor.run(), name="monitor")
         self._serving = asyncio.create_task(self._serve(node, self._server), name="page")

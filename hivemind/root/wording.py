@@ -13,10 +13,11 @@ from typing import Any
 from ..data.backlog import GroupBacklog, TopicBacklog
 from ..data.records import SubscriptionRecord
 from ..english import duration
+from ..picture.durable import DurableView
+from ..picture.health import Level
+from ..picture.snapshot import InstanceView, NodeView, ResponderView, ServiceView, Snapshot, SubscriptionView
 from ..states import NodeState
-from .durable import DurableView
 from .paging import FIRST, Part, Window, part_of
-from .snapshot import InstanceView, Level, NodeView, ResponderView, ServiceView, Snapshot, SubscriptionView
 
 Item = dict[str, Any]
 
@@ -70,7 +71,7 @@ def clock(at: float) -> str:
 
 
 def _health(snapshot: Snapshot, now: float) -> str:
-    sentence = snapshot.health.sentence
+    sentence = f"{snapshot.health.sentence}."
     if snapshot.silent_since is None:
         return sentence
     since = f"since {clock(snapshot.silent_since)} ({duration(now - snapshot.silent_since)})"

@@ -123,7 +123,7 @@ def _added(mine: Declared, report: Report, where: str = "") -> Declared:
 
 
 def _with_others(settings: Settings, mine: Declared, others: set[str]) -> Declared:
-    from ..supervisor.reports import reports
+    from ..supervisor.reports import reports  # noqa: PLC0415 - it loads the bus, and most hives have one host
 
     said = asyncio.run(reports(settings, others))
     for host, report in sorted(said.items()):

@@ -1,27 +1,18 @@
-"""Durable delivery on the page: kept topics, their groups, and which of those fall behind further and further."""
+"""Durable delivery: kept topics, their groups, and which of those fall behind further and further."""
 
 from __future__ import annotations
 
-import logging
-import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..bus.bus import Bus
 from ..data.backlog import GroupBacklog
-from ..data.durability import Durability, durability
-from ..data.records import Instance
-from ..data.registry import Registry
+from ..data.durability import Durability
 from ..english import amount, listed
-from ..errors import RedisRefused
-
-log = logging.getLogger(__name__)
 
 WINDOW, LEAST = 60.0, 15.0  #: over so many seconds growth is taken, as soon as so many are known
 MANY = 100  #: messages of lag under which growth is not worth a word
-EVERY = 4.0  #: seconds between two looks at all streams
 
 #: topic, group
 Key = tuple[str, str]
@@ -79,29 +70,3 @@ class Growth:
 def _growth(seen: list[tuple[float, int]]) -> float:
     (began, first), (_, middle), (now, last) = seen[0], seen[len(seen) // 2], seen[-1]
     return (last - first) / (now - began) if first < middle < last else 0.0
-
-
-class HiveSource:
-    """Where the monitor looks: the registry, and now and then the streams. Raises RedisError."""
-
-    def __init__(self, bus: Bus, registry: Registry, clock: Callable[[], float] = time.monotonic) -> None:
-        self._bus, self._registry, self._clock = bus, registry, clock
-        self._growth, self._last, self._due = Growth(), DurableView(), 0.0
-
-    async def instances(self) -> list[Instance]:
-        """Everybody who is registered, lost ones included."""
-        return await self._registry.instances()
-
-    async def durable(self, instances: Sequence[Instance]) -> DurableView:
-        """Durable delivery as it was a few seconds ago at the most."""
-        now = self._clock()
-        if now >= self._due:
-            try:
-                state = await durability(self._bus.streams, instances)
-            except RedisRefused as error:  # the registry can be read all the same
-                log.debug("the streams could not be read: %s", error)
-                return self._last
-            groups = [group for topic in state.topics for group in topic.groups]
-            self._last = DurableView(state, self._growth.follow(now, groups))
-            self._due = now + EVERY
-        return self._last

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
-from ..data.durability import Durability
 from ..data.records import Instance, SubscriptionRecord
 from ..english import MOST, amount, are, duration, listed
 from ..patterns import RESOLVED
@@ -16,6 +16,8 @@ from ..supervisor.processes import ROOT, ROOT_INSTANCE
 from ..supervisor.status import ProgramStatus
 from ..topics import is_pattern
 from .declared import Declared
+from .durable import DurableView
+from .state import State
 
 YOUNG = 15.0  #: seconds for which a program that hived has started is on its way, until it registers
 MANY = 10  #: distinct patterns from which on they are worth a word, where Redis matches them
@@ -35,10 +37,20 @@ _UNGUARDED = "who ends is not started again; `hived start` adopts all that run"
 _TOLD = (NodeState.RUNNING, NodeState.FENCED, NodeState.WAITING)  # states of which nothing more is to be said
 
 
+class Level(StrEnum):
+    """How well a hive is."""
+
+    WELL = "well"  # all that should run does
+    NOTE = "note"  # it does, or is on the way, but something is worth a look
+    TROUBLE = "trouble"  # something that should run does not
+    UNKNOWN = "unknown"  # Redis does not answer, or has not yet
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """``troubles`` make a hive unwell; ``notes`` are worth a look; who is ``starting`` has yet to register, or waits
-    for what it needs. ``hosts`` says how many instances run on each, where these are several.
+    for what it needs. ``hosts`` says how many instances run on each, where these are several. ``unseen`` says why
+    nothing of that is known.
     """
 
     hive: str
@@ -48,20 +60,32 @@ class Health:
     notes: tuple[str, ...] = ()
     starting: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    unseen: str = ""
 
     @property
     def is_well(self) -> bool:
         """Whether all that should run does."""
-        return not self.troubles and not self.starting
+        return not self.troubles and not self.starting and not self.unseen
 
-    def and_of(self, durability: Durability) -> Health:
+    @property
+    def level(self) -> Level:
+        """As one word, and one colour."""
+        if self.unseen:
+            return Level.UNKNOWN
+        if self.troubles:
+            return Level.TROUBLE
+        return Level.NOTE if self.notes or self.starting or not self.running else Level.WELL
+
+    def and_of(self, durable: DurableView) -> Health:
         """With what is to be said of durable delivery."""
-        troubles, notes = durability.troubles(), durability.notes()
+        troubles, notes = durable.state.troubles(), durable.notes()
         return replace(self, troubles=(*self.troubles, *troubles), notes=(*self.notes, *notes))
 
     @property
     def sentence(self) -> str:
         """All of it in one sentence."""
+        if self.unseen:
+            return f"{self.hive} cannot be seen: {self.unseen}"
         if self.troubles:
             return f"{self.hive} is not well: {'; '.join((*self.troubles, *self.notes))}"
         if self.starting:
@@ -82,29 +106,21 @@ class Health:
         return "; ".join((f"{self.hive} is well: {runs}", *self.notes))
 
 
-def judge(
-    hive: str,
-    instances: Sequence[Instance],
-    should: Declared,
-    refusal: str = "",
-    lost_for: Mapping[str, float] | None = None,
-    patterns: str = "",
-    dead: Sequence[str] = (),
-) -> Health:
-    """Judge a hive by its registry and what should run there.
-
-    ``refusal`` says why Redis takes no writes, if so: then nobody can renew a lease, and nobody is called lost.
-    ``lost_for`` is how many seconds ago each lost instance had its last beat, where that is known. ``patterns`` is how
-    the hive keeps them. ``dead`` are the primaries of a Cluster that serve slots and do not answer.
-    """
+def judge(hive: str, instances: Sequence[Instance], state: State) -> Health:
+    """Judge a hive by its registry and what should run there. Where Redis takes no writes nobody is called lost."""
+    should, refusal = state.should, state.refusal
     alive = [one for one in instances if not one.is_lost and not is_gone(one)]
     nodes = [one for one in alive if one.node != ROOT]
-    ages = {} if refusal else lost_for or {}
+    ages = {} if refusal else state.lost_for
     far = {name for names in should.away.values() for name in names}
     left = long_lost(ages, {*should.instances, *should.stopped, *far, ROOT_INSTANCE})
     lost = _lost([one for one in instances if one.instance not in left], should)
     absent = [f"Redis refuses writes: {refusal}; no lease can be renewed"] if refusal else lost
-    shards = [f"{listed(dead)} of the Cluster {_does(dead)} not answer: what goes there waits"] if dead else []
+    shards = (
+        [f"{listed(dead)} of the Cluster {_does(dead)} not answer: what goes there waits"]
+        if (dead := state.dead)
+        else []
+    )
     missing = [*_missing(instances, should), *_homeless(instances, should)]
     standing = [should.standing] if should.standing else []
     if should.unguarded:
@@ -115,7 +131,12 @@ def judge(
         len(nodes),
         len({name for one in nodes for name in one.nodes}),
         (*troubles, *_settings(should), *_quarantined(should), *_old_code(should)),
-        (*_notes(alive, should), *_unattended(instances, should), *_left(left, ages), *_advice(instances, patterns)),
+        (
+            *_notes(alive, should),
+            *_unattended(instances, should),
+            *_left(left, ages),
+            *_advice(instances, state.patterns),
+        ),
         (*_starting(instances, should), *(who for one in alive for who, _ in one.waits)),
         _hosts(nodes),
     )

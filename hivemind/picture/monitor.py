@@ -16,6 +16,7 @@ from ..data.records import Instance
 from ..errors import HivemindError
 from .durable import DurableView
 from .snapshot import Counts, InstanceView, Snapshot, counts_of, nodes_of, view_of
+from .state import State
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ class Source(Protocol):
 
     async def durable(self, instances: Sequence[Instance]) -> DurableView:
         """Kept topics, their groups, and what there is to say of them."""
+
+    async def state(self, instances: Sequence[Instance]) -> State:
+        """What should run, and what else is to be known to judge that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,7 @@ class Monitor:
             done, _ = await asyncio.wait({reading}, timeout=self._every)
             if not done:
                 self._silent(asked)
-            instances, durable = await reading
+            seen = await reading
         except HivemindError as error:
             log.debug("the registry could not be read: %s", error)
             self._silent(asked)
@@ -193,20 +197,20 @@ class Monitor:
                 log.exception("the registry could not be read")
             self._silent(asked)
         else:
-            self._answered(instances, durable)
+            self._answered(*seen)
         finally:
             await end(reading)
 
-    async def _look(self) -> tuple[list[Instance], DurableView]:
+    async def _look(self) -> tuple[list[Instance], DurableView, State]:
         instances = await self._source.instances()
-        return instances, await self._source.durable(instances)
+        return instances, await self._source.durable(instances), await self._source.state(instances)
 
-    def _answered(self, instances: list[Instance], durable: DurableView) -> None:
+    def _answered(self, instances: list[Instance], durable: DurableView, state: State) -> None:
         if self.snapshot.silent_since is not None:
             log.info("Redis answers again")
         nodes = nodes_of(self._history.follow(instances))
         before = replace(self.snapshot, read_at=self._clock(), silent_since=None)
-        self._publish(replace(before, nodes=nodes, durable=durable))
+        self._publish(replace(before, nodes=nodes, durable=durable, state=state))
 
     def _silent(self, asked: float) -> None:
         if self.snapshot.silent_since is None:

@@ -1,37 +1,19 @@
-"""What the page shows, as values: instances with their rates, nodes, and a sentence on the hive's health."""
+"""The hive at one moment, as values: instances with their rates, nodes, durable delivery, and how well all of it is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
 from ..data.records import Instance, ResponderRecord, ServiceRecord, SubscriptionRecord
-from ..english import MOST, amount, are, listed
-from ..states import NodeState, ServiceState
 from .durable import DurableView
+from .health import Health, judge
+from .state import State
 
 Counts = Mapping[str, int]
 """What one instance counted up to one beat: a total for each key of ``counts_of``."""
-
-
-class Level(StrEnum):
-    """How well the hive is."""
-
-    WELL = "well"  # every instance that should run does
-    NOTE = "note"  # it runs, but something is worth a look
-    TROUBLE = "trouble"  # something that should run does not
-    UNKNOWN = "unknown"  # Redis does not answer, or has not yet
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """How well the hive is, and why, in one sentence."""
-
-    level: Level
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +78,9 @@ class NodeView:
 class Snapshot:
     """The hive at one moment.
 
-    ``read_at`` is when Redis last answered, in unix seconds by this machine's clock (None: not yet);
-    ``silent_since`` is since when it does not answer (None: it does). While it is silent ``nodes`` is what was
-    last known.
+    ``read_at`` is when Redis last answered, in unix seconds by this machine's clock (None: not yet, and ``why`` if that
+    is known); ``silent_since`` is since when it does not answer (None: it does). While it is silent ``nodes`` is what
+    was last known.
     """
 
     hive: str
@@ -107,6 +89,8 @@ class Snapshot:
     silent_since: float | None = None
     nodes: tuple[NodeView, ...] = ()
     durable: DurableView = field(default_factory=DurableView)
+    state: State = field(default_factory=State)
+    why: str = ""
 
     @property
     def instances(self) -> tuple[InstanceView, ...]:
@@ -116,7 +100,11 @@ class Snapshot:
     @property
     def health(self) -> Health:
         """How well the hive is."""
-        return health_of(self)
+        if self.silent_since is not None:
+            return Health(self.hive, 0, 0, unseen="Redis does not answer; this is what was last known")
+        if self.read_at is None:
+            return Health(self.hive, 0, 0, unseen=self.why or "Redis has not answered yet")
+        return judge(self.hive, [view.record for view in self.instances], self.state).and_of(self.durable)
 
     def to_json(self, nodes: Sequence[NodeView]) -> dict[str, Any]:
         """What ``/api/nodes`` answers of ``nodes``; stable names, times in unix seconds, rates in messages a second."""
@@ -126,28 +114,9 @@ class Snapshot:
             "redis": self.redis,
             "read_at": self.read_at,
             "silent_since": self.silent_since,
-            "health": {"level": health.level.value, "sentence": health.sentence},
+            "health": {"level": health.level.value, "sentence": f"{health.sentence}."},
             "nodes": [{"node": node.name, "instances": [view.to_json() for view in node.instances]} for node in nodes],
         }
-
-
-def health_of(snapshot: Snapshot) -> Health:
-    """Judge a snapshot: silence of Redis first, then what does not run, then what was lost."""
-    if snapshot.silent_since is not None:
-        return Health(Level.UNKNOWN, "Redis does not answer: this is what was last known.")
-    if snapshot.read_at is None:
-        return Health(Level.UNKNOWN, "Waiting for the first answer of Redis.")
-    views = snapshot.instances
-    if trouble := [*_troubles(views), *snapshot.durable.state.troubles()]:
-        return Health(Level.TROUBLE, _sentence(trouble))
-    running = [view.record for view in views if view.record.node != "root"]
-    if not running:
-        return Health(Level.NOTE, "No node has joined yet.")
-    nodes = {name for one in running for name in one.nodes}
-    runs = f"{amount(len(running), 'instance')} of {amount(len(nodes), 'node')} running"
-    if notes := [*_notes(views), *snapshot.durable.notes()]:
-        return Health(Level.NOTE, _sentence([runs, f"worth a look: {notes[0]}", *notes[1:]]))
-    return Health(Level.WELL, f"All is well: {runs}.")
 
 
 def counts_of(instance: Instance) -> dict[str, int]:
@@ -189,49 +158,3 @@ def nodes_of(views: Iterable[InstanceView]) -> tuple[NodeView, ...]:
 def place_of(node: str, number: int) -> tuple[bool, str, int]:
     """What instances are sorted by."""
     return node == "root", node, number
-
-
-def _troubles(views: Iterable[InstanceView]) -> list[str]:
-    out, lost, fenced, waiting, broken = [], [], [], [], []
-    for view in views:
-        name = view.record.instance
-        if view.record.is_lost:
-            lost.append(name)
-            continue
-        if view.record.state == NodeState.FENCED:
-            fenced.append(name)
-        members = view.record.stats.members
-        broken += [f"{one.name} of {name}" for one in members if one.state == "broken"]
-        waiting += [f"{one.name} of {name}" for one in members if one.error and one.state != "broken"]
-        waiting += [f"{one.record.name} of {name}" for one in view.services if one.record.state == ServiceState.BACKOFF]
-    if lost:
-        out.append(f"{listed(lost)} {are(lost)} lost: no beat within the lease")
-    if fenced:
-        out.append(f"{listed(fenced)} {are(fenced)} replaced by a newer process and about to stop")
-    if broken:
-        out.append(f"{listed(broken)} cannot be loaded")
-    if waiting:
-        out.append(f"{listed(waiting)} failed and {'waits' if len(waiting) == 1 else 'wait'} to be tried again")
-    return out
-
-
-def _notes(views: Iterable[InstanceView]) -> list[str]:
-    views = tuple(views)
-    out = []
-    waiting = [f"{who} waits for {what}" for view in views for who, what in view.record.waits]
-    settled = (NodeState.RUNNING, NodeState.WAITING)
-    if odd := [f"{v.record.instance} ({v.record.state})" for v in views if v.record.state not in settled]:
-        out.append(f"{listed(odd)} {are(odd)} on the way")
-    out += waiting[:MOST] + ([f"{len(waiting) - MOST} more wait for others"] if len(waiting) > MOST else [])
-    if lost := sum(one.lost for view in views for one in view.subscriptions):
-        out.append(f"{amount(lost, 'message')} {'was' if lost == 1 else 'were'} missed or dropped so far")
-    if failed := sum(one.record.failed for view in views for one in view.subscriptions):
-        out.append(f"{amount(failed, 'message')} failed in a handler")
-    if failed := sum(one.record.failed for view in views for one in view.responders):
-        out.append(f"{amount(failed, 'request')} failed in a responder")
-    return out
-
-
-def _sentence(parts: list[str]) -> str:
-    text = f"{'; '.join(parts)}."
-    return f"G{text[1:]}" if text.startswith("group ") else text  # an instance's name begins as it does
