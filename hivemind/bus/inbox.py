@@ -15,7 +15,7 @@ from typing import Any
 
 from ..message import Envelope
 
-#: topic, payload, envelope as it came or as it was read, bytes that it took on the wire
+#: topic, payload, envelope as it came (as it was read if it has headers or is foreign), bytes that it took on the wire
 Entry = tuple[str, Any, bytes | Envelope, int]
 BATCH = 64  #: entries that a thread takes at once
 

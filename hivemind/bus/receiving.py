@@ -14,7 +14,7 @@ from typing import Any
 
 from orjson import loads
 
-from ..message import FLAT, OTHER, Malformed, decode, foreign, is_envelope, payload_of
+from ..message import FLAT, OTHER, Envelope, Malformed, decode, foreign, is_envelope, payload_of
 from ..since import check_since
 from ..topics import check_pattern
 from .holes import Hole, Passage, Place, without_holes
@@ -93,7 +93,7 @@ class LiveSubscription:
             payload = OTHER
         if payload is OTHER:
             return self._malformed(topic, body)
-        return (topic, payload, body, len(body)) if self.ledger.admit(topic, value) else None
+        return (topic, payload, _source(value, body), len(body)) if self.ledger.admit(topic, value) else None
 
     def _malformed(self, topic: str, body: bytes) -> Entry | None:
         self.malformed += 1
@@ -166,7 +166,7 @@ class LiveSubscription:
             payload = payload_of(value)
         except Malformed:
             return self._malformed(topic, body)
-        return (topic, payload, body, len(body)) if self.ledger.recall(topic, value) else None
+        return (topic, payload, _source(value, body), len(body)) if self.ledger.recall(topic, value) else None
 
     def _on_hole(self, hole: Hole) -> None:
         assert self._fill is not None
@@ -180,10 +180,10 @@ class LiveSubscription:
     def take(self, hole: Hole, place: Place, body: bytes) -> int:
         """Take a message that was found in a hole, from the newest to the oldest; return its bytes, 0 if it is none."""
         try:
-            payload = payload_of(decode(body))
+            payload = payload_of(value := decode(body))
         except Malformed:
             return 0
-        hole.found.append((place, (hole.topic, payload, body, len(body))))
+        hole.found.append((place, (hole.topic, payload, _source(value, body), len(body))))
         return len(body)
 
     def settle(self, hole: Hole) -> None:
@@ -200,6 +200,11 @@ class LiveSubscription:
             hole.found.clear()
             self.settle(hole)
         self.inbox.close()
+
+
+def _source(value: Envelope, body: bytes) -> bytes | Envelope:
+    """What is kept of an envelope: as it was read if it has headers, at which somebody will look, else as it came."""
+    return value if "h" in value else body
 
 
 def _is_ours(body: bytes) -> bool:

@@ -20,6 +20,7 @@ from ..bus.inbox import InboxLimits
 from ..bus.receiving import LiveSubscription
 from ..errors import HivemindError
 from ..node.carrying import carried, carrying, with_carried
+from ..node.middleware import Outgoing
 from ..node.requesting import Requesting
 from ..node.runner import ensure_redis, new_loop
 from ..retention import Tier, check_tier
@@ -241,9 +242,9 @@ class Client(Requesting):
         name: str,  # noqa: ARG002 - nodes have middleware, which wants it
         payload: Any,
         headers: Mapping[str, str] | None,
-    ) -> tuple[Any, Mapping[str, str] | None]:
+    ) -> Outgoing:
         """A request with the headers that travel along."""
-        return payload, with_carried(headers)
+        return payload, with_carried(headers), None
 
     def _hm_rim(self) -> Self:
         return self

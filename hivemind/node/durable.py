@@ -236,10 +236,10 @@ class DurableSubscription:
         source, payload = _read(delivery)
         if self.handler.check is not None:
             payload = self.handler.check(payload)
-        if self._plain is not None:
+        if self._plain is not None and source.__class__ is bytes:
             return self._plain(payload)
         assert self._settling is not None
-        return self.caller.call(payload, DurableMessage, source, payload, delivery, self._settling)
+        return self.caller.call(payload, DurableMessage, delivery.topic, source, payload, delivery, self._settling)
 
     def _runs_long(self, delivery: Delivery, seconds: float) -> None:
         text = "%s has been handling a message of %s, entry %s, for %.0f s; it runs on, and only a restart ends it%s"
@@ -271,7 +271,7 @@ def check_groups(node: str, subscriptions: list[DurableSubscription]) -> None:
 
 
 def _read(delivery: Delivery) -> tuple[bytes | dict[str, Any], Any]:
-    """A message as it came or as it was read, and its payload. Raises Malformed."""
+    """A message as it came, or as it was read if it has headers or is foreign, and its payload. Raises Malformed."""
     body = delivery.body
     try:
         value = loads(body) if len(body) <= FLAT else decode(body)
@@ -281,4 +281,4 @@ def _read(delivery: Delivery) -> tuple[bytes | dict[str, Any], Any]:
         return foreign(value), value
     if not is_envelope(value):
         raise Malformed("it is no envelope")
-    return body, value["d"] if "d" in value else payload_of(value)
+    return value if "h" in value else body, value["d"] if "d" in value else payload_of(value)

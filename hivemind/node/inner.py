@@ -36,7 +36,7 @@ from .declarations import (
 from .durable import DurableSubscription, check_groups
 from .gaps import Gaps
 from .keeping import DurableReading, DurableSending
-from .middleware import Chain, hive_middleware, middleware_of
+from .middleware import Chain, Outgoing, hive_middleware, middleware_of
 from .overdue import Overdue
 from .places import line_of, place_of
 from .resources import Resources, declared_resources, is_resource
@@ -85,7 +85,7 @@ class Inner:
         self._overdue, self._overdue_kept = Overdue(), Overdue()  # each carrier has a pace of its own
         self._loop_thread = 0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._is_forked = False
+        self._is_forked = self._is_carrying = False
         _inners.add(self)
 
     # -- declaring
@@ -172,7 +172,8 @@ class Inner:
 
     def send_through_chain(self) -> None:
         """From now on whatever is sent passes through the middleware, and carries the headers that travel."""
-        self.hand_over = self.chain.sender(self.node.bus.send)
+        if not self._is_carrying:
+            self._is_carrying, self.hand_over = True, self.chain.sender(self.node.bus.send)
 
     def enter(self, state: NodeState) -> None:
         """Go to another state. Called by whoever runs the node."""
@@ -242,11 +243,9 @@ class Inner:
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    def outgoing(
-        self, name: str, payload: Any, headers: Mapping[str, str] | None
-    ) -> tuple[Any, Mapping[str, str] | None]:
+    def outgoing(self, name: str, payload: Any, headers: Mapping[str, str] | None) -> Outgoing:
         """A request as the middleware lets it go. Raises what a hook raises, Skip too: who asks has to be told."""
-        return self.chain.passed(name, payload, headers)
+        return self.chain.asking(name, payload, headers)
 
 
 def functions_of(node: BaseNode) -> dict[str, Callable[..., Any]]:

@@ -13,25 +13,40 @@ from ..constants import did_you_mean
 from ..errors import ConfigurationError, DeclarationError, HivemindError, Skip
 from ..message import Message
 from ..settings import Settings
-from .carrying import carrying, with_carried
+from .carrying import carrying, trace_of, with_carried
+from .signature import Handler
 
 if TYPE_CHECKING:
     from .base import BaseNode
 
-HOOKS = ("on_start", "on_shutdown", "before_send", "after_send", "before_handle", "after_handle")
+HOOKS = ("on_start", "on_shutdown", "before_send", "after_send", "after_reply", "before_handle", "after_handle")
+SENDING = ("before_send", "after_send", "after_reply")  #: those of them that cannot wait
 T = TypeVar("T")
 HandOver = Callable[[str, Any, Mapping[str, str] | None], None]
+Replied = Callable[[BaseException | None], None]  #: to be told how a request went
+Outgoing = tuple[Any, Mapping[str, str] | None, Replied | None]  #: a request: payload, headers, whom to tell
 
 
 class Sending:
-    """A message on its way out. ``payload`` and ``headers`` may be changed; the topic may not."""
+    """A message on its way out, or a request, whose name is the topic.
 
-    __slots__ = ("_node", "_topic", "headers", "payload")
+    ``payload`` and ``headers`` may be changed; the topic may not. ``notes`` are for hooks, as in Handling.
+    """
 
-    def __init__(self, node: BaseNode, topic: str, payload: Any, headers: Mapping[str, str] | None) -> None:
-        self._node, self._topic = node, topic
+    __slots__ = ("_is_request", "_node", "_topic", "headers", "notes", "payload")
+
+    def __init__(
+        self, node: BaseNode, topic: str, payload: Any, headers: Mapping[str, str] | None, *, is_request: bool = False
+    ) -> None:
+        self._node, self._topic, self._is_request = node, topic, is_request
         self.payload = payload
         self.headers = dict(headers or {})
+        self.notes: dict[str, Any] = {}
+
+    @property
+    def is_request(self) -> bool:
+        """Whether a reply is waited for: then ``after_reply`` follows."""
+        return self._is_request
 
     @property
     def node(self) -> BaseNode:
@@ -49,9 +64,9 @@ class Handling:
     """A message that is about to be handled, or was.
 
     ``payload`` is what the handler gets: it has been validated, and may be replaced. ``headers`` travel with whatever
-    is sent until the handler has ended; they begin with those of the message that ``PROPAGATE`` names. ``handler`` is
-    the name of the function. ``notes`` are for hooks, which may handle many messages at once: what they want to find
-    again.
+    is sent until the handler has ended; they begin with those of the message that ``PROPAGATE`` names, and its trace.
+    ``handler`` is the name of the function, ``is_request`` whether it answers. ``notes`` are for hooks, which may
+    handle many messages at once: what they want to find again.
     """
 
     node: BaseNode
@@ -59,6 +74,7 @@ class Handling:
     message: Message
     payload: Any
     headers: dict[str, str] = field(default_factory=dict)
+    is_request: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -81,7 +97,7 @@ class Middleware:
             if name.startswith(("before_", "after_", "on_")) and name not in HOOKS:
                 hint = did_you_mean(name, HOOKS)
                 raise DeclarationError(f"{cls.__name__}.{name}: middleware has no such hook{hint}")
-            if name in ("before_send", "after_send") and inspect.iscoroutinefunction(value):
+            if name in SENDING and inspect.iscoroutinefunction(value):
                 raise DeclarationError(f"{cls.__name__}.{name} is an async def: sending cannot wait for it, write def")
 
     def on_start(self, node: BaseNode) -> Awaitable[None] | None:
@@ -98,6 +114,9 @@ class Middleware:
     def after_send(self, sending: Sending, error: BaseException | None) -> None:
         """Called when it was handed over, or was not, because of ``error``. An exception is raised at ``send``."""
 
+    def after_reply(self, sending: Sending, error: BaseException | None) -> None:
+        """Called when a request has its reply, or the last of many, or has failed with ``error``; on the loop."""
+
     def before_handle(self, handling: Handling) -> Awaitable[None] | None:
         """Called before the handler. An exception counts as the handler's."""
         return None
@@ -112,8 +131,8 @@ class Chain:
 
     def __init__(self, node: BaseNode, middleware: Sequence[Middleware] = (), propagate: Sequence[str] = ()) -> None:
         self.all = tuple(middleware)
-        self._node, self._propagate = node, frozenset(propagate)
-        self._senders = [one for one in self.all if _has(one, "before_send", "after_send")]
+        self._node, self._passed = node, frozenset(propagate)
+        self._senders = [one for one in self.all if _has(one, *SENDING)]
         self._handlers = [one for one in self.all if _has(one, "before_handle", "after_handle")]
 
     @property
@@ -124,7 +143,7 @@ class Chain:
     @property
     def is_around_handling(self) -> bool:
         """Whether a message that is handled has to pass through it."""
-        return bool(self._handlers or self._propagate)
+        return bool(self._handlers or self._passed)
 
     # -- sending
 
@@ -141,36 +160,42 @@ class Chain:
 
         return send if self._senders else carry
 
-    def passed(
-        self, topic: str, payload: Any, headers: Mapping[str, str] | None
-    ) -> tuple[Any, Mapping[str, str] | None]:
+    def asking(self, topic: str, payload: Any, headers: Mapping[str, str] | None) -> Outgoing:
         """What is left of a request behind this chain. Raises what a hook raises, Skip too."""
         carried = with_carried(headers)
         if not self._senders:
-            return payload, carried
-        sending = Sending(self._node, topic, payload, carried)
+            return payload, carried, None
+        sending = Sending(self._node, topic, payload, carried, is_request=True)
         _send(self._senders, sending, lambda *_: None)
-        return sending.payload, sending.headers or None
+
+        def replied(error: BaseException | None) -> None:
+            for one in reversed(self._senders):
+                one.after_reply(sending, error)
+
+        return sending.payload, sending.headers or None, replied
 
     # -- handling
 
-    async def handle(self, name: str, message: Message, payload: Any, call: Callable[[Any], Awaitable[T]]) -> T | None:
+    async def handle(
+        self, handler: Handler, message: Message, payload: Any, call: Callable[[Any], Awaitable[T]]
+    ) -> T | None:
         """Await ``call(payload)`` inside of this chain; None if a hook skipped it. Raises what it, or a hook, does."""
-        handling = self._handling(name, message, payload)
+        handling = self._handling(handler, message, payload)
         with carrying(handling.headers), suppress(Skip):
             return await _handle(self._handlers, handling, call)
         return None
 
-    def handle_on_thread(self, name: str, message: Message, payload: Any, call: Callable[[Any], T]) -> T | None:
+    def handle_on_thread(self, handler: Handler, message: Message, payload: Any, call: Callable[[Any], T]) -> T | None:
         """The same on a thread; what is to be awaited is, on the loop."""
-        handling = self._handling(name, message, payload)
+        handling = self._handling(handler, message, payload)
         with carrying(handling.headers), suppress(Skip):
             return _handle_on_thread(self._handlers, handling, call)
         return None
 
-    def _handling(self, name: str, message: Message, payload: Any) -> Handling:
-        passed = {key: text for key, text in message.headers.items() if key in self._propagate}
-        return Handling(self._node, name, message, payload, passed)
+    def _handling(self, handler: Handler, message: Message, payload: Any) -> Handling:
+        headers = message.headers
+        passed = trace_of(headers) | {key: text for key, text in headers.items() if key in self._passed}
+        return Handling(self._node, handler.name, message, payload, passed, handler.is_responder)
 
 
 def _send(chain: Sequence[Middleware], sending: Sending, hand_over: HandOver) -> None:

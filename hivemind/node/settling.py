@@ -82,8 +82,10 @@ class DurableMessage(Message):
 
     __slots__ = ("_delivery", "_number", "_settling")
 
-    def __init__(self, source: bytes | dict[str, Any], payload: Any, delivery: Delivery, settling: Settling) -> None:
-        super().__init__(delivery.topic, source, payload)
+    def __init__(
+        self, topic: str, source: bytes | dict[str, Any], payload: Any, delivery: Delivery, settling: Settling
+    ) -> None:
+        super().__init__(topic, source, payload)
         self._delivery, self._number, self._settling = delivery, delivery.number, settling
 
     @property

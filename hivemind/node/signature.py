@@ -34,6 +34,7 @@ class Handler:
     payload: str | None  # the parameter that takes it; None where none does
     wants: frozenset[str]  # of ``message`` and ``node``
     check: Callable[[Any], Any] | None  # returns the validated payload or raises InvalidPayload
+    is_responder: bool = False
     resources: Mapping[str, str] = field(default_factory=dict)  # parameters, each with the resource that it gets
 
     @property
@@ -77,7 +78,7 @@ def handler(
         raise DeclarationError(f"{_where(function)}: a handler has to take the payload")
     payload = payloads[0].name if payloads else None
     check = _check(function, payload) if payload else None
-    return Handler(function, is_async(function), payload, wants, check, given)
+    return Handler(function, is_async(function), payload, wants, check, is_responder, given)
 
 
 def _resources(

@@ -135,7 +135,11 @@ class Subscription:
                     self._misfit(entry, error)
                 else:
                     try:
-                        await (function(payload) if function else self._call(payload, entry))
+                        await (
+                            function(payload)
+                            if function and entry[2].__class__ is bytes
+                            else self._call(payload, entry)
+                        )
                         handled[number] += 1
                     except RAISED as error:  # whatever a handler raises, the next message comes
                         if is_ending(error):
@@ -166,7 +170,7 @@ class Subscription:
                 self._misfit(entry, error)
             return False
         try:
-            if self.caller.is_plain:
+            if self.caller.is_plain and entry[2].__class__ is bytes:
                 self.handler.function(payload)
             else:
                 self._call(payload, entry)
