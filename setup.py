@@ -57,6 +57,7 @@ EXTRAS = {
         "hypothesis>=6.130",
         "jsonschema>=4.23",
         "kubernetes-validate>=1.31",
+        "pydot>=4",
         *OTEL,
         "pytest>=9",
         "pytest-asyncio>=1.2",

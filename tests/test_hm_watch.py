@@ -15,7 +15,6 @@ import pytest
 
 from hivemind.bus.server_program import ask
 from hivemind.cli.reading import away
-from hivemind.cli.traffic import traffic
 from hivemind.data.records import (
     About,
     Instance,
@@ -28,6 +27,7 @@ from hivemind.identity import PidFile, ProcessIdentity
 from hivemind.picture.declared import Declared
 from hivemind.picture.health import judge, problems
 from hivemind.picture.state import State, failed
+from hivemind.picture.traffic import traffic
 from hivemind.settings import load_settings
 from hivemind.supervisor.paths import HivePaths
 from hivemind.supervisor.status import ProgramStatus
@@ -320,7 +320,7 @@ def test_nodes_that_share_processes_are_not_counted_as_if_some_were_missing() ->
 def test_whose_subscription_it_is_in_a_shared_process_is_told() -> None:
     both = instance("small.0", subscriptions=(SubscriptionRecord("x", member="a"), SubscriptionRecord("x", member="b")))
     (unfed,) = traffic([both]).unfed
-    assert unfed.subscribers == ("small.0 (a)", "small.0 (b)")
+    assert [one.who for one in unfed.subscribers] == ["small.0 (a)", "small.0 (b)"]
 
 
 def test_a_quarantined_node_is_named_with_file_and_line() -> None:

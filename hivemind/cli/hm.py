@@ -35,6 +35,7 @@ SECTIONS = {
         "status": "status:status",
         "nodes": "watch:nodes",
         "topics": "topics:topics",
+        "graph": "graph:graph",
         "lag": "lag:lag",
         "why": "why:why",
         "logs": "logs:logs",

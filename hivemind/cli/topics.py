@@ -28,9 +28,9 @@ def topics(ctx: click.Context, *, as_json: bool, verbose: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
+    from ..picture.traffic import traffic
     from .context import announce, context_hive, settings_or_last
     from .reading import read_backlogs, read_instances, read_topics
-    from .traffic import traffic
     from .watch import nobody
 
     settings = settings_or_last(context_hive(ctx))
@@ -52,7 +52,7 @@ def topics(ctx: click.Context, *, as_json: bool, verbose: bool) -> None:
         )
         for one in found.topics
     ]
-    rows += [(one.pattern, "", ", ".join(one.subscribers), one.note) for one in found.unfed]
+    rows += [(one.pattern, "", ", ".join(each.who for each in one.subscribers), one.note) for one in found.unfed]
     output.table(("topic", "sent by", "listening", ""), rows, styles=["yellow" if row[-1] else "" for row in rows])
     if verbose:
         output.say()

@@ -14,10 +14,19 @@ from ..topics import check_pattern, is_pattern, is_topic, matches
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """One instance with a service on the topic, and how much it sent since it began."""
+    """One instance with a service on the topic, and how much it sent since it began.
+
+    ``member`` is the node whose service it is, where several share the process.
+    """
 
     instance: str
     sent: int
+    member: str = ""
+
+    @property
+    def node(self) -> str:
+        """The node whose service it is."""
+        return self.member or self.instance.rpartition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,11 @@ class Subscriber:
     pattern: str
     received: int
     member: str = ""
+
+    @property
+    def node(self) -> str:
+        """The node whose subscription it is."""
+        return self.member or self.instance.rpartition(".")[0]
 
     @property
     def who(self) -> str:
@@ -58,21 +72,31 @@ class Unfed:
     """One pattern that no service feeds and by which nothing came."""
 
     pattern: str
-    subscribers: tuple[str, ...]
+    subscribers: tuple[Subscriber, ...]
     note: str
 
 
 @dataclass(frozen=True, slots=True)
+class Outside:
+    """One pattern that no service feeds, but by which something came: who sent it is no node of those that live."""
+
+    pattern: str
+    subscribers: tuple[Subscriber, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
-    """All topics that services send on, and all patterns that wait in vain."""
+    """All topics that services send on, all patterns that wait in vain, and those that something else feeds."""
 
     topics: tuple[Topic, ...]
     unfed: tuple[Unfed, ...]
+    outside: tuple[Outside, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``; stable names."""
         topics = [{**asdict(one), "sent": one.sent} for one in self.topics]
-        return {"topics": topics, "unfed": [asdict(one) for one in self.unfed]}
+        unfed = [{**asdict(one), "subscribers": [each.who for each in one.subscribers]} for one in self.unfed]
+        return {"topics": topics, "unfed": unfed}
 
 
 def traffic(instances: Sequence[Instance], announced: Sequence[str] = ()) -> Traffic:
@@ -82,7 +106,7 @@ def traffic(instances: Sequence[Instance], announced: Sequence[str] = ()) -> Tra
     subscribers: dict[str, list[Subscriber]] = {}
     for each in alive:
         for service in each.stats.services:
-            senders.setdefault(service.name, []).append(Sender(each.instance, service.sent))
+            senders.setdefault(service.name, []).append(Sender(each.instance, service.sent, service.member))
         for one in each.stats.subscriptions:
             subscribers.setdefault(one.pattern, []).append(
                 Subscriber(each.instance, one.pattern, one.received, one.member)
@@ -91,8 +115,13 @@ def traffic(instances: Sequence[Instance], announced: Sequence[str] = ()) -> Tra
     senders |= {topic: [] for topic in announced if topic not in senders}
     subscribers = {pattern: group for pattern, group in subscribers.items() if _is_sound(pattern)}
     topics = tuple(_topic(topic, tuple(senders[topic]), subscribers) for topic in sorted(senders))
-    unfed = [pattern for pattern in sorted(subscribers) if not _is_fed(pattern, subscribers[pattern], senders)]
-    return Traffic(topics, tuple(_unfed(pattern, subscribers[pattern], list(senders)) for pattern in unfed))
+    alone = [pattern for pattern in sorted(subscribers) if not any(matches(pattern, topic) for topic in senders)]
+    fed = {pattern for pattern in alone if any(one.received for one in subscribers[pattern])}
+    return Traffic(
+        topics,
+        tuple(_unfed(pattern, subscribers[pattern], list(senders)) for pattern in alone if pattern not in fed),
+        tuple(Outside(pattern, tuple(subscribers[pattern])) for pattern in alone if pattern in fed),
+    )
 
 
 def _is_sound(pattern: str) -> bool:
@@ -110,9 +139,5 @@ def _topic(topic: str, senders: tuple[Sender, ...], subscribers: dict[str, list[
     return Topic(topic, senders, found, "" if found else f"nobody listens{did_you_mean(topic, exact)}")
 
 
-def _is_fed(pattern: str, group: list[Subscriber], senders: dict[str, list[Sender]]) -> bool:
-    return any(one.received for one in group) or any(matches(pattern, topic) for topic in senders)
-
-
 def _unfed(pattern: str, group: list[Subscriber], topics: list[str]) -> Unfed:
-    return Unfed(pattern, tuple(one.who for one in group), f"no service sends on it{did_you_mean(pattern, topics)}")
+    return Unfed(pattern, tuple(group), f"no service sends on it{did_you_mean(pattern, topics)}")

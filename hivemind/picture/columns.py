@@ -1,0 +1,75 @@
+"""The picture as text: senders | topics | subscribers, each below the other; a run of numbered names is one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from .graph import End, Graph, Kind, Row, called, copies, natural
+
+FEWEST = 3  #: numbered names in a row that become one line
+ARROW = "→"
+
+_LAST_NUMBER = re.compile(r"(.*?)(\d{1,18})(\D*)", re.DOTALL)
+_NOBODY_SENDS = {Kind.TOPIC: "(announced)", Kind.PATTERN: "(outside)", Kind.REQUESTS: "(who asks)"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the picture; ``note`` is about all of its block, and stands on the first."""
+
+    sender: str
+    name: str
+    subscriber: str
+    note: str
+
+
+def columns(whole: Graph) -> list[Line]:
+    """The lines of the picture. Rows with the same senders and subscribers are one block."""
+    blocks: dict[tuple[object, ...], list[Row]] = {}
+    for row in whole.rows:
+        key = (row.kind, row.note, _sides(row.senders), _sides(row.subscribers))
+        blocks.setdefault(key, []).append(row)
+    return [line for rows in blocks.values() for line in _block(rows)]
+
+
+def folded(names: Iterable[tuple[str, int]]) -> list[str]:
+    """Names, each with its number of copies; of ``a1``, ``a2``, ``a3`` with as many copies one: ``a1 … a3``."""
+    groups: list[list[tuple[str, int]]] = []
+    for one in sorted(names, key=lambda each: natural(each[0])):
+        if groups and _follows(groups[-1][-1], one):
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    return [text for group in groups for text in _told(group)]
+
+
+def _told(group: list[tuple[str, int]]) -> list[str]:
+    if len(group) < FEWEST:
+        return [copies(*one) for one in group]
+    (first, count), (last, _) = group[0], group[-1]
+    return [f"{copies(f'{first} … {last}', count)} ({len(group)})"]
+
+
+def _follows(one: tuple[str, int], other: tuple[str, int]) -> bool:
+    first, second = _LAST_NUMBER.fullmatch(one[0]), _LAST_NUMBER.fullmatch(other[0])
+    if first is None or second is None or one[1] != other[1]:
+        return False
+    is_padded = "0" in (first[2][0], second[2][0]) and len(first[2]) != len(second[2])
+    return (first[1], first[3]) == (second[1], second[3]) and int(second[2]) == int(first[2]) + 1 and not is_padded
+
+
+def _block(rows: Sequence[Row]) -> Iterable[Line]:
+    row = rows[0]
+    nobody = "(nobody)" if row.note and row.kind is Kind.PATTERN else _NOBODY_SENDS[row.kind]
+    senders = folded(_sides(row.senders)) or [nobody]
+    subscribers = folded(_sides(row.subscribers)) or ["(nobody)"]
+    names = folded((called(each), 1) for each in rows)
+    for at, (sender, name, subscriber) in enumerate(zip_longest(senders, names, subscribers, fillvalue="")):
+        yield Line(sender, name, subscriber, row.note if at == 0 else "")
+
+
+def _sides(ends: Sequence[End]) -> tuple[tuple[str, int], ...]:
+    return tuple((end.node, len(end.instances)) for end in ends)

@@ -1,0 +1,175 @@
+"""Who sends what to whom, as a picture has it: senders | topics | subscribers. Pure; the copies of a node are one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from ..data.records import Instance
+from ..topics import is_topic, matches
+from .traffic import Sender, Subscriber, Traffic, traffic
+
+DIGITS = 20  #: of a number that are compared as one
+LONGEST = 160  #: characters of a text in a picture
+
+_NUMBER = re.compile(r"(\d+)")
+
+
+class Kind(StrEnum):
+    """What stands in the middle of a row."""
+
+    TOPIC = "topic"  # a service sends on it, or it was announced
+    PATTERN = "pattern"  # what a subscription asks for, where no topic matches
+    REQUESTS = "requests"  # a name that responders answer; the registry does not know who asks
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A node that sends on a topic: by which instances, and how much since they began."""
+
+    node: str
+    instances: tuple[str, ...]
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """A node that hears a topic: in which instances, by which patterns, and how much came by these since they began.
+
+    A pattern counts all of its topics together.
+    """
+
+    node: str
+    instances: tuple[str, ...]
+    patterns: tuple[str, ...]
+    received: int
+
+
+End = Sending | Hearing
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing that is sent, with both of its sides; ``note`` says what is wrong with it, "" if nothing is."""
+
+    name: str
+    kind: Kind
+    senders: tuple[Sending, ...] = ()
+    subscribers: tuple[Hearing, ...] = ()
+    note: str = ""
+
+    @property
+    def sent(self) -> int:
+        """By all of its senders since they began."""
+        return sum(one.sent for one in self.senders)
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """All that is sent in a hive: topics first, then patterns without a topic, then requests; each by name."""
+
+    rows: tuple[Row, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--format json`` and the page; stable names."""
+        return {"rows": [{**asdict(row), "sent": row.sent} for row in self.rows]}
+
+
+def graph(instances: Sequence[Instance], announced: Sequence[str] = ()) -> Graph:
+    """What the living instances send, hear and answer. ``announced`` topics are shown though no service sends them."""
+    found = traffic(instances, announced)
+    rows = [*_topics(found), *_patterns(found), *_requests(instances)]
+    order = list(Kind)
+    return Graph(tuple(sorted(rows, key=lambda row: (order.index(row.kind), natural(row.name)))))
+
+
+def narrowed(whole: Graph, pattern: str) -> Graph:
+    """The rows whose name ``pattern`` matches, or the name of a node on either side."""
+    return Graph(tuple(row for row in whole.rows if any(matches(pattern, name) for name in _names(row))))
+
+
+def natural(name: str) -> tuple[tuple[str, int], ...]:
+    """A key that puts ``t.2`` before ``t.10``."""
+    parts = _NUMBER.split(name)
+    return tuple(zip(parts[::2], [int(digits[:DIGITS]) for digits in [*parts[1::2], "0"]], strict=True))
+
+
+def copies(node: str, count: int) -> str:
+    """How a node with so many instances is called."""
+    return f"{node} ×{count}" if count > 1 else node
+
+
+def called(row: Row) -> str:
+    """How the middle of a row is called."""
+    return f"{row.name} (requests)" if row.kind is Kind.REQUESTS else row.name
+
+
+def parties(sides: Iterable[Sequence[End]]) -> dict[str, str]:
+    """The nodes of one side of a picture, each with how it is called, by name."""
+    found: dict[str, set[str]] = {}
+    for ends in sides:
+        for end in ends:
+            found.setdefault(end.node, set()).update(end.instances)
+    return {node: copies(node, len(found[node])) for node in sorted(found, key=natural)}
+
+
+def visible(text: str) -> str:
+    """``text`` for a picture: what cannot be printed is replaced, and what is too long to be a name is cut off."""
+    shown = "".join(one if one.isprintable() else "\ufffd" for one in text[: LONGEST + 1])
+    return f"{shown[:LONGEST]}…" if len(shown) > LONGEST else shown
+
+
+def _names(row: Row) -> Iterable[str]:
+    yield row.name
+    yield from (end.node for end in row.senders)
+    yield from (end.node for end in row.subscribers)
+
+
+def _topics(found: Traffic) -> Iterable[Row]:
+    for one in found.topics:
+        yield Row(one.topic, Kind.TOPIC, _sending(one.senders), _hearing(one.subscribers), one.note)
+
+
+def _patterns(found: Traffic) -> Iterable[Row]:
+    for one in found.unfed:
+        yield Row(one.pattern, Kind.PATTERN, (), _hearing(one.subscribers), one.note)
+    for fed in found.outside:
+        yield Row(fed.pattern, Kind.PATTERN, (), _hearing(fed.subscribers))
+
+
+def _requests(instances: Sequence[Instance]) -> Iterable[Row]:
+    answering: dict[str, list[Subscriber]] = {}
+    for one in instances:
+        for each in () if one.is_lost else one.stats.responders:
+            answering.setdefault(each.name, []).append(Subscriber(one.instance, "", each.received, each.member))
+    for name, group in answering.items():
+        if is_topic(name):  # anybody may write there
+            yield Row(name, Kind.REQUESTS, (), _hearing(group))
+
+
+def _sending(group: Iterable[Sender]) -> tuple[Sending, ...]:
+    found: dict[str, Sending] = {}
+    for one in group:
+        was = found.get(one.node, Sending(one.node, (), 0))
+        found[one.node] = replace(was, instances=_with(was.instances, one.instance), sent=was.sent + one.sent)
+    return tuple(sorted(found.values(), key=lambda end: natural(end.node)))
+
+
+def _hearing(group: Iterable[Subscriber]) -> tuple[Hearing, ...]:
+    found: dict[str, Hearing] = {}
+    for one in group:
+        was = found.get(one.node, Hearing(one.node, (), (), 0))
+        found[one.node] = Hearing(
+            one.node,
+            _with(was.instances, one.instance),
+            _with(was.patterns, one.pattern) if one.pattern else was.patterns,
+            was.received + one.received,
+        )
+    return tuple(sorted(found.values(), key=lambda end: natural(end.node)))
+
+
+def _with(known: tuple[str, ...], name: str) -> tuple[str, ...]:
+    return known if name in known else tuple(sorted((*known, name), key=natural))
