@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hivemind import Message, Node, Service, log, responder, service, subscription
+from hivemind.bus.requests_link import Calls
 from hivemind.log_files import Follower, merge
 from hivemind.log_lines import JsonForm, LogLine, Said, format_line, parse_line
 from hivemind.supervisor.last_words import last_words
@@ -242,6 +243,32 @@ def test_a_line_says_topic_and_id_of_the_message_that_is_handled(hive_server: st
     assert next(found for text, found in about.items() if "does not fit" in text)[0] == "fits"
     assert about["looked"] == ("seen", "")
     assert {one["instance"] for one in lines if one["message"] == "looked"} == {"talks.0"}
+
+
+class Asks(Node):
+    """Asks for the first time in a handler: what it asks over is connected then."""
+
+    @subscription("ask-first")
+    async def ask(self, payload: str) -> None:
+        self.log_info("asks")
+        await self.request("ask", payload)
+
+
+def test_a_connection_that_a_handler_needed_first_says_nothing_of_its_message(
+    hive_server: str, logged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link_up = Calls.link_up
+
+    async def told(calls: Calls) -> None:
+        logging.getLogger("hivemind.link").info("up")
+        await link_up(calls)
+
+    monkeypatch.setattr(Calls, "link_up", told)
+    with HiveTest(hive_server, "asks") as hive:
+        hive.start(Asks)
+        hive.send("ask-first", "x")
+        assert said(logged, "asks")["topic"] == "ask-first"
+        assert "topic" not in said(logged, "up")
 
 
 def test_the_logs_of_nodes_of_the_root_and_of_hived_obey_and_hm_reads_them(gotham: Hive) -> None:

@@ -8,6 +8,7 @@ stream that is read reply by reply. A link never gives up; whoever owns it is to
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import random
 import time
@@ -92,8 +93,11 @@ class Link:
         self._changed = asyncio.Event()
 
     def start(self) -> None:
-        """Begin to connect, in the background."""
-        self._task = asyncio.create_task(self._run(), name=f"link {self.name}")
+        """Begin to connect, in the background. What is being done here, such as the message that is handled, is
+        nothing to a connection: it lasts longer.
+        """
+        work, name = self._run(), f"link {self.name}"
+        self._task = asyncio.get_running_loop().create_task(work, name=name, context=contextvars.Context())
 
     @property
     def is_up(self) -> bool:
