@@ -43,7 +43,7 @@ def test_help_loads_nothing_that_works(words: str, tmp_path: Path) -> None:
 
 def test_the_help_of_a_command_loads_no_other_command(tmp_path: Path) -> None:
     found = {one for one in loaded("hm", "tail", "-h", where=tmp_path) if one.startswith("hivemind.cli.")}
-    assert found == {f"hivemind.cli.{one}" for one in ("groups", "hm", "output", "seconds", "talk")}
+    assert found == {f"hivemind.cli.{one}" for one in ("completing", "groups", "hm", "output", "seconds", "talk")}
 
 
 def test_names_are_completed_without_loading_what_works(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import output
+from . import completing, output
 from .groups import FAILED, WELL
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MOST_COPIES = 1000
 BRIEF = 1.0  #: seconds in which other hosts answer, where nobody can on this one
-NODES = click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
+NODES = click.argument("nodes", nargs=-1, required=True, metavar="NODE...", shell_complete=completing.targets)
 
 
 @click.command()
@@ -72,7 +72,7 @@ def restart(ctx: click.Context, nodes: tuple[str, ...]) -> int:
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("words", nargs=-1, metavar="NODE... REPLICAS")
+@click.argument("words", nargs=-1, metavar="NODE... REPLICAS", shell_complete=completing.nodes)
 @click.pass_context
 def scale(ctx: click.Context, words: tuple[str, ...]) -> int:
     """Run REPLICAS copies of each node, until it is scaled again.

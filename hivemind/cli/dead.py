@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from . import output
+from . import completing, output
 from .groups import FAILED, HELP, WELL, NamingGroup
 from .logs import Since
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WHICH = click.argument("which", nargs=-1, required=True, metavar="WHICH...")
-GROUP = click.option("--group", metavar="NAME", default="", help="Only those that this group gave up.")
+WHICH = click.argument("which", nargs=-1, required=True, metavar="WHICH...", shell_complete=completing.topics)
+GROUP = click.option(
+    "--group", metavar="NAME", default="", help="Only those that this group gave up.", shell_complete=completing.groups
+)
 SINCE = click.option(
     "--since", type=Since(), metavar="TIME", help="Only what died since: 90s, 10m, 2h, 1d, 2026-01-31T12:00."
 )
@@ -40,7 +42,7 @@ def dead() -> None:
 
 
 @dead.command("list")
-@click.argument("which", nargs=-1, metavar="[WHICH]...")
+@click.argument("which", nargs=-1, metavar="[WHICH]...", shell_complete=completing.topics)
 @GROUP
 @SINCE
 @JSON

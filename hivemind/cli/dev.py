@@ -6,13 +6,21 @@ import os
 
 import click
 
-from . import output
+from . import completing, output
 from .groups import FAILED
 
 
 @click.command()
 @click.option("-v", "--verbose", is_flag=True, help="DEBUG in the log files.")
-@click.option("-n", "--node", "nodes", multiple=True, metavar="NODE", help="Run only this node; may be given again.")
+@click.option(
+    "-n",
+    "--node",
+    "nodes",
+    multiple=True,
+    metavar="NODE",
+    help="Run only this node; may be given again.",
+    shell_complete=completing.nodes,
+)
 @click.option("--no-root", is_flag=True, help="Without the root and its page.")
 @click.option("--root-only", is_flag=True, help="Only the root and its page.")
 @click.option("--reload/--no-reload", "is_reloading", default=True, help="Restart nodes whose files change.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import output
+from . import completing, output
 from .groups import FAILED, WELL
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ ALL = "all"
 
 @click.command()
 @click.argument("what", type=click.Choice([*VERBS, ALL]))
-@click.argument("target", required=False)
+@click.argument("target", required=False, shell_complete=completing.nodes)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask first.")
 @click.option("--yes-i-mean-it", "is_meant", is_flag=True, help="Even if the hive is in production.")
 @click.option("--quick", is_flag=True, help="With all: leave out those that take long.")

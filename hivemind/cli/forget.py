@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import output
+from . import completing, output
 from .groups import FAILED, WELL
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.argument("group")
+@click.argument("group", shell_complete=completing.groups)
 @click.pass_context
 def forget(ctx: click.Context, group: str, *, yes: bool) -> int:
     """Forget a durable group, such as that of a node which was tried once. It says what is lost, and asks first.

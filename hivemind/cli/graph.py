@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import output
+from . import completing, output
 
 if TYPE_CHECKING:
     from ..picture.graph import Graph
@@ -22,6 +22,7 @@ FORMATS = ("text", "dot", "mermaid", "svg", "json")
     metavar="PATTERN",
     default="*",
     help="Only topics, and those of nodes, that match.",
+    shell_complete=completing.topics,
 )
 @click.pass_context
 def graph(ctx: click.Context, form: str, pattern: str) -> None:

@@ -23,6 +23,7 @@ SECTIONS = {
         "restart": "control:restart",
         "roll": "roll:roll",
         "scale": "control:scale",
+        "completion": "completion:completion",
     },
     "Talk": {
         "tail": "talk:tail",

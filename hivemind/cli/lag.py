@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import output
+from . import completing, output
 
 if TYPE_CHECKING:
     from ..data.backlog import GroupBacklog
@@ -19,7 +19,7 @@ CLEAR = "\x1b[H\x1b[2J"  # to the upper left corner of an empty terminal
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="A list of groups; with --watch one list a line.")
 @click.option("--watch", is_flag=True, help=f"Look again every {EVERY:g} s, until Ctrl-C.")
-@click.argument("pattern", default="*")
+@click.argument("pattern", default="*", shell_complete=completing.topics)
 @click.pass_context
 def lag(ctx: click.Context, pattern: str, *, as_json: bool, watch: bool) -> None:
     """How far is each group of readers behind on each kept topic? The worst comes first.

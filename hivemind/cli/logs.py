@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import output
+from . import completing, output
 
 if TYPE_CHECKING:
     from ..log_lines import LogLine
@@ -45,7 +45,7 @@ class Since(click.ParamType[float]):
 @click.option("--since", type=Since(), metavar="TIME", help="Only what is newer: 90s, 10m, 2h, 1d, 2026-01-31T12:00.")
 @click.option("--json", "as_json", is_flag=True, help="One object a line, and nothing else on standard output.")
 @click.option("--here", is_flag=True, help="Of this machine only.")
-@click.argument("nodes", metavar="[NODE]...", nargs=-1)
+@click.argument("nodes", metavar="[NODE]...", nargs=-1, shell_complete=completing.nodes)
 @click.pass_context
 def logs(
     ctx: click.Context, nodes: tuple[str, ...], since: float | None, *, follow: bool, as_json: bool, here: bool

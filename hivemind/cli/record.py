@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from . import output
+from . import completing, output
 from .groups import INTERRUPTED, WELL
 from .talk import SINCE, refuse_file
 
@@ -47,7 +47,7 @@ class Span(click.ParamType[float]):
 @click.option("--for", "seconds", type=Span(), metavar="TIME", help="End after so long: 10s, 5m, 2h.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N messages.")
 @SINCE
-@click.argument("pattern")
+@click.argument("pattern", shell_complete=completing.topics)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.pass_context
 def record(ctx: click.Context, pattern: str, file: Path, seconds: float | None, count: int | None, since: str) -> None:
@@ -75,7 +75,9 @@ def record(ctx: click.Context, pattern: str, file: Path, seconds: float | None, 
 
 @click.command()
 @click.option("--rate", type=Rate(), default="1x", metavar="RATE", help="2x is twice as fast; max: without pauses.")
-@click.option("--into", metavar="TOPIC", default="", help="Send all of it on this topic.")
+@click.option(
+    "--into", metavar="TOPIC", default="", help="Send all of it on this topic.", shell_complete=completing.topics
+)
 @click.option("--durable", is_flag=True, help="Keep it, until every group that reads it durably has handled it.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.pass_context

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import output
+from . import completing, output
 
 if TYPE_CHECKING:
     from ..errors import NodeLoadError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("-v", "--verbose", is_flag=True, help="Show DEBUG lines, and where a node that cannot be loaded fails.")
-@click.argument("target")
+@click.argument("target", shell_complete=completing.files_or_nodes)
 @click.pass_context
 def run(ctx: click.Context, target: str, *, verbose: bool) -> int:
     """Run one node in this terminal, until Ctrl-C.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from . import output
+from . import completing, output
 from .seconds import Seconds
 
 
@@ -38,7 +38,7 @@ SINCE = click.option(
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N messages.")
 @click.option("--grep", metavar="TEXT", default="", help="Only messages with TEXT in topic or payload.")
 @SINCE
-@click.argument("patterns", metavar="PATTERN...", nargs=-1, required=True)
+@click.argument("patterns", metavar="PATTERN...", nargs=-1, required=True, shell_complete=completing.topics)
 @click.pass_context
 def tail(
     ctx: click.Context, patterns: tuple[str, ...], count: int | None, grep: str, since: str, *, as_json: bool, raw: bool
@@ -74,7 +74,7 @@ def tail(
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="N a second, until Ctrl-C.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="N times; of standard input, each line.")
 @click.option("--durable", is_flag=True, help="Keep it, until every group that reads it durably has handled it.")
-@click.argument("topic")
+@click.argument("topic", shell_complete=completing.topics)
 @click.argument("payload")
 @click.pass_context
 def pub(
@@ -111,7 +111,7 @@ def pub(
     default=10.0,
     help="How long to wait for a reply, and for each further one. 10.",
 )
-@click.argument("name")
+@click.argument("name", shell_complete=completing.requests)
 @click.argument("payload", default="null")
 @click.pass_context
 def request(ctx: click.Context, name: str, payload: str, timeout: float, *, text: bool) -> None:

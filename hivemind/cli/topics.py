@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import output
+from . import completing, output
 from .groups import HELP, NamingGroup
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _show_kept(kept: list[TopicBacklog]) -> None:
 
 
 @topics.command()
-@click.argument("names", metavar="TOPIC...", nargs=-1, required=True)
+@click.argument("names", metavar="TOPIC...", nargs=-1, required=True, shell_complete=completing.topics)
 @click.pass_context
 def add(ctx: click.Context, names: tuple[str, ...]) -> None:
     """Announce topics that programs of another kind send on, such as redis-cli.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import output
+from . import completing, output
 from .groups import FAILED, WELL
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One object: the sentences, and what they were made from.")
-@click.argument("node")
+@click.argument("node", shell_complete=completing.nodes)
 @click.pass_context
 def why(ctx: click.Context, node: str, *, as_json: bool) -> int:
     """Tell in words what is known of a node.
