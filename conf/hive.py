@@ -21,6 +21,7 @@ HIVE_CONTROLLER = ""
 # One log file for each process, each rotated by itself: at most 6 x 20 MiB for each here.
 LOG_LOCATION = "logs"
 LOG_LEVEL = "INFO"
+LOG_FORMAT = "json"  # one object a line, for log shippers
 LOG_MAX_BYTE_SIZE = 20 * 1024 * 1024
 LOG_BACKUP_COUNT = 5
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event, Timer
 
 import orjson
 import pytest
@@ -12,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from hivemind.data.records import Instance
 from hivemind.errors import RedisUnavailable
 from hivemind.root import app, server
 from hivemind.root.app import Site
@@ -106,6 +109,30 @@ def test_healthz_says_whether_the_root_sees_the_hive(page: Running) -> None:
     html = page.get("/")[2]
     assert "Redis has not answered since" in html
     assert "batman.0" in html
+
+
+def test_who_asks_for_health_before_the_first_look_at_the_hive_waits_for_it() -> None:
+    source = Slow([instance()])
+    with running(source) as page:
+        assert page.monitor.snapshot.read_at is None
+        Timer(0.3, source.go_on.set).start()
+        assert page.get("/healthz")[0] == 200
+    source = Slow([instance()])
+    with running(source) as page:
+        assert page.get("/healthz")[0] == 503
+        source.go_on.set()
+
+
+class Slow(FakeSource):
+    """Nothing is known before it is told to go on."""
+
+    def __init__(self, listed: list[Instance]) -> None:
+        super().__init__(listed)
+        self.go_on = Event()
+
+    async def instances(self) -> list[Instance]:
+        await asyncio.to_thread(self.go_on.wait, 5.0)
+        return await super().instances()
 
 
 def test_an_event_stream_begins_with_the_present_and_goes_on_with_every_change(page: Running) -> None:

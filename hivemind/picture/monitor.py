@@ -174,6 +174,13 @@ class Monitor:
             yield self.snapshot
             await changed.wait()
 
+    async def first(self, within: float) -> Snapshot:
+        """The present snapshot; while nothing is known yet, the first in which something is, if it comes in so long."""
+        changed = self._changed
+        if self.snapshot.read_at is None and self.snapshot.silent_since is None:
+            await _within(within, changed)
+        return self.snapshot
+
     def close(self) -> None:
         """End ``run`` and every ``updates``."""
         self._closed = True

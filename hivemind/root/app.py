@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 MAX_VIEWERS = 100
 """Event streams at once; whoever comes then is told to try again."""
+FIRST = 2.0
+"""Seconds for which a question about the root's health waits for its first look at the hive."""
 STREAM_TIMEOUT = 10
 """Seconds that a viewer's connection may take no byte before it is cut."""
 
@@ -116,8 +118,10 @@ class Pages:
         return _json(self._monitor.snapshot.durable.to_json())
 
     async def healthz(self, _: Request) -> Response:
-        """200 while the root sees the hive, 503 while Redis does not answer it. Says nothing about the nodes."""
-        snapshot = self._monitor.snapshot
+        """200 while the root sees the hive, 503 while Redis does not answer it. Says nothing about the nodes. Who asks
+        as soon as it serves waits until it has looked, for FIRST at the most.
+        """
+        snapshot = await self._monitor.first(FIRST)
         sees = snapshot.read_at is not None and snapshot.silent_since is None
         return _json({"ok": sees, "health": f"{snapshot.health.sentence}."}, 200 if sees else 503)
 
