@@ -24,7 +24,7 @@ from hivemind.data.records import (
     Stats,
     SubscriptionRecord,
 )
-from hivemind.picture.columns import columns, folded
+from hivemind.picture.columns import columns, folded, stacked
 from hivemind.picture.dot import dot
 from hivemind.picture.graph import Graph, Hearing, Kind, Row, Sending, graph, narrowed, visible
 from hivemind.picture.mermaid import mermaid
@@ -142,6 +142,14 @@ def test_a_ring_of_a_hundred_nodes_has_a_line_each_in_the_order_of_numbers() -> 
 )
 def test_only_a_whole_run_of_numbers_is_folded(names: list[str], shown: list[str]) -> None:
     assert folded((name, 1) for name in names) == shown
+
+
+def test_many_names_share_lines_that_are_not_wider_than_one_long_name() -> None:
+    names = [f"node{at}" for at in range(0, 60, 2)]
+    lines = stacked(names)
+    assert " ".join(lines) == ", ".join(names)
+    assert (len(lines), max(map(len, lines))) == (8, 31)
+    assert stacked(["x" * 40, "y", "z" * 40]) == [f"{'x' * 40},", "y,", "z" * 40]
 
 
 def test_nodes_with_other_numbers_of_copies_are_not_folded_together() -> None:

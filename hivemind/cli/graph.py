@@ -62,8 +62,8 @@ def _text(found: Graph) -> None:
 
     rows, styles = [], []
     for line in columns(found):
-        left, right = (ARROW if end else "" for end in (line.sender, line.subscriber))
-        rows.append((line.sender, left, line.name, right, line.subscriber, line.note))
+        arrow = ARROW if line.is_first else ""
+        rows.append((line.sender, arrow, line.name, arrow, line.subscriber, line.note))
         styles.append("yellow" if line.note else "")
     output.table(("senders", "", "topics", "", "subscribers", ""), rows, styles=styles)
 

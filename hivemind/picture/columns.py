@@ -10,6 +10,7 @@ from itertools import zip_longest
 from .graph import End, Graph, Kind, Row, called, copies, natural
 
 FEWEST = 3  #: numbered names in a row that become one line
+WIDE = 32  #: characters in which several names share a line
 ARROW = "→"
 
 _LAST_NUMBER = re.compile(r"(.*?)(\d{1,18})(\D*)", re.DOTALL)
@@ -18,12 +19,13 @@ _NOBODY_SENDS = {Kind.TOPIC: "(announced)", Kind.PATTERN: "(outside)", Kind.REQU
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the picture; ``note`` is about all of its block, and stands on the first."""
+    """One line of the picture; ``note`` is about all of its block, and stands on its first."""
 
     sender: str
     name: str
     subscriber: str
     note: str
+    is_first: bool = True
 
 
 def columns(whole: Graph) -> list[Line]:
@@ -44,6 +46,18 @@ def folded(names: Iterable[tuple[str, int]]) -> list[str]:
         else:
             groups.append([one])
     return [text for group in groups for text in _told(group)]
+
+
+def stacked(names: Iterable[str]) -> list[str]:
+    """Names below each other, as many on a line as ``WIDE`` has room for."""
+    lines: list[str] = []
+    for name in names:
+        if lines and len(lines[-1]) + len(name) + 2 <= WIDE:
+            lines[-1] += f", {name}"
+        else:
+            lines[-1:] = [f"{line}," for line in lines[-1:]]
+            lines.append(name)
+    return lines
 
 
 def _told(group: list[tuple[str, int]]) -> list[str]:
@@ -67,8 +81,9 @@ def _block(rows: Sequence[Row]) -> Iterable[Line]:
     senders = folded(_sides(row.senders)) or [nobody]
     subscribers = folded(_sides(row.subscribers)) or ["(nobody)"]
     names = folded((called(each), 1) for each in rows)
-    for at, (sender, name, subscriber) in enumerate(zip_longest(senders, names, subscribers, fillvalue="")):
-        yield Line(sender, name, subscriber, row.note if at == 0 else "")
+    cells = (stacked(each) for each in (senders, names, subscribers))
+    for at, (sender, name, subscriber) in enumerate(zip_longest(*cells, fillvalue="")):
+        yield Line(sender, name, subscriber, row.note if at == 0 else "", at == 0)
 
 
 def _sides(ends: Sequence[End]) -> tuple[tuple[str, int], ...]:
