@@ -136,6 +136,11 @@ def test_while_redis_does_not_answer_nothing_is_said_of_what_is_in_it() -> None:
     assert not [name for name, labels in said if "node" in dict(labels)]
 
 
+def test_a_hive_that_could_not_be_seen_has_no_redis_that_is_up() -> None:
+    said = found(Snapshot("gotham", "redis://x", why="it does not run"))
+    assert (said[of("redis_up")], said[of("well")], said[of("level", level="unknown")]) == (0, 0, 1)
+
+
 def test_the_root_serves_them() -> None:
     with running(FakeSource([BATMAN])) as page:
         eventually(lambda: page.monitor.snapshot.instances)

@@ -109,6 +109,7 @@ def test_when_supervisord_dies_after_the_files_were_removed_its_programs_are_not
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    eventually(lambda: "batman.1" in hive.run("hm", "nodes").stdout, within=30)  # or it would start a Redis of its own
     with ended(redis):
         ours = {str(each.pid) for each in (redis, batman, root)}
         supervisord = hive.supervisord()

@@ -43,20 +43,49 @@ def outside(settings: Settings) -> str:
 
 
 def settings_or_last(hive: Path | None) -> Settings:
-    """The settings of ``hive``; if they are broken, with a warning, those with which it was last started.
+    """The settings of ``hive``; with a warning those with which it was last started, if these are broken, or it runs
+    under another name or on another Redis.
 
     For commands that look at what runs, or end it: no mistake in a file may lock anybody out of that.
     """
     from ..last_settings import last_settings
 
     try:
-        return load_settings(hive, os.environ)
+        return as_it_runs(load_settings(hive, os.environ))
     except ConfigurationError as error:
         last = last_settings(hive) if hive is not None else None
         if last is None:
             raise
         output.warn(f"{redact(str(error))}; going by the settings with which the hive was last started")
         return last
+
+
+def as_it_runs(settings: Settings) -> Settings:
+    """``settings``; while the hive runs under another name, or on another Redis, than its files say by now, with a
+    warning, those that it runs with.
+    """
+    from ..identity import PidFile
+    from ..last_settings import last_settings
+    from ..supervisor.paths import HivePaths
+
+    if settings.hive is None or os.name == "nt" or PidFile(HivePaths.of(settings).supervisord).living() is None:
+        return settings
+    last = last_settings(settings.hive)
+    if last is None:
+        return settings
+    found = {"HIVE_NAME": (settings.name, last.name), "REDIS_URL": (settings.redis_url, last.redis_url)}
+    changed = [name for name, (now, then) in found.items() if now != then and _is_of_a_file(settings, name)]
+    if not changed:
+        return settings
+    told = " and ".join(f"{name} ({settings.sources[name]})" for name in changed)
+    are = "is" if len(changed) == 1 else "are"
+    output.warn(f"{told} {are} not applied: this is the hive as it runs; `hived stop` and `hived start` apply it")
+    return last
+
+
+def _is_of_a_file(settings: Settings, name: str) -> bool:
+    """Whether it was not asked for in this shell."""
+    return not settings.sources[name].startswith("environment")
 
 
 def announce(settings: Settings) -> None:

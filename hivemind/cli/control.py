@@ -123,12 +123,12 @@ def answered(
 
     from ..supervisor.actions import Verb
     from ..supervisor.journal import BY, who
-    from .context import announce, context_settings
+    from .context import announce, as_it_runs, context_settings
     from .reading import read_instances
     from .unheard import at_home_somewhere, unheard
 
     request = replace(request, options={**request.options, BY: who()})
-    settings = context_settings(ctx)
+    settings = as_it_runs(context_settings(ctx))
     announce(settings)
     read_instances(settings)  # at once, and in words, if Redis is away
     standing, patience = _standing(settings)

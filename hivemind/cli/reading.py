@@ -186,7 +186,7 @@ def away(settings: Settings, why: str) -> RedisUnavailable:
         todo = "see what holds it up" if SILENT in why else "start that server"
         source = settings.sources["REDIS_URL"]
         return RedisUnavailable(f"Redis at {where}: {why}; {todo}, or change REDIS_URL ({source})")
-    if said := _seen_here(settings):
+    if said := _seen_here(settings, why):
         return RedisUnavailable(said)
     if SILENT in why:
         todo = "it is there: see what holds it up; `hived status` shows each program"
@@ -199,14 +199,17 @@ def away(settings: Settings, why: str) -> RedisUnavailable:
     return RedisUnavailable(f"the hive's own Redis at {where}: {why}; {todo}{outside(settings)}")
 
 
-def _seen_here(settings: Settings) -> str:
-    """What is missing under a hive of this machine that runs: the files that say so, or the socket of its Redis."""
+def _seen_here(settings: Settings, why: str) -> str:
+    """What is to be seen of a hive of this machine that runs: what is missing of its files, or of its Redis, or that
+    this one is stopped.
+    """
     if os.name == "nt":
         return ""
-    from ..supervisor.own_redis import socket_gone
+    from ..supervisor.own_redis import socket_gone, why_away
     from ..supervisor.strays import removed_under
 
-    return removed_under(engine_for(settings)) or socket_gone(settings)
+    looked = why_away if SILENT in why else socket_gone
+    return removed_under(engine_for(settings)) or looked(settings)
 
 
 def quiet() -> None:

@@ -60,6 +60,8 @@ def status(
     from .well import look
 
     settings = settings_or_last(context_hive(ctx))
+    if as_json and how not in (TEXT, JSON):
+        raise click.UsageError(f"--json is --format json, not {how}: choose one")
     how = JSON if as_json else how
     if how == TEXT:
         announce(settings)

@@ -107,7 +107,8 @@ class _Picture(Collector):
         for each in Level:
             level.add_metric([self._hive, each.value], float(each is health.level))
         yield level
-        yield self._one("redis_up", "Whether Redis answers.", float(snapshot.silent_since is None))
+        answers = snapshot.read_at is not None and snapshot.silent_since is None
+        yield self._one("redis_up", "Whether Redis answers.", float(answers))
         yield self._one("well", "Whether all that should run does.", float(health.is_well))
         yield self._one("troubles", "Clauses that `hm status` has for what is wrong.", len(health.troubles))
         yield self._one("notes", "Clauses that `hm status` has for what is worth a look.", len(health.notes))

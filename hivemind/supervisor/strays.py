@@ -131,9 +131,11 @@ def in_words(engine: Engine, found: Sequence[int]) -> str:
     numbers = [str(each) for each in found]
     more = [f"{len(numbers) - MOST} more"] if len(numbers) > MOST else []
     who = ", ".join([*numbers[:MOST], *more])
+    is_gone = not engine.settings.redis_url and not Embedded.of(engine.settings).folder.exists()
+    data = ", without the data of its own Redis, which was removed, too" if is_gone else ""
     return (
         f"this hive runs already, but {engine.paths.run}, which says so, was removed under it: process{_es(numbers)} "
-        f"{who}; `hived stop` ends all of it, then `hived start` starts it anew"
+        f"{who}; `hived stop` ends all of it, then `hived start` starts it anew{data}"
     )
 
 
