@@ -16,9 +16,11 @@ import orjson
 from hivemind.data.records import About, Instance, ServiceRecord, Stats, SubscriptionRecord
 from hivemind.picture.durable import DurableView
 from hivemind.picture.monitor import Monitor
+from hivemind.picture.snapshot import Snapshot
 from hivemind.picture.state import State
 from hivemind.root.address import listen
 from hivemind.root.app import Site, make_app
+from hivemind.root.pages import Item, Page, Visit
 from hivemind.root.server import WebServer
 
 LEASE = 6.0
@@ -90,11 +92,11 @@ class Running:
             connection.close()
 
     @contextmanager
-    def events(self, query: str = "") -> Iterator[Stream]:
-        """An open event stream."""
+    def events(self, path: str = "/nodes") -> Iterator[Stream]:
+        """An open event stream of the page at ``path``."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", f"/events{query}")
+            connection.request("GET", f"/events{path}")
             yield Stream(connection.getresponse())
         finally:
             connection.close()
@@ -125,6 +127,16 @@ class Stream:
     def nodes(self) -> list[Any]:
         """The nodes in the next event."""
         return list(self.next()["lists"]["nodes"])
+
+
+def tree_of(page: Page, snapshot: Snapshot, now: float = 100.0) -> Item:
+    """What a page shows that waits for nobody."""
+    try:
+        page.tree(Visit(snapshot, now)).__await__().send(None)
+    except StopIteration as end:
+        made: Item = end.value
+        return made
+    raise AssertionError("it waits")
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from hivemind.errors import RedisUnavailable
 from hivemind.picture.health import Level
 from hivemind.picture.monitor import Beat, History, Monitor, rates_between
 from hivemind.picture.snapshot import Snapshot, nodes_of, view_of
+from hivemind.root.pages.nodes import Nodes
 from hivemind.root.paging import Window, to_json
-from hivemind.root.wording import page_of, rate
+from hivemind.root.wording import rate
 
-from .root_kit import FakeSource, instance
+from .root_kit import FakeSource, instance, tree_of
 from .waiting import eventually_async
 
 
@@ -87,7 +88,7 @@ def test_a_lost_instance_is_shown_with_what_was_last_known_of_it() -> None:
 
 def test_an_instance_that_was_lost_before_the_root_began_is_shown_as_such() -> None:
     (view,) = History().follow([instance(beat=None)])
-    page = page_of(Snapshot("gotham", "", 1.0, None, nodes_of([view])), 10.0)
+    page = tree_of(Nodes(), Snapshot("gotham", "", 1.0, None, nodes_of([view])), 10.0)
     shown = page["lists"]["nodes"][0]["lists"]["instances"][0]
     assert (shown["state"], shown["fields"]["since"]) == ("lost", "not seen since root started")
 
@@ -169,7 +170,7 @@ def test_rates_are_told_with_the_digits_that_matter(per_second: float | None, te
 
 def test_a_state_that_we_do_not_know_gets_no_colour_of_its_own() -> None:
     odd = instance(stats=Stats('"><script>'))
-    shown = page_of(snapshot_of(odd), 100.0)["lists"]["nodes"][0]["lists"]["instances"][0]
+    shown = tree_of(Nodes(), snapshot_of(odd))["lists"]["nodes"][0]["lists"]["instances"][0]
     assert (shown["state"], shown["fields"]["state"]) == ("unknown", '"><script>')
 
 
@@ -199,7 +200,8 @@ async def test_while_redis_is_away_the_last_picture_stays_and_says_since_when() 
         source.error = RedisUnavailable("gone")
         await eventually_async(lambda: monitor.snapshot.silent_since == 1000.0)
         assert monitor.snapshot.instances
-        assert page_of(monitor.snapshot, 1060.0)["fields"]["health"].startswith("Redis has not answered since ")
+        said = tree_of(Nodes(), monitor.snapshot, 1060.0)["fields"]["health"]
+        assert said.startswith("Redis has not answered since ")
         source.error = None
         await eventually_async(lambda: monitor.snapshot.silent_since is None)
 

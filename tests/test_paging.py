@@ -35,7 +35,7 @@ def snapshot_of(*names: str) -> Snapshot:
 
 
 def shown(page: Running, query: str = "") -> list[str]:
-    return re.findall(r'data-field="instance">([^<]+)<', page.get(f"/{query}")[2])
+    return re.findall(r'data-field="instance">([^<]+)<', page.get(f"/nodes{query}")[2])
 
 
 def test_following_next_names_each_instance_once_with_the_root_as_the_last(page: Running) -> None:
@@ -53,7 +53,7 @@ def test_without_a_limit_the_api_names_all_of_a_hive_that_is_not_large(page: Run
 
 
 def test_the_page_shows_a_part_and_leads_to_the_next(page: Running) -> None:
-    html = page.get("/")[2]
+    html = page.get("/nodes")[2]
     (link,) = re.findall(r'data-link="next" href="([^"]+)"', html)
     assert f"instances 1 to {PAGE} of {COUNT}" in html
     assert f"{COUNT - 2} running" in html  # of a node, all are counted
@@ -62,7 +62,7 @@ def test_the_page_shows_a_part_and_leads_to_the_next(page: Running) -> None:
 
 
 def test_a_viewer_gets_events_of_the_part_that_he_sees(page: Running) -> None:
-    with page.events(f"?after={NAMES[99]}&limit=5") as stream:
+    with page.events(f"/nodes?after={NAMES[99]}&limit=5") as stream:
         (node,) = stream.nodes()
     assert [one["key"] for one in node["lists"]["instances"]] == NAMES[100:105]
 
@@ -80,7 +80,7 @@ WRONG = ["limit=0", "limit=x", "limit=10001", "limit=-1", "limit=%D9%A3", "after
 
 @pytest.mark.parametrize("query", WRONG)
 def test_a_window_that_cannot_be_is_refused_with_what_to_write(page: Running, query: str) -> None:
-    for path in ("/", "/api/nodes", "/events"):
+    for path in ("/nodes", "/api/nodes", "/events/nodes"):
         status, _, said = page.get(f"{path}?{query}")
         assert (status, "write " in said) == (400, True)
 

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from hivemind.data.records import Instance
 from hivemind.errors import RedisUnavailable
-from hivemind.root import app, server
+from hivemind.root import app, server, serving
 from hivemind.root.app import Site
 
 from .root_kit import FakeSource, Running, instance, running
@@ -34,7 +34,7 @@ def page() -> Iterator[Running]:
 
 
 def test_the_page_is_complete_without_a_script(page: Running) -> None:
-    status, headers, html = page.get("/")
+    status, headers, html = page.get("/nodes")
     assert status == 200
     assert headers["content-type"] == "text/html; charset=utf-8"
     for text in ("gotham", "redis://127.0.0.1:1", "gotham is well", "batman.0", "bat-signal-*", "cave, pid 4242"):
@@ -57,7 +57,7 @@ def test_names_of_this_machine_are_served(page: Running, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:9476", "127.0.0.1.evil.example", "", "localhost@evil"])
-@pytest.mark.parametrize("path", ["/", "/events", "/api/nodes", "/static/hivemind.js"])
+@pytest.mark.parametrize("path", ["/", "/events/", "/api/nodes", "/static/hivemind.js"])
 def test_any_other_host_is_refused_everywhere(page: Running, host: str, path: str) -> None:
     status, _, body = page.get(path, Host=host)
     assert status == 403
@@ -74,7 +74,7 @@ def test_names_and_texts_of_the_registry_are_escaped() -> None:
     hostile = instance(f"{EVIL}.0", sent={EVIL: 1}, received={EVIL: 1}, metadata={EVIL: EVIL, "url": "javascript:x"})
     with running(FakeSource([hostile])) as page:
         eventually(lambda: page.monitor.snapshot.instances)
-        html = page.get("/")[2]
+        html = page.get("/nodes")[2]
     assert "<svg" not in html
     assert "&lt;svg onload=alert(1)&gt;" in html
     assert 'href="javascript' not in html
@@ -106,7 +106,7 @@ def test_healthz_says_whether_the_root_sees_the_hive(page: Running) -> None:
     page.source.error = RedisUnavailable("gone")
     page.refresh()
     eventually(lambda: page.get("/healthz")[0] == 503)
-    html = page.get("/")[2]
+    html = page.get("/nodes")[2]
     assert "Redis has not answered since" in html
     assert "batman.0" in html
 
@@ -144,18 +144,18 @@ def test_an_event_stream_begins_with_the_present_and_goes_on_with_every_change(p
 
 
 def test_viewers_beyond_the_limit_are_told_to_come_again(page: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "MAX_VIEWERS", 2)
+    monkeypatch.setattr(serving, "MAX_VIEWERS", 2)
     with page.events() as first, page.events() as second:
         first.next(), second.next()
-        status, headers, _ = page.get("/events")
+        status, headers, _ = page.get("/events/")
         assert (status, headers["retry-after"]) == (503, "10")
         assert page.get("/healthz")[0] == 200
     eventually(lambda: _opens(page))
 
 
 def test_another_site_cannot_use_up_the_event_streams(page: Running) -> None:
-    assert page.get("/events", Sec_Fetch_Site="cross-site")[0] == 403
-    assert page.get("/events", Sec_Fetch_Site="same-site")[0] == 403
+    assert page.get("/events/", Sec_Fetch_Site="cross-site")[0] == 403
+    assert page.get("/events/", Sec_Fetch_Site="same-site")[0] == 403
 
 
 def test_the_server_stops_at_once_also_with_the_page_open() -> None:
@@ -172,7 +172,7 @@ def test_a_viewer_that_never_reads_does_not_keep_the_server_from_stopping() -> N
     many = [instance(f"node{at}.0", sent={"x" * 100: 1}) for at in range(3000)]
     with running(FakeSource(many), every=0.05) as page, socket.create_connection(("127.0.0.1", page.port)) as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        deaf.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        deaf.sendall(b"GET /events/nodes HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert deaf.recv(100).startswith(b"HTTP/1.1 200")
         page.stop()
         eventually(lambda: page.stopped_in >= 0)
@@ -213,7 +213,7 @@ def test_a_hives_own_files_and_templates_are_found_first(tmp_path: Path) -> None
     with running(FakeSource([instance()]), site) as page:
         assert page.get("/static/hivemind.css")[2] == "/* ours */"
         assert page.get("/static/hivemind.js")[0] == 200
-        eventually(lambda: "batman.0" in page.get("/")[2])
+        eventually(lambda: "batman.0" in page.get("/nodes")[2])
         assert "I am &lt;the night&gt;" in page.get("/")[2]
 
 

@@ -33,7 +33,7 @@ def connection(browser: Browser) -> str:
 def test_an_event_changes_the_page_and_adds_and_removes_rows(browser: Browser) -> None:
     source = FakeSource([instance("batman.0", beat=100.0, received={"bat-signal-*": 12})])
     with running(source) as page:
-        browser.open(f"http://127.0.0.1:{page.port}/")
+        browser.open(f"http://127.0.0.1:{page.port}/nodes")
         eventually(lambda: connection(browser).startswith("live"), WIDE)
         assert browser.text('[data-key="batman.0"] [data-field="received"]') == "12"
 
@@ -52,7 +52,7 @@ def test_an_event_changes_the_page_and_adds_and_removes_rows(browser: Browser) -
 
 def test_no_column_runs_into_the_next_however_narrow_the_window(browser: Browser) -> None:
     with running(FakeSource([instance("batman.0", received={"bat-signal-*": 12}, sent={"lamp": 1})])) as page:
-        browser.open(f"http://127.0.0.1:{page.port}/")
+        browser.open(f"http://127.0.0.1:{page.port}/nodes")
         browser.evaluate("document.querySelector('.page').style.width = '700px'")
         cut = "[...document.querySelectorAll('th')].filter(one => one.scrollWidth > one.clientWidth).length"
         assert browser.evaluate("document.querySelectorAll('th').length") > 10
@@ -63,19 +63,19 @@ def test_hostile_names_run_nothing_whether_the_server_or_an_event_brings_them(br
     evil = "</script><svg onload=window.hacked=1><img src=x onerror=window.hacked=1>"
     source = FakeSource([instance("batman.0", sent={evil: 1})])
     with running(source) as page:
-        browser.open(f"http://127.0.0.1:{page.port}/")
+        browser.open(f"http://127.0.0.1:{page.port}/nodes")
         eventually(lambda: connection(browser).startswith("live"), WIDE)
         source.listed.append(instance("joker.0", sent={evil: 2}, metadata={evil: evil}))
         page.refresh()
         eventually(lambda: browser.text('[data-key="joker.0"] .name') == evil, WIDE)
         assert browser.text('[data-key="batman.0"] .name') == evil
         assert browser.evaluate("'hacked' in window") is False
-        assert browser.evaluate("document.querySelectorAll('svg, img').length") == 0
+        assert browser.evaluate("document.querySelectorAll('main svg, main img').length") == 0
 
 
 def test_a_hidden_tab_gives_its_stream_back_and_takes_it_again_when_shown(browser: Browser) -> None:
     with running(FakeSource([instance()])) as page:
-        browser.open(f"http://127.0.0.1:{page.port}/")
+        browser.open(f"http://127.0.0.1:{page.port}/nodes")
         eventually(lambda: connection(browser).startswith("live"), WIDE)
         show(browser, hidden=True)
         page.source.listed.append(instance("joker.0"))
@@ -88,7 +88,7 @@ def test_a_hidden_tab_gives_its_stream_back_and_takes_it_again_when_shown(browse
 
 def test_a_page_whose_root_is_gone_says_so_and_comes_back_with_it(browser: Browser) -> None:
     with running(FakeSource([instance("batman.0")])) as page:
-        browser.open(f"http://127.0.0.1:{page.port}/")
+        browser.open(f"http://127.0.0.1:{page.port}/nodes")
         eventually(lambda: connection(browser).startswith("live"), WIDE)
         port = page.port
     eventually(lambda: connection(browser) == "connection lost, retrying", WIDE)
@@ -111,7 +111,7 @@ def test_kept_topics_appear_with_their_groups_and_go_with_the_last(browser: Brow
 
     source = FakeSource([instance("shop.0")])
     with running(source) as page:
-        browser.open(f"http://127.0.0.1:{page.port}/")
+        browser.open(f"http://127.0.0.1:{page.port}/topics")
         eventually(lambda: connection(browser).startswith("live"), WIDE)
         assert browser.evaluate("getComputedStyle(document.querySelector('.kept')).display") == "none"
         source.view = group(5)

@@ -180,7 +180,7 @@ def test_the_page_shows_who_joins_and_who_leaves(house: House) -> None:
     eventually(lambda: page.states().get("sender.0") == "running", within=10)
     assert page.nodes()["root.0"]["metadata"] == {"url": page.url}
     eventually(lambda: 50 < (page.nodes()["sender.0"]["services"][0]["rate"] or 0) < 110, within=10)
-    html = page.get("/")[1]
+    html = page.get("/nodes")[1]
     assert "sender.0" in html
     assert f"pid {sender.pid}" in html
     assert "numbers" in html
@@ -245,7 +245,7 @@ def test_a_second_root_takes_the_next_port_and_leaves_the_first_ones_address_alo
 def test_a_root_stops_at_once_also_with_the_page_open(house: House, number: signal.Signals) -> None:
     root, page = house.root()
     eventually(lambda: page.states() == {"root.0": "running"})
-    with urllib.request.urlopen(f"{page.url}/events", timeout=10) as stream:
+    with urllib.request.urlopen(f"{page.url}/events/nodes", timeout=10) as stream:
         assert stream.readline() == b"event: snapshot\r\n"
         assert ended_in(root, lambda: root.send_signal(number)) < 5
     assert not house.address().path.exists()
@@ -260,7 +260,7 @@ def test_the_page_lives_through_the_absence_of_redis(house: House) -> None:
     eventually(lambda: page.states().get("receiver.0") == "running", within=10)
     house.server.stop()
     eventually(lambda: page.get("/healthz")[0] == 503, within=10)
-    html = page.get("/")[1]
+    html = page.get("/nodes")[1]
     assert "Redis has not answered since" in html
     assert "receiver.0" in html
     house.server.start()
@@ -273,7 +273,7 @@ def test_the_page_is_there_before_redis_is_and_stops_without_it(house: House) ->
     root, page = house.root()
     assert page.get("/healthz")[0] == 503
     assert page.get("/")[0] == 200
-    with urllib.request.urlopen(f"{page.url}/events", timeout=10) as stream:
+    with urllib.request.urlopen(f"{page.url}/events/nodes", timeout=10) as stream:
         assert stream.readline() == b"event: snapshot\r\n"
         assert ended_in(root, root.terminate) < 10
     assert not house.address().path.exists()
@@ -301,7 +301,7 @@ def test_rubbish_in_the_registry_harms_nobody(house: House) -> None:
         house.server.command("PEXPIRE", key, 60000)
     eventually(lambda: page.states().get("joker.0"), within=5)
     assert page.states()["root.0"] == "running"
-    status, html = page.get("/")
+    status, html = page.get("/nodes")
     assert status == 200
     assert "<script>" not in html
     assert "&lt;script&gt;alert(1)" in html

@@ -13,6 +13,7 @@ from ..picture.monitor import Monitor
 from ..picture.source import HiveSource
 from .address import AddressFile, listen, url_of
 from .app import Site, make_app
+from .pages import Hive
 from .server import WebServer
 
 NOTICES = "node"
@@ -44,7 +45,7 @@ class Web:
         self._monitor = Monitor(
             HiveSource(node.bus, node.registry, node.settings), node.settings.name, redis, every=every
         )
-        self._server = WebServer(make_app(self._monitor, self._site()), self._listener)
+        self._server = WebServer(make_app(self._monitor, self._site(), Hive(node.bus, node.settings)), self._listener)
         self._watching = asyncio.create_task(self._monitor.run(), name="monitor")
         self._serving = asyncio.create_task(self._serve(node, self._server), name="page")
 

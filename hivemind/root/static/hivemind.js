@@ -4,6 +4,10 @@ const page = document.getElementById("page");
 const connection = document.getElementById("connection");
 const AGAIN = 3000; // milliseconds until a stream that the server refused is tried again
 
+// What data-draw="attribute:field …" may set: numbers and paths of a drawing, and texts that are read out.
+const DRAWN = new Set(["points", "d", "x", "y", "x1", "x2", "y1", "y2", "r", "width", "height", "viewBox",
+  "stroke-width", "transform", "value", "max", "title", "aria-label"]);
+
 let stream = null;
 let timer = null;
 
@@ -19,13 +23,22 @@ function fill(item, data) {
     if (part.classList.contains("number")) part.toggleAttribute("data-zero", text === "0" || text === "0/s");
   }
   for (const part of own(item, "[data-link]")) {
-    const query = data.fields[part.dataset.link] ?? "";
-    part.hidden = !query.startsWith("?");
-    if (!part.hidden) part.setAttribute("href", query);
+    const address = data.fields[part.dataset.link] ?? "";
+    part.hidden = !isOurs(address);
+    if (!part.hidden) part.setAttribute("href", address);
+  }
+  for (const part of own(item, "[data-draw]")) {
+    for (const [attribute, field] of part.dataset.draw.split(" ").map((pair) => pair.split(":"))) {
+      if (DRAWN.has(attribute)) part.setAttribute(attribute, data.fields[field] ?? "");
+    }
   }
   for (const list of own(item, "[data-list]")) {
     fillList(list, data.lists[list.dataset.list] ?? []);
   }
+}
+
+function isOurs(address) {
+  return /^([?#]|\/(?![\/\\]))/.test(address);
 }
 
 function fillList(list, items) {
@@ -52,7 +65,7 @@ function say(state, text) {
 function follow() {
   clearTimeout(timer);
   if (stream !== null || document.hidden) return;
-  stream = new EventSource("/events" + location.search);
+  stream = new EventSource("/events" + location.pathname + location.search);
   stream.addEventListener("snapshot", (event) => {
     const data = JSON.parse(event.data);
     fill(page, data);

@@ -1,0 +1,12 @@
+"""The pages of the root, in the order of the navigation."""
+
+from __future__ import annotations
+
+from .nodes import Nodes
+from .overview import Overview
+from .page import Hive, Item, NotFound, Page, Visit
+from .topics import Topics
+
+__all__ = ["PAGES", "Hive", "Item", "NotFound", "Page", "Visit"]
+
+PAGES: tuple[Page, ...] = (Overview(), Nodes(), Topics())

@@ -1,0 +1,77 @@
+"""What every page is: an address, a template, and a tree of items that the template and the script walk alike.
+
+An item has a ``key`` that is unique among its sisters, a ``state`` that chooses its colour, ``fields`` (name to text)
+and ``lists`` (name to items). A page is rendered from its tree once, and each later snapshot brings the tree anew as
+an event: so page and events can never disagree, and a page is complete without a script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ...bus.bus import Bus
+from ...picture.health import Level
+from ...picture.snapshot import Snapshot
+from ...settings import Settings
+from ..wording import clock, health_of
+
+Item = dict[str, Any]
+
+
+class NotFound(LookupError):
+    """There is no such thing in the hive; the text says what, and becomes a page with status 404."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hive:
+    """By what a page reaches further than its snapshot: the root's connections, and the hive's settings."""
+
+    bus: Bus
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What a page is made of: the hive at a moment (``now`` in unix seconds), and what its address says.
+
+    ``path`` are the names in the address, ``query`` what follows its question mark. ``hive`` is None in a test that
+    has no Redis.
+    """
+
+    snapshot: Snapshot
+    now: float
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    hive: Hive | None = None
+
+
+class Page(Protocol):
+    """One kind of page. ``label`` is its name in the navigation, "" if it is not there."""
+
+    path: str
+    template: str
+    label: str
+
+    async def tree(self, visit: Visit) -> Item:
+        """The whole page. Raises NotFound, and ValueError for an address that cannot be meant; both say why."""
+
+
+def item(key: str, state: str, fields: Mapping[str, str], lists: Mapping[str, list[Item]] | None = None) -> Item:
+    """One item of a tree."""
+    return {"key": key, "state": state, "fields": dict(fields), "lists": dict(lists or {})}
+
+
+def frame(visit: Visit, fields: Mapping[str, str], lists: Mapping[str, list[Item]] | None = None) -> Item:
+    """The item of a whole page: what stands at the head of each, and what is its own."""
+    snapshot = visit.snapshot
+    level = snapshot.health.level
+    head = {
+        "hive": snapshot.hive,
+        "redis": snapshot.redis,
+        "health": health_of(snapshot, visit.now),
+        "level": "cannot be seen" if level is Level.UNKNOWN else level.value,
+        "read": clock(snapshot.read_at) if snapshot.read_at is not None else "not yet",
+    }
+    return item("hive", level.value, {**head, **fields}, lists)

@@ -1,0 +1,132 @@
+"""Serves the pages, and to each that is open every later snapshot as a server-sent event."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import jinja2
+import orjson
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import SendTimeoutError
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from ..picture.monitor import Monitor
+from ..picture.snapshot import Snapshot
+from .pages import PAGES, Hive, Item, NotFound, Page, Visit
+from .pages.page import frame
+
+log = logging.getLogger(__name__)
+
+MAX_VIEWERS = 250
+"""Event streams at once; whoever comes then is told to try again."""
+STREAM_TIMEOUT = 10
+"""Seconds that a viewer's connection may take no byte before it is cut."""
+
+
+class Pages:
+    """The pages of one root. ``hive`` is None where there is no Redis."""
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        templates: jinja2.Environment,
+        context: Callable[[], Mapping[str, Any]],
+        hive: Hive | None = None,
+    ) -> None:
+        self._monitor, self._templates, self._context, self._hive = monitor, templates, context, hive
+        self._made: tuple[Snapshot | None, dict[str, asyncio.Task[str]]] = None, {}
+        self.viewers = 0
+
+    def routes(self) -> list[Route]:
+        """Two for each page: itself, and its events under ``/events``."""
+        return [route for page in PAGES for route in self._routes(page)]
+
+    def _routes(self, page: Page) -> tuple[Route, Route]:
+        async def show(request: Request) -> Response:
+            return await self._show(page, request)
+
+        async def events(request: Request) -> Response:
+            return await self._events(page, request)
+
+        return Route(page.path, show), Route(f"/events{page.path}", events)
+
+    async def _show(self, page: Page, request: Request) -> Response:
+        """The page with its data: complete without a script."""
+        try:
+            tree = await page.tree(self._visit(request))
+        except ValueError as error:
+            return PlainTextResponse(str(error), 400)
+        except NotFound as error:
+            lost = frame(self._visit(request), {"said": str(error)})
+            return self._render("missing.html", page, lost, request, 404)
+        return self._render(page.template, page, tree, request)
+
+    def _render(self, template: str, page: Page, tree: Item, request: Request, status: int = 200) -> Response:
+        context = {"request": request, "page": tree, "pages": PAGES, "here": page.path, **self._context()}
+        html = self._templates.get_template(template).render(context)
+        return Response(html, status, media_type="text/html", headers={"Cache-Control": "no-store"})
+
+    async def _events(self, page: Page, request: Request) -> Response:
+        """Every snapshot as a server-sent event, in the words of the page."""
+        if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+            return PlainTextResponse("events are for this site's own page", 403)
+        if self.viewers >= MAX_VIEWERS:
+            return PlainTextResponse("too many viewers", 503, headers={"Retry-After": "10"})
+        try:
+            await self._encoded(page, request, self._monitor.snapshot)
+        except ValueError as error:
+            return PlainTextResponse(str(error), 400)
+        except NotFound as error:
+            return PlainTextResponse(str(error), 404)
+        return Viewer(self, self._stream(page, request))
+
+    async def _stream(self, page: Page, request: Request) -> AsyncIterator[ServerSentEvent]:
+        """The events of one viewer; ends when the monitor closes, or when what is shown is there no more."""
+        async for snapshot in self._monitor.updates():
+            try:
+                yield ServerSentEvent(await self._encoded(page, request, snapshot), event="snapshot", retry=2000)
+            except NotFound:
+                return
+
+    async def _encoded(self, page: Page, request: Request, snapshot: Snapshot) -> str:
+        """The page's tree as JSON, made once for all who look at the same address."""
+        if self._made[0] is not snapshot:
+            self._made = snapshot, {}
+        known, address = self._made[1], f"{request.url.path}?{request.url.query}"
+        if address not in known:
+            known[address] = asyncio.create_task(_say(page, self._visit(request, snapshot)), name="a page is made")
+        return await asyncio.shield(known[address])
+
+    def _visit(self, request: Request, snapshot: Snapshot | None = None) -> Visit:
+        return Visit(
+            snapshot or self._monitor.snapshot, time.time(), request.path_params, request.query_params, self._hive
+        )
+
+
+async def _say(page: Page, visit: Visit) -> str:
+    return orjson.dumps(await page.tree(visit)).decode()
+
+
+class Viewer(EventSourceResponse):
+    """One viewer's stream: counts as a viewer while it is served, and is cut when it takes nothing."""
+
+    def __init__(self, pages: Pages, events: AsyncIterator[ServerSentEvent]) -> None:
+        super().__init__(events, send_timeout=STREAM_TIMEOUT)
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve it, and count it while it lasts."""
+        self._pages.viewers += 1
+        try:
+            await super().__call__(scope, receive, send)
+        except SendTimeoutError:
+            log.debug("a viewer took nothing for %d s and was cut", STREAM_TIMEOUT)
+        finally:
+            self._pages.viewers -= 1
