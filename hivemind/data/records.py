@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from ..identity import ProcessIdentity
+from .histogram import Packed, packed_from
 
 BROKEN = "broken"  #: the state of a member that could not be loaded
 MOST_ENTRIES = 1000  #: services, subscriptions, and members, of one instance that are read
@@ -44,6 +45,8 @@ class SubscriptionRecord:
     tries were begun, ``dead`` ones became dead letters, and the stream ``lost`` some before they were handled.
     ``pending`` are in its hands now, of which ``parked`` wait for their next try; one handler has been running for
     ``longest`` seconds.
+
+    ``times`` are how long its handler took, ``delays`` how long messages took from being sent to its handler.
     """
 
     pattern: str
@@ -70,12 +73,15 @@ class SubscriptionRecord:
     pending: int = 0
     parked: int = 0
     longest: int = 0
+    times: Packed = ()
+    delays: Packed = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ResponderRecord:
     """One responder of an instance: of the requests that it got, ``handled`` were answered, ``failed`` raised,
     ``invalid`` did not fit it, ``cancelled`` were not wanted any more, or too late; ``in_hand`` are the others.
+    ``times`` are how long its handler took, ``delays`` how long requests took from being sent to its handler.
     """
 
     name: str
@@ -89,6 +95,8 @@ class ResponderRecord:
     in_hand: int = 0
     error: str = ""
     member: str = ""
+    times: Packed = ()
+    delays: Packed = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +144,8 @@ class Stats:
     Of the messages in its ``outbox`` at least so many are ``overdue``: they have waited there for more than 2 s;
     ``unconfirmed`` says why Redis does not confirm them, if it has taken them. ``outage`` says in words when and why
     the process was last without Redis. ``log_lost`` lines of its log could not be written. ``waits_for`` says in words
-    what it needs that is not there, while it is ``waiting``.
+    what it needs that is not there, while it is ``waiting``. Its process has ``memory`` bytes of the machine's, and
+    used ``cpu`` of one processor since the beat before: 1.0 is all of it.
     """
 
     state: str = "running"
@@ -151,6 +160,8 @@ class Stats:
     outage: str = ""
     log_lost: int = 0
     waits_for: str = ""
+    memory: int = 0
+    cpu: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +258,8 @@ def stats_from(raw: Mapping[str, Any]) -> Stats:
         outage=_text(raw.get("outage")),
         log_lost=_whole(raw.get("log_lost")),
         waits_for=_text(raw.get("waits_for")),
+        memory=_whole(raw.get("memory")),
+        cpu=_number(raw.get("cpu")),
     )
 
 
@@ -286,12 +299,10 @@ def _number(raw: object) -> float:
     return float(raw) if isinstance(raw, int | float) and not isinstance(raw, bool) else 0.0
 
 
+_READ: Mapping[str, Any] = {"int": _whole, "str": _text, "Packed": packed_from}
 #: for each field of a kind of record: its name, how to read it, and what it is where nothing is stored
 _READERS = {
-    kind: [
-        (one.name, _whole if one.type == "int" else _text, "" if one.default is MISSING else one.default)
-        for one in fields(kind)
-    ]
+    kind: [(one.name, _READ[str(one.type)], "" if one.default is MISSING else one.default) for one in fields(kind)]
     for kind in (ServiceRecord, SubscriptionRecord, ResponderRecord, MemberRecord)
 }
 

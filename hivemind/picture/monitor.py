@@ -8,14 +8,25 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ..cancelling import end
 from ..data.records import Instance
 from ..errors import HivemindError
 from .durable import DurableView
-from .snapshot import Counts, InstanceView, Snapshot, counts_of, nodes_of, view_of
+from .snapshot import (
+    Counts,
+    InstanceView,
+    Measures,
+    Pace,
+    Snapshot,
+    counts_of,
+    measures_of,
+    nodes_of,
+    pace_between,
+    view_of,
+)
 from .state import State
 
 log = logging.getLogger(__name__)
@@ -45,17 +56,18 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What an instance had counted at one beat; ``at`` is when, in seconds by Redis's clock."""
+    """What an instance had counted and measured at one beat; ``at`` is when, in seconds by Redis's clock."""
 
     at: float
     counts: Counts
+    measures: Measures = field(default_factory=dict)
 
 
 def beat_of(instance: Instance) -> Beat | None:
     """The last beat of a living instance: its lease ends one lease after it. None for a lost one."""
     if instance.expires is None:
         return None
-    return Beat(instance.expires - instance.about.lease, counts_of(instance))
+    return Beat(instance.expires - instance.about.lease, counts_of(instance), measures_of(instance))
 
 
 def rates_between(older: Beat, newer: Beat) -> dict[str, float]:
@@ -65,6 +77,16 @@ def rates_between(older: Beat, newer: Beat) -> dict[str, float]:
         return {}
     return {
         key: max(0, total - older.counts[key]) / seconds for key, total in newer.counts.items() if key in older.counts
+    }
+
+
+def paces_between(older: Beat, newer: Beat) -> dict[str, Pace]:
+    """How long handling and delivery took of what was handled between two beats of one incarnation."""
+    before = older.measures
+    return {
+        key: pace_between(before.get(key, ((), ())), measured)
+        for key, measured in newer.measures.items()
+        if before.get(key) != measured and key in older.counts
     }
 
 
@@ -97,6 +119,11 @@ class Track:
         return rates_between(self.beats[0], self.beats[-1]) if len(self.beats) > 1 else {}
 
     @property
+    def paces(self) -> Mapping[str, Pace]:
+        """How long handling took over the window, by the keys of ``counts_of``."""
+        return paces_between(self.beats[0], self.beats[-1]) if len(self.beats) > 1 else {}
+
+    @property
     def seen(self) -> float | None:
         """The last beat, in unix seconds by Redis's clock."""
         return self.beats[-1].at if self.beats else None
@@ -124,7 +151,7 @@ class History:
         track = self._tracks[instance.instance]
         if instance.is_lost:
             return view_of(replace(track.last, expires=None), track.seen, {})
-        return view_of(instance, track.seen, track.rates)
+        return view_of(instance, track.seen, track.rates, track.paces)
 
 
 class Monitor:

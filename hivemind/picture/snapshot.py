@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
 
+from ..data.histogram import Packed, growth, quantile
 from ..data.records import Instance, ResponderRecord, ServiceRecord, SubscriptionRecord
 from .durable import DurableView
 from .health import Health, judge
@@ -14,6 +15,23 @@ from .state import State
 
 Counts = Mapping[str, int]
 """What one instance counted up to one beat: a total for each key of ``counts_of``."""
+Measures = Mapping[str, tuple[Packed, Packed]]
+"""What one instance measured up to one beat: times and delays for each key of ``measures_of``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long handling took of late, in seconds, and how long it took from sending to the handler: half of all, and 99
+    of 100. None where nothing was handled of late.
+    """
+
+    p50: float | None = None
+    p99: float | None = None
+    delay_p50: float | None = None
+    delay_p99: float | None = None
+
+
+NO_PACE = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +44,17 @@ class ServiceView:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionView:
-    """A subscription and how many messages a second reach it; ``rate`` is None until two beats are known."""
+    """A subscription and how many messages a second reach it; ``rate`` is None until two beats are known.
+
+    Its other numbers are those of ``Pace``.
+    """
 
     record: SubscriptionRecord
     rate: float | None = None
+    p50: float | None = None
+    p99: float | None = None
+    delay_p50: float | None = None
+    delay_p99: float | None = None
 
     @property
     def lost(self) -> int:
@@ -39,10 +64,17 @@ class SubscriptionView:
 
 @dataclass(frozen=True, slots=True)
 class ResponderView:
-    """A responder and how many requests a second reach it; ``rate`` is None until two beats are known."""
+    """A responder and how many requests a second reach it; ``rate`` is None until two beats are known.
+
+    Its other numbers are those of ``Pace``.
+    """
 
     record: ResponderRecord
     rate: float | None = None
+    p50: float | None = None
+    p99: float | None = None
+    delay_p50: float | None = None
+    delay_p99: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +88,15 @@ class InstanceView:
     responders: tuple[ResponderView, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The registry's own fields, with ``seen``, and a ``rate`` for each service, subscription and responder."""
+        """The registry's own fields, with ``seen``, and a ``rate`` for each service, subscription and responder; for
+        the last two also the numbers of ``Pace``.
+        """
         return {
             **self.record.to_json(),
             "seen": self.seen,
-            "services": [{**asdict(view.record), "rate": view.rate} for view in self.services],
-            "subscriptions": [{**asdict(view.record), "rate": view.rate} for view in self.subscriptions],
-            "responders": [{**asdict(view.record), "rate": view.rate} for view in self.responders],
+            "services": [_flat(view) for view in self.services],
+            "subscriptions": [_flat(view) for view in self.subscriptions],
+            "responders": [_flat(view) for view in self.responders],
         }
 
 
@@ -129,23 +163,51 @@ def counts_of(instance: Instance) -> dict[str, int]:
     return {**sent, **got, **asked}
 
 
-def view_of(instance: Instance, seen: float | None, rates: Mapping[str, float]) -> InstanceView:
-    """Join an instance with its rates, which have the keys of ``counts_of``; a missing one is None."""
+def measures_of(instance: Instance) -> dict[str, tuple[Packed, Packed]]:
+    """The times and delays of each subscription and responder that has any; keys as of ``counts_of``."""
+    hears = ((f"subscription/{at}/{one.pattern}", one) for at, one in enumerate(instance.stats.subscriptions))
+    answers = ((f"responder/{at}/{one.name}", one) for at, one in enumerate(instance.stats.responders))
+    both: list[tuple[str, SubscriptionRecord | ResponderRecord]] = [*hears, *answers]
+    return {key: (one.times, one.delays) for key, one in both if one.times or one.delays}
+
+
+def pace_between(older: tuple[Packed, Packed], newer: tuple[Packed, Packed]) -> Pace:
+    """What was measured between two beats."""
+    times, delays = growth(older[0], newer[0]), growth(older[1], newer[1])
+    return Pace(quantile(times, 0.5), quantile(times, 0.99), quantile(delays, 0.5), quantile(delays, 0.99))
+
+
+def view_of(
+    instance: Instance, seen: float | None, rates: Mapping[str, float], paces: Mapping[str, Pace] | None = None
+) -> InstanceView:
+    """Join an instance with its rates and paces, which have the keys of ``counts_of``; a missing one is None."""
+    known = paces or {}
+    stats = instance.stats
+
+    def joined(kind: type[Any], key: str, record: object) -> Any:
+        pace = known.get(key, NO_PACE)
+        return kind(record, rates.get(key), pace.p50, pace.p99, pace.delay_p50, pace.delay_p99)
+
     return InstanceView(
         record=instance,
         seen=seen,
         services=tuple(
-            ServiceView(one, rates.get(f"service/{at}/{one.name}")) for at, one in enumerate(instance.stats.services)
+            ServiceView(one, rates.get(f"service/{at}/{one.name}")) for at, one in enumerate(stats.services)
         ),
         subscriptions=tuple(
-            SubscriptionView(one, rates.get(f"subscription/{at}/{one.pattern}"))
-            for at, one in enumerate(instance.stats.subscriptions)
+            joined(SubscriptionView, f"subscription/{at}/{one.pattern}", one)
+            for at, one in enumerate(stats.subscriptions)
         ),
         responders=tuple(
-            ResponderView(one, rates.get(f"responder/{at}/{one.name}"))
-            for at, one in enumerate(instance.stats.responders)
+            joined(ResponderView, f"responder/{at}/{one.name}", one) for at, one in enumerate(stats.responders)
         ),
     )
+
+
+def _flat(view: ServiceView | SubscriptionView | ResponderView) -> dict[str, Any]:
+    found = asdict(view)
+    record: dict[str, Any] = found.pop("record")
+    return {**record, **found}
 
 
 def nodes_of(views: Iterable[InstanceView]) -> tuple[NodeView, ...]:
