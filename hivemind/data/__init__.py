@@ -1,6 +1,7 @@
 """The data layer: what the hive knows about itself, kept in Redis.
 
-- who is alive: ``registry`` ``records`` ``heartbeat``; who waits for an instance: ``standby``; for others: ``needs``
+- who is alive: ``registry`` ``records`` ``heartbeat``, and how long what took: ``histogram``; who waits for an
+  instance: ``standby``; for others: ``needs``
 - which topics there are, where patterns are resolved: ``directory`` ``resolution`` ``announcer`` ``resolver``
   ``onlooker``
 - kept topics: ``kept`` ``entries`` ``tending`` ``kept_watch``; what of them is over: ``caretaker``
