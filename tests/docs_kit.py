@@ -6,6 +6,7 @@ A comment before a block says what kind it is, where its language does not::
     <!-- test: background until "TEXT" -->      the command stays; TEXT has to appear (`in the checkout`: runs there)
     <!-- test: fails with 1 -->                 the command has to end with this exit code
     <!-- test: printed -->                      the block is what the last background command prints now
+    <!-- test: theirs -->                       another library's program: it has to be Python, and is not run
     <!-- test: skip because REASON -->          not run; there are few of these, and a test lists them
     <!-- test: run COMMAND -->                  no block: sets the scene, unseen by the reader
     <!-- test: stop -->                         no block: Ctrl-C in every terminal that still runs something
@@ -209,6 +210,8 @@ class Reader:
             self._begin(block)
         elif verb == "printed":
             eventually(lambda: self._has_printed(block.text), within=10)
+        elif verb == "theirs":
+            compile(block.text, str(block), "exec")
         elif verb == "fails":
             self._run(block.text, int(rest.removeprefix("with ")))
         elif not block.skipped:
