@@ -66,7 +66,8 @@ def test_any_other_host_is_refused_everywhere(page: Running, host: str, path: st
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_nothing_can_be_changed(page: Running, method: str) -> None:
-    assert page.get("/", method)[0] == 405
+    assert page.get("/", method, X_Hivemind="1")[0] == 405
+    assert page.get("/", method)[0] == 403
     assert page.get("/api/nodes", method, Origin="http://evil.example")[0] == 403
 
 
@@ -223,7 +224,8 @@ def test_a_hives_own_route_is_served_and_refuses_changes_from_another_site() -> 
 
     with running(FakeSource(), Site(routes=[Route("/signal", signal, methods=["GET", "POST"])])) as page:
         assert page.get("/signal")[2] == "lit"
-        assert page.get("/signal", "POST")[2] == "lit"
+        assert page.get("/signal", "POST", X_Hivemind="1")[2] == "lit"
+        assert page.get("/signal", "POST")[0] == 403
         assert page.get("/signal", "POST", Origin=f"http://127.0.0.1:{page.port}")[2] == "lit"
         assert page.get("/signal", "POST", Origin="http://evil.example")[0] == 403
         for no_url in ("null", "http://[", "//["):

@@ -1,8 +1,8 @@
 """The web: the pages, their events and a JSON API. Only this room imports the web framework.
 
-The page is public to whoever reaches the port, so it can only be read, and only under names that are ours: a
-foreign page that lets its own name resolve to this address is refused (DNS rebinding), and so is a request that
-changes something and comes from another site. Everything the registry says is hostile text.
+It is served only under names that are ours: a foreign page that lets its own name resolve to this address is refused
+(DNS rebinding), and so is a request that changes something and comes from another site: see ``guard`` and ``gate``.
+Everything the registry says is hostile text.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from typing import Any
 import jinja2
 import orjson
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from ..picture.metrics import exposition
 from ..picture.monitor import Monitor
+from .bodies import MAX_BODY, Bodies, BodyRefused
+from .gate import Gate, refused
 from .guard import Guard
 from .pages import Hive
 from .paging import ANSWER, Window, to_json
@@ -44,9 +46,10 @@ class Site:
     templates: Sequence[Path] = ()
     routes: Sequence[BaseRoute] = ()
     context: Callable[[], Mapping[str, Any]] = field(default=dict)
+    max_body: int = MAX_BODY
 
 
-def make_app(monitor: Monitor, site: Site, hive: Hive | None = None) -> Starlette:
+def make_app(monitor: Monitor, site: Site, hive: Hive | None = None) -> ASGIApp:
     """The web application. Routes of the site come first, so that a hive may replace the page itself."""
     machines = Machines(monitor)
     routes = [
@@ -58,7 +61,8 @@ def make_app(monitor: Monitor, site: Site, hive: Hive | None = None) -> Starlett
         Route("/metrics", machines.metrics),
         Mount("/static", app=_static(site.static), name="static"),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=site.hosts)])
+    inner = Starlette(routes=routes, exception_handlers={BodyRefused: refused})
+    return Guard(Gate(inner, Bodies(site.max_body)), site.hosts)  # around it all, so that failures are guarded, too
 
 
 class Machines:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SECURITY_HEADERS: Mapping[str, str] = {
@@ -19,47 +19,100 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+OWN_HEADER = "x-hivemind"
+"""With this header, whatever it says, a program says that it is no page of another site: forms cannot send it."""
+MAX_HEADERS = 100
+MAX_HEAD = 16 * 1024
+"""Bytes of a request's address and headers."""
+
+
+def is_change(method: str) -> bool:
+    """Whether a request with that method may change something."""
+    return method not in ("GET", "HEAD", "OPTIONS")
 
 
 class Guard:
-    """Refuses foreign hosts and foreign changes with 403, and puts the security headers on every answer."""
+    """Refuses foreign hosts and foreign changes with 403, and puts the security headers on every answer.
+
+    What is not from ``/static/`` is kept in no cache. Nothing that the application says when it fails gets out.
+    """
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 403, or pass on what may pass."""
+        """Answer 400, 403 or 431, or pass on what may pass."""
         if scope["type"] != "http":
             return
-        refusal = self._refusal(scope["method"], Headers(scope=scope))
+        caching = "no-cache" if scope["path"].startswith("/static/") else "no-store"
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", caching)
             await send(message)
 
-        await (PlainTextResponse(refusal, 403) if refusal else self._app)(scope, receive, guarded)
+        headers = Headers(scope=scope)
+        answer = _misshapen(scope, headers) or self._refusal(scope["method"], headers)
+        await (answer or self._app)(scope, receive, guarded)
 
-    def _refusal(self, method: str, headers: Headers) -> str | None:
+    def _refusal(self, method: str, headers: Headers) -> Response | None:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or _host(hosts[0]) not in self._hosts:
-            return "this page is not served under that host name"
-        origin = headers.get("origin")
-        if method not in ("GET", "HEAD", "OPTIONS") and origin and not _is_of(origin, hosts[0]):
-            return "a change from another site is refused"
+            return _no(403, "this page is not served under that host name")
+        if is_change(method):
+            return _foreign_change(headers, hosts[0])
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_link(headers):
+            return _no(403, "another site can link to this page, and nothing else")
         return None
+
+
+def _misshapen(scope: Scope, headers: Headers) -> Response | None:
+    """The answer to a request that another server on its way may read otherwise than we do, or that is too long."""
+    length = len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(n) + len(v) + 4 for n, v in headers.raw)
+    if length > MAX_HEAD or len(headers.raw) > MAX_HEADERS:
+        return _no(431, f"a request has at most {MAX_HEADERS} headers, and {MAX_HEAD:,} bytes of them")
+    framing = headers.getlist("content-length"), headers.getlist("transfer-encoding")
+    if len(framing[0]) + len(framing[1]) > 1:
+        return _no(400, "a body has one length")
+    if not is_change(scope["method"]) and (framing[0] not in ([], ["0"]) or framing[1]):
+        return _no(400, "what is only read has no body")
+    return None
+
+
+def _foreign_change(headers: Headers, host: str) -> Response | None:
+    """The answer to a change that does not show that it comes from our own page, or from no page at all."""
+    origins, sites = headers.getlist("origin"), headers.getlist("sec-fetch-site")
+    if any(not _is_of(origin, host) for origin in origins) or any(site != "same-origin" for site in sites):
+        return _no(403, "a change from another site is refused")
+    is_program = OWN_HEADER in headers or headers.get("authorization", "").lower().startswith("bearer ")
+    if not (origins or sites or is_program):
+        return _no(403, "say that you are no page of another site: add the header X-Hivemind: 1")
+    return None
+
+
+def _is_link(headers: Headers) -> bool:
+    """Whether a person followed a link."""
+    return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+
+
+def _no(status: int, why: str) -> Response:
+    """A refusal; what follows on this connection may be the rest of what was refused, so it ends."""
+    return PlainTextResponse(f"{why}\n", status, headers={"Connection": "close"})
 
 
 def _is_of(origin: str, host: str) -> bool:
     """Whether an Origin header names ``host``."""
     try:
-        return urlsplit(origin).netloc == host
+        parts = urlsplit(origin)
     except ValueError:  # it is no URL
         return False
+    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
 
 def _host(header: str) -> str:

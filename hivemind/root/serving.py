@@ -21,6 +21,7 @@ from ..picture.monitor import Monitor
 from ..picture.snapshot import Snapshot
 from .pages import PAGES, Hive, Item, NotFound, Page, Visit
 from .pages.page import frame
+from .visitor import visitor_of
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,8 @@ class Pages:
         return self._render(page.template, page, tree, request)
 
     def _render(self, template: str, page: Page, tree: Item, request: Request, status: int = 200) -> Response:
-        context = {"request": request, "page": tree, "pages": PAGES, "here": page.path, **self._context()}
+        own = {"request": request, "page": tree, "pages": PAGES, "here": page.path}
+        context = {**own, **self._context(), **visitor_of(request.scope).context()}
         html = self._templates.get_template(template).render(context)
         return Response(html, status, media_type="text/html", headers={"Cache-Control": "no-store"})
 

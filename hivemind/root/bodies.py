@@ -1,0 +1,121 @@
+"""The bodies of requests: read whole, bounded in size, time and number, and looked at as fields."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message, Receive
+
+MAX_BODY = 256 * 1024
+"""Bytes of a request's body, unless a hive's controller says otherwise."""
+BODY_TIME = 10.0
+"""Seconds in which a body has to be there."""
+AT_ONCE = 32
+"""Bodies that are read at the same time; who comes then waits, for BODY_TIME at the most."""
+MAX_FIELDS = 100
+
+FORM, JSON, FILES = "application/x-www-form-urlencoded", "application/json", "multipart/form-data"
+KINDS = frozenset({FORM, JSON, FILES})
+
+
+class BodyRefused(Exception):
+    """A body that is not taken; ``status`` and the text say why."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Bodies:
+    """Reads the bodies of one application's requests."""
+
+    def __init__(self, most: int = MAX_BODY) -> None:
+        self._most = most
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    def check(self, headers: Headers) -> None:
+        """Raise BodyRefused for what need not be read to be refused."""
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length[:20]) > self._most:
+            raise self._too_large()
+        is_empty = length == "0" and "transfer-encoding" not in headers
+        if kind_of(headers) not in KINDS and not (is_empty and "content-type" not in headers):
+            raise BodyRefused(415, f"write Content-Type: one of {', '.join(sorted(KINDS))}")
+
+    async def read(self, receive: Receive) -> bytes:
+        """The whole body. Raises BodyRefused, and ClientDisconnect if they left."""
+        try:
+            async with asyncio.timeout(BODY_TIME), self._turns:
+                return await self._read(receive)
+        except TimeoutError:
+            raise BodyRefused(408, f"the body was not there within {BODY_TIME:g} s") from None
+
+    async def _read(self, receive: Receive) -> bytes:
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            body += message.get("body", b"")
+            if len(body) > self._most:
+                raise self._too_large()
+            if not message.get("more_body", False):
+                return bytes(body)
+
+    def _too_large(self) -> BodyRefused:
+        return BodyRefused(413, f"a body has at most {self._most:,} bytes")
+
+
+def again(body: bytes, receive: Receive) -> Receive:
+    """A ``receive`` for who comes later: gives the body once more, then what else there is."""
+    given = False
+
+    async def receive_again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive_again
+
+
+def kind_of(headers: Headers) -> str:
+    """The content type, without its parameters."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def form_fields(headers: Headers, body: bytes) -> dict[str, str]:
+    """The fields of a form, of each name the first; none where it is no form. Raises BodyRefused."""
+    if kind_of(headers) != FORM:
+        return {}
+    try:
+        found = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+    except ValueError:  # a UnicodeDecodeError is one, too
+        raise BodyRefused(400, "this is no form that we can read") from None
+    return dict(reversed(found))
+
+
+async def fields_of(request: Request) -> Mapping[str, Any]:
+    """What a change says, for its route: the fields of its form, or the object in its JSON; nothing for no body.
+
+    Raises BodyRefused where it is neither.
+    """
+    body = await request.body()
+    if not body:
+        return {}
+    if kind_of(request.headers) == FORM:
+        return form_fields(request.headers, body)
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise BodyRefused(400, "this is no JSON") from None
+    if not isinstance(value, dict):
+        raise BodyRefused(400, "write a JSON object")
+    return value
