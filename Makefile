@@ -8,6 +8,7 @@ JOBS := 4
 BIN := .venv/bin
 RUN := .venv/ready-run
 DEV := .venv/ready-dev
+DOCS := .venv/ready-docs
 BENCH := .venv/ready-bench
 
 # What fails beside other tests, on a machine that is busy, is run once more by itself, and named; then it has to pass.
@@ -20,14 +21,14 @@ EXAMPLES = --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_ca
 COMPILE = $(BIN)/python -m compileall -q hivemind
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test lint format coverage accept soak drills crowd nodes bench outage wheel clean
+.PHONY: help .venv run test lint format coverage accept soak drills crowd nodes bench outage docs wheel clean
 
 help: ## what one can make
 	@sed -n 's/^\([a-z.]*\):.*## \(.*\)/  make \1	\2/p' Makefile
 
 # A .venv that was moved, or whose Python is gone, is made anew.
 ifneq ($(shell grep -s -q '$(CURDIR)/.venv' .venv/bin/pip && .venv/bin/python -c 'print("usable")' 2>/dev/null),usable)
-.PHONY: $(RUN) $(DEV) $(BENCH)
+.PHONY: $(RUN) $(DEV) $(DOCS) $(BENCH)
 endif
 
 $(RUN): setup.py .ci/venv
@@ -37,6 +38,10 @@ $(RUN): setup.py .ci/venv
 $(DEV): setup.py .ci/venv
 	@.ci/venv dev
 	@touch $(RUN) $@
+
+$(DOCS): setup.py .ci/venv
+	@.ci/venv docs
+	@touch $(RUN) $(DEV) $@
 
 $(BENCH): setup.py .ci/venv
 	@.ci/venv bench
@@ -97,10 +102,15 @@ outage: $(BENCH) ## Redis and a worker broken under Hivemind, FastStream and Cel
 	@$(BIN)/python -m benchmarks.outage --write-docs
 	@$(BIN)/python -m tests.docs_made
 
+docs: $(DOCS) ## the documentation as a site to search, in site/, and its tests; it asks no other host for anything
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
+	@$(BIN)/pytest -q tests/test_docs_site.py
+	@echo "site/ is ready: $(BIN)/python -m http.server -b 127.0.0.1 -d site"
+
 wheel: $(DEV) ## sdist and wheel, in dist/
 	@rm -rf dist build *.egg-info
 	@$(BIN)/python -m build --outdir dist .
 
 clean: ## remove everything that make made
-	rm -rf .venv build dist *.egg-info .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist site *.egg-info .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find hivemind tests examples -name __pycache__ -type d -prune -exec rm -rf {} +

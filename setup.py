@@ -72,6 +72,11 @@ EXTRAS = {
         "nats-py>=2.16",
         "pyzmq>=27",
     ],
+    "docs": [
+        "mkdocs>=1.6,<2",
+        "mkdocs-material>=9.7",
+        "mkdocstrings[python]>=1",
+    ],
     "dev": [
         "import-linter>=2.5,<3",
         "mypy==2.4.*",

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from pydantic.fields import FieldInfo
 
 from hivemind.constants import Constants, NodeTuning
 from hivemind.states import DELIVERY, DRILL, LINK, NODE, SERVICE
+
+from .docs_site import NAMES
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 LOG_FOLDER = "the platform's log folder and the hive's name"
@@ -113,6 +116,18 @@ def _outcome(one: Mapping[str, Any]) -> str:
     return f"| {' | '.join([one['what'], one['who'], *times, *counts])} |"
 
 
+def public_names() -> str:
+    """Every public name with what it is, in one sentence."""
+    rows = [row for group, names in NAMES.items() for row in ("", f"## {group}", "", *map(_named, names))]
+    return "\n".join(rows[1:])
+
+
+def _named(name: str) -> str:
+    module, _, attribute = name.rpartition(".")
+    text = " ".join((getattr(import_module(module), attribute).__doc__ or "").partition("\n\n")[0].split())
+    return f"- `{name}`: {text.replace('``', '`')}"
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "settings": lambda: table_of(Constants),
     "tuning": lambda: table_of(NodeTuning),
@@ -123,6 +138,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "drill_stages": lambda: diagram(DRILL),
     "drills": drills,
     "outage": outage,
+    "public_names": public_names,
 }
 
 
