@@ -293,6 +293,13 @@ class World:
         after = self.ask("XRANGE", self.stream, "(" + fields["last-delivered-id"], "+")
         return fields["pending"], len(after)
 
+    def holders(self) -> dict[int, int]:
+        """How many entries each life has in hand that Redis has given something, by its incarnation."""
+        rows = (
+            dict(zip(row[::2], row[1::2], strict=True)) for row in self.ask("XINFO", "CONSUMERS", self.stream, GROUP)
+        )
+        return {int(str(row["name"]).rpartition(".e")[2]): row["pending"] for row in rows if row["pending"]}
+
     # -- messages
 
     def send(self, being: Being, **plan: Any) -> One:

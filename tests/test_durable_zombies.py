@@ -12,6 +12,7 @@ from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.streams import Reader
 from hivemind.data.group import Group
+from hivemind.data.heartbeat import Heart
 from hivemind.data.heirs import Heirs, say_that_it_ended
 from hivemind.topics import Names
 
@@ -95,6 +96,35 @@ def test_what_redis_gave_to_a_reader_that_was_frozen_is_handled_by_others_alone(
     world.send(sender)
     assert world.until(world.is_done)
     world.verdict(in_order=False)
+
+
+def test_who_was_cut_off_for_a_lease_takes_nothing_before_it_knows_that_its_life_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beat = Heart.beat
+
+    async def late(heart: Heart) -> None:
+        await asyncio.sleep(1.0)
+        await beat(heart)
+
+    cut_off, sender = world.up(world.begin(shop)), world.up(world.begin(till))
+    world.freeze(cut_off)
+    world.cut()
+    world.turn(LEASE + 1)
+    successor = world.up(world.begin(shop))
+    world.freeze(successor)
+    for _ in range(30):
+        world.send(sender)
+    world.settle()
+    monkeypatch.setattr(Heart, "beat", late)
+    world.thaw(cut_off)
+    world.turn(0.8)
+    assert cut_off.life.bus.incarnation not in world.holders()
+    monkeypatch.undo()
+    world.thaw(successor)
+    assert world.until(world.is_done)
+    assert (cut_off.begun, successor.begun) == ([], list(range(1, 31)))
+    world.verdict()
 
 
 def test_a_reader_that_thaws_before_its_lease_ends_goes_on_with_what_it_holds(world: World) -> None:

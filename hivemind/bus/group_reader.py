@@ -28,6 +28,7 @@ AGAIN = 0.05  #: seconds between two tries to wake a read
 FIRST, COUNT = 20, 500  #: messages of one topic in the first answer, and in each of the others at the most
 IDLE = 60.0  #: seconds between two looks of a reader that has nothing to read
 REFUSED = 1.0  #: seconds until what Redis refused is tried again
+SOON = 0.02  #: seconds between two looks whether our lease is renewed
 _GONE = ("NOGROUP", "ERR The XGROUP subcommand requires the key")  # the stream, or its group, was removed: so fakeredis
 
 
@@ -46,12 +47,15 @@ class GroupReader:
     topic; ring ``room`` when there is more.
 
     ``on_gone()`` is awaited when streams or groups have been removed, and has to make them anew.
+    While ``speaks()`` says no, nothing is asked for: who was cut off for a lease may have a successor, that would have
+    to take it over.
     """
 
     def __init__(self, home: Home, streams: Streams, reader: Reader, taker: Taker) -> None:
         self.reader = reader
         self.room = Bell()
         self.spare: Callable[[], int] = lambda: COUNT
+        self.speaks: Callable[[], bool] = lambda: True
         self.on_gone: Callable[[], Awaitable[None]] | None = None
         self._home, self._streams, self._taker = home, streams, taker
         self._topics: dict[str, bytes] = {}  # with what is the last entry that we were given
@@ -130,8 +134,7 @@ class GroupReader:
         self._client = int(await conversation.ask("CLIENT", "ID", timeout=LATE))
         self._outage.back(self)
         while not self._closing:
-            if not self._topics or (spare := self.spare()) <= 0:
-                await self.room.wait(IDLE)
+            if not (spare := await self._room()):
                 continue
             asked, self._busy = self._busy or list(self._topics), []
             is_all, most = len(asked) == len(self._topics), self._most(spare // len(asked))
@@ -149,6 +152,16 @@ class GroupReader:
                 if is_all and len(given) == most < COUNT:
                     self._busy.append(topic)
                 self._taker.came(topic, given)
+
+    async def _room(self) -> int:
+        """How many messages to ask for; 0: for none, and it has waited for that to change."""
+        if not self.speaks():
+            await asyncio.sleep(SOON)
+            return 0
+        if not self._topics or (spare := self.spare()) <= 0:
+            await self.room.wait(IDLE)
+            return 0
+        return spare
 
     async def _catch_up(self, conversation: Conversation) -> None:
         """Ask for what Redis gave us in answers that never came: nobody can have begun it, so that it counts once."""

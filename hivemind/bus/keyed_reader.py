@@ -15,7 +15,7 @@ from ..errors import RedisRefused, TakenOver
 from .commands import Argument
 from .conversation import Conversation
 from .deliveries import Deliveries
-from .group_reader import COUNT, IDLE, LATE, GroupReader
+from .group_reader import COUNT, LATE, GroupReader
 from .streams import Held, Home, Reader, Streams
 
 LOOK = 2.0  #: seconds after which a reader draws though nothing seems to be new
@@ -54,8 +54,7 @@ class KeyedReader(GroupReader):
         self._client = int(await conversation.ask("CLIENT", "ID", timeout=LATE))
         self._outage.back(self)
         while not self._closing:
-            if not self._topics or self.spare() <= 0:
-                await self.room.wait(IDLE)
+            if not await self._room():
                 continue
             try:
                 is_held_up = await self._draw_news()

@@ -75,6 +75,7 @@ class Group:
         deliveries = self.deliveries
         self._reader = GroupReader(self._home, self._streams, self._me, deliveries)
         self._keyed = KeyedReader(self._home, self._streams, deliveries, self._path)
+        self._reader.speaks = self._keyed.speaks = self._bus.outbox.may_write
         self._reader.spare = lambda: min(ROOM, ROOM_SIZE // max(1, self._reader.mean)) - len(deliveries)
         self._keyed.spare = self._spare_keyed
         self._reader.on_gone = self._keyed.on_gone = self.deliveries.on_gone = self._make_anew
