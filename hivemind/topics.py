@@ -59,6 +59,11 @@ def is_instance(name: object) -> bool:
     return isinstance(name, str) and _INSTANCE.fullmatch(name) is not None
 
 
+def is_node(name: object) -> bool:
+    """Whether what somebody wrote, anything at all, can be a node's name."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
 def check_pattern(pattern: str) -> str:
     """Return ``pattern``; raise InvalidName unless it is a topic that may also contain ``* ? [ ] !``."""
     if not isinstance(pattern, str) or not _PATTERN.fullmatch(pattern):

@@ -126,7 +126,7 @@ class Stream:
 
     def nodes(self) -> list[Any]:
         """The nodes in the next event."""
-        return list(self.next()["lists"]["nodes"])
+        return list(self.next()["lists"]["lines"])
 
 
 def tree_of(page: Page, snapshot: Snapshot, now: float = 100.0) -> Item:

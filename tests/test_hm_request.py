@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from hivemind.data.records import About, Instance, ResponderRecord, Stats
+from hivemind.picture.nodes import Copy
 from hivemind.picture.snapshot import view_of
-from hivemind.root.pages.nodes import instance_item
+from hivemind.root.pages.instances import copy_item
 
 from .cli_kit import Place, place
 from .servers import RedisServer
@@ -120,7 +121,7 @@ def test_responders_are_shown_where_subscriptions_are(here: Place) -> None:
 def test_the_page_has_a_row_for_each_responder() -> None:
     record = ResponderRecord("sum", "Abacus.add", 1, received=5, handled=3, in_hand=2)
     one = Instance("abacus.0", 1, 9e9, About("abacus", "cave", 7, 0.0, 6.0), Stats(responders=(record,)))
-    item = instance_item(view_of(one, 0.0, {"responder/0/sum": 2.5}), 0.0)
+    item = copy_item(Copy(one.instance, view_of(one, 0.0, {"responder/0/sum": 2.5})), 0.0)
     (row,) = item["lists"]["responders"]
     assert (row["fields"]["name"], row["fields"]["received"], row["fields"]["in_hand"]) == ("sum", "5", "2")
     assert row["fields"]["rate"].startswith("2.5")

@@ -35,7 +35,7 @@ def snapshot_of(*names: str) -> Snapshot:
 
 
 def shown(page: Running, query: str = "") -> list[str]:
-    return re.findall(r'data-field="instance">([^<]+)<', page.get(f"/nodes{query}")[2])
+    return re.findall(r'data-field="instance">([^<]+)<', page.get(f"/nodes/batman{query}")[2])
 
 
 def test_following_next_names_each_instance_once_with_the_root_as_the_last(page: Running) -> None:
@@ -53,18 +53,28 @@ def test_without_a_limit_the_api_names_all_of_a_hive_that_is_not_large(page: Run
 
 
 def test_the_page_shows_a_part_and_leads_to_the_next(page: Running) -> None:
-    html = page.get("/nodes")[2]
+    html = page.get("/nodes/batman")[2]
     (link,) = re.findall(r'data-link="next" href="([^"]+)"', html)
-    assert f"instances 1 to {PAGE} of {COUNT}" in html
+    assert f"instances 1 to {PAGE} of {COUNT - 2}" in html
     assert f"{COUNT - 2} running" in html  # of a node, all are counted
-    assert shown(page) == NAMES[:PAGE]
-    assert shown(page, link) == NAMES[PAGE : 2 * PAGE]
+    assert shown(page) == NAMES[1 : 1 + PAGE]
+    assert shown(page, link) == NAMES[1 + PAGE : 1 + 2 * PAGE]
+
+
+def test_the_list_of_nodes_shows_a_part_of_those_that_match_and_leads_to_the_next(page: Running) -> None:
+    html = page.get("/nodes?limit=1&match=CAVE")[2]
+    (link,) = re.findall(r'data-link="next" href="([^"]+)"', html)
+    assert link == "?after=alfred&amp;match=CAVE&amp;limit=1"
+    assert "nodes 1 to 1 of 3" in html
+    following = page.get(f"/nodes{link.replace('&amp;', '&')}")[2]
+    assert ('data-key="batman"' in following, 'data-key="alfred"' in following) == (True, False)
+    assert "No node has that" in page.get("/nodes?match=joker")[2]
 
 
 def test_a_viewer_gets_events_of_the_part_that_he_sees(page: Running) -> None:
-    with page.events(f"/nodes?after={NAMES[99]}&limit=5") as stream:
-        (node,) = stream.nodes()
-    assert [one["key"] for one in node["lists"]["instances"]] == NAMES[100:105]
+    with page.events(f"/nodes/batman?after={NAMES[99]}&limit=5") as stream:
+        tree = stream.next()
+    assert [one["key"] for one in tree["lists"]["instances"]] == NAMES[100:105]
 
 
 def test_what_comes_behind_one_that_has_left_is_what_came_behind_it() -> None:
@@ -75,12 +85,12 @@ def test_what_comes_behind_one_that_has_left_is_what_came_behind_it() -> None:
     )
 
 
-WRONG = ["limit=0", "limit=x", "limit=10001", "limit=-1", "limit=%D9%A3", "after=batman", "after=../x.0"]
+WRONG = ["limit=0", "limit=x", "limit=10001", "limit=-1", "limit=%D9%A3", "after=8", "after=../x.0"]
 
 
 @pytest.mark.parametrize("query", WRONG)
 def test_a_window_that_cannot_be_is_refused_with_what_to_write(page: Running, query: str) -> None:
-    for path in ("/nodes", "/api/nodes", "/events/nodes"):
+    for path in ("/nodes", "/nodes/batman", "/api/nodes", "/events/nodes", "/events/nodes/batman"):
         status, _, said = page.get(f"{path}?{query}")
         assert (status, "write " in said) == (400, True)
 

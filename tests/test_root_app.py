@@ -5,6 +5,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Timer
 
@@ -34,11 +35,15 @@ def page() -> Iterator[Running]:
 
 
 def test_the_page_is_complete_without_a_script(page: Running) -> None:
-    status, headers, html = page.get("/nodes")
-    assert status == 200
-    assert headers["content-type"] == "text/html; charset=utf-8"
-    for text in ("gotham", "redis://127.0.0.1:1", "gotham is well", "batman.0", "bat-signal-*", "cave, pid 4242"):
-        assert text in html
+    for path, texts in {
+        "/nodes": ("gotham", "redis://127.0.0.1:1", "gotham is well", 'href="/nodes/batman"', ">running<", "cave"),
+        "/nodes/batman": ("gotham is well", "batman.0", "bat-signal-*", "cave", "4242"),
+    }.items():
+        status, headers, html = page.get(path)
+        assert status == 200
+        assert headers["content-type"] == "text/html; charset=utf-8"
+        for text in texts:
+            assert text in html
 
 
 def test_every_answer_forbids_foreign_scripts_and_frames_and_sniffing(page: Running) -> None:
@@ -73,19 +78,23 @@ def test_nothing_can_be_changed(page: Running, method: str) -> None:
 
 def test_names_and_texts_of_the_registry_are_escaped() -> None:
     hostile = instance(f"{EVIL}.0", sent={EVIL: 1}, received={EVIL: 1}, metadata={EVIL: EVIL, "url": "javascript:x"})
-    with running(FakeSource([hostile])) as page:
+    too = replace(hostile, instance="joker.0")
+    with running(FakeSource([hostile, too])) as page:
         eventually(lambda: page.monitor.snapshot.instances)
-        html = page.get("/nodes")[2]
-    assert "<svg" not in html
-    assert "&lt;svg onload=alert(1)&gt;" in html
-    assert 'href="javascript' not in html
-    assert html.count("<script") == 1
+        for path in ("/nodes", "/nodes/joker"):
+            html = page.get(path)[2]
+            assert "<svg" not in html
+            assert "&lt;svg onload=alert(1)&gt;" in html
+            assert 'href="javascript' not in html
+            assert html.count("<script") == html.count('<script type="module" src="/static/')
 
 
 def test_the_script_puts_texts_in_as_text_and_nothing_as_markup() -> None:
-    script = (app.HERE / "static" / "hivemind.js").read_text()
-    assert "textContent" in script
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|DOMParser", script)
+    assert "textContent" in (app.HERE / "static" / "hivemind.js").read_text()
+    for script in (app.HERE / "static").glob("*.js"):
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|DOMParser", script.read_text()
+        )
 
 
 def test_no_asset_comes_from_elsewhere() -> None:
@@ -102,6 +111,15 @@ def test_the_api_gives_the_nodes_as_json(page: Running) -> None:
     assert found["nodes"][0]["instances"][0]["subscriptions"][0]["received"] == 12
 
 
+def test_the_api_gives_one_node_with_what_hived_says_of_it(page: Running) -> None:
+    found = orjson.loads(page.get("/api/nodes/batman")[2])
+    assert (found["node"], found["states"], found["hosts"], found["total"]) == ("batman", {"running": 1}, ["cave"], 1)
+    assert [one["instance"] for one in found["instances"]] == ["batman.0"]
+    for path in ("/api/nodes/joker", "/nodes/joker", "/events/nodes/joker", "/nodes/.."):
+        assert page.get(path)[0] == 404
+    assert "There is no node called joker" in page.get("/nodes/joker")[2]
+
+
 def test_healthz_says_whether_the_root_sees_the_hive(page: Running) -> None:
     assert page.get("/healthz")[0] == 200
     page.source.error = RedisUnavailable("gone")
@@ -109,7 +127,7 @@ def test_healthz_says_whether_the_root_sees_the_hive(page: Running) -> None:
     eventually(lambda: page.get("/healthz")[0] == 503)
     html = page.get("/nodes")[2]
     assert "Redis has not answered since" in html
-    assert "batman.0" in html
+    assert "batman" in html
 
 
 def test_who_asks_for_health_before_the_first_look_at_the_hive_waits_for_it() -> None:
@@ -214,7 +232,7 @@ def test_a_hives_own_files_and_templates_are_found_first(tmp_path: Path) -> None
     with running(FakeSource([instance()]), site) as page:
         assert page.get("/static/hivemind.css")[2] == "/* ours */"
         assert page.get("/static/hivemind.js")[0] == 200
-        eventually(lambda: "batman.0" in page.get("/nodes")[2])
+        eventually(lambda: "batman" in page.get("/nodes")[2])
         assert "I am &lt;the night&gt;" in page.get("/")[2]
 
 

@@ -33,26 +33,26 @@ def connection(browser: Browser) -> str:
 def test_an_event_changes_the_page_and_adds_and_removes_rows(browser: Browser) -> None:
     source = FakeSource([instance("batman.0", beat=100.0, received={"bat-signal-*": 12})])
     with running(source) as page:
-        browser.open(f"http://127.0.0.1:{page.port}/nodes")
+        browser.open(f"http://127.0.0.1:{page.port}/nodes/batman")
         eventually(lambda: connection(browser).startswith("live"), WIDE)
         assert browser.text('[data-key="batman.0"] [data-field="received"]') == "12"
 
-        source.listed = [instance("batman.0", beat=102.0, received={"bat-signal-*": 20}), instance("joker.1")]
+        source.listed = [instance("batman.0", beat=102.0, received={"bat-signal-*": 20}), instance("batman.1")]
         page.refresh()
-        eventually(lambda: browser.text('[data-key="joker.1"] h3') == "joker.1", WIDE)
+        eventually(lambda: browser.text('[data-key="batman.1"] h3') == "batman.1", WIDE)
         assert browser.text('[data-key="batman.0"] [data-field="received"]') == "20"
         assert browser.text('[data-key="batman.0"] [data-field="rate"]') == "4.0/s"
 
-        source.listed = [instance("joker.1", beat=None)]
+        source.listed = [instance("batman.1", beat=None)]
         page.refresh()
-        eventually(lambda: browser.text('[data-key="joker.1"] [data-field="state"]') == "lost", WIDE)
-        assert browser.evaluate("document.querySelectorAll('.node').length") == 1
+        eventually(lambda: browser.text('[data-key="batman.1"] [data-field="state"]') == "lost", WIDE)
+        assert browser.evaluate("document.querySelectorAll('.instance').length") == 1
         assert browser.evaluate("document.querySelector('#page').dataset.state") == "trouble"
 
 
 def test_no_column_runs_into_the_next_however_narrow_the_window(browser: Browser) -> None:
     with running(FakeSource([instance("batman.0", received={"bat-signal-*": 12}, sent={"lamp": 1})])) as page:
-        browser.open(f"http://127.0.0.1:{page.port}/nodes")
+        browser.open(f"http://127.0.0.1:{page.port}/nodes/batman")
         browser.evaluate("document.querySelector('.page').style.width = '700px'")
         cut = "[...document.querySelectorAll('th')].filter(one => one.scrollWidth > one.clientWidth).length"
         assert browser.evaluate("document.querySelectorAll('th').length") > 10
@@ -63,11 +63,11 @@ def test_hostile_names_run_nothing_whether_the_server_or_an_event_brings_them(br
     evil = "</script><svg onload=window.hacked=1><img src=x onerror=window.hacked=1>"
     source = FakeSource([instance("batman.0", sent={evil: 1})])
     with running(source) as page:
-        browser.open(f"http://127.0.0.1:{page.port}/nodes")
+        browser.open(f"http://127.0.0.1:{page.port}/nodes/batman")
         eventually(lambda: connection(browser).startswith("live"), WIDE)
-        source.listed.append(instance("joker.0", sent={evil: 2}, metadata={evil: evil}))
+        source.listed.append(instance("batman.1", sent={evil: 2}, metadata={evil: evil}))
         page.refresh()
-        eventually(lambda: browser.text('[data-key="joker.0"] .name') == evil, WIDE)
+        eventually(lambda: browser.text('[data-key="batman.1"] .name') == evil, WIDE)
         assert browser.text('[data-key="batman.0"] .name') == evil
         assert browser.evaluate("'hacked' in window") is False
         assert browser.evaluate("document.querySelectorAll('main svg, main img').length") == 0
@@ -81,9 +81,9 @@ def test_a_hidden_tab_gives_its_stream_back_and_takes_it_again_when_shown(browse
         page.source.listed.append(instance("joker.0"))
         page.refresh()
         eventually(lambda: len(page.monitor.snapshot.instances) == 2)
-        assert browser.text('[data-key="joker.0"] h3') == ""
+        assert browser.text('[data-key="joker"] .name') == ""
         show(browser, hidden=False)
-        eventually(lambda: browser.text('[data-key="joker.0"] h3') == "joker.0", WIDE)
+        eventually(lambda: browser.text('[data-key="joker"] .name') == "joker", WIDE)
 
 
 def test_a_page_whose_root_is_gone_says_so_and_comes_back_with_it(browser: Browser) -> None:
@@ -92,10 +92,10 @@ def test_a_page_whose_root_is_gone_says_so_and_comes_back_with_it(browser: Brows
         eventually(lambda: connection(browser).startswith("live"), WIDE)
         port = page.port
     eventually(lambda: connection(browser) == "connection lost, retrying", WIDE)
-    assert browser.text('[data-key="batman.0"] h3') == "batman.0"
+    assert browser.text('[data-key="batman"] .name') == "batman"
     with running(FakeSource([instance("joker.0")]), port=port):
         eventually(lambda: connection(browser).startswith("live"), WIDE)
-        eventually(lambda: browser.text('[data-key="joker.0"] h3') == "joker.0", WIDE)
+        eventually(lambda: browser.text('[data-key="joker"] .name') == "joker", WIDE)
 
 
 def show(browser: Browser, *, hidden: bool) -> None:
@@ -121,3 +121,22 @@ def test_kept_topics_appear_with_their_groups_and_go_with_the_last(browser: Brow
         source.view = DurableView()
         page.refresh()
         eventually(lambda: browser.evaluate("document.querySelectorAll('.kept .instance').length") == 0, WIDE)
+
+
+def test_what_is_typed_leaves_the_nodes_that_match_also_when_others_come(browser: Browser) -> None:
+    source = FakeSource([instance("batman.0"), instance("joker.0")])
+    with running(source) as page:
+        browser.open(f"http://127.0.0.1:{page.port}/nodes")
+        eventually(lambda: connection(browser).startswith("live"), WIDE)
+        browser.evaluate(
+            "(at => { at.value = 'BAT'; at.dispatchEvent(new Event('input')); })(document.querySelector('#match'))"
+        )
+        assert shown(browser) == ["batman"]
+        source.listed += [instance("batgirl.0"), instance("robin.0")]
+        page.refresh()
+        eventually(lambda: shown(browser) == ["batgirl", "batman"], WIDE)
+
+
+def shown(browser: Browser) -> list[str]:
+    rows = "[...document.querySelectorAll('tr[data-key]')].filter(row => row.checkVisibility())"
+    return list(browser.evaluate(f"{rows}.map(row => row.dataset.key)"))

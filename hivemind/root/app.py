@@ -23,11 +23,12 @@ from starlette.types import ASGIApp
 
 from ..picture.metrics import exposition
 from ..picture.monitor import Monitor
+from ..picture.nodes import node_line
 from .bodies import MAX_BODY, Bodies, BodyRefused
 from .gate import Gate, refused
 from .guard import Guard
 from .pages import Hive
-from .paging import ANSWER, Window, to_json
+from .paging import ANSWER, Window, line_to_json, to_json
 from .serving import Pages
 
 __all__ = ["BaseRoute", "Route", "Site", "make_app"]
@@ -56,6 +57,7 @@ def make_app(monitor: Monitor, site: Site, hive: Hive | None = None) -> ASGIApp:
         *site.routes,
         *Pages(monitor, _templates(site.templates), site.context, hive).routes(),
         Route("/api/nodes", machines.nodes),
+        Route("/api/nodes/{node}", machines.node),
         Route("/api/durable", machines.durable),
         Route("/healthz", machines.healthz),
         Route("/metrics", machines.metrics),
@@ -75,6 +77,16 @@ class Machines:
         """A part of the snapshot as JSON."""
         try:
             return _json(to_json(self._monitor.snapshot, Window.read(request.query_params, ANSWER)))
+        except ValueError as error:
+            return PlainTextResponse(str(error), 400)
+
+    async def node(self, request: Request) -> Response:
+        """One node with its instances, and what hived says of them, as JSON."""
+        line = node_line(self._monitor.snapshot, request.path_params["node"])
+        if line is None:
+            return PlainTextResponse("there is no node of that name", 404)
+        try:
+            return _json(line_to_json(self._monitor.snapshot, line, Window.read(request.query_params, ANSWER)))
         except ValueError as error:
             return PlainTextResponse(str(error), 400)
 

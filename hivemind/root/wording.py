@@ -27,6 +27,27 @@ def count(total: int) -> str:
     return f"{total:,}"
 
 
+def lapse(seconds: float | None) -> str:
+    """How long something took, with two or three digits that matter; a dash while it is not known."""
+    if seconds is None:
+        return "–"
+    if seconds < 0.0095:
+        return f"{seconds * 1000:.2g} ms" if seconds >= 0.001 else f"{seconds * 1e6:.0f} µs"
+    return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.1f} s"
+
+
+def memory(size: int) -> str:
+    """Bytes of memory; a dash where that is not known."""
+    if size <= 0:
+        return "–"
+    return f"{size / 2**20:,.0f} MiB" if size < 2**30 else f"{size / 2**30:,.1f} GiB"
+
+
+def share(of_one: float) -> str:
+    """How much of one processor is used."""
+    return f"{of_one * 100:.1f} %" if of_one < 0.0995 else f"{of_one * 100:,.0f} %"
+
+
 def clock(at: float) -> str:
     """A moment of today as this machine's wall clock shows it."""
     return time.strftime("%H:%M:%S", time.localtime(at))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .node import Node
 from .nodes import Nodes
 from .overview import Overview
 from .page import Hive, Item, NotFound, Page, Visit
@@ -9,4 +10,4 @@ from .topics import Topics
 
 __all__ = ["PAGES", "Hive", "Item", "NotFound", "Page", "Visit"]
 
-PAGES: tuple[Page, ...] = (Overview(), Nodes(), Topics())
+PAGES: tuple[Page, ...] = (Overview(), Nodes(), Node(), Topics())

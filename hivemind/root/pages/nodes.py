@@ -1,18 +1,21 @@
-"""All nodes with their instances, a part at a time."""
+"""All nodes, each in one line."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from urllib.parse import quote
 
-from ...data.records import SubscriptionRecord
-from ...english import duration
-from ...picture.snapshot import InstanceView, NodeView, ResponderView, ServiceView, SubscriptionView
+from ...picture.nodes import NodeLine, node_lines
 from ...states import NodeState
-from ..paging import PAGE, Part, Window, part_of
-from ..wording import count, rate
+from ...supervisor.processes import ROOT
+from ..paging import PAGE, Window
+from ..wording import count, lapse, memory, rate, share
 from .page import Item, Visit, frame, item
 
-_KNOWN = frozenset({*NodeState, "lost"})
+_WELL = frozenset({NodeState.RUNNING})
+_BETWEEN = frozenset({NodeState.STARTING, NodeState.STANDBY, NodeState.WAITING, NodeState.STOPPING})
+_QUIET = frozenset({"stopped", "unknown", "exited"})
 
 
 class Nodes:
@@ -21,137 +24,80 @@ class Nodes:
     path, template, label = "/nodes", "nodes.html", "Nodes"
 
     async def tree(self, visit: Visit) -> Item:
-        """The instances of a part of the hive, by node."""
-        window = Window.read(visit.query, PAGE)
-        part = part_of(visit.snapshot, window)
-        whole = {node.name: node for node in visit.snapshot.nodes}
+        """A part of the nodes; with ``?match=`` of those whose name, host or state has that in it."""
+        window = Window.read(visit.query, PAGE, of_nodes=True)
+        match = visit.query.get("match", "")
+        every = [line for line in node_lines(visit.snapshot) if is_meant(line, match)]
+        start = bisect_right([_place(line.name) for line in every], _place(window.after)) if window.after else 0
+        chosen = every[start : start + window.limit]
+        more = start + len(chosen) < len(every)
         fields = {
-            "shown": _shown(part),
-            "first": window.link() if part.before else "",
-            "next": window.link(part.next) if part.next else "",
+            "match": match,
+            "shown": _shown(every, start, len(chosen)),
+            "first": window.link() if start else "",
+            "next": window.link(chosen[-1].name) if more and chosen else "",
+            "none": "No node has that in its name, host or state." if match and not every else "",
         }
-        return frame(
-            visit, fields, {"nodes": [_node(whole[node.name], node.instances, visit.now) for node in part.nodes]}
-        )
+        return frame(visit, fields, {"lines": [_line(line) for line in chosen]})
 
 
-def _shown(part: Part) -> str:
-    """Which of the instances these are; "" where they are all."""
-    if part.shown == part.total:
+def is_meant(line: NodeLine, match: str) -> bool:
+    """Whether ``match`` stands in the node's name, or in that of one of its hosts or states."""
+    told = (line.name, *line.hosts, *(state for state, _ in line.states))
+    return any(match.lower() in each.lower() for each in told)
+
+
+def summary(line: NodeLine) -> str:
+    """Its states in words: ``2 running, 1 lost``."""
+    if not line.copies:
+        return "quarantined" if line.problem else "–"
+    if len(line.copies) == 1:
+        return line.copies[0].state
+    return ", ".join(f"{number} {state}" for state, number in line.states)
+
+
+def level(line: NodeLine) -> str:
+    """How well it is: what chooses its colour."""
+    return worst([state for state, _ in line.states])
+
+
+def worst(states: Sequence[str]) -> str:
+    """The level of the worst of ``states``."""
+    if any(state not in _WELL | _BETWEEN | _QUIET for state in states):
+        return "trouble"
+    if any(state in _BETWEEN for state in states):
+        return "note"
+    return "well" if any(state in _WELL for state in states) else "unknown"
+
+
+def _place(name: str) -> tuple[bool, str]:
+    return name == ROOT, name
+
+
+def _shown(every: Sequence[NodeLine], start: int, shown: int) -> str:
+    """Which of the nodes these are; "" where they are all."""
+    if shown == len(every):
         return ""
-    return f"instances {part.before + 1:,} to {part.before + part.shown:,} of {part.total:,}"
+    return f"nodes {start + 1:,} to {start + shown:,} of {len(every):,}"
 
 
-def _node(node: NodeView, shown: Sequence[InstanceView], now: float) -> Item:
-    states = [_state(view) for view in node.instances]
-    summary = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+def _line(line: NodeLine) -> Item:
+    used = line.memory
     return item(
-        node.name,
-        "",
-        {"name": node.name, "summary": summary},
-        {"instances": [instance_item(view, now) for view in shown]},
-    )
-
-
-def instance_item(view: InstanceView, now: float) -> Item:
-    """One instance with all that it sends, receives and answers."""
-    record, about = view.record, view.record.about
-    return item(
-        record.instance,
-        _state(view),
+        line.name,
+        level(line),
         {
-            "instance": record.instance,
-            "state": record.state,
-            "where": f"{about.host}, pid {about.pid}" if about.host else "",
-            "since": _since(view, now),
-            "facts": _facts(view),
-        },
-        {
-            "services": [_service(one, at, record.is_lost) for at, one in enumerate(view.services)],
-            "subscriptions": [_subscription(one, at) for at, one in enumerate(view.subscriptions)],
-            "responders": [_responder(one, at) for at, one in enumerate(view.responders)],
+            "name": line.name,
+            "page": f"/nodes/{quote(line.name, safe='')}",
+            "summary": summary(line),
+            "hosts": ", ".join(line.hosts),
+            "sends": rate(line.sends),
+            "receives": rate(line.receives),
+            "p99": lapse(line.p99),
+            "lost": count(line.lost),
+            "failed": count(line.failed),
+            "restarts": count(line.restarts),
+            "memory": memory(used),
+            "cpu": share(line.cpu) if used else "–",
         },
     )
-
-
-def _service(view: ServiceView, at: int, lost: bool) -> Item:
-    record = view.record
-    return item(
-        f"{at}/{record.name}",
-        "" if lost else record.state,
-        {
-            "topic": record.name,
-            "state": f"was {record.state}" if lost else record.state,
-            "sent": count(record.sent),
-            "rate": rate(view.rate),
-            "restarts": count(record.restarts),
-            "error": record.error,
-        },
-    )
-
-
-def _subscription(view: SubscriptionView, at: int) -> Item:
-    record = view.record
-    totals = ("received", "handled", "missed", "filled", "dropped", "failed", "invalid", "inbox")
-    return item(
-        f"{at}/{record.pattern}",
-        "",
-        {
-            "pattern": record.pattern,
-            "handler": record.handler,
-            "rate": rate(view.rate),
-            **{name: count(getattr(record, name)) for name in totals},
-            "durable": _durable(record) if record.group else "",
-            "error": record.error,
-        },
-    )
-
-
-def _durable(record: SubscriptionRecord) -> str:
-    """What became of the messages of a durable subscription."""
-    odd = (
-        ("tried again", record.retried),
-        ("parked", record.parked),
-        ("dead-lettered", record.dead),
-        ("lost", record.lost),
-    )
-    told = "".join(f", {count(total)} {what}" for what, total in odd if total)
-    return f"group {record.group}: {count(record.acknowledged)} acknowledged{told}"
-
-
-def _responder(view: ResponderView, at: int) -> Item:
-    record = view.record
-    totals = ("received", "handled", "failed", "invalid", "cancelled", "in_hand")
-    return item(
-        f"{at}/{record.name}",
-        "",
-        {
-            "name": record.name,
-            "handler": record.handler,
-            "rate": rate(view.rate),
-            **{name: count(getattr(record, name)) for name in totals},
-            "error": record.error,
-        },
-    )
-
-
-def _state(view: InstanceView) -> str:
-    return view.record.state if view.record.state in _KNOWN else "unknown"
-
-
-def _since(view: InstanceView, now: float) -> str:
-    if view.record.is_lost:
-        return f"last seen {duration(now - view.seen)} ago" if view.seen is not None else "not seen since root started"
-    return f"up {duration(now - view.record.about.started)}" if view.record.about.started else ""
-
-
-def _facts(view: InstanceView) -> str:
-    about = view.record.about
-    facts = [] if about.watched or view.record.is_lost else ["not watched"]
-    facts += [
-        f"waits for {what}" if who == view.record.instance else f"{who} waits for {what}"
-        for who, what in view.record.waits
-    ]
-    if members := view.record.stats.members:
-        facts.append(f"shared by {', '.join(one.fault or one.name for one in members)}")
-    return " · ".join([*facts, *(f"{name}: {value}" for name, value in about.metadata.items())])

@@ -8,6 +8,8 @@ const AGAIN = 3000; // milliseconds until a stream that the server refused is tr
 const DRAWN = new Set(["points", "d", "x", "y", "x1", "x2", "y1", "y2", "r", "width", "height", "viewBox",
   "stroke-width", "transform", "value", "max", "title", "aria-label"]);
 
+const NOTHING = new Set(["0", "0/s", "–"]);
+
 let stream = null;
 let timer = null;
 
@@ -20,7 +22,7 @@ function fill(item, data) {
   for (const part of own(item, "[data-field]")) {
     const text = data.fields[part.dataset.field] ?? "";
     if (part.textContent !== text) part.textContent = text;
-    if (part.classList.contains("number")) part.toggleAttribute("data-zero", text === "0" || text === "0/s");
+    if (part.classList.contains("number")) part.toggleAttribute("data-zero", NOTHING.has(text));
   }
   for (const part of own(item, "[data-link]")) {
     const address = data.fields[part.dataset.link] ?? "";
