@@ -278,6 +278,10 @@ class Names:
         """Which hived rolls; it expires when that one is gone."""
         return f"hm:{{{self.hive}}}:roll"
 
+    def past(self) -> str:
+        """The stream of the last hour as the roots saw it: a few figures and events every five seconds."""
+        return f"hm:{{{self.hive}}}:past"
+
     def move(self) -> str:
         """Where the hive is going, or has gone, if it moves to another Redis, or has moved."""
         return f"hm:{{{self.hive}}}:move"

@@ -235,8 +235,8 @@ def record() -> dict[str, Any]:
 def is_busy(look: Connection) -> bool:
     """Whether there is something of all that durable delivery keeps."""
     kinds = "sprdkh"
-    return all(look.ask("EXISTS", f"hm:gotham:{kind}:{{orders}}") for kind in kinds) and bool(
-        look.ask("EXISTS", "hm:{gotham}:caretaker")
+    return all(look.ask("EXISTS", f"hm:gotham:{kind}:{{orders}}") for kind in kinds) and (
+        look.ask("EXISTS", "hm:{gotham}:caretaker", "hm:{gotham}:past") == 2
     )
 
 

@@ -16,6 +16,7 @@ import orjson
 from hivemind.data.records import About, Instance, ServiceRecord, Stats, SubscriptionRecord
 from hivemind.picture.durable import DurableView
 from hivemind.picture.monitor import Monitor
+from hivemind.picture.past import Step
 from hivemind.picture.snapshot import Snapshot
 from hivemind.picture.state import State
 from hivemind.root.address import listen
@@ -57,6 +58,8 @@ class FakeSource:
     error: Exception | None = None
     reads: int = 0
     view: DurableView = field(default_factory=DurableView)
+    known: State = field(default_factory=State)
+    kept: list[Step] = field(default_factory=list)
 
     async def instances(self) -> list[Instance]:
         self.reads += 1
@@ -68,7 +71,11 @@ class FakeSource:
         return self.view
 
     async def state(self, instances: Sequence[Instance]) -> State:
-        return State()
+        return self.known
+
+    async def past(self, finished: Sequence[Step]) -> Sequence[Step]:
+        self.kept += finished
+        return []
 
 
 @dataclass

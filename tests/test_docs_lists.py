@@ -128,7 +128,15 @@ def test_every_name_in_redis_is_the_one_that_is_used() -> None:
         ShardedNames("gotham").live("T"),
     }
     used |= {names.stream("T"), names.producers("T"), names.retries("T"), names.letters("T")}
-    used |= {names.kept(), names.readings(), names.readers(), names.caretaker(), names.roll(), names.move()}
+    used |= {
+        names.kept(),
+        names.readings(),
+        names.readers(),
+        names.caretaker(),
+        names.roll(),
+        names.move(),
+        names.past(),
+    }
     used |= {names.responders_since("N")}
     used |= {names.responders("N"), names.request("N", "I.eL"), names.replies("I.<128 random bits>")}
     used |= {names.order("T"), names.memory("T")}

@@ -23,6 +23,7 @@ from hivemind.data.registry import Registry
 from hivemind.identity import PidFile
 from hivemind.last_settings import last_settings
 from hivemind.message import Malformed, decode, is_envelope, payload_of
+from hivemind.picture.past import step_from
 from hivemind.supervisor.control import decode_answer, decode_request
 from hivemind.supervisor.desired import read_scale, read_stopped
 from hivemind.supervisor.lives import load_lives
@@ -147,6 +148,15 @@ def test_where_a_hive_has_gone(release: str) -> None:
     assert found is not None
     assert found.way is Way.GONE
     bears(lambda each: mark_in(orjson.dumps(each)) or (), orjson.loads(mark))
+
+
+@every_release
+def test_what_the_roots_saw(release: str) -> None:
+    (stream,) = [one["value"] for one in recorded(release, "keys") if one["key"] == "hm:{gotham}:past"]
+    for entry, (_, raw) in stream["entries"]:
+        at = int(entry.partition("-")[0]) / 1000
+        assert len(getattr(step_from(raw.encode(), at), "events", ())) == len(orjson.loads(raw)["events"])
+        bears(lambda each, at=at: step_from(orjson.dumps(each), at), orjson.loads(raw))  # type: ignore[misc]
 
 
 @every_release

@@ -52,8 +52,8 @@ async def all_keys(commands: Commands, names: Names) -> list[bytes]:
 
 
 def _is_of_the_living(key: bytes, names: Names) -> bool:
-    """Whether a key says who lives now: all of them write it anew."""
-    single = (names.nodes(), names.caretaker(), names.roll(), names.resolvers(), names.resolved())
+    """Whether a key says who lives now, or what was lately: all of them write it anew."""
+    single = (names.nodes(), names.caretaker(), names.roll(), names.resolvers(), names.resolved(), names.past())
     return key.startswith((names.node("").encode(), names.requests().encode())) or key in map(str.encode, single)
 
 

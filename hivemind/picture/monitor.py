@@ -15,6 +15,8 @@ from ..cancelling import end
 from ..data.records import Instance
 from ..errors import HivemindError
 from .durable import DurableView
+from .past import Step
+from .recorder import Recorder
 from .snapshot import (
     Counts,
     InstanceView,
@@ -52,6 +54,11 @@ class Source(Protocol):
 
     async def state(self, instances: Sequence[Instance]) -> State:
         """What should run, and what else is to be known to judge that."""
+
+    async def past(self, finished: Sequence[Step]) -> Sequence[Step]:
+        """Keep these steps; those that have become known since it was last asked, whoever wrote them. Raises nothing
+        where they cannot be kept: then there are none.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +180,7 @@ class Monitor:
         spent: Callable[[], float] = time.thread_time,
     ) -> None:
         self._source, self._every, self._clock, self._spent = source, every, clock, spent
-        self._history = History()
+        self._history, self._recorder = History(), Recorder()
         self._noticed = asyncio.Event()
         self._changed = asyncio.Event()
         self._closed = False
@@ -235,16 +242,18 @@ class Monitor:
         finally:
             await end(reading)
 
-    async def _look(self) -> tuple[list[Instance], DurableView, State]:
+    async def _look(self) -> tuple[list[Instance], DurableView, State, Sequence[Step]]:
         instances = await self._source.instances()
-        return instances, await self._source.durable(instances), await self._source.state(instances)
+        durable, state = await self._source.durable(instances), await self._source.state(instances)
+        return instances, durable, state, await self._source.past(self._recorder.take())
 
-    def _answered(self, instances: list[Instance], durable: DurableView, state: State) -> None:
-        if self.snapshot.silent_since is not None:
+    def _answered(self, instances: list[Instance], durable: DurableView, state: State, kept: Sequence[Step]) -> None:
+        before = self.snapshot
+        if before.silent_since is not None:
             log.info("Redis answers again")
         nodes = nodes_of(self._history.follow(instances))
-        before = replace(self.snapshot, read_at=self._clock(), silent_since=None)
-        self._publish(replace(before, nodes=nodes, durable=durable, state=state))
+        after = replace(before, read_at=self._clock(), silent_since=None, nodes=nodes, durable=durable, state=state)
+        self._publish(replace(after, past=self._recorder.follow(before, after, kept)))
 
     def _silent(self, asked: float) -> None:
         if self.snapshot.silent_since is None:

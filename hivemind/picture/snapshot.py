@@ -11,6 +11,7 @@ from ..data.histogram import Packed, growth, quantile
 from ..data.records import Instance, ResponderRecord, ServiceRecord, SubscriptionRecord
 from .durable import DurableView
 from .health import Health, judge
+from .past import Past
 from .state import State
 
 Counts = Mapping[str, int]
@@ -114,7 +115,7 @@ class Snapshot:
 
     ``read_at`` is when Redis last answered, in unix seconds by this machine's clock (None: not yet, and ``why`` if that
     is known); ``silent_since`` is since when it does not answer (None: it does). While it is silent ``nodes`` is what
-    was last known.
+    was last known. ``past`` is empty where nobody watches.
     """
 
     hive: str
@@ -125,6 +126,7 @@ class Snapshot:
     durable: DurableView = field(default_factory=DurableView)
     state: State = field(default_factory=State)
     why: str = ""
+    past: Past = field(default_factory=Past)
 
     @property
     def instances(self) -> tuple[InstanceView, ...]:

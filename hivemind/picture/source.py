@@ -17,8 +17,10 @@ from ..data.records import Instance
 from ..data.registry import Registry
 from ..errors import RedisRefused
 from ..settings import Settings
+from .chronicle import Chronicle
 from .declared import Declared, declared
 from .durable import DurableView, Growth
+from .past import Step
 from .state import State, said_by_redis
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,7 @@ class HiveSource:
         self._growth, self._last, self._due = Growth(), DurableView(), 0.0
         self._hived, self._state, self._asked = Asked(settings), State(), -math.inf
         self._lives: dict[str, tuple[int, bool]] = {}
+        self._chronicle = Chronicle(bus.commands, bus.names)
 
     async def instances(self) -> list[Instance]:
         """Everybody who is registered, lost ones included."""
@@ -99,3 +102,7 @@ class HiveSource:
             self._state = await said_by_redis(self._bus.commands, instances)
             await self._hived.ask()
         return replace(self._state, should=self._hived.said)
+
+    async def past(self, finished: Sequence[Step]) -> Sequence[Step]:
+        """Keep these steps; those that have become known."""
+        return await self._chronicle.keep(finished)

@@ -59,6 +59,7 @@ def make_app(monitor: Monitor, site: Site, hive: Hive | None = None) -> ASGIApp:
         Route("/api/nodes", machines.nodes),
         Route("/api/nodes/{node}", machines.node),
         Route("/api/durable", machines.durable),
+        Route("/api/past", machines.past),
         Route("/healthz", machines.healthz),
         Route("/metrics", machines.metrics),
         Mount("/static", app=_static(site.static), name="static"),
@@ -93,6 +94,10 @@ class Machines:
     async def durable(self, _: Request) -> Response:
         """Kept topics with their groups, and what there is to say of them, as JSON."""
         return _json(self._monitor.snapshot.durable.to_json())
+
+    async def past(self, _: Request) -> Response:
+        """The last hour of rates and events as JSON."""
+        return _json(self._monitor.snapshot.past.to_json())
 
     async def healthz(self, _: Request) -> Response:
         """200 while the root sees the hive, 503 while Redis does not answer it. Says nothing about the nodes. Who asks

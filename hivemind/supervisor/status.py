@@ -69,6 +69,8 @@ class ProgramStatus:
     next_try: float | None = None  # seconds until the next begins, if it waits
     fault: str = ""  # what is wrong with its nodes' files, while it has the code of before
     release: str = ""  # with which code its next life begins; "": the files
+    last_end: str = ""  # how the last of its lives that is over ended, with its last words
+    ended: float | None = None  # when that was, in unix seconds
 
     @property
     def old_code(self) -> str:
@@ -155,8 +157,15 @@ class _Look:
 
     def at(self, engine: Engine, program: Program) -> ProgramStatus:
         """Put together what is known of one program."""
-        info = self.infos.get(program.name)
-        process, lives = self._process(program), read_lives(engine.paths, program.name)
+        lives = read_lives(engine.paths, program.name)
+        seen = self._seen(engine, program, lives)
+        if not lives.lives:
+            return seen
+        last = lives.lives[-1]
+        return replace(seen, last_end=": ".join(filter(None, (last.text, last.words))), ended=last.ended)
+
+    def _seen(self, engine: Engine, program: Program, lives: Lives) -> ProgramStatus:
+        info, process = self.infos.get(program.name), self._process(program)
         if info is None:
             state = "unknown" if process is not None else "stopped"
             up = None if process is None else round(max(0.0, time.time() - _since(lives, process, time.time())), 1)
