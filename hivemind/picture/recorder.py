@@ -86,8 +86,9 @@ def figures(snapshot: Snapshot, at: float) -> Step:
 
 def has_rates(snapshot: Snapshot) -> bool:
     """Whether any rate is known, or there is nothing that has one: not just after a root, or all of a hive, began."""
-    counted = [one.rate for view in snapshot.instances for one in (*view.services, *view.subscriptions)]
-    return not counted or any(rate is not None for rate in counted)
+    rates = [one.rate for view in snapshot.instances for one in view.services]
+    rates += [one.rate for view in snapshot.instances for one in view.subscriptions]
+    return not rates or any(rate is not None for rate in rates)
 
 
 def losses(before: Snapshot, after: Snapshot) -> int:
