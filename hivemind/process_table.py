@@ -27,7 +27,7 @@ class Doing(NamedTuple):
 
 
 if sys.platform == "linux":
-    _TICKS = os.sysconf("SC_CLK_TCK")
+    _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
     _STATES = {b"T": STOPPED, b"t": HELD, b"D": DISK, b"R": COMPUTING}
     _DEAD = b"ZXx"
 
@@ -121,6 +121,13 @@ if sys.platform == "linux":
                 memory.seek(begin)
                 memory.write(shown.ljust(end - begin, b"\0"))
 
+    def memory() -> int:
+        """Bytes of the machine's memory that this process has; 0 where nobody says."""
+        try:
+            return int(Path("/proc/self/statm").read_bytes().split()[1]) * _PAGE
+        except (OSError, ValueError, IndexError):
+            return 0
+
     def booted() -> int:
         """When this machine was started, in unix seconds by its clock as it is now."""
         with Path("/proc/stat").open("rb") as lines:
@@ -205,6 +212,13 @@ else:
 
     def show_command(_command: Sequence[str]) -> None:
         """Nothing: what `ps` shows of a process cannot be changed here."""
+
+    def memory() -> int:
+        """Bytes of the machine's memory that this process has; 0 where nobody says."""
+        try:
+            return psutil.Process().memory_info().rss
+        except psutil.Error:
+            return 0
 
     def booted() -> int:
         """When this machine was started, in unix seconds by its clock as it is now."""

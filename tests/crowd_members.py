@@ -138,7 +138,9 @@ class Member:
     async def _beat(self) -> None:
         self._beats += 1
         service = ServiceRecord("simulated", "running", self._beats, kept="live")
-        stats = Stats("running", (service,), (SubscriptionRecord("simulated", "handle", received=self._beats),))
+        times, delays = (self._beats * 700, 2, self._beats, 90, 3), (self._beats * 900, 1, 40, self._beats, 20, 2)
+        heard = SubscriptionRecord("simulated", "handle", received=self._beats, times=times, delays=delays)
+        stats = Stats("running", (service,), (heard,), memory=40_000_000, cpu=0.0125)
         if self._life:  # the lease surely is ours: both commands leave at once
             told = asyncio.ensure_future(self._tell())
             await asyncio.sleep(0)

@@ -59,13 +59,28 @@ BATMAN = instance(
     stats=Stats(
         services=(ServiceRecord(EVIL, sent=7, restarts=2),),
         subscriptions=(
-            SubscriptionRecord("bat-*", "save", received=5, handled=4, missed=1, inbox=3, longest=2),
-            SubscriptionRecord("bat-*", "save", received=1),
+            SubscriptionRecord(
+                "bat-*",
+                "save",
+                received=5,
+                handled=4,
+                missed=1,
+                inbox=3,
+                longest=2,
+                times=(3300, 3, 2, 1),
+                delays=(40, 0, 4),
+            ),
+            SubscriptionRecord("bat-*", "save", received=1, times=(2_000_000, 13, 1)),
+            SubscriptionRecord("rob-*", "idle"),
         ),
-        responders=(ResponderRecord("car", "drive", received=9, in_hand=2),),
+        responders=(ResponderRecord("car", "drive", received=9, in_hand=2, times=(1000, 3, 1), delays=(5000, 20, 1)),),
         outbox=11,
+        memory=4096,
+        cpu=0.25,
     ),
 )
+SAVES = {"node": "batman", "number": "0", "pattern": "bat-*", "handler": "save", "group": ""}
+BUCKETS = [("0.0005", 0), ("0.001", 2), ("0.005", 3), ("1.0", 3), ("5.0", 4), ("600.0", 4), ("+Inf", 4)]
 GROUP = GroupBacklog("orders", "shop", 40, 2, 3.5, 1.0, ("shop.0",))
 ORDERS = TopicBacklog(KeptTopic("orders", 0), 100, 4096, 6, (GROUP,))
 
@@ -97,6 +112,16 @@ def snapshot_of_all() -> Snapshot:
         (of("subscription_longest_seconds", node="batman", number="0", pattern="bat-*", handler="save", group=""), 2),
         (of("responder_received_total", node="batman", number="0", name="car"), 9),
         (of("responder_in_hand", node="batman", number="0", name="car"), 2),
+        (of("instance_memory_bytes", node="batman", number="0"), 4096),
+        (of("instance_cpu_ratio", node="batman", number="0"), 0.25),
+        *((of("subscription_handler_seconds_bucket", **SAVES, le=le), count) for le, count in BUCKETS),
+        (of("subscription_handler_seconds_count", **SAVES), 4),
+        (of("subscription_handler_seconds_sum", **SAVES), 2.0033),
+        (of("subscription_delay_seconds_bucket", **SAVES, le="0.0005"), 4),
+        (of("subscription_delay_seconds_sum", **SAVES), 0.00004),
+        (of("responder_handler_seconds_bucket", node="batman", number="0", name="car", le="0.001"), 1),
+        (of("responder_delay_seconds_bucket", node="batman", number="0", name="car", le="600.0"), 0),
+        (of("responder_delay_seconds_count", node="batman", number="0", name="car"), 1),
         (of("topic_messages", topic="orders"), 100),
         (of("topic_dead_letters", topic="orders"), 6),
         (of("group_lag", topic="orders", group="shop"), 40),
@@ -122,6 +147,11 @@ def test_the_dashboard_the_alerts_and_the_page_that_tells_of_them_name_what_ther
     rules = [rule["expr"] for group in alerts["groups"] for rule in group["rules"]]
     assert {name for expr in rules for name in NAMES.findall(expr)} <= known
     assert [panel["id"] for panel in board["panels"]] == [*range(1, len(board["panels"]) + 1)]
+
+
+def test_of_what_has_handled_nothing_there_is_no_histogram() -> None:
+    measured = {labels for name, labels in found(snapshot_of_all()) if name.startswith("hivemind_subscription_handler")}
+    assert {dict(labels)["pattern"] for labels in measured} == {"bat-*"}
 
 
 def test_of_who_is_lost_nothing_is_counted() -> None:

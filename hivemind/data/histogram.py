@@ -19,6 +19,7 @@ BOUNDS = (
 BUCKETS = len(BOUNDS) + 1
 MOST = 2**53 - 1  #: every language can read it from JSON
 MICRO = 1_000_000
+LONGEST = 1e9  #: seconds; what seems to have taken longer comes from a clock that is wrong, or from an attacker
 
 
 class Histogram:
@@ -32,7 +33,7 @@ class Histogram:
 
     def add(self, seconds: float, weight: int = 1) -> None:
         """Count ``weight`` times that something took so long; less than nothing, of clocks that differ, is nothing."""
-        seconds = max(0.0, seconds)
+        seconds = min(max(0.0, seconds), LONGEST)
         self.counts[bisect_left(BOUNDS, seconds)] += weight
         self.total += seconds * weight
 

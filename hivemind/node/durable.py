@@ -27,11 +27,12 @@ from ..states import DeliveryState
 from .calling import Caller
 from .declarations import SubscriptionDeclaration
 from .handover import Handover
+from .meter import NEVER, Meter, delays_of, times_of
 from .patience import Patience
 from .places import place_of
 from .results import Results
 from .settling import DurableMessage, Settling
-from .signature import Function, handler
+from .signature import Function, InvalidPayload, handler
 from .stopping import where_task, where_thread
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class DurableSubscription:
         self._plain: Function | None = None  # the handler, if it wants the payload and nothing is around it
         self._is_stopping = False
         self._patience = Patience(self._runs_long)
+        self._meter = Meter()
 
     @property
     def name(self) -> str:
@@ -119,6 +121,8 @@ class DurableSubscription:
             pending=counted.pending,
             parked=counted.parked,
             longest=int(self._patience.longest(counted.handling, self._loop.time() if self._loop else 0.0)),
+            times=times_of([self._meter]),
+            delays=delays_of([self._meter]),
         )
 
     # -- its life
@@ -176,22 +180,23 @@ class DurableSubscription:
 
     async def _work(self) -> None:
         first, waiting, timeout, clock = self._first, self._here.waiting, self.declaration.timeout, time.perf_counter
-        limit = clock() + SLICE
+        limit, meter = clock() + SLICE, self._meter
         while True:
             delivery = first.popleft() if first else waiting.popleft() if waiting else await self._here.next()
             if delivery is LOOK:
                 continue
             if delivery is None or self._is_stopping:
                 return
-            if clock() > limit:
+            if (now := clock()) > limit:
                 await asyncio.sleep(0)
                 await delivery.owner.make_sure(delivery.topic, lambda: self._is_stopping)
-                limit = clock() + SLICE
+                limit = (now := clock()) + SLICE
                 if self._is_stopping:
                     return
             if delivery.owner.is_taken:
                 continue
             delivery.enter(HANDLING)
+            began = meter.begin(now) if now >= meter.next else NEVER
             try:
                 if timeout is None:
                     await self._call(delivery)
@@ -203,13 +208,16 @@ class DurableSubscription:
                     raise
                 self._end(delivery)
                 self.results.raised(delivery, error)
+                self._measure(delivery, began, clock(), error)
             else:
                 self._end(delivery)
                 self.results.returned(delivery)
+                if began is not NEVER:
+                    self._measure(delivery, began, clock())
 
     def _work_on_thread(self) -> None:
         assert self._loop is not None
-        tell = self._loop.call_soon_threadsafe
+        tell, clock = self._loop.call_soon_threadsafe, time.perf_counter
         while (delivery := self._next_first() or self._there.get()) is not None and not self._is_stopping:
             if delivery is LOOK or delivery.owner.is_taken:
                 continue
@@ -219,14 +227,18 @@ class DurableSubscription:
             if owner.is_taken or self._is_stopping:
                 continue
             tell(self._begin, delivery)
+            began = self._meter.begin(clock())
             try:
                 self._call(delivery)
             except RAISED as error:
                 self._end(delivery)
                 tell(self.results.raised, delivery, error)
+                tell(self._measure, delivery, began, clock(), error)
             else:
                 self._end(delivery)
                 tell(self.results.returned, delivery)
+                if began is not NEVER:
+                    tell(self._measure, delivery, began, clock())
 
     def _next_first(self) -> Delivery | None:
         return self._first.popleft() if self._first else None
@@ -252,6 +264,11 @@ class DurableSubscription:
     def _begin(self, delivery: Delivery) -> None:
         if not delivery.owner.is_taken:
             delivery.enter(HANDLING)
+
+    def _measure(self, delivery: Delivery, began: float, ended: float, error: BaseException | None = None) -> None:
+        if not isinstance(error, InvalidPayload | Malformed):  # those came to no handler
+            source = delivery.body if delivery.number == 1 else None  # a further try is late on purpose
+            self._meter.add(began, ended, source, self.results.handled)
 
     def _end(self, delivery: Delivery) -> None:
         if self._settling is not None and self._plain is None:

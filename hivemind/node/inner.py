@@ -20,6 +20,7 @@ from ..bus.inbox import InboxLimits
 from ..data.records import Stats
 from ..data.registry import Registry
 from ..errors import ConfigurationError, DeclarationError, HivemindError
+from ..footprint import Footprint
 from ..log import dropped
 from ..settings import Settings
 from ..states import NODE, NodeState, advance
@@ -83,6 +84,7 @@ class Inner:
         self.registry: Registry | None = None
         self.settings: Settings | None = None
         self._overdue, self._overdue_kept = Overdue(), Overdue()  # each carrier has a pace of its own
+        self._footprint = Footprint()
         self._loop_thread = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_forked = self._is_carrying = False
@@ -182,6 +184,7 @@ class Inner:
     def stats(self) -> Stats:
         """What the registry says of it at this moment."""
         node, bus = self.node, self.bus
+        memory, cpu = self._footprint.look()
         return Stats(
             state=self.state.value,
             services=tuple(service.record(self._part(service.node)) for service in node.bound_services),
@@ -197,6 +200,8 @@ class Inner:
             outage=bus.outage.text if bus else "",
             log_lost=dropped(),
             waits_for=self.waits_for,
+            memory=memory,
+            cpu=cpu,
         )
 
     def late(self, bus: Bus, now: float) -> int:

@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from ..message import Malformed, Message, encode_payload, payload_of
 from .calling import Caller
 from .declarations import ResponderDeclaration
 from .in_hand import InHand, Job
+from .meter import Meter, delays_of, times_of
 from .places import place_of
 from .signature import Function, InvalidPayload, handler, result_check
 from .stopping import where_task, where_thread
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 SLICE = 0.005  #: seconds after which a worker on the loop gives the loop back, however many requests wait
 SWEEP = 0.02  #: seconds between two looks at what is past its deadline
+Check = Callable[[Any], Any]
 Outcome = tuple[bytes, BaseException | None]  #: an encoded payload, or why there is none
 
 
@@ -55,6 +58,7 @@ class Responder:
         self._is_stopping = False
         self._idle = asyncio.Event()
         self._failures = Burst()
+        self._meter = Meter()
 
     @property
     def name(self) -> str:
@@ -80,6 +84,8 @@ class Responder:
             in_hand=self.in_hand,
             error=self.error,
             member=member,
+            times=times_of([self._meter]),
+            delays=delays_of([self._meter]),
         )
 
     # -- its life
@@ -200,9 +206,10 @@ class Responder:
 
     async def _run(self, call: Call, payload: Any) -> None:
         note(self.name, call.envelope)
+        began = self._meter.begin(time.perf_counter())
         try:
             if call.is_stream:
-                consume = partial(self._send_all, call)
+                consume = partial(_send_all, call, self._checked)
                 await self.caller.send(payload, consume, Message, self.name, call.envelope, payload)
                 outcome: Outcome = b"", None
             else:
@@ -210,14 +217,7 @@ class Responder:
                 outcome = self._encoded(result), None
         except RAISED as error:  # a cancelled one ends here, too
             outcome = b"", raised_on(error)
-        self._done(call, *outcome)
-
-    async def _send_all(self, call: Call, replies: Any) -> None:
-        try:
-            async for one in replies:
-                await call.part(self._checked(one))
-        finally:
-            await replies.aclose()
+        self._done(call, began, *outcome)
 
     # -- on threads
 
@@ -225,9 +225,10 @@ class Responder:
         while (job := self._jobs.get()) is not None:
             call, payload = job
             note(self.name, call.envelope)
+            began = self._meter.begin(time.perf_counter())
             try:
                 if call.is_stream:
-                    consume = partial(self._send_all_from_thread, call)
+                    consume = partial(_send_all_from_thread, call, self._checked, self._loop)
                     self.caller.send(payload, consume, Message, self.name, call.envelope, payload)
                     outcome: Outcome = b"", None
                 else:
@@ -235,23 +236,14 @@ class Responder:
             except RAISED as error:
                 outcome = b"", error
             try:
-                self._loop.call_soon_threadsafe(self._thread_done, call, *outcome)
+                self._loop.call_soon_threadsafe(self._thread_done, call, began, *outcome)
             except RuntimeError:  # the loop is closed: we were abandoned
                 return
 
-    def _thread_done(self, call: Call, payload: bytes, error: BaseException | None) -> None:
+    def _thread_done(self, call: Call, began: float, payload: bytes, error: BaseException | None) -> None:
         self._busy -= 1
-        self._done(call, payload, error)
+        self._done(call, began, payload, error)
         self._begin()
-
-    def _send_all_from_thread(self, call: Call, replies: Any) -> None:
-        try:
-            for one in replies:
-                asyncio.run_coroutine_threadsafe(call.part(self._checked(one)), self._loop).result()
-                if call.is_over:
-                    break
-        finally:
-            replies.close()
 
     # -- what comes of it
 
@@ -261,7 +253,7 @@ class Responder:
     def _encoded(self, result: Any) -> bytes:
         return encode_payload(self._checked(result))
 
-    def _done(self, call: Call, payload: bytes, error: BaseException | None) -> None:
+    def _done(self, call: Call, began: float, payload: bytes, error: BaseException | None) -> None:
         self._hand.running.discard(call)
         call.work = None
         if call.deadline <= self._loop.time() and not call.is_stream:
@@ -273,6 +265,7 @@ class Responder:
         else:
             self.handled += 1
             call.end() if call.is_stream else call.reply(payload)
+        self._meter.add(began, time.perf_counter(), call.envelope, self.handled)
         if not self._hand.running:
             self._idle.set()
 
@@ -284,6 +277,24 @@ class Responder:
             self.node.logger.error("responder %s failed%s", self.name, more, exc_info=error)
         text = "".join(traceback.format_exception(error))
         call.fail(type(error).__name__, _said(error), text)
+
+
+async def _send_all(call: Call, checked: Check, replies: Any) -> None:
+    try:
+        async for one in replies:
+            await call.part(checked(one))
+    finally:
+        await replies.aclose()
+
+
+def _send_all_from_thread(call: Call, checked: Check, loop: asyncio.AbstractEventLoop, replies: Any) -> None:
+    try:
+        for one in replies:
+            asyncio.run_coroutine_threadsafe(call.part(checked(one)), loop).result()
+            if call.is_over:
+                break
+    finally:
+        replies.close()
 
 
 def _said(error: BaseException) -> str:

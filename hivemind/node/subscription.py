@@ -19,6 +19,7 @@ from ..log import note_for
 from ..message import Message, envelope_of
 from .calling import Caller
 from .declarations import SubscriptionDeclaration
+from .meter import NEVER, Meter, delays_of, times_of
 from .signature import Function, InvalidPayload, handler
 from .stopping import where_task, where_thread
 
@@ -44,6 +45,7 @@ class Subscription:
         )
         self.failed = self.invalid = self.abandoned = 0
         self._handled = [0] * declaration.workers  # one counter for each worker, so that none needs a lock
+        self._meters = [Meter() for _ in range(declaration.workers)]
         self.error = ""
         self._tasks: list[asyncio.Task[None]] = []
         self._threads: list[threading.Thread] = []
@@ -82,6 +84,8 @@ class Subscription:
             inbox=len(self.live.inbox) + len(self.live.passage),
             error=self.error,
             member=member,
+            times=times_of(self._meters),
+            delays=delays_of(self._meters),
         )
 
     # -- its life
@@ -123,9 +127,10 @@ class Subscription:
     async def _work(self, inbox: Inbox, number: int) -> None:
         clock, handled = time.perf_counter, self._handled
         check, function = self.handler.check, self.handler.function if self.caller.is_plain else None
-        note = note_for()
+        note, meter, began = note_for(), self._meters[number], NEVER
         while await inbox.wait():
-            limit = clock() + SLICE
+            limit = (now := clock()) + SLICE
+            began, due = meter.plan(now, limit) if began is NEVER else (now, 0.0)
             for entry in inbox.entries():
                 if note is not None:
                     note(entry)
@@ -133,6 +138,7 @@ class Subscription:
                     payload = entry[1] if check is None else check(entry[1])
                 except InvalidPayload as error:
                     self._misfit(entry, error)
+                    began = NEVER
                 else:
                     try:
                         await (
@@ -145,30 +151,41 @@ class Subscription:
                         if is_ending(error):
                             raise
                         self._failed(entry, error)
-                if clock() > limit:
-                    await asyncio.sleep(0)
-                    limit = clock() + SLICE
+                if (now := clock()) > due:
+                    meter.add(began, now, entry[2], handled[number])
+                    if now > limit:
+                        await asyncio.sleep(0)
+                        limit = (now := clock()) + SLICE
+                    began, due = meter.plan(now, limit)
 
     def _work_on_thread(self, inbox: Inbox, number: int) -> None:
         # Several workers take one message at a time, so that none keeps messages from the others.
         most = 1 if self.declaration.workers > 1 else BATCH
-        note = note_for()
+        note, meter, clock = note_for(), self._meters[number], time.perf_counter
         while batch := inbox.take_many(most):
+            is_measured = (now := clock()) >= meter.next  # of quick ones the first stands for all
             for done, entry in enumerate(batch):
                 if self._is_given_up:
                     self.abandoned += len(batch) - done
                     return
                 if note is not None:
                     note(entry)
-                self._handled[number] += self._handle_on_thread(entry)
+                is_handled = self._handle_on_thread(entry)
+                self._handled[number] += is_handled or 0
+                if is_measured:
+                    began, now = meter.begin(now), clock()
+                    if is_handled is not None:
+                        meter.add(began, now, entry[2], self._handled[number])
+                    is_measured = now >= meter.next
 
-    def _handle_on_thread(self, entry: Entry) -> bool:
+    def _handle_on_thread(self, entry: Entry) -> bool | None:
+        """Whether its handler returned; None if it never came to that."""
         try:
             payload = self._payload(entry)
         except InvalidPayload as error:
             with self._counting:
                 self._misfit(entry, error)
-            return False
+            return None
         try:
             if self.caller.is_plain and entry[2].__class__ is bytes:
                 self.handler.function(payload)
