@@ -9,7 +9,8 @@ from ..data.backlog import GroupBacklog
 from ..data.records import Instance
 from ..english import MOST, amount, duration, listed
 from ..picture.declared import AWAY
-from ..picture.health import MANY_DO, YOUNG, counted
+from ..picture.faults import MANY_DO
+from ..picture.health import YOUNG, counted
 from ..states import NodeState, ServiceState
 from ..supervisor.lives import HUNG, Lives
 from ..supervisor.status import ProgramStatus

@@ -54,17 +54,21 @@ class Durability:
 
     def notes(self) -> list[str]:
         """What is worth a look, in clauses of a sentence."""
-        found = [f"group {one.group} waits for a kept topic that matches {one.pattern}" for one in self.waiting]
-        found = _some(found, "more wait for a topic")
-        found += _some([_behind(one) for one in self.behind], "more groups are behind")
+        return list(self.noted())
+
+    def noted(self) -> dict[str, str]:
+        """The notes, each with what it is of: waiting, behind or retired; "" for one that says itself what to do."""
+        waiting = [f"group {one.group} waits for a kept topic that matches {one.pattern}" for one in self.waiting]
+        found = dict.fromkeys(_some(waiting, "more wait for a topic"), "waiting")
+        found |= dict.fromkeys(_some([_behind(one) for one in self.behind], "more groups are behind"), "behind")
         unseen = [
             f"group {one.group} has retired from {one.pattern}: {one.node} was not seen for "
             f"{duration((self.now - one.seen) / 1000)}"
             for one in self.retired
         ]
-        found += _some(unseen, "more groups have retired")
+        found |= dict.fromkeys(_some(unseen, "more groups have retired"), "retired")
         if letters := self.letters:
-            found.append(f"{amount(sum(letters.values()), 'dead letter')} on {listed(list(letters))} (`hm dead list`)")
+            found[f"{amount(sum(letters.values()), 'dead letter')} on {listed(list(letters))} (`hm dead list`)"] = ""
         return found
 
     def to_json(self) -> dict[str, Any]:

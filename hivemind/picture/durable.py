@@ -10,6 +10,7 @@ from typing import Any
 from ..data.backlog import GroupBacklog
 from ..data.durability import Durability
 from ..english import amount, listed
+from . import remedies
 
 WINDOW, LEAST = 60.0, 15.0  #: over so many seconds growth is taken, as soon as so many are known
 MANY = 100  #: messages of lag under which growth is not worth a word
@@ -35,6 +36,11 @@ class DurableView:
         ]
         verb = "falls" if len(growing) == 1 else "fall"
         return [*self.state.notes(), *([f"{listed(growing)} {verb} behind further and further"] if growing else [])]
+
+    def todo(self) -> dict[str, str]:
+        """What to do about what is worth a look, where it does not say so itself."""
+        kinds = {**dict.fromkeys(self.notes(), "behind"), **self.state.noted()}
+        return {clause: remedies.DURABLE[kind] for clause, kind in kinds.items() if kind}
 
     def to_json(self) -> dict[str, Any]:
         """What ``/api/durable`` answers; stable names."""

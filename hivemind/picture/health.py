@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from ..data.records import Instance, SubscriptionRecord
@@ -15,13 +15,16 @@ from ..supervisor.leftovers import long_lost
 from ..supervisor.processes import ROOT, ROOT_INSTANCE
 from ..supervisor.status import ProgramStatus
 from ..topics import is_pattern
+from . import remedies
 from .declared import Declared
 from .durable import DurableView
+from .faults import old_code, quarantined, settings, short
 from .state import State
 
 YOUNG = 15.0  #: seconds for which a program that hived has started is on its way, until it registers
 MANY = 10  #: distinct patterns from which on they are worth a word, where Redis matches them
 Count = Callable[[SubscriptionRecord], int]
+Told = dict[str, str]  #: clauses, each with what to do about it, "" where it says so itself
 _COUNTS: tuple[tuple[str, Count], ...] = (
     ("missed", lambda one: one.missed),
     ("dropped", lambda one: one.dropped),
@@ -32,7 +35,6 @@ _COUNTS: tuple[tuple[str, Count], ...] = (
     ("dead-lettered", lambda one: one.dead),
     ("lost by a stream", lambda one: one.lost),
 )
-MANY_DO = {"goes on": "go on", "begins next": "begin next"}  #: what several do with the code of before
 _UNGUARDED = "who ends is not started again; `hived start` adopts all that run"
 _TOLD = (NodeState.RUNNING, NodeState.FENCED, NodeState.WAITING)  # states of which nothing more is to be said
 
@@ -50,7 +52,7 @@ class Level(StrEnum):
 class Health:
     """``troubles`` make a hive unwell; ``notes`` are worth a look; who is ``starting`` has yet to register, or waits
     for what it needs. ``hosts`` says how many instances run on each, where these are several. ``unseen`` says why
-    nothing of that is known.
+    nothing of that is known. ``todo`` says of troubles and notes what to do, where they do not say so themselves.
     """
 
     hive: str
@@ -61,6 +63,7 @@ class Health:
     starting: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     unseen: str = ""
+    todo: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_well(self) -> bool:
@@ -79,7 +82,8 @@ class Health:
     def and_of(self, durable: DurableView) -> Health:
         """With what is to be said of durable delivery."""
         troubles, notes = durable.state.troubles(), durable.notes()
-        return replace(self, troubles=(*self.troubles, *troubles), notes=(*self.notes, *notes))
+        todo = {**self.todo, **durable.todo()}
+        return replace(self, troubles=(*self.troubles, *troubles), notes=(*self.notes, *notes), todo=todo)
 
     @property
     def sentence(self) -> str:
@@ -115,31 +119,44 @@ def judge(hive: str, instances: Sequence[Instance], state: State) -> Health:
     far = {name for names in should.away.values() for name in names}
     left = long_lost(ages, {*should.instances, *should.stopped, *far, ROOT_INSTANCE})
     lost = _lost([one for one in instances if one.instance not in left], should)
-    absent = [f"Redis refuses writes: {refusal}; no lease can be renewed"] if refusal else lost
-    shards = (
-        [f"{listed(dead)} of the Cluster {_does(dead)} not answer: what goes there waits"]
-        if (dead := state.dead)
-        else []
-    )
-    missing = [*_missing(instances, should), *_homeless(instances, should)]
-    standing = [should.standing] if should.standing else []
+    refused = {f"Redis refuses writes: {refusal}; no lease can be renewed": remedies.REFUSED}
+    standing = {should.standing: ""} if should.standing else {}
     if should.unguarded:
-        standing.append(f"hived has ended without being asked to: {_UNGUARDED}")
-    troubles = [*standing, *missing, *shards, *absent, *_failing(alive), *_unconfirmed(alive)]
+        standing[f"hived has ended without being asked to: {_UNGUARDED}"] = ""
+    troubles: Told = {
+        **standing,
+        **_missing(instances, should),
+        **dict.fromkeys(_homeless(instances, should), ""),
+        **_shards(state.dead),
+        **(refused if refusal else lost),
+        **_failing(alive),
+        **_unconfirmed(alive),
+        **dict.fromkeys(settings(should), ""),
+        **quarantined(should),
+        **dict.fromkeys(old_code(should), ""),
+    }
+    notes: Told = {
+        **_notes(alive, should),
+        **dict.fromkeys(_unattended(instances, should), ""),
+        **_left(left, ages),
+        **dict.fromkeys(_advice(instances, state.patterns), ""),
+    }
     return Health(
         hive,
         len(nodes),
         len({name for one in nodes for name in one.nodes}),
-        (*troubles, *_settings(should), *_quarantined(should), *_old_code(should)),
-        (
-            *_notes(alive, should),
-            *_unattended(instances, should),
-            *_left(left, ages),
-            *_advice(instances, state.patterns),
-        ),
+        tuple(troubles),
+        tuple(notes),
         (*_starting(instances, should), *(who for one in alive for who, _ in one.waits)),
         _hosts(nodes),
+        todo={clause: todo for clause, todo in (troubles | notes).items() if todo},
     )
+
+
+def _shards(dead: Sequence[str]) -> Told:
+    if not dead:
+        return {}
+    return {f"{listed(dead)} of the Cluster {_does(dead)} not answer: what goes there waits": remedies.SHARDS}
 
 
 def _hosts(nodes: Sequence[Instance]) -> tuple[str, ...]:
@@ -164,12 +181,12 @@ def _advice(instances: Sequence[Instance], patterns: str) -> list[str]:
     return [f"{cost}; {remedy} (docs/scale.md)"]
 
 
-def _left(left: Sequence[str], ages: Mapping[str, float]) -> list[str]:
+def _left(left: Sequence[str], ages: Mapping[str, float]) -> Told:
     """A remark on those whom nobody waits for any more."""
     if not left:
-        return []
+        return {}
     since = duration(min(ages[name] for name in left))
-    return [f"lost a while ago ({since}) and not declared here: {listed(left)}"]
+    return {f"lost a while ago ({since}) and not declared here: {listed(left)}": remedies.ASIDE}
 
 
 def problems(instance: Instance) -> list[str]:
@@ -181,7 +198,7 @@ def problems(instance: Instance) -> list[str]:
     found = [
         f"waits for {what}" if who == instance.instance else f"{who} waits for {what}" for who, what in instance.waits
     ]
-    found += [_short(one.fault) for one in instance.stats.members if one.fault]
+    found += [short(one.fault) for one in instance.stats.members if one.fault]
     found += [_fails(one.name, one.error) for one in instance.stats.services if one.state == ServiceState.BACKOFF]
     found += counted(instance)
     return found + ([f"{instance.stats.outbox:,} in its outbox"] if instance.stats.overdue else [])
@@ -198,14 +215,19 @@ def is_gone(instance: Instance) -> bool:
     return not instance.is_lost and process is not None and process.has_ended()
 
 
-def _missing(instances: Sequence[Instance], should: Declared) -> list[str]:
+def _missing(instances: Sequence[Instance], should: Declared) -> Told:
     known = {one.instance for one in instances} | {*_starting(instances, should)}
     absent = [name for name in should.instances if name not in known]
-    told = [f"{name} is {seen.state}: {seen.detail}" for name in absent if (seen := _unwell(name, should))]
+    told = {
+        f"{name} is {seen.state}: {seen.detail}": remedies.MISSING.format(name=name)
+        for name in absent
+        if (seen := _unwell(name, should))
+    }
     plain = [name for name in absent if _unwell(name, should) is None]
     if plain:
         hint = "" if should.is_supervised else " (hived does not run here: `hived start`)"
-        told.append(f"{listed(plain)} should run, but {'does' if len(plain) == 1 else 'do'} not{hint}")
+        clause = f"{listed(plain)} should run, but {'does' if len(plain) == 1 else 'do'} not{hint}"
+        told[clause] = remedies.MISSING.format(name=plain[0]) if should.is_supervised else ""
     return told
 
 
@@ -239,15 +261,26 @@ def _unwell(name: str, should: Declared) -> ProgramStatus | None:
     return seen if seen is not None and seen.detail and seen.state not in ("running", "starting") else None
 
 
-def _lost(instances: Sequence[Instance], should: Declared) -> list[str]:
+def _lost(instances: Sequence[Instance], should: Declared) -> Told:
     found = {one.instance: (one, seen) for one in instances if (seen := _ending(one.instance, should))}
     ending = {name: seen for name, (one, seen) in found.items() if _is_told(one, seen)}
-    told = [f"{name} is {seen.state}: {seen.detail}" for name, seen in ending.items()]
-    told = told[:MOST] + ([f"{len(told) - MOST} more fail"] if len(told) > MOST else [])
+    told = _some(
+        {f"{name} is {seen.state}: {seen.detail}": remedies.MISSING.format(name=name) for name, seen in ending.items()},
+        "more fail",
+    )
     lost = [one.instance for one in instances if one.is_lost and one.instance not in ending]
     gone = [one.instance for one in instances if is_gone(one) and one.instance not in ending]
-    told += [f"{listed(lost)} {are(lost)} lost: no beat within the lease"] if lost else []
-    return told + ([f"{listed(gone)} ended without a goodbye"] if gone else [])
+    if lost:
+        told[f"{listed(lost)} {are(lost)} lost: no beat within the lease"] = remedies.LOST.format(name=lost[0])
+    if gone:
+        told[f"{listed(gone)} ended without a goodbye"] = remedies.LOST.format(name=gone[0])
+    return told
+
+
+def _some(told: Told, more: str) -> Told:
+    """The first few; how many ``more`` there are."""
+    first = dict(list(told.items())[:MOST])
+    return first if len(told) <= MOST else {**first, f"{len(told) - MOST} {more}": ""}
 
 
 def _is_told(one: Instance, seen: ProgramStatus) -> bool:
@@ -255,29 +288,22 @@ def _is_told(one: Instance, seen: ProgramStatus) -> bool:
     return one.is_lost or seen.state == "failing"
 
 
-def _failing(alive: Sequence[Instance]) -> list[str]:
+def _failing(alive: Sequence[Instance]) -> Told:
     fenced = [one.instance for one in alive if one.state == NodeState.FENCED]
-    found = [f"{listed(fenced)} {are(fenced)} replaced by a newer process"] if fenced else []
-    failing = [f"in {one.instance} {_short(each.fault)}" for one in alive for each in one.stats.members if each.fault]
-    failing += [
-        _fails(f"{service.name} of {one.instance}", service.error)
+    found = {f"{listed(fenced)} {are(fenced)} replaced by a newer process": remedies.FENCED} if fenced else {}
+    failing = {
+        f"in {one.instance} {short(each.fault)}": remedies.BROKEN
+        for one in alive
+        for each in one.stats.members
+        if each.fault
+    }
+    failing |= {
+        _fails(f"{service.name} of {one.instance}", service.error): remedies.FAILING.format(name=one.instance)
         for one in alive
         for service in one.stats.services
         if service.state == ServiceState.BACKOFF
-    ]
-    return found + failing[:MOST] + ([f"{len(failing) - MOST} more fail"] if len(failing) > MOST else [])
-
-
-def _settings(should: Declared) -> list[str]:
-    if not should.settings:
-        return []
-    return [f"the settings are at fault, and those applied last hold: {should.settings}; mend them and `hived reload`"]
-
-
-def _quarantined(should: Declared) -> list[str]:
-    found = [f"{one.node} is quarantined: {str(one).removeprefix(f'{one.node}: ')}" for one in should.problems]
-    found = found[:MOST] + ([f"{len(found) - MOST} more are quarantined"] if len(found) > MOST else [])
-    return [*found[:-1], f"{found[-1]} ({should.way_out})"] if found and should.way_out else found
+    }
+    return {**found, **_some(failing, "more fail")}
 
 
 def _ending(name: str, should: Declared) -> ProgramStatus | None:
@@ -286,57 +312,49 @@ def _ending(name: str, should: Declared) -> ProgramStatus | None:
     return seen if seen is not None and seen.state in ("failing", "exited") else None
 
 
-def _old_code(should: Declared) -> list[str]:
-    """Who runs the code of before because its file is not well, by what is wrong with that."""
-    names: dict[tuple[str, str], list[str]] = {}
-    for each in should.programs.values():
-        if each.old_code:
-            names.setdefault((each.fault, each.old_code), []).append(each.name)
-    found = [
-        f"{listed(sorted(who))} {verb if len(who) == 1 else MANY_DO[verb]} with the code of before: {_short(fault)}; "
-        "mend the file and `hived reload`"
-        for (fault, verb), who in names.items()
-    ]
-    return found[:MOST] + ([f"{len(found) - MOST} more files are not well"] if len(found) > MOST else [])
-
-
 def _is_here(one: Instance) -> bool:
     return one.about.process is not None and one.about.process.is_alive()
 
 
-def _unconfirmed(alive: Sequence[Instance]) -> list[str]:
-    return [
+def _unconfirmed(alive: Sequence[Instance]) -> Told:
+    found = [
         f"{one.instance}: {amount(one.stats.outbox, 'message')} taken by Redis, but not confirmed: {why}"
         for one in alive
         if one.stats.overdue and (why := one.stats.unconfirmed)
-    ][:MOST]
+    ]
+    return dict.fromkeys(found[:MOST], remedies.UNCONFIRMED)
 
 
-def _notes(alive: Sequence[Instance], should: Declared) -> list[str]:
-    found = [f"{one.name} stands by: {one.detail}" for one in should.programs.values() if one.state == "standby"][:MOST]
+def _notes(alive: Sequence[Instance], should: Declared) -> Told:
+    standby = [f"{one.name} stands by: {one.detail}" for one in should.programs.values() if one.state == "standby"]
+    found = dict.fromkeys(standby[:MOST], remedies.STANDBY)
     if should.stood:
-        found.append(should.stood)
+        found[should.stood] = ""
     if should.undone:
-        found.append(should.undone)
+        found[should.undone] = ""
     by_others = not should.is_supervised and not should.unguarded
     if by_others and any(one.instance in should.instances and _is_here(one) for one in alive):
-        found.append(f"no hived runs here: {_UNGUARDED}")
-    if should.stopped:
-        found.append(f"{listed(should.stopped)} {are(should.stopped)} stopped by `hm stop`")
+        found[f"no hived runs here: {_UNGUARDED}"] = ""
+    if names := should.stopped:
+        found[f"{listed(names)} {are(names)} stopped by `hm stop`"] = remedies.STOPPED.format(name=names[0])
     if odd := [f"{one.instance} ({one.state})" for one in alive if one.state not in _TOLD]:
-        found.append(f"on the way: {listed(odd)}")
-    found += [f"{who} waits for {what}" for one in alive for who, what in one.waits][:MOST]
-    found += [f"{amount(total, 'message')} {what}" for what, count in _COUNTS if (total := _sum(alive, count))]
+        found[f"on the way: {listed(odd)}"] = ""
+    waits = [(f"{who} waits for {what}", one.instance) for one in alive for who, what in one.waits]
+    found |= {clause: remedies.WAITS.format(name=name) for clause, name in waits[:MOST]}
+    for what, count in _COUNTS:
+        if total := _sum(alive, count):
+            found[f"{amount(total, 'message')} {what}"] = remedies.COUNTS[what]
     if failed := sum(one.failed for each in alive for one in each.stats.responders):
-        found.append(f"{amount(failed, 'request')} failed in a responder")
+        found[f"{amount(failed, 'request')} failed in a responder"] = remedies.COUNTS["failed in a handler"]
     if lost := [one for one in alive if one.stats.log_lost]:
         lines = amount(sum(one.stats.log_lost for one in lost), "line")
-        found.append(f"{lines} of the logs of {listed([one.instance for one in lost])} could not be written")
+        found[f"{lines} of the logs of {listed([one.instance for one in lost])} could not be written"] = remedies.LOGS
     waiting = [one for one in alive if one.stats.overdue and not one.stats.unconfirmed]
     if waiting:
         total = sum(one.stats.outbox for one in waiting)
         wait = "waits" if total == 1 else "wait"
-        found.append(f"{amount(total, 'message')} {wait} in the outbox of {listed([one.instance for one in waiting])}")
+        clause = f"{amount(total, 'message')} {wait} in the outbox of {listed([one.instance for one in waiting])}"
+        found[clause] = remedies.OUTBOX
     return found
 
 
@@ -345,12 +363,7 @@ def _sum(instances: Sequence[Instance], count: Count) -> int:
 
 
 def _fails(service: str, error: str) -> str:
-    return f"service {service} fails{f': {_short(error)}' if error else ''}"
-
-
-def _short(error: str) -> str:
-    line = (error.strip().splitlines() or [""])[-1]
-    return line if len(line) <= 120 else f"{line[:119]}…"
+    return f"service {service} fails{f': {short(error)}' if error else ''}"
 
 
 def _runs(count: int) -> str:

@@ -150,7 +150,7 @@ class Snapshot:
             "redis": self.redis,
             "read_at": self.read_at,
             "silent_since": self.silent_since,
-            "health": {"level": health.level.value, "sentence": f"{health.sentence}."},
+            "health": {"level": health.level.value, "sentence": f"{health.sentence}.", "todo": dict(health.todo)},
             "nodes": [{"node": node.name, "instances": [view.to_json() for view in node.instances]} for node in nodes],
         }
 
