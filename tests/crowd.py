@@ -110,7 +110,7 @@ class Crowd:
 
     def measure(self, seconds: float) -> Figures:
         """Let them come, beat for so long, lose Redis, and come back."""
-        alive = self._come()
+        alive = self.come()
         beats, redis = self._beat(seconds)
         listed = self._list()
         self.server.restart(keep_data=True, kill=True)
@@ -118,7 +118,8 @@ class Crowd:
         more = sum(connects) - self.instances - len(self._parts)
         return Figures(self.instances, alive, beats, redis, listed, back, max(0, more), _busiest(connects))
 
-    def _come(self) -> float:
+    def come(self) -> float:
+        """Let all register; return how long that took."""
         for part in self._parts:
             assert part.is_ready.wait(60)
         asyncio.run(_load_functions(self.server.url))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -109,7 +110,7 @@ class NodeView:
     instances: tuple[InstanceView, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
     """The hive at one moment.
 
@@ -128,12 +129,12 @@ class Snapshot:
     why: str = ""
     past: Past = field(default_factory=Past)
 
-    @property
+    @cached_property
     def instances(self) -> tuple[InstanceView, ...]:
         """Every instance of every node."""
         return tuple(view for node in self.nodes for view in node.instances)
 
-    @property
+    @cached_property
     def health(self) -> Health:
         """How well the hive is."""
         if self.silent_since is not None:
