@@ -136,10 +136,10 @@ class Stream:
         return list(self.next()["lists"]["lines"])
 
 
-def tree_of(page: Page, snapshot: Snapshot, now: float = 100.0) -> Item:
+def tree_of(page: Page, snapshot: Snapshot, now: float = 100.0, **path: str) -> Item:
     """What a page shows that waits for nobody."""
     try:
-        page.tree(Visit(snapshot, now)).__await__().send(None)
+        page.tree(Visit(snapshot, now, path)).__await__().send(None)
     except StopIteration as end:
         made: Item = end.value
         return made

@@ -9,7 +9,7 @@ from hivemind.cli.members import common_of, members_of, part_of, process_of
 from hivemind.data.records import Instance, MemberRecord, ServiceRecord, Stats, SubscriptionRecord, stats_from
 from hivemind.picture.health import Level, judge, problems
 from hivemind.picture.state import State
-from hivemind.root.pages.nodes import Nodes
+from hivemind.root.pages.node import Node as NodePage
 
 from .root_kit import instance, tree_of
 from .test_monitor import snapshot_of
@@ -49,8 +49,9 @@ def test_a_member_that_does_not_run_makes_a_hive_unwell(member: MemberRecord, to
 
 
 def test_the_page_names_the_members() -> None:
-    page = tree_of(Nodes(), snapshot_of(small(PENGUIN, LATE)))
-    facts = page["lists"]["nodes"][0]["lists"]["instances"][0]["fields"]["facts"]
+    process = small(PENGUIN, LATE)
+    page = tree_of(NodePage(), snapshot_of(process), node=process.node)
+    facts = page["lists"]["instances"][0]["fields"]["facts"]
     assert facts == "shared by penguin, joker cannot start and is tried again: OSError: no cards"
 
 

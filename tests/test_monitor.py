@@ -12,6 +12,7 @@ from hivemind.errors import RedisUnavailable
 from hivemind.picture.health import Level
 from hivemind.picture.monitor import Beat, History, Monitor, rates_between
 from hivemind.picture.snapshot import Snapshot, nodes_of, view_of
+from hivemind.root.pages.node import Node as NodePage
 from hivemind.root.pages.nodes import Nodes
 from hivemind.root.paging import Window, to_json
 from hivemind.root.wording import rate
@@ -88,8 +89,8 @@ def test_a_lost_instance_is_shown_with_what_was_last_known_of_it() -> None:
 
 def test_an_instance_that_was_lost_before_the_root_began_is_shown_as_such() -> None:
     (view,) = History().follow([instance(beat=None)])
-    page = tree_of(Nodes(), Snapshot("gotham", "", 1.0, None, nodes_of([view])), 10.0)
-    shown = page["lists"]["nodes"][0]["lists"]["instances"][0]
+    page = tree_of(NodePage(), Snapshot("gotham", "", 1.0, None, nodes_of([view])), 10.0, node="batman")
+    shown = page["lists"]["instances"][0]
     assert (shown["state"], shown["fields"]["since"]) == ("lost", "not seen since root started")
 
 
@@ -170,7 +171,7 @@ def test_rates_are_told_with_the_digits_that_matter(per_second: float | None, te
 
 def test_a_state_that_we_do_not_know_gets_no_colour_of_its_own() -> None:
     odd = instance(stats=Stats('"><script>'))
-    shown = tree_of(Nodes(), snapshot_of(odd))["lists"]["nodes"][0]["lists"]["instances"][0]
+    shown = tree_of(NodePage(), snapshot_of(odd), node="batman")["lists"]["instances"][0]
     assert (shown["state"], shown["fields"]["state"]) == ("unknown", '"><script>')
 
 
