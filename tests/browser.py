@@ -64,6 +64,14 @@ class Browser:
         """What is written in the first element that ``selector`` finds; empty if there is none."""
         return str(self.evaluate(f"document.querySelector({selector!r})?.textContent ?? ''"))
 
+    def press(self, key: str) -> None:
+        """Press a key on what has the focus: a character, Enter, Tab, Escape or another that has a name."""
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        code = {"Enter": 13, "Tab": 9, "Escape": 27}.get(key, ord(key[0].upper()))
+        pressed: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        self._ask("Input.dispatchKeyEvent", type="keyDown", **pressed, **({"text": text} if text else {}))
+        self._ask("Input.dispatchKeyEvent", type="keyUp", **pressed)
+
     def __enter__(self) -> Self:
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()

@@ -7,12 +7,12 @@ from pathlib import Path
 import orjson
 import pytest
 
-from hivemind.cli.unheard import at_home_somewhere, unheard
 from hivemind.cli.why_words import Copy, paragraph
 from hivemind.data.records import About, Instance, Stats
 from hivemind.picture.declared import AWAY, Declared, everywhere
 from hivemind.picture.health import judge
 from hivemind.picture.state import State
+from hivemind.picture.unheard import at_home_somewhere, unheard
 from hivemind.settings import load_settings
 from hivemind.supervisor.actions import Request, Verb
 from hivemind.supervisor.control import Answer, Hived

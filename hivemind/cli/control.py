@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ..supervisor.actions import Request
     from ..supervisor.control import Answer
 
-MOST_COPIES = 1000
 BRIEF = 1.0  #: seconds in which other hosts answer, where nobody can on this one
 NODES = click.argument("nodes", nargs=-1, required=True, metavar="NODE...", shell_complete=completing.targets)
 
@@ -93,6 +92,8 @@ def scale(ctx: click.Context, words: tuple[str, ...]) -> int:
 
 def _how_many(words: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
     """The nodes and the number behind them. Raises UsageError in our words: click's speak of what nobody has typed."""
+    from ..supervisor.actions import MOST_COPIES
+
     *nodes, number = words or ("",)
     if number.isdecimal() and not nodes:
         raise click.UsageError(f"which node? `hm scale NODE {number}`")
@@ -111,21 +112,19 @@ def _ask(ctx: click.Context, request: Request) -> int:
     return WELL if shown and all(shown) else FAILED
 
 
-def answered(
-    ctx: click.Context, request: Request, *, silence: float = 35.0, tell: Callable[[Answer], None] | None = None
-) -> list[Answer]:
-    """What those hiveds answered that the request concerns; none, and said, if no hived answers. ``silence`` is for how
-    many seconds, beside STOP_TIMEOUT, they may say nothing; ``tell`` hears each answer as it comes.
+def answered(ctx: click.Context, request: Request, *, tell: Callable[[Answer], None] | None = None) -> list[Answer]:
+    """What those hiveds answered that the request concerns; none, and said, if no hived answers. ``tell`` hears each
+    answer as it comes.
 
     Raises ClickException for targets that nobody knows.
     """
     from dataclasses import replace
 
+    from ..picture.unheard import at_home_somewhere, unheard
     from ..supervisor.actions import Verb
     from ..supervisor.journal import BY, who
     from .context import announce, as_it_runs, context_settings
     from .reading import read_instances
-    from .unheard import at_home_somewhere, unheard
 
     request = replace(request, options={**request.options, BY: who()})
     settings = as_it_runs(context_settings(ctx))
@@ -138,7 +137,7 @@ def answered(
         known |= at_home_somewhere(settings, request.targets)
         if found and (unknown := [target for target in request.targets if target not in known]):
             raise _unknown(settings, unknown[0])
-    answers = _answers(settings, request, patience, silence, _telling(tell))
+    answers = _answers(settings, request, patience, _telling(tell))
     if not answers:
         output.error(standing or "no hived of this hive answers: `hived start` starts it on this machine")
         return []
@@ -192,17 +191,16 @@ def _answers(
     settings: Settings,
     request: Request,
     patience: float,
-    silence: float = 35.0,
     tell: Callable[[Answer], None] | None = None,
 ) -> list[Answer]:
     """What every hived of the hive answers, if one says within ``patience`` seconds that it heard."""
     import asyncio
 
     from ..bus.endpoint import Endpoint
-    from ..supervisor.control import ask, nobody
+    from ..supervisor.control import ask, nobody, silence
     from ..supervisor.engine import redis_url
 
-    timeout = settings.constants.STOP_TIMEOUT + silence  # to stop, and to be there
+    timeout = silence(request.verb, settings.constants.STOP_TIMEOUT)
     endpoint = Endpoint.parse(redis_url(settings), settings.var)
     hosts = settings.constants.HOSTS
     return asyncio.run(ask(endpoint, settings.name, request, timeout, patience, tell or nobody, hosts))

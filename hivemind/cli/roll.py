@@ -13,8 +13,6 @@ from .groups import FAILED, WELL
 if TYPE_CHECKING:
     from ..supervisor.control import Answer
 
-SILENCE = 60.0  # seconds, beside STOP_TIMEOUT, after which a hived that rolls has said something
-
 
 @click.command()
 @NODES
@@ -45,7 +43,7 @@ def roll(ctx: click.Context, nodes: tuple[str, ...], max_unavailable: int | None
 
     options = {} if max_unavailable is None else {AT_ONCE: str(max_unavailable)}
     shown = _Shown()
-    acting = answered(ctx, Request(Verb.ROLL, nodes, options=options), silence=SILENCE, tell=shown.hear)
+    acting = answered(ctx, Request(Verb.ROLL, nodes, options=options), tell=shown.hear)
     output.end_progress()
     return shown.end(acting)
 

@@ -25,6 +25,7 @@ from ..picture.metrics import exposition
 from ..picture.monitor import Monitor
 from ..picture.nodes import node_line
 from .bodies import MAX_BODY, Bodies, BodyRefused
+from .changes import Changes
 from .gate import Gate, refused
 from .guard import Guard
 from .pages import Hive
@@ -55,6 +56,7 @@ def make_app(monitor: Monitor, site: Site, hive: Hive | None = None) -> ASGIApp:
     machines = Machines(monitor)
     routes = [
         *site.routes,
+        *(Changes(monitor, hive.errands).routes() if hive is not None and hive.errands is not None else ()),
         *Pages(monitor, _templates(site.templates), site.context, hive).routes(),
         Route("/api/nodes", machines.nodes),
         Route("/api/nodes/{node}", machines.node),

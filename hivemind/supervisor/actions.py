@@ -28,6 +28,7 @@ from .returning import hold_back
 from .stopping import patience, stop
 from .topology import Problem, Program
 
+MOST_COPIES = 1000  # of one node
 WAITING_ENDS = 5.0  # seconds for a keeper that waits to end
 
 

@@ -19,7 +19,7 @@ import orjson
 from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..errors import RedisUnavailable
-from .actions import Request, Result, Verb
+from .actions import MOST_COPIES, Request, Result, Verb
 
 CHANNEL = "hived"
 ANSWER_TIMEOUT = 4.0  # seconds in which a hived that lives says that it heard
@@ -28,6 +28,8 @@ ASK_AGAIN = 0.5  # seconds
 OTHERS_TIMEOUT = 2.0  # seconds in which those of the other hosts say so, once one did
 MORE_ANSWERS = 0.5  # seconds in which further hiveds say so, once one did
 CONNECT_TIMEOUT = 5.0
+TO_BE_THERE = 35.0  # seconds, beside STOP_TIMEOUT, in which what was asked for has been done
+TO_ROLL = 60.0  # seconds, beside STOP_TIMEOUT, after which a hived that rolls has said something
 MOST_OPTIONS = 20  # texts that may go with a request
 
 
@@ -74,7 +76,7 @@ def decode_request(body: bytes) -> tuple[Request, str] | None:
     try:
         raw = orjson.loads(body)
         targets = tuple(str(each) for each in raw["targets"])
-        replicas = max(0, min(1000, int(raw.get("replicas", 0))))
+        replicas = max(0, min(MOST_COPIES, int(raw.get("replicas", 0))))
         return Request(Verb(raw["verb"]), targets, replicas, _options(raw.get("options", {}))), str(raw["reply"])
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
@@ -120,6 +122,11 @@ def decode_answer(body: bytes) -> Answer | None:
         return Answer(hived, programs, results, bool(raw["done"]), waiting, doing, is_put_off)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def silence(verb: Verb, stop_timeout: float) -> float:
+    """For how many seconds a hived that does what was asked may say nothing."""
+    return stop_timeout + (TO_ROLL if verb is Verb.ROLL else TO_BE_THERE)
 
 
 def nobody(_: Answer) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from ...picture.nodes import NodeLine, node_line
 from ..paging import PAGE, Window, part_of_line
 from ..wording import count, lapse, memory, rate, share
+from .errand import errand_item
 from .instances import copy_item
 from .nodes import level, summary
 from .page import Item, NotFound, Visit, frame, item
+
+NEWS = 600.0
+"""Seconds for which what was asked of the hiveds stays on the page after it was done."""
 
 
 class Node:
@@ -22,11 +26,17 @@ class Node:
         chosen, start, following = part_of_line(line, window)
         fields = {
             "node": line.name,
+            "copies": str(sum(copy.state != "stopped" for copy in line.copies)),
+            "unsteered": _unsteered(visit, line),
             "shown": _shown(start, len(chosen), len(line.copies)),
             "first": window.link() if start else "",
             "next": window.link(following) if following else "",
         }
-        lists = {"head": [_head(line)], "instances": [copy_item(copy, visit.now) for copy in chosen]}
+        lists = {
+            "head": [_head(line)],
+            "errands": _errands(visit, line),
+            "instances": [copy_item(copy, visit.now) for copy in chosen],
+        }
         return frame(visit, fields, lists)
 
 
@@ -36,6 +46,24 @@ def _found(visit: Visit) -> NodeLine:
     if line is None:
         raise NotFound(f"There is no node called {name}: nobody has registered it, and hived knows none of that name.")
     return line
+
+
+def _unsteered(visit: Visit, line: NodeLine) -> str:
+    """Why nothing can be done to the node from here; "" if it can."""
+    if visit.hive is None or visit.hive.errands is None:
+        return "no hived is asked from here"
+    should = visit.snapshot.state.should
+    if should.is_supervised and not line.is_supervised:
+        return "It was started by hand: hived does not run it."
+    return ""
+
+
+def _errands(visit: Visit, line: NodeLine) -> list[Item]:
+    """What was asked of the hiveds for it last, while that is news."""
+    errands = visit.hive.errands if visit.hive is not None else None
+    errand = errands.of(line.name) if errands is not None else None
+    is_news = errand is not None and (errand.ended is None or visit.now - errand.ended < NEWS)
+    return [errand_item(errand)] if errand is not None and is_news else []
 
 
 def _head(line: NodeLine) -> Item:

@@ -15,6 +15,7 @@ from ...bus.bus import Bus
 from ...picture.health import Level
 from ...picture.snapshot import Snapshot
 from ...settings import Settings
+from ..errands import Errands
 from ..wording import clock, health_of
 
 Item = dict[str, Any]
@@ -26,10 +27,11 @@ class NotFound(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Hive:
-    """By what a page reaches further than its snapshot: the root's connections, and the hive's settings."""
+    """By what a page reaches further than its snapshot: the root's connections, the hive's settings, its hiveds."""
 
     bus: Bus
     settings: Settings
+    errands: Errands | None = None
 
 
 @dataclass(frozen=True, slots=True)

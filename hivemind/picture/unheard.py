@@ -1,15 +1,15 @@
-"""Hosts of the hive of which no hived answers, and what is at home there, for commands that ask all of them."""
+"""Hosts of the hive of which no hived answers, and what is at home there, for who asks all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ..errors import ConfigurationError
-from ..picture.declared import everywhere
 from ..settings import Settings
 from ..supervisor.actions import Request, Result, Verb
 from ..supervisor.control import Answer, Hived
 from ..supervisor.topology import Program
+from .declared import everywhere
 
 
 def unheard(settings: Settings, request: Request, answers: Sequence[Answer]) -> list[Answer]:
