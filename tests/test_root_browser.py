@@ -53,6 +53,7 @@ def test_an_event_changes_the_page_and_adds_and_removes_rows(browser: Browser) -
 def test_no_column_runs_into_the_next_however_narrow_the_window(browser: Browser) -> None:
     with running(FakeSource([instance("batman.0", received={"bat-signal-*": 12}, sent={"lamp": 1})])) as page:
         browser.open(f"http://127.0.0.1:{page.port}/nodes/batman")
+        eventually(lambda: connection(browser).startswith("live"), WIDE)
         browser.evaluate("document.querySelector('.page').style.width = '700px'")
         cut = "[...document.querySelectorAll('th')].filter(one => one.scrollWidth > one.clientWidth).length"
         assert browser.evaluate("document.querySelectorAll('th').length") > 10
