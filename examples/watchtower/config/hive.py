@@ -71,4 +71,4 @@ PRODUCTION = False
 HOSTS: dict[str, dict[str, object]] = {}
 
 # Tuning by name: replicas, env, restart, needs, tags, target, process, hosts, per_host.
-NODES: dict[str, dict[str, object]] = {}
+NODES: dict[str, dict[str, object]] = {"clerk": {"replicas": 2}}

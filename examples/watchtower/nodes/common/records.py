@@ -34,3 +34,20 @@ class Alert:
     value: float
     usual: float
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """``sighting.*``: who passed by, and how many seconds of cores it used. No name: nobody could see who it was."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """``entry.*``: a sighting as ``clerk`` wrote it down, an instance."""
+
+    name: str
+    seconds: float
+    clerk: str

@@ -1,0 +1,1 @@
+"""Clerk node for watchtower."""

@@ -1,0 +1,1 @@
+"""Lookout node for watchtower."""
