@@ -69,14 +69,14 @@ def test_watchtower_tells_of_a_core_that_is_kept_busy(tmp_path: Path, server: Re
         HIVEMIND_REDIS_URL=server.url,
         HIVEMIND_HIVE_NAME=hive_name,
         WATCHTOWER_EVERY="0.3",
-        WATCHTOWER_WARMUP="15",
+        WATCHTOWER_WARMUP="25",
         WATCHTOWER_FLOOR_CPU="25",
         WATCHTOWER_TREE=str(os.getpid()),
         WATCHTOWER_ALERTS=str(alerts),
         WATCHTOWER_TALLY=str(tally),
     )
     with running(watchtower) as (_, process):
-        eventually(lambda: compared(tally) > 15, within=60)
+        eventually(lambda: compared(tally) > 25, within=60)
         burning = subprocess.Popen([sys.executable, "-c", BURN.format(seconds=25)])
         try:
             eventually(alerts.exists, within=25)
