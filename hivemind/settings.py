@@ -95,7 +95,7 @@ class Settings:
     def shown(self) -> dict[str, Any]:
         """Every constant as JSON has it, secrets as ``***``: for people, logs and web pages."""
         values = self.constants.model_dump(mode="json")
-        return {name: masked(value) for name, value in values.items()}
+        return {name: masked(value, name) if value else value for name, value in values.items()}
 
 
 def logged_in(file: Path) -> str:

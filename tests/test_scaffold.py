@@ -31,6 +31,7 @@ LAYOUT = {
     "nodes/__init__.py",
     "root/__init__.py",
     "static/.gitkeep",
+    "static/templates/.gitkeep",
     "templates/.gitkeep",
     "tests/test_hive.py",
 }

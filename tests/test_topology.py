@@ -103,6 +103,8 @@ def test_root_or_nodes_may_be_left_out(selection: Selection, expected: list[str]
         ({"NODES": {"batman": {"env": {"A": "1"}}}}, {"batman.0"}),
         ({"NODES": {"batman": {"replicas": 2}}}, {"batman.1"}),
         ({"HIVE_DEFAULT_PORT": 1234}, {"root"}),
+        ({"HIVE_DEFAULT_HOST": "0.0.0.0"}, {"root"}),
+        ({"HIVE_KEY": "another"}, {"root"}),
         ({"LOG_LEVEL": "DEBUG"}, {"root", "batman.0", "robin.0"}),
         ({"PRODUCTION": True}, {"root"}),
         ({"NODES": {"batman": {"tags": ["heroes"]}}}, set()),

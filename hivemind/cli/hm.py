@@ -44,6 +44,7 @@ SECTIONS = {
     "Repair": {
         "config": "repair:config",
         "doctor": "doctor:doctor",
+        "token": "token:token",
         "dead": "dead:dead",
         "forget": "forget:forget",
         "drill": "drill:drill",

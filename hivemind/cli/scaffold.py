@@ -26,7 +26,7 @@ RESERVED = {
     "node": {"hived", "hivemind", "nodes", "redis", "root"},
 }
 NODES_FILE = Path("nodes") / "__init__.py"
-_EMPTY_FOLDERS = ("static/.gitkeep", "templates/.gitkeep")
+_EMPTY_FOLDERS = ("static/.gitkeep", "static/templates/.gitkeep", "templates/.gitkeep")
 _TEMPLATES = files(__package__) / "templates"
 
 
@@ -112,7 +112,7 @@ def new_values(name: str) -> dict[str, Any]:
         "HIVE_CONTROLLER": f"root:{_camel(name)}Controller",
         "LOG_LOCATION": "",
         "STATIC_DIRS": ["static"],
-        "TEMPLATE_DIRS": ["templates"],
+        "TEMPLATE_DIRS": ["static/templates"],
     }
 
 

@@ -71,6 +71,16 @@ def run(node: BaseNode, settings: Settings, how: How) -> int:
         stop_logging()
 
 
+def cannot_run(node: str, settings: Settings, how: How, error: Exception) -> int:
+    """Log why ``node`` cannot even be begun, where its log would be; the exit code of the process."""
+    stop_logging = start_logging(node, settings, how)
+    try:
+        logger.error("%s cannot run: %s", node, reason_of(error))
+        return 1
+    finally:
+        stop_logging()
+
+
 def calm_collector() -> None:
     """Let the garbage collector never look again at what start-up made, and at messages only when many stay: looking
     at each few hundred of them while they pass took a sixth of a receiver's time.

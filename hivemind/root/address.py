@@ -1,8 +1,9 @@
-"""Where the page is: a port of the loopback, and the file that tells the tools of this machine which one."""
+"""Where the page is: a port, by default of the loopback, and the file that tells this machine's tools which one."""
 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import orjson
 
+from ..errors import ConfigurationError
 from ..identity import ProcessIdentity
 
 HOST = "127.0.0.1"
@@ -18,10 +20,27 @@ NEXT_PORTS = 20
 _TAKEN = (errno.EADDRINUSE, errno.EACCES)
 
 
+def resolve(host: str) -> str:
+    """The address that a host's name means here. Raises ConfigurationError if it means none."""
+    try:
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][4][0])
+    except (OSError, UnicodeError) as error:
+        raise ConfigurationError(f"HIVE_DEFAULT_HOST = {host!r} is no address of this machine: {error}") from error
+
+
+def is_here_only(address: str) -> bool:
+    """Whether nobody on another machine reaches what listens on ``address``."""
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
 def listen(port: int, host: str = HOST) -> socket.socket:
-    """A listening socket on ``port``, or if that is taken on the next free one, or on any; 0 means any at once."""
+    """A listening socket on ``port``, or if that is taken on the next free one, or on any; 0 means any at once.
+
+    ``host`` is an address. Raises OSError if it is none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in (*range(port, min(port + NEXT_PORTS, 65535) + 1), 0):
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, candidate))
@@ -37,9 +56,11 @@ def listen(port: int, host: str = HOST) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """What to type into a browser."""
+    """What to type into a browser; of what listens on all addresses of this machine, with its name."""
     host, port = listener.getsockname()[:2]
-    return f"http://{host}:{port}"
+    if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
+        host = socket.gethostname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @dataclass(frozen=True, slots=True)

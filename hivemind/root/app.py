@@ -7,6 +7,7 @@ Everything the registry says is hostile text.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,13 +25,16 @@ from starlette.types import ASGIApp
 from ..picture.metrics import exposition
 from ..picture.monitor import Monitor
 from ..picture.nodes import node_line
-from .bodies import MAX_BODY, Bodies, BodyRefused
+from .bodies import MAX_BODY, Bodies, RequestRefused
 from .changes import Changes
 from .gate import Gate, refused
 from .guard import Guard
+from .login import Login
 from .pages import Hive
 from .paging import ANSWER, Window, line_to_json, to_json
 from .serving import Pages
+from .tokens import Tokens
+from .visitor import visitor_of
 
 __all__ = ["BaseRoute", "Route", "Site", "make_app"]
 
@@ -41,7 +45,10 @@ FIRST = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a hive adds to the built-in page: searched, listed and merged before what is built in."""
+    """What a hive adds to the built-in page: searched, listed and merged before what is built in.
+
+    Where there are ``tokens`` there is a login. A request's body has at most ``max_body`` bytes.
+    """
 
     hosts: frozenset[str] = frozenset({"127.0.0.1", "localhost", "[::1]"})
     static: Sequence[Path] = ()
@@ -49,25 +56,30 @@ class Site:
     routes: Sequence[BaseRoute] = ()
     context: Callable[[], Mapping[str, Any]] = field(default=dict)
     max_body: int = MAX_BODY
+    tokens: Tokens | None = None
 
 
 def make_app(monitor: Monitor, site: Site, hive: Hive | None = None) -> ASGIApp:
     """The web application. Routes of the site come first, so that a hive may replace the page itself."""
-    machines = Machines(monitor)
+    machines, templates = Machines(monitor), _templates(site.templates)
+    assets = frozenset(path.name for path in (HERE / "static").iterdir())
+    login = Login(site.tokens, monitor.snapshot.hive, templates, assets) if site.tokens else None
     routes = [
+        *(login.routes() if login else ()),
         *site.routes,
         *(Changes(monitor, hive.errands).routes() if hive is not None and hive.errands is not None else ()),
-        *Pages(monitor, _templates(site.templates), site.context, hive).routes(),
+        *Pages(monitor, templates, site.context, hive).routes(),
         Route("/api/nodes", machines.nodes),
         Route("/api/nodes/{node}", machines.node),
         Route("/api/durable", machines.durable),
         Route("/api/past", machines.past),
         Route("/healthz", machines.healthz),
         Route("/metrics", machines.metrics),
-        Mount("/static", app=_static(site.static), name="static"),
+        Mount("/static", app=_Static(site.static, site.templates), name="static"),
     ]
-    inner = Starlette(routes=routes, exception_handlers={BodyRefused: refused})
-    return Guard(Gate(inner, Bodies(site.max_body)), site.hosts)  # around it all, so that failures are guarded, too
+    inner = Starlette(routes=routes, exception_handlers={RequestRefused: refused})
+    gate = Gate(inner, Bodies(site.max_body), login)
+    return Guard(gate, site.hosts, addresses=login is not None)  # around it all, so that failures are guarded, too
 
 
 class Machines:
@@ -101,13 +113,14 @@ class Machines:
         """The last hour of rates and events as JSON."""
         return _json(self._monitor.snapshot.past.to_json())
 
-    async def healthz(self, _: Request) -> Response:
-        """200 while the root sees the hive, 503 while Redis does not answer it. Says nothing about the nodes. Who asks
-        as soon as it serves waits until it has looked, for FIRST at the most.
+    async def healthz(self, request: Request) -> Response:
+        """200 while the root sees the hive, 503 while Redis does not answer it; how the hive is, to who may know. Who
+        asks as soon as it serves waits until it has looked, for FIRST at the most.
         """
         snapshot = await self._monitor.first(FIRST)
         sees = snapshot.read_at is not None and snapshot.silent_since is None
-        return _json({"ok": sees, "health": f"{snapshot.health.sentence}."}, 200 if sees else 503)
+        told = {"health": f"{snapshot.health.sentence}."} if visitor_of(request.scope).may_look else {}
+        return _json({"ok": sees, **told}, 200 if sees else 503)
 
     async def metrics(self, request: Request) -> Response:
         """The snapshot for Prometheus, in the format that it asks for."""
@@ -115,11 +128,22 @@ class Machines:
         return Response(body, headers={"Cache-Control": "no-store", "Content-Type": kind})
 
 
-def _static(folders: Sequence[Path]) -> StaticFiles:
-    """The files of ``folders``, then the built-in ones; links and ``..`` out of a folder find nothing."""
-    files = StaticFiles(directory=HERE / "static")
-    files.all_directories = [*folders, HERE / "static"]
-    return files
+class _Static(StaticFiles):
+    """The files of ``folders``, then the built-in ones; links and ``..`` out of a folder find nothing, nor do names of
+    files in ``hidden`` folders.
+    """
+
+    def __init__(self, folders: Sequence[Path], hidden: Sequence[Path]) -> None:
+        super().__init__(directory=HERE / "static")
+        self.all_directories = [*folders, HERE / "static"]
+        served = [folder.resolve() for folder in folders]
+        self._hidden = [folder for each in hidden if (folder := each.resolve()) not in served]
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        found, stat = super().lookup_path(path)
+        if stat is not None and any(Path(found).resolve().is_relative_to(folder) for folder in self._hidden):
+            return "", None
+        return found, stat
 
 
 def _templates(folders: Sequence[Path]) -> jinja2.Environment:

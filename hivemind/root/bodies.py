@@ -24,8 +24,8 @@ FORM, JSON, FILES = "application/x-www-form-urlencoded", "application/json", "mu
 KINDS = frozenset({FORM, JSON, FILES})
 
 
-class BodyRefused(Exception):
-    """A body that is not taken; ``status`` and the text say why."""
+class RequestRefused(Exception):
+    """What is asked is not done; ``status`` and the text say why."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -35,26 +35,26 @@ class BodyRefused(Exception):
 class Bodies:
     """Reads the bodies of one application's requests."""
 
-    def __init__(self, most: int = MAX_BODY) -> None:
+    def __init__(self, most: int = MAX_BODY, at_once: int = AT_ONCE) -> None:
         self._most = most
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = asyncio.Semaphore(at_once)
 
     def check(self, headers: Headers) -> None:
-        """Raise BodyRefused for what need not be read to be refused."""
+        """Raise RequestRefused for what need not be read to be refused."""
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > self._most:
             raise self._too_large()
         is_empty = length == "0" and "transfer-encoding" not in headers
         if kind_of(headers) not in KINDS and not (is_empty and "content-type" not in headers):
-            raise BodyRefused(415, f"write Content-Type: one of {', '.join(sorted(KINDS))}")
+            raise RequestRefused(415, f"write Content-Type: one of {', '.join(sorted(KINDS))}")
 
     async def read(self, receive: Receive) -> bytes:
-        """The whole body. Raises BodyRefused, and ClientDisconnect if they left."""
+        """The whole body. Raises RequestRefused, and ClientDisconnect if they left."""
         try:
             async with asyncio.timeout(BODY_TIME), self._turns:
                 return await self._read(receive)
         except TimeoutError:
-            raise BodyRefused(408, f"the body was not there within {BODY_TIME:g} s") from None
+            raise RequestRefused(408, f"the body was not there within {BODY_TIME:g} s") from None
 
     async def _read(self, receive: Receive) -> bytes:
         body = bytearray()
@@ -68,8 +68,8 @@ class Bodies:
             if not message.get("more_body", False):
                 return bytes(body)
 
-    def _too_large(self) -> BodyRefused:
-        return BodyRefused(413, f"a body has at most {self._most:,} bytes")
+    def _too_large(self) -> RequestRefused:
+        return RequestRefused(413, f"a body has at most {self._most:,} bytes")
 
 
 def again(body: bytes, receive: Receive) -> Receive:
@@ -92,20 +92,20 @@ def kind_of(headers: Headers) -> str:
 
 
 def form_fields(headers: Headers, body: bytes) -> dict[str, str]:
-    """The fields of a form, of each name the first; none where it is no form. Raises BodyRefused."""
+    """The fields of a form, of each name the first; none where it is no form. Raises RequestRefused."""
     if kind_of(headers) != FORM:
         return {}
     try:
         found = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
     except ValueError:  # a UnicodeDecodeError is one, too
-        raise BodyRefused(400, "this is no form that we can read") from None
+        raise RequestRefused(400, "this is no form that we can read") from None
     return dict(reversed(found))
 
 
 async def fields_of(request: Request) -> Mapping[str, Any]:
     """What a change says, for its route: the fields of its form, or the object in its JSON; nothing for no body.
 
-    Raises BodyRefused where it is neither.
+    Raises RequestRefused where it is neither.
     """
     body = await request.body()
     if not body:
@@ -115,7 +115,7 @@ async def fields_of(request: Request) -> Mapping[str, Any]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise BodyRefused(400, "this is no JSON") from None
+        raise RequestRefused(400, "this is no JSON") from None
     if not isinstance(value, dict):
-        raise BodyRefused(400, "write a JSON object")
+        raise RequestRefused(400, "write a JSON object")
     return value

@@ -23,7 +23,7 @@ from ..supervisor.actions import MOST_COPIES, Request, Verb
 from ..supervisor.journal import BY
 from ..supervisor.rollout import AT_ONCE, MOST_AT_ONCE
 from ..topics import is_instance, is_node
-from .bodies import BodyRefused, fields_of
+from .bodies import RequestRefused, fields_of
 from .errands import Busy, Errands
 from .visitor import visitor_of
 
@@ -45,13 +45,13 @@ class Changes:
         """Ask every hived, and answer what became of it: as JSON, or for a form on the page with that page."""
         target, verb = asked.path_params["node"], asked.path_params["verb"]
         if verb not in VERBS or not (is_node(target) or is_instance(target)):
-            raise BodyRefused(404, "what can be done: start, stop, restart, roll or scale, to a node or one copy")
+            raise RequestRefused(404, "what can be done: start, stop, restart, roll or scale, to a node or one copy")
         by = f"{visitor_of(asked.scope).name}, on the page"
         request = request_of(Verb(verb), target, await fields_of(asked), by)
         try:
             errand = self._errands.begin(target, request, self._unknown)
         except Busy as error:
-            raise BodyRefused(503, str(error)) from None
+            raise RequestRefused(503, str(error)) from None
         if "text/html" not in asked.headers.get("accept", ""):
             await errand.over.wait()
             return Response(orjson.dumps(errand.to_json()), errand.status, media_type="application/json")
@@ -72,14 +72,14 @@ class Changes:
 
 
 def request_of(verb: Verb, target: str, fields: Mapping[str, Any], by: str) -> Request:
-    """What is asked of the hiveds. Raises BodyRefused for a number that is none, or missing."""
+    """What is asked of the hiveds. Raises RequestRefused for a number that is none, or missing."""
     options = {BY: by}
     if verb is Verb.ROLL and fields.get("max_unavailable", "") != "":
         options[AT_ONCE] = str(_number(fields, "max_unavailable", 1, MOST_AT_ONCE))
     if verb is not Verb.SCALE:
         return Request(verb, (target,), options=options)
     if not is_node(target):
-        raise BodyRefused(400, f"{target} is one copy, and a node is scaled: {target.partition('.')[0]}")
+        raise RequestRefused(400, f"{target} is one copy, and a node is scaled: {target.partition('.')[0]}")
     return Request(verb, (target,), _number(fields, "replicas", 0, MOST_COPIES), options)
 
 
@@ -87,4 +87,4 @@ def _number(fields: Mapping[str, Any], name: str, least: int, most: int) -> int:
     text = str(fields.get(name, ""))
     if text.isascii() and text.isdigit() and len(text) < 6 and least <= int(text) <= most:
         return int(text)
-    raise BodyRefused(400, f"{name}: write a number from {least} to {most:,}")
+    raise RequestRefused(400, f"{name}: write a number from {least} to {most:,}")

@@ -19,10 +19,12 @@ from ..node.inner import Inner
 from ..node.life import Place
 from ..node.loading import load_fault
 from ..node.node import Node, settings_for
-from ..node.runner import SUPERVISED, How, place_in, run
+from ..node.runner import SUPERVISED, How, cannot_run, place_in, run
 from ..settings import Settings, find_hive, load_settings
-from .address import AddressFile
+from .address import AddressFile, is_here_only, resolve
 from .app import BaseRoute, Site
+from .bodies import MAX_BODY
+from .tokens import MAKE_KEY, Tokens
 from .web import Web
 
 NAME = "root"
@@ -58,6 +60,10 @@ class RootController:
         """Further host names under which the page may be asked for, such as that of a proxy. Called once."""
         return []
 
+    def max_body(self) -> int:
+        """How many bytes the body of a request may have. Called once."""
+        return MAX_BODY
+
     def metadata(self) -> Mapping[str, str]:
         """What the registry shows beside the root, besides its ``url``."""
         return {}
@@ -82,13 +88,29 @@ class RootController:
 
     def serve(self, how: How, complaint: str = "") -> int:
         """Serve until told to stop; return the exit code. ``complaint`` is logged first, as an error."""
-        web = Web(self.settings.constants.HIVE_DEFAULT_PORT, AddressFile(self.settings.var / ADDRESS_FILE), self._site)
+        try:
+            web = self._web()
+        except (ConfigurationError, OSError) as error:
+            return cannot_run(NAME, self.settings, how, error)
         try:
             return run(RootNode(self, web, complaint), self.settings, how)
         finally:
             web.close()
 
-    def _site(self) -> Site:
+    def _web(self) -> Web:
+        """The page on its port. Raises ConfigurationError where others could reach it and it would have no login."""
+        constants = self.settings.constants
+        tokens = Tokens(constants.HIVE_KEY, self.settings.name) if constants.HIVE_KEY else None
+        address = resolve(constants.HIVE_DEFAULT_HOST)
+        if tokens is None and not is_here_only(address):
+            raise ConfigurationError(
+                f"HIVE_DEFAULT_HOST = {constants.HIVE_DEFAULT_HOST!r} would show the page to other machines, "
+                f"and without HIVE_KEY it has no login. {MAKE_KEY}"
+            )
+        file = AddressFile(self.settings.var / ADDRESS_FILE)
+        return Web(constants.HIVE_DEFAULT_PORT, address, file, lambda: self._site(tokens))
+
+    def _site(self, tokens: Tokens | None) -> Site:
         constants = self.settings.constants
         allowed: list[str] = _safely(self.allowed_hosts, [])
         return Site(
@@ -97,6 +119,8 @@ class RootController:
             templates=constants.TEMPLATE_DIRS,
             routes=_safely(self.additional_routes, []),
             context=lambda: _safely(self.base_context, {}),
+            max_body=_safely(self.max_body, MAX_BODY),
+            tokens=tokens,
         )
 
 

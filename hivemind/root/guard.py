@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -36,11 +37,12 @@ def is_change(method: str) -> bool:
 class Guard:
     """Refuses foreign hosts and foreign changes with 403, and puts the security headers on every answer.
 
-    What is not from ``/static/`` is kept in no cache. Nothing that the application says when it fails gets out.
+    What is not from ``/static/`` is kept in no cache. With ``addresses`` each host that is written as an address, and
+    is no name, is ours: a foreign page has a name, or an address of its own.
     """
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, hosts: frozenset[str], *, addresses: bool = False) -> None:
+        self._app, self._addresses = app, addresses
         self._hosts = frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,13 +65,16 @@ class Guard:
 
     def _refusal(self, method: str, headers: Headers) -> Response | None:
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or _host(hosts[0]) not in self._hosts:
+        if len(hosts) != 1 or not self._is_ours(_host(hosts[0])):
             return _no(403, "this page is not served under that host name")
         if is_change(method):
             return _foreign_change(headers, hosts[0])
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_link(headers):
             return _no(403, "another site can link to this page, and nothing else")
         return None
+
+    def _is_ours(self, host: str) -> bool:
+        return host in self._hosts or (self._addresses and _is_address(host))
 
 
 def _misshapen(scope: Scope, headers: Headers) -> Response | None:
@@ -94,6 +99,14 @@ def _foreign_change(headers: Headers, host: str) -> Response | None:
     if not (origins or sites or is_program):
         return _no(403, "say that you are no page of another site: add the header X-Hivemind: 1")
     return None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_link(headers: Headers) -> bool:

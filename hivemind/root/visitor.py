@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from markupsafe import Markup
 from starlette.types import Scope
 
+from .tokens import Role
+
 CSRF_FIELD, CSRF_HEADER = "csrf", "x-csrf-token"
 _KEY = "hivemind.visitor"
-
-
-class Role(StrEnum):
-    """What somebody may do: a viewer looks, an operator also changes."""
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +36,36 @@ class Csrf:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who sent a request. ``name`` is what the log calls them; ``session`` says whether they can log out."""
+    """Who sent a request. ``name`` is what the log calls them; ``role`` is None for somebody who may see nothing."""
 
-    name: str = "somebody on this machine"
-    role: Role = Role.OPERATOR
+    name: str
+    role: Role | None
     csrf: Csrf = Csrf()
-    session: bool = False
+
+    @property
+    def may_look(self) -> bool:
+        """Whether they may see the hive."""
+        return self.role is not None
 
     @property
     def may_change(self) -> bool:
         """Whether they are an operator."""
         return self.role is Role.OPERATOR
 
+    @property
+    def is_logged_in(self) -> bool:
+        """Whether they can log out."""
+        return bool(self.csrf.token)
+
     def context(self) -> dict[str, Any]:
         """What templates know of them."""
         return {"csrf": self.csrf, "may_change": self.may_change, "visitor": self}
+
+
+LOCAL = Visitor("somebody on this machine", Role.OPERATOR)
+"""Where there is no login, whoever reaches the page."""
+NOBODY = Visitor("nobody", None)
+"""Who has not logged in."""
 
 
 def remember(scope: Scope, visitor: Visitor) -> None:

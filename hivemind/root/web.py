@@ -28,8 +28,8 @@ class Web:
     Stop order: the monitor (which ends the event streams), what waits for hiveds, the server, the address file.
     """
 
-    def __init__(self, port: int, address: AddressFile, site: Callable[[], Site]) -> None:
-        self._listener: socket.socket = listen(port)
+    def __init__(self, port: int, host: str, address: AddressFile, site: Callable[[], Site]) -> None:
+        self._listener: socket.socket = listen(port, host)
         self._wanted, self._address, self._site = port, address, site
         self.url = url_of(self._listener)
         self._monitor: Monitor | None = None

@@ -21,7 +21,8 @@ from .processes import REDIS, ROOT, NodePlan, ProcessPlan, Restart, agreed, proc
 
 FIRST, ROOT_PRIORITY, NODE_PRIORITY = 1, 5, 10  # Redis starts first and stops last
 FOR_HIVED = ("NODES", "HOSTS")  # no process is other for them
-NOT_FOR_NODES = (*FOR_HIVED, "HIVE_DEFAULT_PORT", "HIVE_CONTROLLER", "STATIC_DIRS", "TEMPLATE_DIRS", "PRODUCTION")
+FOR_ROOT = ("HIVE_DEFAULT_HOST", "HIVE_DEFAULT_PORT", "HIVE_KEY", "HIVE_CONTROLLER", "STATIC_DIRS", "TEMPLATE_DIRS")
+NOT_FOR_NODES = (*FOR_HIVED, *FOR_ROOT, "PRODUCTION")
 Kind = Literal["redis", "root", "node"]
 
 

@@ -10,6 +10,12 @@ HIVE_NAME = "watchtower"
 # Port of the root's page; if taken, the next free one. 0: any free one.
 HIVE_DEFAULT_PORT = 9476
 
+# Address of the root's page. Elsewhere than on the loopback it needs HIVE_KEY, and has a login.
+HIVE_DEFAULT_HOST = "127.0.0.1"
+
+# What signs the page's tokens; put it into HIVEMIND_HIVE_KEY_FILE. Empty: there is no login.
+HIVE_KEY = ""
+
 # The root's class, package.module:Class. Empty: the plain RootController.
 HIVE_CONTROLLER = "root:WatchtowerController"
 
@@ -32,7 +38,7 @@ LOG_BACKUP_COUNT = 2
 STATIC_DIRS = ["static"]
 
 # Folders of templates that the root's page finds first.
-TEMPLATE_DIRS = ["templates"]
+TEMPLATE_DIRS = ["static/templates"]
 
 # redis://, rediss://, unix:// ... Empty: a server of its own in var/.
 REDIS_URL = ""

@@ -78,8 +78,15 @@ function follow() {
     if (stream !== null && stream.readyState === EventSource.CLOSED) {
       rest();
       timer = setTimeout(follow, AGAIN);
+      loginIfAsked();
     }
   });
+}
+
+// A session that is over sends a page to the login: then so are we.
+async function loginIfAsked() {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "manual" }).catch(() => null);
+  if (answer?.type === "opaqueredirect") location.reload();
 }
 
 function rest() {
