@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from .patterns import SERVER, PatternMode
 from .retention import MOST_SECONDS, WEEK
-from .topics import check_name, check_topic
+from .topics import check_name, check_pattern, check_topic
 
 _URL_SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://", "redis+cluster://")
 _CONTROLLER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -56,6 +56,17 @@ class NodeTuning(BaseModel):
     process: str = Field("", description="Nodes with the same name here run together in one process of that name.")
     hosts: list[str] = Field([], description="Hosts that it may run on, by name or as @tag. Empty: all in HOSTS.")
     per_host: bool = Field(False, description="True: `replicas` is the number of copies on each of these hosts.")
+
+    sends: list[str] = Field(
+        [],
+        description="Topics, or patterns of them, that it may send on besides those of its services: `hived secure`.",
+    )
+    asks: list[str] = Field([], description="Requests that it may make, by name or pattern: `hived secure`.")
+
+    @field_validator("sends", "asks")
+    @classmethod
+    def _are_patterns(cls, patterns: list[str]) -> list[str]:
+        return [check_pattern(one) for one in patterns]
 
     @field_validator("needs")
     @classmethod
@@ -156,7 +167,8 @@ class Constants(BaseModel):
         {}, description="The hosts of the hive, each with its tags. Empty: every hived runs all nodes."
     )
     NODES: dict[str, NodeTuning] = Field(
-        {}, description="Tuning by name: replicas, env, restart, needs, tags, target, process, hosts, per_host."
+        {},
+        description="By name: replicas, env, restart, needs, tags, target, process, hosts, per_host, sends, asks.",
     )
 
     @field_validator("HIVE_NAME")

@@ -9,18 +9,20 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 
 from hivemind import Node, RequestTimeout, connect, responder
+from hivemind.bus.bus import Bus
 from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.client.client import Client
 from hivemind.data.responders import Responders
-from hivemind.errors import ConfigurationError, NoResponders, RequestError, RequestLost
+from hivemind.errors import ConfigurationError, NoResponders, RedisError, RequestError, RequestLost
 from hivemind.testing import HiveTest
 from hivemind.topics import Names
 
@@ -366,3 +368,18 @@ async def test_that_a_lease_was_gone_long_ago_says_nothing_when_it_is_gone_again
                 clock.ahead += 1.0
                 found = await responders.ended(["a.0.e1"])
             assert found == {"a.0.e1"}
+
+
+async def test_a_responder_that_redis_refuses_at_first_is_there_as_soon_as_it_does_not(own_server: RedisServer) -> None:
+    names = Names("t")
+    own_server.command("HSET", names.node("abacus.0"), "incarnation", 7)
+    own_server.command("ACL", "SETUSER", "default", "-zadd")
+    answerer: Any = SimpleNamespace(in_hand=0)
+    async with Bus(Endpoint.parse(own_server.url), "t", "abacus.0") as bus:
+        bus.identify("abacus.0", 7)
+        bus.requests.start()
+        with pytest.raises(RedisError):
+            await bus.requests.answering.serve("sum", answerer)
+        own_server.command("ACL", "SETUSER", "default", "+zadd")
+        await bus.requests.answering.serve("sum", answerer)
+        assert own_server.command("ZRANGE", names.responders("sum"), 0, -1) == ["abacus.0.e7"]

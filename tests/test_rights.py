@@ -8,7 +8,7 @@ import hiredis
 import pytest
 
 from hivemind.bus.functions import LIBRARY, library
-from hivemind.supervisor.rights import Duties, askers_of, of_hived, of_nobody, of_node, of_operator
+from hivemind.supervisor.rights import Duties, askers_of, of_default, of_hived, of_node, of_operator
 from hivemind.topics import Names
 
 from .servers import Connection, RedisServer
@@ -72,7 +72,7 @@ FOREIGN = [
     *(NAMES.stream("bills"), NAMES.producers("bills"), NAMES.letters("bills"), NAMES.retries("bills")),
     *(NAMES.order("orders"), NAMES.memory("orders"), NAMES.letters("orders"), NAMES.retries("orders")),
     *(NAMES.layout(), NAMES.readings(), NAMES.readers(), NAMES.caretaker(), NAMES.roll(), NAMES.move()),
-    *(NAMES.resolvers(), NAMES.resolved(), NAMES.topics(), NAMES.responders("sum"), NAMES.responders_since("sum")),
+    *(NAMES.topics(), NAMES.responders("sum"), NAMES.responders_since("sum")),
     *(Names("metropolis").node("shop.0"), Names("metropolis").stream("orders"), "somebody-elses"),
 ]
 
@@ -179,10 +179,23 @@ def test_who_types_commands_has_the_hive_and_not_the_server(guarded: RedisServer
     assert refused(guarded, "hm", *command)
 
 
-def test_who_says_no_name_may_only_ask_whether_the_server_is_there(own_server: RedisServer) -> None:
+def test_who_says_no_name_is_nobody_and_the_data_outlive_a_restart(own_server: RedisServer) -> None:
     users(own_server)
-    own_server.command("ACL", "SETUSER", "default", *of_nobody())
-    assert own_server.command("PING") == "PONG"
-    for command in (("GET", NAMES.layout()), ("PUBLISH", NAMES.live("sales"), "x"), ("SUBSCRIBE", "x"), ("KEYS", "*")):
-        with pytest.raises(hiredis.ReplyError, match=r"NOPERM"):
+    acl = own_server.folder / "users.acl"
+    own_server.command("FUNCTION", "LOAD", library())
+    keys = (NAMES.kept(),)
+    own_server.command(*call("change", list(keys)))
+    own_server.command("HSET", NAMES.kept(), "a", "1", "b", "2")
+    own_server.command(*call("change", list(keys), "a", "1", "3", "b", "2", ""))  # several writes: a transaction
+    own_server.command("ACL", "SETUSER", "default", *of_default())
+    with Connection(own_server.socket) as hived:
+        hived.ask("AUTH", "hived", "pw")
+        acl.write_text("\n".join(hived.ask("ACL", "LIST")) + "\n")
+    own_server.lines = (f"aclfile {acl}",)
+    own_server.restart(keep_data=True)
+    for command in (("PING",), ("GET", NAMES.layout()), ("PUBLISH", NAMES.live("sales"), "x"), ("INFO",)):
+        with pytest.raises(hiredis.ReplyError, match=r"NOAUTH"):
             own_server.command(*command)
+    with Connection(own_server.socket) as hived:
+        hived.ask("AUTH", "hived", "pw")
+        assert hived.ask("HGETALL", NAMES.kept()) == ["a", "3"]

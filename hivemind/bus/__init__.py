@@ -1,8 +1,9 @@
 """The network: everything that talks to Redis. No other package imports ``redis`` or ``hiredis``.
 
 - one process on the bus: ``bus``
-- connections: ``endpoint`` ``greeting`` ``link`` ``commands`` ``conversation`` ``fences``; what goes wrong there, in
-  errors of ours: ``translation``; what runs inside Redis: ``functions``; commands in a file: ``written``
+- connections: ``endpoint`` ``greeting`` ``link`` ``commands`` ``conversation`` ``fences``; who logs in:
+  ``credentials``; what goes wrong there, in errors of ours: ``translation``; what runs inside Redis: ``functions``;
+  commands in a file: ``written``
 - when Redis is away: what is said ``outage``; when it is tried again ``pace`` ``turned_away``; when it moves
   ``watch`` ``primary`` ``home_watch`` ``peers``; when the hive goes to another: ``door``
 - a server of the hive's own: ``embedded`` ``server_program`` ``server_memory`` ``server_data``; what any says:

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 from urllib.parse import quote
 
-from ..errors import ConfigurationError, RedisUnavailable
+from ..errors import ConfigurationError, RedisDenied, RedisUnavailable
 from ..identity import PidFile, ProcessIdentity
+from .credentials import HIVED, credentials
 from .server_data import has_data
 from .server_info import info_in, server_name
 from .server_memory import most_memory
@@ -60,7 +61,7 @@ latency-monitor-threshold 100
 daemonize no
 logfile {log}
 always-show-logo no
-"""
+{users}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,11 @@ class Embedded:
         return PidFile(self.folder / "redis.pid")
 
     @property
+    def acl(self) -> Path:
+        """Its users, where the hive is secured."""
+        return self.folder / "users.acl"
+
+    @property
     def log(self) -> Path:
         """What the server says."""
         return self.folder / "redis.log"
@@ -132,8 +138,12 @@ class Embedded:
         """Write the server's configuration and return its path. Raises ConfigurationError if that cannot be."""
         path = self.folder / "redis.conf"
         paths = {"socket": self.socket, "folder": self.folder, "log": self.log}
+        users = f"aclfile {_quoted(self.acl.absolute())}\n" if self.acl.exists() else ""
         text = _CONFIG.format(
-            fsync=self.fsync, memory=most_memory(), **{name: _quoted(value.absolute()) for name, value in paths.items()}
+            users=users,
+            fsync=self.fsync,
+            memory=most_memory(),
+            **{name: _quoted(value.absolute()) for name, value in paths.items()},
         )
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -162,9 +172,16 @@ class Embedded:
             time.sleep(STEP)
         return self.url
 
+    def ask(self, *words: str, timeout: float) -> str | None:
+        """As ``server_program.ask``; where the hive is secured, in the name of hived."""
+        login: Sequence[str] = ()
+        with suppress(RedisDenied):
+            login = credentials(self.folder.parent, HIVED) or ()
+        return ask(self.socket, *words, timeout=timeout, login=login)
+
     def answers(self) -> bool:
         """Whether a server on our socket takes commands now; any answer counts but that it is still loading."""
-        said = ask(self.socket, "PING", timeout=PING_TIMEOUT)
+        said = self.ask("PING", timeout=PING_TIMEOUT)
         return said is not None and not said.startswith("-LOADING")
 
     def serves(self, process: ProcessIdentity) -> bool:
@@ -202,7 +219,7 @@ class Embedded:
         serving = self._info().get("process_id")
         stopped = known is not None and _end(known, timeout)
         if serving is not None and (known is None or serving != str(known.pid)):  # one that the pid file does not name
-            ask(self.socket, "SHUTDOWN", timeout=timeout)
+            self.ask("SHUTDOWN", timeout=timeout)
             stopped = _eventually(lambda: self._info().get("process_id") != serving, timeout) or stopped
         if self.pidfile.read() == record:  # else the next server has begun
             self.pidfile.remove()
@@ -220,7 +237,7 @@ class Embedded:
         )
 
     def _info(self) -> dict[str, str]:
-        return info_in(ask(self.socket, "INFO", timeout=PING_TIMEOUT))
+        return info_in(self.ask("INFO", timeout=PING_TIMEOUT))
 
     @contextmanager
     def _lock(self, *, wait: bool = False) -> Iterator[int | None]:

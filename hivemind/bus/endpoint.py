@@ -3,7 +3,8 @@
 ``redis://[user:password@]host:port``, ``rediss://`` (TLS), ``unix:///path/to.sock``,
 ``redis+sentinel://[user:password@]host:port,host:port/<service>`` and
 ``redis+cluster://[user:password@]host:port,host:port``; each may end in ``?hive=gotham`` and in any
-option that redis-py's own URLs know, such as ``protocol=2`` or ``ssl_ca_certs=/path``.
+option that redis-py's own URLs know, such as ``protocol=2`` or ``ssl_ca_certs=/path``. Where it names no user, and the
+hive is secured, who connects logs in as ``credentials`` says.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ..constants import redact
 from ..errors import ConfigurationError, RedisUnavailable
 from ..topics import ClusterNames, Names, check_name
 from .cluster import PORTS, Address, learn, slot_of
+from .credentials import OPERATOR, with_login
 from .door import Door
 from .greeting import Elsewhere, check_role, introduce, is_home
 from .outage import FULL, Outage
@@ -72,12 +74,13 @@ class Endpoint:
     outage: Outage = field(default_factory=Outage, repr=False, compare=False)
     peers: Peers = field(default_factory=Peers, repr=False, compare=False)
     door: Door = field(default_factory=Door, repr=False, compare=False)
+    who: str = OPERATOR
 
     @classmethod
-    def parse(cls, url: str, folder: Path | None = None) -> Endpoint:
+    def parse(cls, url: str, folder: Path | None = None, who: str = OPERATOR) -> Endpoint:
         """Read ``url``; raise ConfigurationError that says what of it cannot be (never showing a password).
 
-        ``folder`` is the hive's ``var``: what is written there leads to where the hive has moved.
+        ``folder`` is the hive's ``var``: it knows where the hive has moved to, and how ``who`` logs in.
         """
         if url.startswith(f"rediss{CLUSTER.removeprefix('redis')}://"):
             raise ConfigurationError(
@@ -94,7 +97,7 @@ class Endpoint:
         pairs = parse_qsl(query)
         hive = dict(pairs).get("hive", "default")
         rest = urlencode([(key, value) for key, value in pairs if key != "hive"], safe="/")
-        endpoint = cls(f"{address}?{rest}" if rest else address, check_name(hive, "hive"), door=Door(folder))
+        endpoint = cls(f"{address}?{rest}" if rest else address, check_name(hive, "hive"), door=Door(folder), who=who)
         try:
             endpoint._check()
         except (ValueError, TypeError) as error:
@@ -208,8 +211,7 @@ class Endpoint:
     async def open(self, name: str) -> connections.AbstractConnection:
         """Open one connection, authenticated and called ``name``, speaking RESP2.
 
-        Raises RedisUnavailable, also while the hive is being moved, or RedisDenied. The caller owns it: dropping it
-        closes its transport.
+        Raises RedisUnavailable, also while the hive is moved, or RedisDenied. Dropping it closes its transport.
         """
         try:
             return await self.now._open(name)
@@ -217,7 +219,7 @@ class Endpoint:
             raise translated(error, self.redacted) from error
 
     async def _open(self, name: str) -> connections.AbstractConnection:
-        arguments = self._arguments()
+        arguments = with_login(self._arguments(), self.door.folder, self.who)
         moves = self.address is None and (self.is_sentinel or self.is_cluster)
         if moves:
             asked = self._primary if self.is_sentinel else self._home

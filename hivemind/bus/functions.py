@@ -95,6 +95,9 @@ class Functions:
             return True
         if "function not found" not in str(error).lower():
             return False
-        await self._commands.execute("FUNCTION", "LOAD", "REPLACE", library())
+        try:
+            await self._commands.execute("FUNCTION", "LOAD", "REPLACE", library())
+        except RedisDenied:  # whoever may does it within a beat
+            return False
         log.debug("loaded the library %s", LIBRARY)
         return True

@@ -75,10 +75,14 @@ class Responding:
             raise ConfigurationError(f"responder {name!r}: another node of this process answers to it")
         post = self._posts[name] = Post(self, name, answerer, self._bus)
         self.calls.on_ready = self._news.ring
-        self._bus.live.listen(post.channel, post.heard)
-        await self._bus.live.answered_for([post.channel.encode()])
-        await self._measure()
-        await self._enlist(post)
+        try:
+            self._bus.live.listen(post.channel, post.heard)
+            await self._bus.live.answered_for([post.channel.encode()])
+            await self._measure()
+            await self._enlist(post)
+        except BaseException:
+            self.end(name)
+            raise
         if self._tending is None:
             self._tending = asyncio.create_task(self._tend(), name="tend responders")
 

@@ -9,7 +9,7 @@ import shutil
 import socket
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -59,25 +59,32 @@ def version(program: Path) -> tuple[int, ...]:
     return tuple(map(int, found.group(1).split("."))) if found else ()
 
 
-def ask(path: Path, *words: str, timeout: float) -> str | None:
-    """Send one command to the server on the unix socket ``path`` and return its answer.
+def ask(path: Path, *words: str, timeout: float, login: Sequence[str] = ()) -> str | None:
+    """Send one command to the server on the unix socket ``path``, as the user that ``login`` names, with password, and
+    return its answer.
 
     A bulk string is returned as it is, anything else as Redis wrote it ("+PONG", "-LOADING …"). None if there is
     no whole answer within ``timeout`` seconds.
     """
-    request = f"*{len(words)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout)
             connection.connect(str(path))
-            connection.sendall(request.encode())
             with connection.makefile("rb") as stream:
+                if login:
+                    connection.sendall(_packed("AUTH", *login))
+                    stream.readline()  # if it does not let us in, it says so of the command
+                connection.sendall(_packed(*words))
                 head = stream.readline().decode("utf-8", "replace").rstrip("\r\n")
                 if head.startswith("$") and head != "$-1":
                     return stream.read(int(head[1:])).decode("utf-8", "replace")
                 return head or None
     except OSError:
         return None
+
+
+def _packed(*words: str) -> bytes:
+    return (f"*{len(words)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in words)).encode()
 
 
 def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:

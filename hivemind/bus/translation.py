@@ -28,6 +28,8 @@ _NOT_NOW = (  # redis-py takes the code away from the text
 )
 _DENIED = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR invalid password", "ERR AUTH", "DENIED")
 
+_FORBIDDEN = (*_DENIED, "ACL failure", "The user executing the script can't")  # the last says Redis 7.0, of a function
+
 
 def translated(error: BaseException, where: str) -> RedisError:
     """The error of ours that says what a foreign one means. ``where`` is a URL without password."""
@@ -51,6 +53,11 @@ def translated(error: BaseException, where: str) -> RedisError:
         return RedisUnavailable(f"{where}: TLS failed: {text}")
     is_known = isinstance(error, OSError | asyncio.TimeoutError | exceptions.RedisError)
     return RedisUnavailable(f"{where}: {text}" if is_known else f"{where}: {type(error).__name__}: {text}")
+
+
+def is_forbidden(error: RedisError) -> bool:
+    """Whether the access list of our user is why Redis does not do it, in a function, too."""
+    return isinstance(error, RedisDenied) or any(sign in str(error) for sign in _FORBIDDEN)
 
 
 def is_unauthenticated(error: RedisError) -> bool:

@@ -150,7 +150,7 @@ def served(settings: Settings) -> Iterator[Endpoint]:
     was_there = own.answers()
     url = own.ensure()
     try:
-        yield Endpoint.parse(url).of(settings.name)
+        yield Endpoint.parse(url, settings.var).of(settings.name)
     finally:
         if not was_there:
             own.stop()

@@ -29,6 +29,7 @@ SECTIONS = {
         "status": "hived:status",
         "reload": "hived:reload",
         "rollback": "rollback:rollback",
+        "secure": "secure:secure",
         "export": "export:export",
     },
 }

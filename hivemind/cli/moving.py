@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..errors import HivemindError, RedisError
+from ..bus.credentials import is_secured
+from ..errors import ConfigurationError, HivemindError, RedisError
 from . import output
 from .copying import PATIENT, confirm_removal, served, single, told_now_and_then
 
@@ -50,6 +51,11 @@ def move(ctx: click.Context, url: str, *, replace: bool, yes: bool) -> None:
     engine = _engine(ctx)
     settings = engine.settings
     announce(settings)
+    if is_secured(settings.var):
+        raise ConfigurationError(
+            "the hive is secured, and the other Redis knows none of its users: `hived secure --undo`, move, and then "
+            "`hived secure` there"
+        )
     target = _target(url, settings)
     began = time.monotonic()
     try:

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 
 from ..bus.commands import Argument, checked
 from ..bus.streams import Streams
+from ..bus.translation import is_forbidden
 from ..english import duration
+from ..errors import RedisError
 from ..tolerance import tolerated
 from ..topics import is_instance, matches
 from .entries import UNSEEN, KeptTopic, Reading, reading_from, topic_from
@@ -61,10 +63,15 @@ class Caretaker:
         self._seen: set[tuple[str, str, bytes]] = set()
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Look for ever; who may not, in a hive that is secured, leaves it to those who may."""
         while True:
             with tolerated(log, "what retires is looked after later"):
-                await self.look()
+                try:
+                    await self.look()
+                except RedisError as error:
+                    if is_forbidden(error):
+                        return
+                    raise
             await asyncio.sleep(self._terms.look)
 
     async def look(self) -> bool:

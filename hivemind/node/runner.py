@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from .. import log
 from ..bus.bus import Bus
+from ..bus.credentials import NODE, OPERATOR, ROOT, has_user
 from ..bus.embedded import Embedded
 from ..bus.endpoint import Endpoint
 from ..cancelling import end
@@ -102,6 +103,14 @@ def ensure_redis(settings: Settings) -> str:
     return settings.redis_url or Embedded.of(settings).ensure()
 
 
+def login_of(node: str, settings: Settings, how: How) -> str:
+    """Who logs in at Redis where ``node`` runs: itself, as the root does; a node of which the hive knows nothing, and
+    that somebody runs by hand, does so as that one's commands do.
+    """
+    who = ROOT if node == ROOT else f"{NODE}{node}"
+    return who if how.is_supervised or has_user(settings.var, who) else OPERATOR
+
+
 def wait_for_socket(url: str, limit: float = LATE) -> None:
     """Return when the socket of a Redis on this machine is there: hived begins it and us at once, and we may be faster.
     After ``limit`` seconds in any case.
@@ -130,7 +139,7 @@ async def _serve(node: BaseNode, settings: Settings, how: How) -> int:
     with Signals(ask, limit):
         url = await asyncio.to_thread(ensure_redis, settings)
         await asyncio.to_thread(wait_for_socket, url)
-        bus = Bus(Endpoint.parse(url, settings.var), settings.name, node.name)
+        bus = Bus(Endpoint.parse(url, settings.var, login_of(node.name, settings, how)), settings.name, node.name)
         life = Life(node, settings, bus, how.place, version())
         async with pulse(life, {} if how.is_supervised else os.environ):  # hived looks into the registry
             starting = asyncio.create_task(life.start())

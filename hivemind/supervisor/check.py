@@ -92,6 +92,19 @@ def _problem(hive: Path, node: NodePlan, answer: Mapping[str, Any]) -> Problem:
     return Problem(node.name, str(answer.get("reason")), file, answer.get("line"))
 
 
+def declared(nodes: Sequence[NodePlan], folder: Path, environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """What each node declares, by name, as ``Verdict.declared`` has it; those that cannot be loaded are left out."""
+    found: dict[str, dict[str, Any]] = {}
+    together: dict[tuple[tuple[str, str], ...], list[NodePlan]] = {}
+    for node in nodes:
+        together.setdefault(tuple(sorted(node.tuning.env.items())), []).append(node)
+    for env, asked in together.items():
+        answers = _asked([node.target for node in asked], folder, {**environ, **dict(env)})
+        told = {node.name: answers.get(node.target, {}) for node in asked}
+        found |= {name: answer["declared"] for name, answer in told.items() if answer.get("ok")}
+    return found
+
+
 def check_settings(settings: Settings, environ: Mapping[str, str]) -> None:
     """Raise ConfigurationError, with file and line, where MIDDLEWARE names what cannot be imported."""
     if not settings.constants.MIDDLEWARE:

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from ..burst import Burst
 from ..bus.bus import Bus
+from ..bus.credentials import HIVED
 from ..bus.endpoint import Endpoint
 from ..cancelling import end
 from ..data.layout import check_layout
@@ -69,7 +70,7 @@ class Daemon:
         self.engine = engine
         self.is_ending, self.is_ours, self._told = asyncio.Event(), asyncio.Event(), Burst(60.0)
         settings = engine.settings
-        self.bus = Bus(Endpoint.parse(redis_url(settings), settings.var), settings.name, "hived")
+        self.bus = Bus(Endpoint.parse(redis_url(settings), settings.var, HIVED), settings.name, "hived")
         registry = Registry(self.bus.commands, self.bus.functions, self.bus.names)
         self.reviver = Reviver(engine)
         self.guard = Guard(engine, registry, self.bus, Running(engine.paths, lambda: self.reviver.infos))

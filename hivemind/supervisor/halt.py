@@ -17,7 +17,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..bus.embedded import PING_TIMEOUT, Embedded
-from ..bus.server_program import ask
 from ..errors import SupervisorError
 from ..identity import PidFile, ProcessIdentity
 from .client import STARTED
@@ -101,7 +100,7 @@ def _redis(engine: Engine) -> ProcessIdentity | None:
 
 def _redis_answers(engine: Engine) -> bool:
     """Whether it takes commands now: an endless script in it lets it say only that it is busy."""
-    return ask(Embedded.of(engine.settings).socket, "PING", timeout=PING_TIMEOUT) == "+PONG"
+    return Embedded.of(engine.settings).ask("PING", timeout=PING_TIMEOUT) == "+PONG"
 
 
 def _thaw_redis(engine: Engine) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..bus.embedded import Embedded
-from ..bus.server_program import ask
 from ..errors import ConfigurationError, SupervisorError
 from ..last_settings import save_settings
 from .apply import Applied, apply
@@ -21,6 +20,7 @@ from .layout import bring_up_to_date
 from .narrow import with_code_of
 from .plan import Plan, load
 from .releases import Release, draft, last_good, restore
+from .secure import before_start
 from .standing import end_stopped, refuse_stopped
 from .stopping import never
 from .strays import refuse, strays
@@ -64,6 +64,7 @@ def start(engine: Engine, selection: Selection | None = None) -> Started:
             settle(engine.paths, name)
         adopted = tuple(sorted(survivors(engine)))
         plan = with_code_of(load(engine.paths), engine.plan(), adopted)
+        before_start(engine)
         write(engine, plan)
         save_settings(engine.settings)
         draft(engine.paths)
@@ -77,7 +78,7 @@ def wait_for_redis(engine: Engine, hurry: Callable[[], bool] = never) -> bool:
     A Redis that the settings name is not waited for.
     """
     deadline = time.monotonic() + REDIS_TIMEOUT
-    while not engine.settings.redis_url and ask(Embedded.of(engine.settings).socket, "PING", timeout=PING) != "+PONG":
+    while not engine.settings.redis_url and Embedded.of(engine.settings).ask("PING", timeout=PING) != "+PONG":
         if time.monotonic() > deadline or hurry():
             return False
         time.sleep(POLL)

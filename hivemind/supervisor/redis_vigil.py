@@ -14,7 +14,6 @@ import signal
 import time
 
 from ..bus.embedded import Embedded
-from ..bus.server_program import ask
 from ..identity import ProcessIdentity
 from ..process_table import doing, waits_for_disk, waits_of
 from . import stood
@@ -65,7 +64,7 @@ class RedisVigil:
         self._progress.look(LOOK, seen, waits_of(redis.pid))
         if seen is None:
             return
-        if self._progress.is_mute and (waits_for_disk(redis.pid) or ask(server.socket, "PING", timeout=PING)):
+        if self._progress.is_mute and (waits_for_disk(redis.pid) or server.ask("PING", timeout=PING)):
             self._progress.heard()
         if self._progress.is_stopped or self._progress.is_mute:
             self._revive(redis, seen.state, server)

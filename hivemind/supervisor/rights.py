@@ -18,8 +18,6 @@ from ..data.mismatch import UNKEPT
 from ..data.registry import TOPICS
 from ..topics import Names, matches
 
-HIVED, OPERATOR = "hived", "hm"  #: who starts the programs, and makes their users; who types commands
-NODE = "node."  #: before the name of a node, or of a process that nodes share
 CLIENTS = "client-*"  #: the instances of those who use `hivemind.connect`, and of `hm`
 NOTICES = "node"  #: the kind of notice that tells who came and who went
 HEARD = (NOTICES, TOPICS, KEPT, ENDED, UNKEPT)  #: the kinds of notices that nodes listen to
@@ -27,7 +25,7 @@ HEARD = (NOTICES, TOPICS, KEPT, ENDED, UNKEPT)  #: the kinds of notices that nod
 #: What needs no key and no channel. Of the blocking commands these are WAIT and WAITAOF: all others have keys.
 _ANYWHERE = (
     *("+ping", "+time", "+role", "+info", "+@blocking", "+unsubscribe", "+punsubscribe", "+pubsub|numsub"),
-    *("+client|setname", "+client|id", "+client|unblock", "+client|reply"),
+    *("+client|setname", "+client|id", "+client|unblock", "+client|reply", "+function|list"),
 )
 _READING = ("+get", "+type", "+exists", "+pexpiretime", "+hget", "+hmget", "+hgetall", "+hkeys")
 _HASH = ("+type", "+exists", "+hget", "+hmget", "+hgetall", "+hset", "+hdel", "+hexists", "+hkeys")
@@ -92,6 +90,8 @@ def of_node(duties: Duties, names: Names, askers: Mapping[str, Collection[str]],
     if resolved:
         rules.append(_selector(_HASH, _all([names.resolvers(), names.resolved()])))
         rules.append(_selector(_SORTED, _all([names.topics()])))
+    else:  # where nobody resolves there is nothing to read
+        rules.append(_selector(["+hdel"], _all([names.resolvers(), names.resolved()])))
     rules += _requests(duties, names)
     rules += _durable(duties, names)
     return rules
@@ -106,7 +106,7 @@ def of_operator(names: Names) -> list[str]:
         *_all((f"hm:{names.hive}:*", f"hm:{{{names.hive}}}:*")),
         *("+@all", "-@admin", "-@dangerous", "-@scripting"),
         *("+fcall", "+fcall_ro", "+function|load", "+function|list", "+info", "+role", "+config|get", "+keys"),
-        *("+latency|latest", "+acl|whoami", "+acl|log", "+client|list", "+client|kill", "+restore"),
+        *("+latency|latest", "+acl|whoami", "+acl|log", "+client|list", "+client|kill", "+client|unblock"),
         f"&hm:{names.hive}:*",
         _selector(["+subscribe", "+psubscribe"], channels=["*"]),
     ]
@@ -117,9 +117,11 @@ def of_hived() -> list[str]:
     return ["on", "allkeys", "allchannels", "clearselectors", "+@all"]
 
 
-def of_nobody() -> list[str]:
-    """The rules of who says no name to a server of the hive's own: whether it is there, and how it is."""
-    return [*_nothing(), "+ping", "+info"]
+def of_default() -> list[str]:
+    """The rules of who says no name to a server of the hive's own: nobody can. It may everything nevertheless, because
+    in its name a server does what stands in its append-only file when it starts.
+    """
+    return ["off", "resetpass", "allkeys", "allchannels", "clearselectors", "+@all"]
 
 
 def askers_of(name: str, all_duties: Iterable[Duties]) -> set[str]:
@@ -170,7 +172,7 @@ def _requests(duties: Duties, names: Names) -> list[str]:
     mine = _once((*duties.answers, *duties.asks))
     rules = []
     if mine:
-        rules.append(_selector(_SORTED, _all(map(names.responders, mine))))
+        rules.append(_selector(_SORTED, _all(map(names.responders, ("", *mine)))))  # a link asks of "" whether it works
         rules.append(_selector(["+get", "+set", "+type", "+pexpire"], _all(map(names.responders_since, mine))))
     return rules
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from ..bus.bus import Bus
 from ..data.caretaker import Caretaker, Terms
 from ..data.kept import Kept
+from ..data.layout import LAYOUT
 from ..data.records import Instance
 from ..states import NodeState
 from ..tolerance import tolerated
@@ -30,7 +31,7 @@ class Steward:
     """
 
     def __init__(self, engine: Engine, bus: Bus, instances: Callable[[], Sequence[Instance]]) -> None:
-        self._engine, self._instances = engine, instances
+        self._engine, self._bus, self._instances = engine, bus, instances
         self._kept = Kept(bus.streams)
         self.caretaker = Caretaker(bus.streams, Terms(engine.settings.constants.GROUP_RETIRE))
 
@@ -40,6 +41,9 @@ class Steward:
             with tolerated(log, "groups of declared nodes"):
                 nodes = declared(await asyncio.to_thread(load, self._engine.paths))
                 await self._kept.see(nodes, reads(self._instances()))
+                await self._bus.commands.execute(
+                    "SET", self._bus.names.layout(), LAYOUT, "NX"
+                )  # nodes may not be able to
             await asyncio.sleep(SEE)
 
 

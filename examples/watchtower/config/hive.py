@@ -76,5 +76,5 @@ PRODUCTION = False
 # The hosts of the hive, each with its tags. Empty: every hived runs all nodes.
 HOSTS: dict[str, dict[str, object]] = {}
 
-# Tuning by name: replicas, env, restart, needs, tags, target, process, hosts, per_host.
+# By name: replicas, env, restart, needs, tags, target, process, hosts, per_host, sends, asks.
 NODES: dict[str, dict[str, object]] = {"clerk": {"replicas": 2}}

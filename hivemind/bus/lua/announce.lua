@@ -2,9 +2,7 @@
 -- topics by the caller yet, topics...
 -- adds topics to the directory; returns the version in which all of them are
 -- A version is at least the unix milliseconds: it grows also over the loss of all data.
-if redis.call('TYPE', keys[1]).ok ~= 'zset' then
-  redis.call('DEL', keys[1])
-end
+as_kind(keys[1], 'zset')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local limit = now + 86400000 -- what is more than a day ahead somebody else wrote: nothing could come after it

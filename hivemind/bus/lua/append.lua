@@ -7,9 +7,7 @@
 -- Messages of one sender come in the order of their sequences: what is not above the last one was appended before.
 local producer, incarnation, sequence = args[3], tonumber(args[4]), tonumber(args[5])
 local last = 0
-if redis.call('TYPE', keys[2]).ok ~= 'hash' then
-  redis.call('DEL', keys[2])
-end
+as_hash(keys[2])
 local stored = redis.call('HGET', keys[2], producer)
 if stored then
   local life, sent = string.match(stored, '^(%d+):(%d+)$')
@@ -30,7 +28,7 @@ if is_behind and args[7] ~= '' then
 end
 local is_there = redis.call('TYPE', keys[1]).ok == 'stream'
 if not is_there then
-  redis.call('DEL', keys[1])
+  as_kind(keys[1], 'stream')
 end
 local call, stream, verb, channel = redis.call, keys[1], args[1], args[2]
 local appended, hearers = 0, nil

@@ -4,9 +4,7 @@
 if redis.pcall('HGET', keys[2], 'incarnation') ~= args[2] then
   return 0
 end
-if redis.call('TYPE', keys[1]).ok ~= 'zset' then
-  redis.call('DEL', keys[1])
-end
+as_kind(keys[1], 'zset')
 if redis.call('EXISTS', keys[1]) == 0 then
   redis.call('SET', keys[3], now())
 end

@@ -8,7 +8,7 @@
 local layout = redis.call('TYPE', keys[8]).ok == 'string' and tonumber(redis.call('GET', keys[8]))
 if not layout then -- a hive that does not say has the first
   layout = redis.call('EXISTS', keys[2], keys[4]) > 0 and 1 or tonumber(args[11])
-  redis.call('SET', keys[8], string.format('%.0f', layout))
+  redis.pcall('SET', keys[8], string.format('%.0f', layout)) -- in a hive that is secured only hived and the root may
 end
 if layout ~= tonumber(args[11]) then
   return {-2, '', string.format('%.0f', layout)}

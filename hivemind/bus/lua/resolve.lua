@@ -6,9 +6,7 @@ if redis.call('TYPE', keys[1]).ok ~= 'hash' or redis.call('HGET', keys[1], 'inca
 end
 local types = {'hash', 'hash', 'hash', 'zset'}
 for at = 2, 4 do
-  if redis.call('TYPE', keys[at]).ok ~= types[at] then
-    redis.call('DEL', keys[at])
-  end
+  as_kind(keys[at], types[at])
 end
 if args[4] ~= '' then
   redis.call('HSET', keys[2], args[1], args[4])

@@ -1,0 +1,103 @@
+"""`hived secure`: a Redis user for each process of the hive, with what it needs and no more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from . import output
+from .groups import FAILED, WELL
+
+if TYPE_CHECKING:
+    from ..bus.endpoint import Endpoint
+    from ..supervisor.engine import Engine
+    from ..supervisor.secure import Secured
+
+
+@click.command()
+@click.option("--rotate", is_flag=True, help="New passwords for all; who is connected has to log in anew.")
+@click.option(
+    "--admin",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file with the URL of somebody who may make users; needed once, where REDIS_URL names a server.",
+)
+@click.option("--undo", is_flag=True, help="Take the users away again: whoever reaches Redis may do everything.")
+@click.option("--print", "show", is_flag=True, help="Only show what each would be allowed, as an aclfile says it.")
+@click.pass_context
+def secure(ctx: click.Context, *, rotate: bool, admin: Path | None, undo: bool, show: bool) -> int:
+    """Give every process of the hive a Redis user of its own, which may do what its nodes declare, and no more.
+
+    From then on each logs in with a password of its own, from a file in var/secure; hived does this for new nodes at
+    start and reload. It may run while the hive does, and as often as one likes: what is there stays. No password is
+    shown, or stands on a command line.
+
+    Examples:
+      hived secure
+      hived secure --rotate
+      hived secure --admin /run/secrets/redis-admin-url
+      hived secure --print
+      hived secure --undo
+    """
+    from ..supervisor.engine import engine_for
+    from ..supervisor.secure import secure as make
+    from ..supervisor.secure import unsecure
+    from .context import announce, hive_settings
+
+    _, settings = hive_settings(ctx)
+    engine = engine_for(settings)
+    if show:
+        return _show(engine)
+    announce(settings)
+    try:
+        if undo:
+            there = unsecure(engine, _admin(admin))
+            output.say(f"removed: {', '.join(there)}" if there else "the hive was not secured")
+            return WELL
+        done = make(engine, _admin(admin), rotate=rotate)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+    return _tell(done, rotated=rotate)
+
+
+def _show(engine: Engine) -> int:
+    from ..supervisor.secure import acl_lines
+    from ..supervisor.users import users_of
+
+    users = users_of(engine)
+    for line in acl_lines(engine.settings.name, users.known, {}):
+        output.say(line)
+    return _warn(users.unknown)
+
+
+def _admin(file: Path | None) -> Endpoint | None:
+    from ..bus.endpoint import Endpoint
+
+    return None if file is None else Endpoint.parse(file.read_text(encoding="utf-8").strip())
+
+
+def _tell(done: Secured, *, rotated: bool) -> int:
+    for what, names in (("made", done.made), ("changed", done.changed), ("removed", done.removed)):
+        if names:
+            output.say(f"{what}: {', '.join(names)}")
+    if not (done.made or done.changed or done.removed):
+        output.say("nothing had to be changed")
+    if rotated:
+        output.note("all passwords are new: who was connected by an old one logs in anew")
+    if not done.is_live:
+        output.note("the hive's Redis does not run: it will know them when it starts")
+    if done.unsaved:
+        output.warn(f"this Redis keeps its users only until it starts again ({done.unsaved}): give it an aclfile")
+    if done.is_open:
+        output.warn(
+            "this Redis still lets in who says no name: end that, when nobody needs it, with `ACL SETUSER default off`"
+        )
+    return _warn(done.unknown)
+
+
+def _warn(unknown: tuple[str, ...]) -> int:
+    for who in unknown:
+        output.warn(f"{who}: a node of it cannot be loaded, and nobody knows what it needs; its user stays as it was")
+    return FAILED if unknown else WELL

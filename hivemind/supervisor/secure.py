@@ -1,0 +1,340 @@
+"""Users for a hive in its Redis: made, kept as the hive's files say, given new passwords.
+
+A hive is *secured* once `hived secure` has made ``var/secure``: from then on each process logs in by its own name, and
+hived makes the users of new nodes before it starts them. On a Redis of the hive's own they stand in ``users.acl``, too,
+from which that begins; another is asked to save them. Redis gets hashes of passwords, never a password.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..bus.commands import Commands, checked
+from ..bus.credentials import HIVED, NODE, credentials, folder_of, is_secured, names_somebody
+from ..bus.embedded import Embedded
+from ..bus.endpoint import Endpoint
+from ..errors import ConfigurationError, RedisDenied, RedisError, RedisRefused, RedisUnavailable
+from ..whole import put
+from .engine import Engine, redis_url
+from .rights import of_default, user_of
+from .users import User, Users, users_of
+
+log = logging.getLogger("hived")
+
+BYTES = 24  # of randomness in a password
+TAKING = frozenset({"resetkeys", "resetchannels", "clearselectors", "-@all"})  # the words that take rights away
+PATIENCE = 3.0  # seconds for Redis to answer
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """What became of the users. ``is_live``: the server has them; else it will when it starts. ``unsaved`` says why it
+    will have forgotten them when it starts again; ``is_open``: it lets in who says no name, and do something.
+    """
+
+    made: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    is_live: bool = True
+    unsaved: str = ""
+    is_open: bool = False
+
+
+def secure(engine: Engine, admin: Endpoint | None = None, *, rotate: bool = False) -> Secured:
+    """Make the hive's users as its files say, and log in by them from now on; ``rotate``: all get new passwords, and
+    who is connected by an old one has to log in anew. ``admin`` may make users where hived may not yet.
+
+    Raises ConfigurationError where the hive's Redis is of a kind that cannot be secured so, or REDIS_URL names a user;
+    RedisError where Redis cannot be reached, or lets nobody of us make users; OSError.
+    """
+    check_kind(engine)
+    with engine.lock():
+        users = users_of(engine)
+        return asyncio.run(_secured(engine, users, admin, rotate=rotate))
+
+
+def check_kind(engine: Engine) -> None:
+    """Raise ConfigurationError where the Redis of the hive cannot be secured from here."""
+    endpoint = Endpoint.parse(redis_url(engine.settings))
+    source = engine.settings.sources.get("REDIS_URL", "the settings")
+    if endpoint.is_cluster or endpoint.is_sentinel:
+        raise ConfigurationError(
+            "users are kept by each server for itself, and a Cluster or Sentinels have several: `hived secure --print` "
+            "gives what to write into the aclfile of each"
+        )
+    if names_somebody(endpoint.url):
+        raise ConfigurationError(
+            f"REDIS_URL ({source}) names a user or a password, with which every process of the hive would go on to log "
+            "in: take it out there, and give it to `hived secure` alone, with --admin FILE"
+        )
+
+
+def unsecure(engine: Engine, admin: Endpoint | None = None) -> list[str]:
+    """Take all users of the hive away, here and in its Redis, and let in everybody who reaches a Redis of its own;
+    return which they were. Raises what ``secure`` raises.
+    """
+    with engine.lock():
+        if not is_secured(engine.paths.var):
+            return []
+        return asyncio.run(_unsecured(engine, admin))
+
+
+async def _unsecured(engine: Engine, admin: Endpoint | None) -> list[str]:
+    own = None if engine.settings.redis_url else Embedded.of(engine.settings)
+    folder, there = folder_of(engine.paths.var), list[str]()
+    server = _Server(engine, own, engine.settings.name)
+    try:
+        if own is None or own.answers():
+            await server.open(admin)
+            if own is not None:
+                await server.execute("ACL", "SETUSER", "default", "on", "nopass")
+            there = [name for name in await server.users() if name.startswith(user_of(engine.settings.name, ""))]
+        files = sorted(folder.iterdir())
+        for path in (*files, *([own.acl] if own is not None else [])):
+            path.unlink(missing_ok=True)
+        folder.rmdir()  # from now on nobody logs in
+        for name in sorted(there, key=lambda name: name == user_of(engine.settings.name, HIVED)):
+            await server.execute("ACL", "DELUSER", name)  # ours last: with it the connection ends
+    except RedisUnavailable:
+        if folder.exists():
+            raise
+    finally:
+        await server.aclose()
+    return [path.name for path in files]
+
+
+def before_start(engine: Engine) -> None:
+    """Where the hive is secured let its users be there when its programs start. Raises ConfigurationError, OSError."""
+    if is_secured(engine.paths.var):
+        users = users_of(engine)
+        with _tolerated():
+            asyncio.run(_secured(engine, users))
+
+
+def widened(engine: Engine) -> Users | None:
+    """Before a change: let users be there for what is started, and nobody lose what he still needs. None where the hive
+    is not secured.
+    """
+    if not is_secured(engine.paths.var):
+        return None
+    users = users_of(engine)
+    with _tolerated():
+        wide = [replace(one, rules=tuple(word for word in one.rules if word not in TAKING)) for one in users.known]
+        asyncio.run(_secured(engine, replace(users, known=tuple(wide)), is_whole=False))
+    return users
+
+
+def settled(engine: Engine, users: Users | None) -> None:
+    """After a change: nobody may more than the files say."""
+    if users is not None:
+        with _tolerated():
+            asyncio.run(_secured(engine, users))
+
+
+class _tolerated(suppress):  # noqa: N801 - used like a function
+    """What Redis does not do now is logged; the hive goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(RedisError)
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        if isinstance(error, RedisError):
+            log.warning("the users in Redis are not as the hive's files say: %s; `hived secure` tries again", error)
+        return bool(super().__exit__(kind, error, trace))
+
+
+def acl_lines(hive: str, users: Iterable[User], hashes: Mapping[str, str]) -> list[str]:
+    """The lines of an aclfile; where no hash is known, a place to put it."""
+    return [
+        f"user {user_of(hive, one.who)} {' '.join(one.rules)} #{hashes.get(one.who, '<sha256 of the password>')}"
+        for one in users
+    ]
+
+
+async def _secured(
+    engine: Engine, users: Users, admin: Endpoint | None = None, *, rotate: bool = False, is_whole: bool = True
+) -> Secured:
+    var, hive = engine.paths.var, engine.settings.name
+    logins = _logins(var, hive, users)
+    fresh = {one.who: secrets.token_urlsafe(BYTES) for one in users.known if rotate or one.who not in logins}
+    hashes = {who: _hash(password) for who, password in {**logins, **fresh}.items()}
+    old = {who: _hash(password) for who, password in logins.items() if who in fresh}
+    own = None if engine.settings.redis_url else Embedded.of(engine.settings)
+    server = _Server(engine, own, hive)
+    is_live = own is None or own.answers()
+    before: dict[str, str] = {}
+    if is_live:
+        await server.open(admin)
+        before = await server.users()
+        await server.make(users.known, hashes)  # old passwords hold, too, until the files have the new ones
+    try:
+        _write(var, hive, fresh)
+        if own is not None and is_whole:
+            _write_acl(own, hive, users.known, hashes)
+        if not is_live:
+            return Secured(tuple(one.who for one in users.known), unknown=users.unknown, is_live=False)
+        if not is_whole:
+            return Secured(unknown=users.unknown)
+        gone = await server.settle(users, hashes, old, before)
+        return await server.report(users, before, gone, rotated=rotate)
+    finally:
+        await server.aclose()
+
+
+def _logins(var: Path, hive: str, users: Users) -> dict[str, str]:
+    """The passwords that there are; those of another hive's name are none."""
+    found = {}
+    for one in users.known:
+        with suppress(RedisDenied):
+            login = credentials(var, one.who)
+            if login is not None and login[0] == user_of(hive, one.who):
+                found[one.who] = login[1]
+    return found
+
+
+def _hash(password: str) -> str:
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+def _write(var: Path, hive: str, passwords: Mapping[str, str]) -> None:
+    folder = folder_of(var)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    for who, password in passwords.items():
+        put(folder / who, f"{user_of(hive, who)}:{password}\n".encode())
+
+
+def _write_acl(own: Embedded, hive: str, users: Iterable[User], hashes: Mapping[str, str]) -> None:
+    lines = acl_lines(hive, users, hashes)
+    default = f"user default {' '.join(of_default())}"
+    own.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    put(own.acl, "\n".join((default, *lines, "")).encode())
+
+
+class _Server:
+    """The server in which the users are."""
+
+    def __init__(self, engine: Engine, own: Embedded | None, hive: str) -> None:
+        self._engine, self._own, self._hive = engine, own, hive
+        self._commands: Commands | None = None
+
+    async def open(self, admin: Endpoint | None) -> None:
+        """Log in as somebody who may make users: ``admin``, hived, or, where all may, nobody; anew, if it was done
+        before. Raises RedisError.
+        """
+        await self.aclose()
+        url, var = redis_url(self._engine.settings), self._engine.paths.var
+        hived = Endpoint.parse(url, var, HIVED) if is_secured(var) else None
+        denied: RedisError | None = None
+        for endpoint in (admin, hived, Endpoint.parse(url)):
+            if endpoint is None:
+                continue
+            commands = Commands(endpoint, "hived:secure", timeout=PATIENCE)
+            try:
+                await commands.execute("ACL", "LIST")
+            except RedisDenied as error:
+                denied = denied or error
+                await commands.aclose()
+            except BaseException:
+                await commands.aclose()
+                raise
+            else:
+                self._commands = commands
+                return
+        raise RedisDenied(
+            f"nobody of us may make users there ({denied}): write the URL of somebody who may into a file, mode 0600, "
+            "and run `hived secure --admin FILE`"
+        )
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        if self._commands is not None:
+            await self._commands.aclose()
+
+    async def execute(self, *words: str) -> Any:
+        """One command. Raises RedisError."""
+        assert self._commands is not None
+        return await self._commands.execute(*words)
+
+    async def users(self) -> dict[str, str]:
+        """All users, by name, with what they may, as Redis writes it."""
+        lines = [line.decode(errors="replace") for line in await self.execute("ACL", "LIST")]
+        return {line.split(" ", 2)[1]: line for line in lines}
+
+    async def make(
+        self, users: Iterable[User], hashes: Mapping[str, str], drop: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        """Make users, or change them; ``drop`` are words that take passwords from them."""
+        asked = [
+            (user_of(self._hive, one.who), *(drop or {}).get(one.who, ()), *one.rules, f"#{hashes[one.who]}")
+            for one in users
+        ]
+        assert self._commands is not None
+        for reply in await self._commands.pipeline([("ACL", "SETUSER", *words) for words in asked]):
+            checked(reply)
+
+    async def settle(
+        self, users: Users, hashes: Mapping[str, str], old: Mapping[str, str], before: Mapping[str, str]
+    ) -> list[str]:
+        """Let old passwords and old users hold no more, nor, on a server of the hive's own, anybody without a name;
+        return which users are gone.
+        """
+        await self.make(users.known, hashes, await self._dropping(users, old))
+        wanted = {user_of(self._hive, who) for who in (*(one.who for one in users.known), *users.unknown)}
+        gone = [name for name in before if name.startswith(user_of(self._hive, NODE)) and name not in wanted]
+        for name in gone:
+            await self.execute("ACL", "DELUSER", name)
+            (folder_of(self._engine.paths.var) / self._short(name)).unlink(missing_ok=True)
+        if self._own is not None:
+            await self.open(None)  # as hived, if it was not: nobody else may from now on
+            await self.execute("ACL", "SETUSER", "default", *of_default())
+        return gone
+
+    async def _dropping(self, users: Users, old: Mapping[str, str]) -> dict[str, Sequence[str]]:
+        """The words that take from each user the passwords that shall hold no more: each host has some of its own."""
+        if not self._engine.settings.constants.HOSTS:
+            return {one.who: ("resetpass",) for one in users.known}
+        there = await self.users()
+        return {who: (f"!{each}",) for who, each in old.items() if f"#{each}" in there[user_of(self._hive, who)]}
+
+    async def report(self, users: Users, before: Mapping[str, str], gone: Sequence[str], *, rotated: bool) -> Secured:
+        """What has changed; who is connected by what does not hold any more is cut off."""
+        after = await self.users()
+        ours = {name: line for name, line in after.items() if name.startswith(user_of(self._hive, ""))}
+        for name in (*(ours if rotated else ()), *(["default"] if after["default"] != before["default"] else ())):
+            await self.execute("CLIENT", "KILL", "USER", name)
+        changed = [name for name, line in ours.items() if name in before and before[name] != line]
+        nobody = after["default"].split()
+        return Secured(
+            tuple(self._short(name) for name in ours if name not in before),
+            tuple(map(self._short, changed)),
+            tuple(map(self._short, gone)),
+            users.unknown,
+            unsaved="" if self._own is not None else await self._save(),
+            is_open="on" in nobody and "nopass" in nobody,
+        )
+
+    def _short(self, name: str) -> str:
+        return name.removeprefix(user_of(self._hive, ""))
+
+    async def _save(self) -> str:
+        """Let a server that is not ours keep its users; why it does not, if so."""
+        try:
+            await self.execute("ACL", "SAVE")
+        except RedisRefused:  # it has no aclfile: then its configuration has the users
+            try:
+                await self.execute("CONFIG", "REWRITE")
+            except RedisError as error:
+                return str(error)
+        except RedisDenied as error:
+            return str(error)
+        return ""
