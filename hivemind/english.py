@@ -1,4 +1,4 @@
-"""Numbers, names and time spans as they stand in a sentence: for the command line and the page alike."""
+"""Numbers, names, sizes and time spans as they stand in a sentence: for the command line and the page alike."""
 
 from __future__ import annotations
 
@@ -32,3 +32,12 @@ def duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def size_of(size: float) -> str:
+    """So many bytes, in the unit that fits."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

@@ -27,7 +27,7 @@ from ..bus.inbox import Inbox
 from ..bus.receiving import LiveSubscription
 from ..data.kept_watch import KeptWatch
 from ..data.onlooker import Onlooker
-from ..english import amount
+from ..english import amount, size_of
 from ..errors import RedisDenied
 from ..message import Envelope, envelope_of
 from ..node.runner import ensure_redis, new_loop
@@ -227,12 +227,3 @@ class Tail:
 
 def _is_shown(patterns: tuple[str, ...], topic: str) -> bool:
     return any(matches(pattern, topic) for pattern in patterns)
-
-
-def size_of(size: float) -> str:
-    """So many bytes, in the unit that fits."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

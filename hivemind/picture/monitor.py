@@ -215,6 +215,11 @@ class Monitor:
             await _within(within, changed)
         return self.snapshot
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it looks no more."""
+        return self._closed
+
     def close(self) -> None:
         """End ``run`` and every ``updates``."""
         self._closed = True

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from heapq import nlargest
 from typing import Any
 
 from ..constants import did_you_mean
 from ..data.records import Instance
 from ..errors import InvalidName
-from ..topics import check_pattern, is_pattern, is_topic, matches
+from ..patterns import PatternTable
+from ..topics import check_pattern, is_pattern, is_topic
+
+COMPARED = 32  #: names with which one that nothing matches is compared in full
+MOST_HINTS = 20  #: names of a hive of which it is said what they may mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,31 +118,74 @@ def traffic(instances: Sequence[Instance], announced: Sequence[str] = ()) -> Tra
             )
     senders = {topic: group for topic, group in senders.items() if is_topic(topic)}
     senders |= {topic: [] for topic in announced if topic not in senders}
-    subscribers = {pattern: group for pattern, group in subscribers.items() if _is_sound(pattern)}
-    topics = tuple(_topic(topic, tuple(senders[topic]), subscribers) for topic in sorted(senders))
-    alone = [pattern for pattern in sorted(subscribers) if not any(matches(pattern, topic) for topic in senders)]
+    return _matched(senders, {pattern: group for pattern, group in subscribers.items() if is_sound(pattern)})
+
+
+def _matched(senders: dict[str, list[Sender]], subscribers: dict[str, list[Subscriber]]) -> Traffic:
+    """Who hears what: with a thousand topics and as many patterns these are not compared one by one."""
+    table: PatternTable[str] = PatternTable()
+    order = {pattern: at for at, pattern in enumerate(subscribers)}
+    exact = [pattern for pattern in subscribers if not is_pattern(pattern)]
+    for pattern in subscribers.keys() - exact:
+        table.add(pattern, pattern)
+    named = frozenset(exact)
+    heard = {topic: sorted([*table.of(topic), *({topic} & named)], key=order.__getitem__) for topic in sorted(senders)}
+    alone = sorted(subscribers.keys() - {pattern for found in heard.values() for pattern in found})
     fed = {pattern for pattern in alone if any(one.received for one in subscribers[pattern])}
-    return Traffic(
-        topics,
-        tuple(_unfed(pattern, subscribers[pattern], list(senders)) for pattern in alone if pattern not in fed),
-        tuple(Outside(pattern, tuple(subscribers[pattern])) for pattern in alone if pattern in fed),
+    to_patterns, to_topics = Hints(exact), Hints(list(senders))
+    topics = (
+        Topic(
+            topic,
+            tuple(senders[topic]),
+            tuple(one for pattern in found for one in subscribers[pattern]),
+            "" if found else f"nobody listens{to_patterns.near(topic)}",
+        )
+        for topic, found in heard.items()
     )
+    unfed = (
+        Unfed(pattern, tuple(subscribers[pattern]), f"no service sends on it{to_topics.near(pattern)}")
+        for pattern in alone
+        if pattern not in fed
+    )
+    outside = (Outside(pattern, tuple(subscribers[pattern])) for pattern in alone if pattern in fed)
+    return Traffic(tuple(topics), tuple(unfed), tuple(outside))
 
 
-def _is_sound(pattern: str) -> bool:
+class Hints:
+    """Which of the ``known`` names somebody may have meant: of many, those are compared that begin and end alike, and
+    MOST_HINTS are given.
+    """
+
+    def __init__(self, known: Sequence[str]) -> None:
+        self._known, self._given = known, 0
+
+    def near(self, name: str) -> str:
+        """The end of a sentence about ``name``; "" where nothing is like it."""
+        self._given += 1
+        if self._given > MOST_HINTS:
+            return ""
+        near = self._known
+        if len(near) > COMPARED:
+            near = nlargest(COMPARED, near, key=lambda one: _alike(name, one))
+        return did_you_mean(name, near)
+
+
+def _alike(name: str, other: str) -> int:
+    """How many characters they have in common at their beginning and end."""
+    return _common(name, other) + _common(name[::-1], other[::-1])
+
+
+def _common(name: str, other: str) -> int:
+    for at, (mine, its) in enumerate(zip(name, other, strict=False)):
+        if mine != its:
+            return at
+    return min(len(name), len(other))
+
+
+def is_sound(pattern: str) -> bool:
     """Whether a pattern from the registry can be one: anybody may write there."""
     try:
         check_pattern(pattern)
     except InvalidName:
         return False
     return True
-
-
-def _topic(topic: str, senders: tuple[Sender, ...], subscribers: dict[str, list[Subscriber]]) -> Topic:
-    found = tuple(one for pattern, group in subscribers.items() if matches(pattern, topic) for one in group)
-    exact = [pattern for pattern in subscribers if not is_pattern(pattern)]
-    return Topic(topic, senders, found, "" if found else f"nobody listens{did_you_mean(topic, exact)}")
-
-
-def _unfed(pattern: str, group: list[Subscriber], topics: list[str]) -> Unfed:
-    return Unfed(pattern, tuple(group), f"no service sends on it{did_you_mean(pattern, topics)}")

@@ -33,6 +33,7 @@ from .login import Login
 from .pages import Hive
 from .paging import ANSWER, Window, line_to_json, to_json
 from .serving import Pages
+from .talking import Talking
 from .tokens import Tokens
 from .visitor import visitor_of
 
@@ -64,11 +65,13 @@ def make_app(monitor: Monitor, site: Site, hive: Hive | None = None) -> ASGIApp:
     machines, templates = Machines(monitor), _templates(site.templates)
     assets = frozenset(path.name for path in (HERE / "static").iterdir())
     login = Login(site.tokens, monitor.snapshot.hive, templates, assets) if site.tokens else None
+    pages = Pages(monitor, templates, site.context, hive)
     routes = [
         *(login.routes() if login else ()),
         *site.routes,
         *(Changes(monitor, hive.errands).routes() if hive is not None and hive.errands is not None else ()),
-        *Pages(monitor, templates, site.context, hive).routes(),
+        *pages.routes(),
+        *Talking(monitor, pages, hive).routes(),
         Route("/api/nodes", machines.nodes),
         Route("/api/nodes/{node}", machines.node),
         Route("/api/durable", machines.durable),

@@ -102,6 +102,11 @@ def form_fields(headers: Headers, body: bytes) -> dict[str, str]:
     return dict(reversed(found))
 
 
+def is_form(request: Request) -> bool:
+    """Whether a change comes from a form, in which everything is text."""
+    return kind_of(request.headers) == FORM
+
+
 async def fields_of(request: Request) -> Mapping[str, Any]:
     """What a change says, for its route: the fields of its form, or the object in its JSON; nothing for no body.
 

@@ -45,6 +45,11 @@ class Pages:
         self._made: tuple[Snapshot | None, dict[str, asyncio.Task[str]]] = None, {}
         self.viewers = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many viewers as may be."""
+        return self.viewers >= MAX_VIEWERS
+
     def routes(self) -> list[Route]:
         """Two for each page: itself, and its events under ``/events``."""
         return [route for page in PAGES for route in self._routes(page)]
@@ -79,7 +84,7 @@ class Pages:
         """Every snapshot as a server-sent event, in the words of the page."""
         if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             return PlainTextResponse("events are for this site's own page", 403)
-        if self.viewers >= MAX_VIEWERS:
+        if self.is_full:
             return PlainTextResponse("too many viewers", 503, headers={"Retry-After": "10"})
         try:
             await self._encoded(page, request, self._monitor.snapshot)
@@ -107,9 +112,8 @@ class Pages:
         return await asyncio.shield(known[address])
 
     def _visit(self, request: Request, snapshot: Snapshot | None = None) -> Visit:
-        return Visit(
-            snapshot or self._monitor.snapshot, time.time(), request.path_params, request.query_params, self._hive
-        )
+        known, is_again = snapshot or self._monitor.snapshot, snapshot is not None
+        return Visit(known, time.time(), request.path_params, request.query_params, self._hive, is_again)
 
 
 async def _say(page: Page, visit: Visit) -> str:

@@ -6,8 +6,9 @@ from .node import Node
 from .nodes import Nodes
 from .overview import Overview
 from .page import Hive, Item, NotFound, Page, Visit
+from .topic import Topic
 from .topics import Topics
 
 __all__ = ["PAGES", "Hive", "Item", "NotFound", "Page", "Visit"]
 
-PAGES: tuple[Page, ...] = (Overview(), Nodes(), Node(), Topics())
+PAGES: tuple[Page, ...] = (Overview(), Nodes(), Node(), Topics(), Topic())

@@ -39,7 +39,8 @@ class Visit:
     """What a page is made of: the hive at a moment (``now`` in unix seconds), and what its address says.
 
     ``path`` are the names in the address, ``query`` what follows its question mark. ``hive`` is None in a test that
-    has no Redis.
+    has no Redis. ``is_again`` says that it is for a page that is open already: then what only stands
+    there at first is left out.
     """
 
     snapshot: Snapshot
@@ -47,6 +48,7 @@ class Visit:
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     hive: Hive | None = None
+    is_again: bool = False
 
 
 class Page(Protocol):

@@ -99,3 +99,5 @@ document.addEventListener("visibilitychange", () => (document.hidden ? rest() : 
 window.addEventListener("pagehide", rest);
 window.addEventListener("pageshow", follow);
 follow();
+
+export { blank, fill, fillList };

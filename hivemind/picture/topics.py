@@ -1,0 +1,115 @@
+"""Every topic of a hive with all that is known of it: who sends, who hears, how fast, and what is kept. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ..data.backlog import TopicBacklog
+from ..topics import is_pattern, is_topic, matches
+from .graph import natural
+from .snapshot import InstanceView, ServiceView, Snapshot, SubscriptionView
+from .traffic import Topic, Traffic, is_sound, traffic
+
+
+@dataclass(frozen=True, slots=True)
+class TopicView:
+    """One topic, and by how many messages a second its services send on it; None until that is known.
+
+    ``kept`` is what lies in its stream, None where it is not kept.
+    """
+
+    topic: Topic
+    rate: float | None = None
+    kept: TopicBacklog | None = None
+
+    @property
+    def size(self) -> float | None:
+        """How many bytes of Redis's memory a message of it takes on average; None where none is kept."""
+        return self.kept.size / self.kept.length if self.kept is not None and self.kept.length else None
+
+
+@dataclass(frozen=True, slots=True)
+class SendingView:
+    """One service on a topic, and in which instance."""
+
+    instance: InstanceView
+    service: ServiceView
+
+
+@dataclass(frozen=True, slots=True)
+class HearingView:
+    """One subscription that hears a topic, and in which instance."""
+
+    instance: InstanceView
+    subscription: SubscriptionView
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """All topics, and what else ``traffic`` says."""
+
+    views: tuple[TopicView, ...]
+    traffic: Traffic
+
+    def of(self, name: str) -> TopicView:
+        """What is known of ``name``, which may be nothing."""
+        return next((one for one in self.views if one.topic.topic == name), TopicView(Topic(name, (), ())))
+
+
+def topics_of(snapshot: Snapshot) -> Topics:
+    """All topics that services send on, or that are kept, as names are counted: ``t.2`` before ``t.10``."""
+    kept = {one.kept.topic: one for one in snapshot.durable.state.topics}
+    found = traffic([view.record for view in snapshot.instances], list(kept))
+    rates = _rates(snapshot.instances)
+    views = [TopicView(one, rates.get(one.topic), kept.get(one.topic)) for one in found.topics]
+    return Topics(tuple(sorted(views, key=lambda one: natural(one.topic.topic))), found)
+
+
+def sending(snapshot: Snapshot, topic: str) -> list[SendingView]:
+    """The services of living instances on ``topic``."""
+    return [
+        SendingView(view, one)
+        for view in _living(snapshot)
+        for one in view.services
+        if is_topic(one.record.name) and _is_meant(topic, one.record.name)
+    ]
+
+
+def hearing(snapshot: Snapshot, topic: str) -> list[HearingView]:
+    """The subscriptions of living instances that hear ``topic``; of a pattern, those that ask for just that."""
+    return [HearingView(view, one) for view in _living(snapshot) for one in view.subscriptions if _hears(one, topic)]
+
+
+def _hears(one: SubscriptionView, topic: str) -> bool:
+    pattern = one.record.pattern
+    return pattern == topic or (not is_pattern(topic) and is_sound(pattern) and matches(pattern, topic))
+
+
+def narrowed(views: Sequence[TopicView], words: str) -> list[TopicView]:
+    """Those whose name, senders or subscribers have each of ``words``."""
+    wanted = words.casefold().split()
+    return [one for one in views if all(any(word in name for name in _names(one.topic)) for word in wanted)]
+
+
+def _names(topic: Topic) -> Iterable[str]:
+    yield topic.topic.casefold()
+    yield from (one.node.casefold() for one in topic.senders)
+    yield from (one.node.casefold() for one in topic.subscribers)
+
+
+def _is_meant(asked: str, topic: str) -> bool:
+    return matches(asked, topic) if is_pattern(asked) else asked == topic
+
+
+def _living(snapshot: Snapshot) -> Iterable[InstanceView]:
+    return (view for view in snapshot.instances if not view.record.is_lost)
+
+
+def _rates(instances: Iterable[InstanceView]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for view in instances:
+        for one in () if view.record.is_lost else view.services:
+            if one.rate is not None:
+                found[one.record.name] = found.get(one.record.name, 0.0) + one.rate
+    return found

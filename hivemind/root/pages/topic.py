@@ -1,0 +1,122 @@
+"""One topic: who sends and who hears, what is kept, and its last messages. A pattern has such a page, too."""
+
+from __future__ import annotations
+
+from ...bus.bus import Bus
+from ...bus.streams import body_of
+from ...english import size_of
+from ...errors import InvalidName, RedisError
+from ...picture.topics import HearingView, SendingView, hearing, sending, topics_of
+from ...topics import check_pattern, is_pattern
+from ..wording import count, lapse, rate
+from .messages import message_of
+from .page import Item, NotFound, Visit, frame, item
+from .payloads import MOST
+from .topics import address, group_items, how_kept
+
+LAST = 20  #: messages of a kept topic that are shown at once
+RENDERED = 12  #: values of each of them in the page; its events bring the others
+
+
+class Topic:
+    """``/topics/<topic>``."""
+
+    path, template, label = "/topics/{topic:path}", "topic.html", ""
+
+    async def tree(self, visit: Visit) -> Item:
+        """All that is known of it, also if that is nothing: one may want to see what comes, or to send."""
+        name = _checked(visit.path["topic"])
+        snapshot = visit.snapshot
+        found = topics_of(snapshot).of(name)
+        senders, subscribers, kept = sending(snapshot, name), hearing(snapshot, name), found.kept
+        fields = {
+            "topic": name,
+            "kind": "pattern" if is_pattern(name) else "topic",
+            "address": address(name),
+            "events": f"/events/tail{address(name).removeprefix('/topics')}",
+            "publish": f"/api{address(name)}",
+            "note": "" if is_pattern(name) else found.topic.note,
+            "rate": rate(found.rate),
+            "sent": count(sum(one.service.record.sent for one in senders)),
+            "received": count(sum(one.subscription.record.received for one in subscribers)),
+            "lost": count(sum(one.subscription.lost for one in subscribers)),
+            "how": how_kept(kept) if kept is not None else "",
+            "length": count(kept.length) if kept is not None else "",
+            "size": size_of(kept.size) if kept is not None else "",
+            "each": size_of(found.size) if found.size is not None else "",
+            "letters": count(kept.letters) if kept is not None else "",
+            "dead": f"/dead?topic={name}" if kept is not None and kept.letters else "",
+        }
+        last = await _last(visit, name) if kept is not None and not visit.is_again else []
+        return frame(
+            visit,
+            fields,
+            {
+                "senders": [_sender(one, at) for at, one in enumerate(senders)],
+                "subscribers": [_subscriber(one, at) for at, one in enumerate(subscribers)],
+                "groups": group_items(kept, snapshot.durable) if kept is not None else [],
+                "last": last,
+            },
+        )
+
+
+async def last_messages(bus: Bus, topic: str, values: int = MOST) -> list[Item]:
+    """The newest messages that a stream has, the newest first, each with so many values. Raises RedisError."""
+    found = await bus.commands.execute("XREVRANGE", bus.names.stream(topic), "+", "-", "COUNT", LAST)
+    bodies = ((entry.decode(), body_of(fields)) for entry, fields in found)
+    return [message_of(topic, entry, body, values) for entry, body in bodies if body]
+
+
+async def _last(visit: Visit, topic: str) -> list[Item]:
+    if visit.hive is None or visit.snapshot.silent_since is not None:
+        return []
+    try:
+        return await last_messages(visit.hive.bus, topic, RENDERED)
+    except RedisError:  # it went away just now, or something else lies in the stream's place
+        return []
+
+
+def _checked(name: str) -> str:
+    try:
+        return check_pattern(name)
+    except InvalidName as error:
+        raise NotFound(str(error)) from None
+
+
+def _sender(one: SendingView, at: int) -> Item:
+    record = one.service.record
+    return item(
+        f"{at}/{one.instance.record.instance}",
+        record.state,
+        {
+            "instance": one.instance.record.instance,
+            "link": f"/nodes/{one.instance.record.node}",
+            "topic": record.name,
+            "state": record.state,
+            "rate": rate(one.service.rate),
+            "sent": count(record.sent),
+            "error": record.error,
+        },
+    )
+
+
+def _subscriber(one: HearingView, at: int) -> Item:
+    record = one.subscription.record
+    return item(
+        f"{at}/{one.instance.record.instance}",
+        "",
+        {
+            "instance": one.instance.record.instance,
+            "link": f"/nodes/{one.instance.record.node}",
+            "pattern": record.pattern,
+            "handler": record.handler,
+            "group": f"group {record.group}" if record.group else "",
+            "rate": rate(one.subscription.rate),
+            "p99": lapse(one.subscription.p99),
+            "received": count(record.received),
+            "lost": count(one.subscription.lost),
+            "failed": count(record.failed + record.invalid),
+            "inbox": count(record.inbox),
+            "error": record.error,
+        },
+    )

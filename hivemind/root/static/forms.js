@@ -1,0 +1,23 @@
+// Sends a form without leaving its page, and writes what came of it into the form's <output>.
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (!form.matches("form[data-act]")) return;
+  event.preventDefault();
+  const output = form.querySelector("output");
+  const body = new URLSearchParams(new FormData(form, event.submitter));
+  const buttons = [...form.querySelectorAll("button")];
+  for (const button of buttons) button.disabled = true;
+  output.dataset.state = "";
+  output.textContent = "…";
+  try {
+    const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/json" } });
+    const text = await answer.text();
+    output.dataset.state = answer.ok ? "well" : "trouble";
+    output.textContent = answer.ok ? JSON.parse(text).said : text;
+    if (answer.ok) form.dispatchEvent(new CustomEvent("acted", { bubbles: true }));
+  } catch {
+    output.dataset.state = "trouble";
+    output.textContent = "The root did not answer: nobody knows whether it was done.";
+  }
+  for (const button of buttons) button.disabled = false;
+});
