@@ -130,6 +130,8 @@ def test_nothing_of_the_site_comes_from_another_host(site: Path) -> None:
         for found in _ASKED.finditer(path.read_text(encoding="utf-8"))
     }
     assert len(asked) > 50
+    drawn = [path for path in site.rglob("*.html") if 'class="mermaid"' in path.read_text(encoding="utf-8")]
+    assert drawn == [], "for which Material would load a script from elsewhere"
     assert not [one for one in asked if re.match(r"(?!data:)\w+:|//", one[1])]
 
 
