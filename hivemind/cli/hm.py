@@ -27,6 +27,7 @@ SECTIONS = {
     },
     "Talk": {
         "tail": "talk:tail",
+        "rate": "rate:rate",
         "pub": "talk:pub",
         "request": "talk:request",
         "record": "record:record",

@@ -131,12 +131,16 @@ class Tail:
             await self.bus.subscribe(live)
         self._began = time.monotonic()
         self.bus.live.on_gap, self.bus.live.on_back = self._lost, self._back
+        self.subscribed()
         output.note(f"listening to {', '.join(live.pattern for live in self._lives)}; Ctrl-C ends")
         if self.wanted.seconds:
             asyncio.get_running_loop().call_later(self.wanted.seconds, self.stop.set)
         if self.wanted.since != "new":
             await self._read_past()
         await asyncio.gather(*(self._read(live.inbox, earlier) for live, earlier in self._lives.items()))
+
+    def subscribed(self) -> None:
+        """From now on all of it comes."""
 
     async def _connected(self) -> None:
         link = self.bus.live.link

@@ -1,0 +1,146 @@
+"""`hm rate`: counts what `hm tail` would show, and tells of it window by window."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..bus.bus import Bus
+from ..bus.endpoint import Endpoint
+from ..cancelling import end
+from ..data.histogram import BOUNDS, Histogram, quantile
+from ..node.meter import sent_at
+from ..node.runner import ensure_redis, new_loop
+from ..settings import Settings
+from . import output
+from .reading import quiet
+from .streams import Writer, stop_on_signals
+from .tailing import Tail, Wanted, size_of
+
+BLOCKS, PLAIN = " ▁▂▃▄▅▆▇█", " .:-=+*#%"
+COLUMNS = "time         messages/s     bytes/s      p50      p99"
+SCALE = "0.1ms 10ms  1s    10min"  #: what the first, seventh ... column of the picture has at the most
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """How long each is in seconds, after how many it ends (0: never), and how they are told."""
+
+    seconds: float
+    count: int = 0
+    as_json: bool = False
+
+
+@dataclass(slots=True)
+class Counted:
+    """What passed by in one window."""
+
+    messages: int = 0
+    size: int = 0
+    delays: Histogram = field(default_factory=Histogram)
+
+
+def rate(settings: Settings, patterns: Sequence[str], windows: Windows) -> None:
+    """Tell until Ctrl-C, SIGTERM, or enough windows; then the summary. Raises RedisDenied."""
+    quiet()
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        output.note(runner.run(_rate(settings, tuple(patterns), windows)))
+
+
+async def _rate(settings: Settings, patterns: tuple[str, ...], windows: Windows) -> str:
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    endpoint = Endpoint.parse(await asyncio.to_thread(ensure_redis, settings), settings.var)
+    async with Bus(endpoint, settings.name, f"hm-rate-{secrets.token_hex(4)}.0") as bus:
+        rating = Rating(bus, patterns, stop, windows)
+        await rating.run()
+        return rating.summary()
+
+
+class Rating(Tail):
+    """One `hm rate` on a started bus; ``stop`` ends it."""
+
+    def __init__(self, bus: Bus, patterns: tuple[str, ...], stop: asyncio.Event, windows: Windows) -> None:
+        super().__init__(bus, Wanted(patterns), stop, lambda *_: b"", Writer(os.open(os.devnull, os.O_WRONLY)))
+        self._windows, self._counted, self._missed_before = windows, Counted(), 0
+        self._begun = asyncio.Event()
+
+    async def run(self) -> None:
+        """Subscribe, and tell. Raises RedisError, and OSError when nobody reads us any more."""
+        telling = asyncio.create_task(self._tell())
+        try:
+            await super().run()
+        finally:
+            if telling.done():
+                telling.result()
+            await end(telling)
+
+    def subscribed(self) -> None:
+        """The first window begins."""
+        self._begun.set()
+
+    def _made(self, size: int, *message: object) -> bytes:
+        counted, envelope = self._counted, message[2]
+        counted.messages += 1
+        counted.size += size
+        if (sent := sent_at(envelope)) is not None:
+            counted.delays.add(time.time() - sent)
+        self.shown += 1
+        self.size += size
+        return b""
+
+    async def _tell(self) -> None:
+        """A line whenever a window is over."""
+        try:
+            await self._begun.wait()
+            loop = asyncio.get_running_loop()
+            began, told = loop.time(), 0
+            if not self._windows.as_json:
+                output.write_lines([f"{COLUMNS}   {SCALE}"])
+            while not self._windows.count or told < self._windows.count:
+                told += 1
+                await asyncio.sleep(began + told * self._windows.seconds - loop.time())
+                counted, self._counted = self._counted, Counted()
+                missed, self._missed_before = self.missed - self._missed_before, self.missed
+                output.write_lines([self._told(counted, missed)])
+        finally:
+            self.stop.set()
+
+    def _told(self, counted: Counted, missed: int) -> str:
+        seconds, counts = self._windows.seconds, counted.delays.counts
+        p50, p99 = quantile(counts, 0.5), quantile(counts, 0.99)
+        messages, size = counted.messages / seconds, counted.size / seconds
+        if self._windows.as_json:
+            bounds = [*BOUNDS, None]
+            found = [[bound, count] for bound, count in zip(bounds, counts, strict=True) if count]
+            told = {"time": time.time(), "seconds": seconds, "messages": counted.messages, "bytes": counted.size}
+            rates = {"rate": messages, "bytes_rate": size, "delay_p50": p50, "delay_p99": p99}
+            return output.json_text({**told, **rates, "delays": found, "missed": missed})
+        clock = time.strftime("%H:%M:%S")
+        figures = f"{messages:14,.1f}{size_of(size) + '/s':>12}{short(p50):>9}{short(p99):>9}"
+        less = f"   {missed:,} missed" if missed else ""
+        return f"{clock}   {figures[1:]}   {bars(counts)}{less}".rstrip()
+
+
+def bars(counts: Sequence[int]) -> str:
+    """A small picture of a histogram: a column a bucket, the fullest the highest; "" of nothing."""
+    encoding = (sys.stdout.encoding or "").lower()
+    steps, most = BLOCKS if encoding.startswith("utf") else PLAIN, max(counts)
+    if not most:
+        return ""
+    return "".join(steps[-(-count * (len(steps) - 1) // most)] for count in counts)
+
+
+def short(seconds: float | None) -> str:
+    """A short time, with the unit that fits; "" for none."""
+    if seconds is None:
+        return ""
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
+        if seconds * factor >= 1 or unit == "µs":
+            return f"{seconds * factor:.3g} {unit}" if seconds < 1000 else f"{seconds:,.0f} s"
+    return ""
