@@ -35,6 +35,7 @@ SECTIONS = {
     },
     "Watch": {
         "status": "status:status",
+        "top": "top:top",
         "nodes": "watch:nodes",
         "topics": "topics:topics",
         "graph": "graph:graph",

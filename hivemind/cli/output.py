@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
+MOST_OF_A_CELL = 40  #: columns of a terminal that a text gets at least, however long it is
+
 _STYLES = {
     "red": "31",
     "green": "32",
@@ -106,6 +108,43 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, styles: S
         _rich_table(columns, cells, styles)
     else:
         _plain_table(columns, cells)
+
+
+def drawn(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str], width: int, chosen: int = -1
+) -> list[str]:
+    """A table as lines for a terminal that is so wide: a line a row, the ``chosen`` one reversed. Columns for which
+    there is no room are left out, the last first.
+    """
+    from io import StringIO
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    wide = [max(len(name), *(min(MOST_OF_A_CELL, len(row[at])) for row in rows), 0) for at, name in enumerate(columns)]
+    fitting = max([1, *(count for count in range(1, len(wide) + 1) if sum(wide[:count]) + 2 * (count - 1) <= width)])
+    columns, rows = columns[:fitting], [row[:fitting] for row in rows]
+    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for at, column in enumerate(columns):
+        is_number = all(row[at][:1] in ("", "–") or row[at][:1].isdigit() for row in rows)
+        shown.add_column(column, no_wrap=True, overflow="ellipsis", justify="right" if is_number and rows else "left")
+    for at, row in enumerate(rows):
+        style = styles[at] if at < len(styles) else ""
+        cells = (Text(printable(cell).replace("\n", " ")) for cell in row)
+        shown.add_row(*cells, style=f"{style} reverse" if at == chosen else style)
+    is_plain = not coloured(sys.stdout)
+    text = StringIO()
+    Console(
+        file=text,
+        force_terminal=True,
+        no_color=is_plain,
+        width=width,
+        highlight=False,
+        markup=False,
+        legacy_windows=False,
+    ).print(shown)
+    return text.getvalue().splitlines()
 
 
 class Listing:
