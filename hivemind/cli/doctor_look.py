@@ -19,13 +19,15 @@ from ..data.quorum import of_sentinels
 from ..data.records import Instance
 from ..errors import RedisError
 from ..last_settings import fault_of_settings
+from ..patterns import RESOLVED
+from ..picture.advice import of_network, of_settings
 from ..settings import Settings
 from ..supervisor.actions import Request, Verb
 from ..supervisor.control import ask
 from ..supervisor.engine import engine_for, redis_url
 from ..supervisor.machine import MachineFacts, facts_here, facts_in, findings_among, findings_of
 from .context import redis_address
-from .reading import quiet, read_instances, read_mode
+from .reading import quiet, read_instances, read_mode, read_topics
 from .well import look as look_at_health
 
 HEARD = 2.0  #: seconds in which the first hived has to answer
@@ -79,6 +81,7 @@ def look(settings: Settings) -> Checkup:
         *findings_among(hosts, instances, is_up),
         *(one for host in hosts_to_judge for one in findings_of(host)),
         *_health(settings, is_up),
+        *_network(settings, instances, mode, is_up),
     ]
     order = [*Level]
     worst_first = sorted(found, key=lambda one: order.index(one.level))
@@ -128,6 +131,18 @@ def _health(settings: Settings, is_up: bool) -> list[Finding]:
         return [Finding(Level.RED, "hive", health.unseen)]
     level = Level.RED if health.troubles else Level.YELLOW if health.notes or health.starting else Level.GREEN
     return [Finding(level, "hive", health.sentence, "", "" if level is Level.GREEN else "`hm why NODE` says more")]
+
+
+def _network(settings: Settings, instances: Sequence[Instance], mode: str, is_up: bool) -> list[Finding]:
+    """What of it works, and was hardly meant."""
+    found = of_settings(settings.constants, settings.sources, instances)
+    if not is_up or not instances:
+        return found
+    try:
+        announced = read_topics(settings) if mode == RESOLVED else []
+    except RedisError:
+        announced = []
+    return [*of_network(instances, announced), *found]
 
 
 def _shown(one: ServerFacts) -> dict[str, Any]:
