@@ -14,13 +14,14 @@ from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..cancelling import end
 from ..data.histogram import BOUNDS, Histogram, quantile
+from ..english import size_of
 from ..node.meter import sent_at
 from ..node.runner import ensure_redis, new_loop
 from ..settings import Settings
 from . import output
 from .reading import quiet
 from .streams import Writer, stop_on_signals
-from .tailing import Tail, Wanted, size_of
+from .tailing import Tail, Wanted
 
 BLOCKS, PLAIN = " ▁▂▃▄▅▆▇█", " .:-=+*#%"
 COLUMNS = "time         messages/s     bytes/s      p50      p99"
