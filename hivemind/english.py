@@ -22,6 +22,15 @@ def are(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
 
 
+def rate(per_second: float) -> str:
+    """Messages a second with two or three digits that matter."""
+    if per_second == 0:
+        return "0/s"
+    if per_second < 0.095:
+        return f"{per_second * 60:.1f}/min"
+    return f"{per_second:.1f}/s" if per_second < 9.95 else f"{per_second:,.0f}/s"
+
+
 def duration(seconds: float) -> str:
     """A time span in its two largest units: ``12 s``, ``3 min 4 s``, ``2 h 5 min``, ``3 d 4 h``."""
     whole = max(0, int(seconds))

@@ -24,15 +24,18 @@ FORMATS = ("text", "dot", "mermaid", "svg", "json")
     help="Only topics, and those of nodes, that match.",
     shell_complete=completing.topics,
 )
+@click.option("--rates", is_flag=True, help="Look for as long as two beats take, and say how much goes there.")
 @click.pass_context
-def graph(ctx: click.Context, form: str, pattern: str) -> None:
+def graph(ctx: click.Context, form: str, pattern: str, *, rates: bool) -> None:
     """Show who sends what to whom: senders, topics, subscribers.
 
-    The copies of a node are one. What nobody hears, and a pattern that nothing matches, is marked. A topic is shown
-    with all of its senders and subscribers if PATTERN matches its name or that of one of these.
+    The copies of a node are one. What nobody hears, a pattern that nothing matches, and where messages were lost, is
+    marked. A topic is shown with all of its senders and subscribers if PATTERN matches its name or that of one of
+    these.
 
     Examples:
       hm graph
+      hm graph --rates
       hm graph --filter 'sensors.*'
       hm graph --format svg > hive.svg
       hm graph --format dot | dot -Tpdf > hive.pdf
@@ -41,14 +44,14 @@ def graph(ctx: click.Context, form: str, pattern: str) -> None:
     from ..picture.graph import narrowed
     from ..topics import check_pattern
     from .context import announce, context_hive, settings_or_last
-    from .reading import read_instances, read_topics
+    from .reading import read_instances, read_rates, read_topics
     from .watch import nobody
 
     check_pattern(pattern)
     settings = settings_or_last(context_hive(ctx))
     announce(settings)
     instances = read_instances(settings)
-    whole = drawn(instances, read_topics(settings))
+    whole = drawn(instances, read_topics(settings), read_rates(settings, instances) if rates else None)
     found = narrowed(whole, pattern)
     if not instances:
         output.note(nobody(settings))
@@ -58,14 +61,19 @@ def graph(ctx: click.Context, form: str, pattern: str) -> None:
 
 
 def _text(found: Graph) -> None:
+    from ..english import rate
     from ..picture.columns import ARROW, columns
 
-    rows, styles = [], []
+    rows, styles = list[tuple[str, ...]](), list[str]()
     for line in columns(found):
         arrow = ARROW if line.is_first else ""
-        rows.append((line.sender, arrow, line.name, arrow, line.subscriber, line.note))
+        speed = "" if line.rate is None else rate(line.rate)
+        rows.append((line.sender, arrow, line.name, speed, arrow, line.subscriber, line.note))
         styles.append("yellow" if line.note else "")
-    output.table(("senders", "", "topics", "", "subscribers", ""), rows, styles=styles)
+    head: tuple[str, ...] = ("senders", "", "topics", "rate", "", "subscribers", "")
+    if not any(row[3] for row in rows):
+        head, rows = (*head[:3], *head[4:]), [(*row[:3], *row[4:]) for row in rows]
+    output.table(head, rows, styles=styles)
 
 
 def _json(found: Graph) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -64,6 +65,19 @@ def refusal(settings: Settings) -> str:
 def read_mode(settings: Settings) -> str:
     """How the hive keeps its patterns; "" if nobody has registered yet. Raises RedisError, as ``read_instances``."""
     return asyncio.run(_ask(settings, lambda commands: _directory(commands).mode()))
+
+
+def read_rates(settings: Settings, instances: Sequence[Instance]) -> dict[str, dict[str, float]]:
+    """How much each of ``instances`` sends and hears a second, by a second look, after as long as two beats take.
+    Raises RedisError, as ``read_instances``.
+    """
+    from ..picture.flows import rates_of
+    from ..picture.monitor import History
+
+    history = History()
+    history.follow(list(instances))
+    time.sleep(2 * settings.constants.HEARTBEAT)
+    return rates_of(history.follow(read_instances(settings)))
 
 
 def read_topics(settings: Settings) -> list[str]:

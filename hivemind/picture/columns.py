@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from .flows import added
 from .graph import End, Graph, Kind, Row, called, copies, natural
 
 FEWEST = 3  #: numbered names in a row that become one line
@@ -19,13 +20,14 @@ _NOBODY_SENDS = {Kind.TOPIC: "(announced)", Kind.PATTERN: "(outside)", Kind.REQU
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the picture; ``note`` is about all of its block, and stands on its first."""
+    """One line of the picture; ``note`` and ``rate`` (None: not known) are of its block, and stand on its first."""
 
     sender: str
     name: str
     subscriber: str
     note: str
     is_first: bool = True
+    rate: float | None = None
 
 
 def columns(whole: Graph) -> list[Line]:
@@ -82,8 +84,10 @@ def _block(rows: Sequence[Row]) -> Iterable[Line]:
     subscribers = folded(_sides(row.subscribers)) or ["(nobody)"]
     names = folded((called(each), 1) for each in rows)
     cells = (stacked(each) for each in (senders, names, subscribers))
+    lost = sum(each.lost for each in rows)
+    note, rate = row.note or (f"{lost:,} lost" if lost else ""), added(each.rate for each in rows)
     for at, (sender, name, subscriber) in enumerate(zip_longest(*cells, fillvalue="")):
-        yield Line(sender, name, subscriber, row.note if at == 0 else "", at == 0)
+        yield Line(sender, name, subscriber, note if at == 0 else "", at == 0, rate if at == 0 else None)
 
 
 def _sides(ends: Sequence[End]) -> tuple[tuple[str, int], ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from ..data.records import Instance
 from ..topics import is_topic, matches
+from .flows import NONE, RESPONDER, SERVICE, SUBSCRIPTION, Flow, Rates, Way, added, flows_of, together
 from .traffic import Sender, Subscriber, Traffic, traffic
 
 DIGITS = 20  #: of a number that are compared as one
@@ -28,24 +29,31 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A node that sends on a topic: by which instances, and how much since they began."""
+    """A node that sends on a topic: by which instances, how much since they began, and how much a second (None: that is
+    not known).
+    """
 
     node: str
     instances: tuple[str, ...]
     sent: int
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
     """A node that hears a topic: in which instances, by which patterns, and how much came by these since they began.
 
-    A pattern counts all of its topics together.
+    Of what should have come ``lost`` reached no handler since they began, ``losing`` a second. A pattern counts all of
+    its topics together.
     """
 
     node: str
     instances: tuple[str, ...]
     patterns: tuple[str, ...]
     received: int
+    rate: float | None = None
+    lost: int = 0
+    losing: float | None = None
 
 
 End = Sending | Hearing
@@ -66,6 +74,16 @@ class Row:
         """By all of its senders since they began."""
         return sum(one.sent for one in self.senders)
 
+    @property
+    def rate(self) -> float | None:
+        """Messages a second by all of its senders; of a pattern or a name that is asked, by all who hear it."""
+        return added(one.rate for one in (self.senders if self.kind is Kind.TOPIC else self.subscribers))
+
+    @property
+    def lost(self) -> int:
+        """How many of its subscribers' messages reached no handler since they began."""
+        return sum(one.lost for one in self.subscribers)
+
 
 @dataclass(frozen=True, slots=True)
 class Graph:
@@ -75,15 +93,34 @@ class Graph:
 
     def to_json(self) -> dict[str, Any]:
         """For ``--format json`` and the page; stable names."""
-        return {"rows": [{**asdict(row), "sent": row.sent} for row in self.rows]}
+        return {"rows": [{**asdict(row), "sent": row.sent, "rate": row.rate} for row in self.rows]}
 
 
-def graph(instances: Sequence[Instance], announced: Sequence[str] = ()) -> Graph:
+def graph(instances: Sequence[Instance], announced: Sequence[str] = (), rates: Rates | None = None) -> Graph:
     """What the living instances send, hear and answer. ``announced`` topics are shown though no service sends them."""
-    found = traffic(instances, announced)
+    found, flows = traffic(instances, announced), flows_of(instances, rates or {})
     rows = [*_topics(found), *_patterns(found), *_requests(instances)]
-    order = list(Kind)
-    return Graph(tuple(sorted(rows, key=lambda row: (order.index(row.kind), natural(row.name)))))
+    return Graph(tuple(sorted((_flowing(row, flows) for row in rows), key=place)))
+
+
+def place(row: Row) -> tuple[object, ...]:
+    """What rows are sorted by."""
+    return list(Kind).index(row.kind), natural(row.name)
+
+
+def _flowing(row: Row, flows: Mapping[Way, Flow]) -> Row:
+    """The row with what flows at each of its ends."""
+    kind = RESPONDER if row.kind is Kind.REQUESTS else SUBSCRIPTION
+    return replace(
+        row,
+        senders=tuple(replace(one, rate=flows.get((SERVICE, one.node, row.name), NONE).rate) for one in row.senders),
+        subscribers=tuple(_heard(one, kind, row.name, flows) for one in row.subscribers),
+    )
+
+
+def _heard(one: Hearing, kind: str, name: str, flows: Mapping[Way, Flow]) -> Hearing:
+    flow = together(flows.get((kind, one.node, each), NONE) for each in one.patterns or (name,))
+    return replace(one, rate=flow.rate, lost=flow.lost, losing=flow.losing)
 
 
 def narrowed(whole: Graph, pattern: str) -> Graph:

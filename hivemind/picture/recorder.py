@@ -10,7 +10,7 @@ from ..english import duration
 from ..supervisor.processes import ROOT
 from .declared import Declared
 from .past import MOST, STEP, Event, Past, Step, What
-from .snapshot import Snapshot
+from .snapshot import Snapshot, lost_by
 
 FRESH = 30.0  #: seconds: a life that ended longer ago is not the one that is told of
 UNREAD = 100  #: steps that wait to be written while Redis takes none
@@ -100,7 +100,7 @@ def losses(before: Snapshot, after: Snapshot) -> int:
 
 def lost_in(instance: Instance) -> int:
     """How many messages reached no handler of an instance: missed, dropped at a full inbox, or lost by a stream."""
-    return sum(one.missed + one.dropped + one.lost for one in instance.stats.subscriptions)
+    return sum(map(lost_by, instance.stats.subscriptions))
 
 
 def changes(before: Snapshot, after: Snapshot) -> Iterator[Event]:

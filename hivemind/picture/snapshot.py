@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -46,9 +46,8 @@ class ServiceView:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionView:
-    """A subscription and how many messages a second reach it; ``rate`` is None until two beats are known.
-
-    Its other numbers are those of ``Pace``.
+    """A subscription and how many messages a second reach it, and how many it loses (``losing``); both are None until
+    two beats are known. Its other numbers are those of ``Pace``.
     """
 
     record: SubscriptionRecord
@@ -57,6 +56,7 @@ class SubscriptionView:
     p99: float | None = None
     delay_p50: float | None = None
     delay_p99: float | None = None
+    losing: float | None = None
 
     @property
     def lost(self) -> int:
@@ -157,13 +157,19 @@ class Snapshot:
 
 
 def counts_of(instance: Instance) -> dict[str, int]:
-    """The totals from which rates are made: what each service sent and what reached each subscription and
-    responder.
+    """The totals from which rates are made: what each service sent, what reached each subscription and responder, and
+    what did not reach a subscription's handler.
     """
     sent = {f"service/{at}/{one.name}": one.sent for at, one in enumerate(instance.stats.services)}
     got = {f"subscription/{at}/{one.pattern}": one.received for at, one in enumerate(instance.stats.subscriptions)}
     asked = {f"responder/{at}/{one.name}": one.received for at, one in enumerate(instance.stats.responders)}
-    return {**sent, **got, **asked}
+    lost = {f"lost/{at}/{one.pattern}": lost_by(one) for at, one in enumerate(instance.stats.subscriptions)}
+    return {**sent, **got, **asked, **lost}
+
+
+def lost_by(one: SubscriptionRecord) -> int:
+    """How many messages reached no handler: missed on the way, dropped at a full inbox, or lost by a stream."""
+    return one.missed + one.dropped + one.lost
 
 
 def measures_of(instance: Instance) -> dict[str, tuple[Packed, Packed]]:
@@ -198,7 +204,10 @@ def view_of(
             ServiceView(one, rates.get(f"service/{at}/{one.name}")) for at, one in enumerate(stats.services)
         ),
         subscriptions=tuple(
-            joined(SubscriptionView, f"subscription/{at}/{one.pattern}", one)
+            replace(
+                joined(SubscriptionView, f"subscription/{at}/{one.pattern}", one),
+                losing=rates.get(f"lost/{at}/{one.pattern}"),
+            )
             for at, one in enumerate(stats.subscriptions)
         ),
         responders=tuple(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from .. import english
 from ..english import duration
 from ..picture.health import Level
 from ..picture.snapshot import Snapshot
@@ -11,15 +12,7 @@ from ..picture.snapshot import Snapshot
 
 def rate(per_second: float | None) -> str:
     """Messages a second with two or three digits that matter; a dash while it is not known."""
-    if per_second is None:
-        return "–"
-    if per_second == 0:
-        return "0/s"
-    if per_second < 0.095:
-        return f"{per_second * 60:.1f}/min"
-    if per_second < 10:
-        return f"{per_second:.1f}/s"
-    return f"{per_second:,.0f}/s"
+    return "–" if per_second is None else english.rate(per_second)
 
 
 def count(total: int) -> str:

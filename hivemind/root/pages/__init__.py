@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .network import Network
 from .node import Node
 from .nodes import Nodes
 from .overview import Overview
@@ -11,4 +12,4 @@ from .topics import Topics
 
 __all__ = ["PAGES", "Hive", "Item", "NotFound", "Page", "Visit"]
 
-PAGES: tuple[Page, ...] = (Overview(), Nodes(), Node(), Topics(), Topic())
+PAGES: tuple[Page, ...] = (Overview(), Network(), Nodes(), Node(), Topics(), Topic())
