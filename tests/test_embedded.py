@@ -251,8 +251,9 @@ def test_only_its_owner_may_reach_it_or_read_its_data(redis: Embedded) -> None:
     redis.ensure()
     assert redis.socket.stat().st_mode & 0o777 == 0o700
     assert redis.folder.stat().st_mode & 0o777 == 0o700
-    assert say(redis, "CONFIG", "GET", "port") is not None
-    assert "\nport 0\n" in (redis.folder / "redis.conf").read_text()
+    with Connection(redis.socket) as door:
+        said = [door.ask("CONFIG", "GET", name) for name in ("port", "protected-mode")]
+    assert said == [["port", "0"], ["protected-mode", "yes"]]
 
 
 def test_a_long_log_is_put_aside_at_the_next_start(redis: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -330,6 +330,41 @@ def test_on_a_redis_elsewhere_whoever_may_make_users_is_asked_for_once(
     flows(shop)
 
 
+def may_log_in(server: RedisServer, user: str, password: str) -> bool:
+    with Connection(server.socket) as door:
+        try:
+            return bool(door.ask("AUTH", user, password) == "OK")
+        except hiredis.ReplyError:
+            return False
+
+
+def test_each_host_has_passwords_of_its_own_for_the_same_users(own_server: RedisServer, tmp_path: Path) -> None:
+    settings = f'REDIS_URL = "{own_server.url}"\nHOSTS = {{"alfa": [], "bravo": []}}'
+    with hive_in(tmp_path / "alfa", more=settings) as alfa, hive_in(tmp_path / "bravo", more=settings) as bravo:
+        for host in (alfa, bravo):
+            host.node("till", TILL)
+            secured(host)
+        old, others = login(alfa, "node.till"), login(bravo, "node.till")
+        assert old != others
+        assert may_log_in(own_server, *old)
+        assert may_log_in(own_server, *others)
+        secured(alfa, "--rotate")
+        assert not may_log_in(own_server, *old)
+        assert may_log_in(own_server, *login(alfa, "node.till"))
+        assert may_log_in(own_server, *others)
+
+
+def test_a_default_user_without_rights_is_warned_of_for_its_data_would_be_lost(
+    own_server: RedisServer, tmp_path: Path
+) -> None:
+    with hive_in(tmp_path / "gotham", more=f'REDIS_URL = "{own_server.url}"') as hive:
+        assert "still lets in who says no name" in hive.run("hived", "secure").stderr
+        own_server.command("ACL", "SETUSER", "default", "off", "-flushall")
+        said = hive.run("hived", "secure")
+        assert "it can lose data when it starts" in said.stderr
+        assert "still lets in" not in said.stderr
+
+
 @pytest.mark.parametrize(
     ("url", "why"),
     [

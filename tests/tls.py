@@ -32,8 +32,8 @@ class Authority:
         )
         self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def server_context(self, host: str = "127.0.0.1") -> ssl.SSLContext:
-        """What a server at ``host`` (an IP address or a name) listens with."""
+    def signed(self, host: str = "127.0.0.1") -> Path:
+        """A file with the key and the certificate of somebody at ``host`` (an IP address or a name)."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _certificate(_named("a test server"), self._name, key.public_key())
@@ -47,8 +47,12 @@ class Authority:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+        return path
+
+    def server_context(self, host: str = "127.0.0.1") -> ssl.SSLContext:
+        """What a server at ``host`` listens with."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(path)
+        context.load_cert_chain(self.signed(host))
         return context
 
 

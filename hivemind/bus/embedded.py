@@ -49,6 +49,7 @@ KILL_TIME = 5.0  # seconds for the kernel to end a killed server
 _CONFIG = """\
 # Written anew at every start.
 port 0
+protected-mode yes
 unixsocket {socket}
 unixsocketperm 700
 dir {folder}

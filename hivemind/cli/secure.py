@@ -94,6 +94,11 @@ def _tell(done: Secured, *, rotated: bool) -> int:
         output.warn(
             "this Redis still lets in who says no name: end that, when nobody needs it, with `ACL SETUSER default off`"
         )
+    if done.forgets:
+        output.warn(
+            "this Redis does what stands in its append-only file in the name of default, which may not do all of that: "
+            "it can lose data when it starts; `ACL SETUSER default off allkeys allchannels +@all` ends that"
+        )
     return _warn(done.unknown)
 
 

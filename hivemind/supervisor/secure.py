@@ -37,7 +37,8 @@ PATIENCE = 3.0  # seconds for Redis to answer
 @dataclass(frozen=True, slots=True)
 class Secured:
     """What became of the users. ``is_live``: the server has them; else it will when it starts. ``unsaved`` says why it
-    will have forgotten them when it starts again; ``is_open``: it lets in who says no name, and do something.
+    will have forgotten them when it starts again; ``is_open``: it lets in who says no name.
+    ``forgets``: when it starts it may not do all that stands in its append-only file.
     """
 
     made: tuple[str, ...] = ()
@@ -47,6 +48,7 @@ class Secured:
     is_live: bool = True
     unsaved: str = ""
     is_open: bool = False
+    forgets: bool = False
 
 
 def secure(engine: Engine, admin: Endpoint | None = None, *, rotate: bool = False) -> Secured:
@@ -321,6 +323,7 @@ class _Server:
             users.unknown,
             unsaved="" if self._own is not None else await self._save(),
             is_open="on" in nobody and "nopass" in nobody,
+            forgets=not {"~*", "&*", "+@all"} <= {*nobody} or any(word.startswith("-") for word in nobody),
         )
 
     def _short(self, name: str) -> str:
