@@ -118,6 +118,9 @@ def test_all_that_is_to_be_seen_is_seen(tmp_path: Path, server: RedisServer, hiv
         assert clerk["instances"] == ["clerk.0", "clerk.1"]
         assert "nobody listens" in by_name["lookout.report"]["note"]
         assert "did you mean host.cpu" in by_name["hosts.cpu"]["note"]
+        said = says("doctor")
+        assert "lookout.report" in said
+        assert "hosts.cpu" in said
         assert {"register.count", "register.latest"} <= {row["name"] for row in rows if row["kind"] == "requests"}
         eventually(lambda: '"seen"' in says("tail", "lookout.report", "--count", "1", "--json"), within=30)
         log = watchtower.logs / "beacon.log"
