@@ -119,6 +119,9 @@ def _do(engine: Engine, chosen: list[Chosen], *, as_json: bool) -> bool:
 
     reports: list[Report] = []
 
+    def tell(text: str) -> None:
+        output.progress(text, len(reports) / len(chosen) if len(chosen) > 1 else None)
+
     def show(report: Report) -> None:
         reports.append(report)
         output.end_progress()
@@ -128,7 +131,7 @@ def _do(engine: Engine, chosen: list[Chosen], *, as_json: bool) -> bool:
             output.say(report.words, "" if report.kept else "red")
 
     try:
-        asyncio.run(run_drills(engine, chosen, output.progress, show))
+        asyncio.run(run_drills(engine, chosen, tell, show))
     except NoSuchTarget as error:
         raise WrongName(str(error)) from error
     if len(reports) > 1:

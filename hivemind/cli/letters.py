@@ -94,13 +94,19 @@ async def show_letters(letters: Letters, picked: Picked, as_json: bool) -> int:
 
 async def replay_letters(letters: Letters, picked: Picked, for_all: bool) -> bool:
     """Append them again, and say of which topic and for whom how many; False if one could not be."""
-    done = Replayed(for_all)
+    done, seen = Replayed(for_all), 0
+    whole = all(one.first == "0-0" and not one.group for one in picked)  # else nobody has counted them
+    counts = await letters.count() if whole else {}
+    total = sum(counts.get(topic, 0) for topic in {one.topic for one in picked})
     try:
         async for found in _read(letters, picked):
+            output.progress(f"{count_of(seen)} replayed", seen / total if total else None)
+            seen += len(found)
             sound = [one for one in found if one.is_whole]
             done.broken.update(one.topic for one in found if not one.is_whole)
             done.count(sound, await letters.replay(sound, for_all=for_all))
     finally:
+        output.end_progress()
         done.tell()  # also when Redis is suddenly away: then this is what was done before
     return not done.unread and not done.broken
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
+WIDTH = 80  #: columns of a terminal that does not say how many it has
 MOST_OF_A_CELL = 40  #: columns of a terminal that a text gets at least, however long it is
 
 _STYLES = {
@@ -34,10 +35,24 @@ def note(text: str) -> None:
     _write(sys.stderr, text, "dim")
 
 
-def progress(text: str) -> None:
-    """How far something is, for a person who waits: on one line, again and again; through a pipe nothing."""
+def progress(text: str, share: float | None = None) -> None:
+    """How far something is, for a person who waits: on one line, again and again; through a pipe nothing. ``share`` is
+    how much of it is done, from 0 to 1, where that is known.
+    """
     if sys.stderr.isatty():
-        print(f"\r\x1b[K{printable(text)}", end="", file=sys.stderr, flush=True)
+        line = printable(text) if share is None else f"{bar(share)} {min(1.0, max(0.0, share)):4.0%}  {printable(text)}"
+        try:
+            width = os.get_terminal_size(sys.stderr.fileno()).columns or WIDTH
+        except (OSError, ValueError):
+            width = WIDTH
+        print(f"\r\x1b[K{line[: width - 1]}", end="", file=sys.stderr, flush=True)
+
+
+def bar(share: float, cells: int = 20) -> str:
+    """A bar of so many cells, of which ``share`` is full."""
+    full, rest = ("━", "┄") if (sys.stderr.encoding or "").lower().startswith("utf") else ("#", "-")
+    done = round(min(1.0, max(0.0, share)) * cells)
+    return full * done + rest * (cells - done)
 
 
 def end_progress() -> None:

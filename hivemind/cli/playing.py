@@ -55,9 +55,13 @@ class Manner:
 
 @dataclass(slots=True)
 class Played:
-    """How far ``path`` is: messages sent, of these to topics that are kept, and whether it was cut short."""
+    """How far ``path`` is, of so many bytes (0: nobody knows): bytes read, messages sent, of these to topics that are
+    kept, and whether it was cut short.
+    """
 
     path: Path
+    size: int = 0
+    read: int = 0
     sent: int = 0
     kept: int = 0
     is_cut: bool = False
@@ -77,16 +81,17 @@ def play(settings: Settings, path: Path, into: str, rate: float, *, durable: boo
     try:
         read_instances(settings)  # at once, and in words, if Redis is away
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            return runner.run(_play(settings, path, lines_of(file), Manner(into, rate, durable)))
+            played = Played(path, os.fstat(file).st_size)
+            return runner.run(_play(settings, played, lines_of(file), Manner(into, rate, durable)))
     except IsADirectoryError:
         raise click.ClickException(f"{path} is a folder: give it a file that `hm record` wrote") from None
     finally:
         os.close(file)
 
 
-async def _play(settings: Settings, path: Path, lines: AsyncIterator[bytes], manner: Manner) -> tuple[str, bool]:
+async def _play(settings: Settings, played: Played, lines: AsyncIterator[bytes], manner: Manner) -> tuple[str, bool]:
     async with opened(settings) as (client, stop):
-        began, played = time.monotonic(), Played(path)
+        began = time.monotonic()
         try:
             await Player(client.awaited, manner, stop, played).play(_recorded(lines, played))
         finally:
@@ -150,13 +155,16 @@ class Player:
         if time.monotonic() - self._told < TOLD:
             return
         self._told = time.monotonic()
-        output.progress(f"{amount(self._played.sent, 'message')} sent" + (f", {duration(at)} into it" if at else ""))
+        played = self._played
+        text = f"{amount(played.sent, 'message')} sent" + (f", {duration(at)} into it" if at else "")
+        output.progress(text, played.read / played.size if played.size else None)
 
 
 async def _recorded(lines: AsyncIterator[bytes], played: Played) -> AsyncIterator[Recorded]:
     number = 0
     async for line in lines:
         number += 1
+        played.read += len(line) + 1
         if not line.strip():
             continue
         try:

@@ -54,11 +54,13 @@ class _Shown:
     def __init__(self) -> None:
         self._said: dict[tuple[str, str], bool] = {}
         self._hosts: set[str] = set()
+        self._meant: dict[str, int] = {}  # of each host, how many instances
 
     def hear(self, answer: Answer) -> None:
         """Print what is new in an answer."""
         if answer.programs:
             self._hosts.add(answer.hived.host)
+            self._meant[answer.hived.host] = len(answer.programs)
         width = max(map(len, answer.programs), default=0) + 1
         for one in answer.results:
             key = answer.hived.host, one.program
@@ -68,7 +70,8 @@ class _Shown:
                 where = f"{answer.hived.host}  " if len(self._hosts) > 1 else ""
                 output.say(f"{where}{f'{one.program}:':<{width}} {one.text}", "" if one.ok else "red")
         if answer.doing and not answer.done:
-            output.progress(answer.doing)
+            meant = sum(self._meant.values())
+            output.progress(answer.doing, len(self._said) / meant if meant > 1 else None)
 
     def end(self, acting: list[Answer]) -> int:
         """Say what is left to say; return the exit code."""
