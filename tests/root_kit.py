@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from hivemind.bus.bus import Bus
+from hivemind.bus.endpoint import Endpoint
 from hivemind.data.records import About, Instance, ServiceRecord, Stats, SubscriptionRecord
 from hivemind.picture.durable import DurableView
 from hivemind.picture.monitor import Monitor
@@ -21,8 +23,10 @@ from hivemind.picture.snapshot import Snapshot
 from hivemind.picture.state import State
 from hivemind.root.address import listen
 from hivemind.root.app import Site, make_app
-from hivemind.root.pages import Item, Page, Visit
+from hivemind.root.feeds import Feeds
+from hivemind.root.pages import Hive, Item, Page, Visit
 from hivemind.root.server import WebServer
+from hivemind.settings import Settings
 
 LEASE = 6.0
 
@@ -86,6 +90,7 @@ class Running:
     source: FakeSource
     loop: asyncio.AbstractEventLoop
     monitor: Monitor
+    hive: Hive | None = None
     stopped_in: float = -1.0
 
     def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, http.client.HTTPMessage, str]:
@@ -147,20 +152,34 @@ def tree_of(page: Page, snapshot: Snapshot, now: float = 100.0, **path: str) -> 
 
 
 @contextmanager
-def running(source: FakeSource, site: Site | None = None, *, every: float = 60.0, port: int = 0) -> Iterator[Running]:
-    """Serve the page of ``source`` from a thread until the block ends; ``stopped_in`` then says how long that took."""
+def running(
+    source: FakeSource,
+    site: Site | None = None,
+    *,
+    every: float = 60.0,
+    port: int = 0,
+    settings: Settings | None = None,
+) -> Iterator[Running]:
+    """Serve the page of ``source`` from a thread until the block ends; ``stopped_in`` then says how long that took.
+
+    With ``settings`` the logs of that hive are served, too.
+    """
     begun = threading.Event()
     made: list[Running] = []
 
     async def serve() -> None:
         listener = listen(port)
         monitor = Monitor(source, "gotham", "redis://127.0.0.1:1", every=every)
-        made.append(Running(listener.getsockname()[1], source, asyncio.get_running_loop(), monitor))
-        web = WebServer(make_app(monitor, site or Site()), listener)
+        bus = Bus(Endpoint.parse("redis://127.0.0.1:1"), "gotham", "root")  # nobody connects
+        hive = None if settings is None else Hive(bus, settings, None, Feeds(bus, settings))
+        made.append(Running(listener.getsockname()[1], source, asyncio.get_running_loop(), monitor, hive))
+        web = WebServer(make_app(monitor, site or Site(), hive), listener)
         await web.start()
         begun.set()
         await monitor.run()
         at = time.monotonic()
+        if hive is not None:
+            await hive.close()
         await web.stop()
         made[0].stopped_in = time.monotonic() - at
 

@@ -14,7 +14,7 @@ from . import completing, output
 if TYPE_CHECKING:
     from ..log_lines import LogLine
     from ..settings import Settings
-    from .far_logs import FarLogs
+    from ..supervisor.far_logs import FarLogs
     from .log_view import LogView
 
 LAST = 20  #: entries that `-f` begins with, without --since
@@ -106,11 +106,11 @@ def _far(settings: Settings, nodes: tuple[str, ...], since: float | None, hosts:
         return []
     import asyncio
 
-    from .far_logs import FarLogs
+    from .far_logs import far_logs
 
     async def read() -> list[LogLine]:
-        async with FarLogs(settings, hosts, nodes) as far:
-            return await far.first(since, follow=False)
+        async with far_logs(settings, hosts, nodes) as far:
+            return [] if far is None else await far.first(since, follow=False)
 
     return asyncio.run(read())
 
@@ -129,9 +129,9 @@ async def _follow_all(
     if not hosts:
         await _follow_until(settings, nodes, since, view)
         return
-    from .far_logs import FarLogs
+    from .far_logs import far_logs
 
-    async with FarLogs(settings, hosts, nodes) as far:
+    async with far_logs(settings, hosts, nodes) as far:
         await _follow_until(settings, nodes, since, view, far)
 
 

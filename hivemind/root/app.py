@@ -30,6 +30,7 @@ from .changes import Changes
 from .gate import Gate, refused
 from .guard import Guard
 from .login import Login
+from .logs import Logs
 from .pages import Hive
 from .paging import ANSWER, Window, line_to_json, to_json
 from .serving import Pages
@@ -69,7 +70,7 @@ def make_app(monitor: Monitor, site: Site, hive: Hive | None = None) -> ASGIApp:
     routes = [
         *(login.routes() if login else ()),
         *site.routes,
-        *(Changes(monitor, hive.errands).routes() if hive is not None and hive.errands is not None else ()),
+        *(_of_hive(monitor, pages, hive) if hive is not None else ()),
         *pages.routes(),
         *Talking(monitor, pages, hive).routes(),
         Route("/api/nodes", machines.nodes),
@@ -83,6 +84,12 @@ def make_app(monitor: Monitor, site: Site, hive: Hive | None = None) -> ASGIApp:
     inner = Starlette(routes=routes, exception_handlers={RequestRefused: refused})
     gate = Gate(inner, Bodies(site.max_body), login)
     return Guard(gate, site.hosts, addresses=login is not None)  # around it all, so that failures are guarded, too
+
+
+def _of_hive(monitor: Monitor, pages: Pages, hive: Hive) -> list[Route]:
+    """What needs more of the hive than its picture."""
+    changes = Changes(monitor, hive.errands).routes() if hive.errands is not None else []
+    return [*changes, *(Logs(monitor, pages, hive.feeds).routes() if hive.feeds is not None else ())]
 
 
 class Machines:

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..picture.monitor import Monitor
 from ..picture.snapshot import Snapshot
-from .pages import PAGES, Hive, Item, NotFound, Page, Visit
+from .pages import PAGES, Hive, NotFound, Page, Visit, WithMore
 from .pages.page import frame
 from .visitor import visitor_of
 
@@ -66,19 +66,22 @@ class Pages:
     async def _show(self, page: Page, request: Request) -> Response:
         """The page with its data: complete without a script."""
         try:
-            tree = await page.tree(self._visit(request))
+            visit = self._visit(request)
+            tree = await page.tree(visit)
+            more = await page.more(visit) if isinstance(page, WithMore) else {}
         except ValueError as error:
             return PlainTextResponse(str(error), 400)
         except NotFound as error:
             lost = frame(self._visit(request), {"said": str(error)})
-            return self._render("missing.html", page, lost, request, 404)
-        return self._render(page.template, page, tree, request)
+            html = self._rendered("missing.html", page, request, {"page": lost})
+            return Response(html, 404, media_type="text/html", headers={"Cache-Control": "no-store"})
+        html = self._rendered(page.template, page, request, {"page": tree, **more})
+        return Response(html, media_type="text/html", headers={"Cache-Control": "no-store"})
 
-    def _render(self, template: str, page: Page, tree: Item, request: Request, status: int = 200) -> Response:
-        own = {"request": request, "page": tree, "pages": PAGES, "here": page.path}
+    def _rendered(self, template: str, page: Page, request: Request, names: Mapping[str, Any]) -> str:
+        own = {"request": request, "pages": PAGES, "here": page.path, **names}
         context = {**own, **self._context(), **visitor_of(request.scope).context()}
-        html = self._templates.get_template(template).render(context)
-        return Response(html, status, media_type="text/html", headers={"Cache-Control": "no-store"})
+        return self._templates.get_template(template).render(context)
 
     async def _events(self, page: Page, request: Request) -> Response:
         """Every snapshot as a server-sent event, in the words of the page."""

@@ -14,6 +14,7 @@ from ..picture.source import HiveSource
 from .address import AddressFile, listen, url_of
 from .app import Site, make_app
 from .errands import Errands
+from .feeds import Feeds
 from .pages import Hive
 from .server import WebServer
 
@@ -25,7 +26,8 @@ class Web:
     """A component that serves the page. The port is bound when it is built, so that ``url`` is known at once.
 
     ``begin`` serves as soon as the node has a loop: the page is there also while the node still looks for Redis.
-    Stop order: the monitor (which ends the event streams), what waits for hiveds, the server, the address file.
+    Stop order: the monitor (which ends the event streams), what waits for hiveds and follows logs, the server, the
+    address file.
     """
 
     def __init__(self, port: int, host: str, address: AddressFile, site: Callable[[], Site]) -> None:
@@ -36,7 +38,7 @@ class Web:
         self._watching: asyncio.Task[None] | None = None
         self._serving: asyncio.Task[None] | None = None
         self._server: WebServer | None = None
-        self._errands: Errands | None = None
+        self._hive: Hive | None = None
 
     def begin(self, node: BaseNode) -> None:
         """Watch the registry and serve, in the background. On the loop."""
@@ -47,9 +49,9 @@ class Web:
         self._monitor = Monitor(
             HiveSource(node.bus, node.registry, node.settings), node.settings.name, redis, every=every
         )
-        self._errands = Errands(node.bus.endpoint, node.settings, self._monitor.notice)
-        hive = Hive(node.bus, node.settings, self._errands)
-        self._server = WebServer(make_app(self._monitor, self._site(), hive), self._listener)
+        errands = Errands(node.bus.endpoint, node.settings, self._monitor.notice)
+        self._hive = Hive(node.bus, node.settings, errands, Feeds(node.bus, node.settings))
+        self._server = WebServer(make_app(self._monitor, self._site(), self._hive), self._listener)
         self._watching = asyncio.create_task(self._monitor.run(), name="monitor")
         self._serving = asyncio.create_task(self._serve(node, self._server), name="page")
 
@@ -65,8 +67,8 @@ class Web:
         """Stop serving, within about two seconds. May be called twice."""
         if self._monitor is not None:
             self._monitor.close()
-        if self._errands is not None:
-            await self._errands.close()
+        if self._hive is not None:
+            await self._hive.close()
         if self._server is not None:
             await self._server.stop()
         await end(self._watching)

@@ -77,16 +77,19 @@ def _short(text: str) -> str:
 
 @dataclass(slots=True)
 class LogTail:
-    """The end of the logs of ``nodes``, then what is added: call ``more`` as often as is wanted. It reads files."""
+    """The end of the logs of ``nodes``, then what is added: call ``more`` as often as is wanted. It reads files: at
+    first ``read`` bytes of all together, and none to which a link leads out of the folder.
+    """
 
     settings: Settings
     nodes: tuple[str, ...]
+    read: int = READ
     _followers: dict[Path, Follower] = field(default_factory=dict)
 
     def first(self, since: float | None) -> list[Bit]:
         """The end of each file, with what was just rotated away; only what is newer than ``since`` (unix seconds)."""
         files = self._files()
-        each = max(BIT, READ // max(1, len(files)))
+        each = max(min(BIT, self.read), self.read // max(1, len(files)))
         lines: list[LogLine] = []
         for path in files:
             size = _size(path)
@@ -111,7 +114,9 @@ class LogTail:
             follower.close()
 
     def _files(self) -> list[Path]:
-        return chosen(log_files(self.settings), with_shared(self.settings, self.nodes))
+        folder = self.settings.constants.LOG_LOCATION.resolve()
+        files = chosen(log_files(self.settings), with_shared(self.settings, self.nodes))
+        return [path for path in files if not path.is_symlink() or path.resolve().is_relative_to(folder)]
 
 
 def bits(lines: Sequence[LogLine]) -> list[Bit]:

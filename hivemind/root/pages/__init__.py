@@ -6,10 +6,10 @@ from .network import Network
 from .node import Node
 from .nodes import Nodes
 from .overview import Overview
-from .page import Hive, Item, NotFound, Page, Visit
+from .page import Hive, Item, NotFound, Page, Visit, WithMore
 from .topic import Topic
 from .topics import Topics
 
-__all__ = ["PAGES", "Hive", "Item", "NotFound", "Page", "Visit"]
+__all__ = ["PAGES", "Hive", "Item", "NotFound", "Page", "Visit", "WithMore"]
 
 PAGES: tuple[Page, ...] = (Overview(), Network(), Nodes(), Node(), Topics(), Topic())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ...picture.nodes import NodeLine, node_line
+from ..feeds import LEVELS, Sieve, line_fields
 from ..paging import PAGE, Window, part_of_line
 from ..wording import count, lapse, memory, rate, share
 from .errand import errand_item
@@ -10,6 +14,8 @@ from .instances import copy_item
 from .nodes import level, summary
 from .page import Item, NotFound, Visit, frame, item
 
+LAST = 60
+"""Entries of its log that the page has without a script."""
 NEWS = 600.0
 """Seconds for which what was asked of the hiveds stays on the page after it was done."""
 
@@ -38,6 +44,13 @@ class Node:
             "instances": [copy_item(copy, visit.now) for copy in chosen],
         }
         return frame(visit, fields, lists)
+
+    async def more(self, visit: Visit) -> Mapping[str, Any]:
+        """The end of its log, for who has no script; ``?level=`` and ``match=`` say what is wanted of it."""
+        sieve, feeds = Sieve.read(visit.query), visit.hive.feeds if visit.hive is not None else None
+        lines = [] if feeds is None else await feeds.last(_found(visit).name, sieve, LAST)
+        shown = [line_fields(line) for line in lines]
+        return {"log": {"lines": shown, "levels": tuple(LEVELS), "level": sieve.level, "match": sieve.match}}
 
 
 def _found(visit: Visit) -> NodeLine:

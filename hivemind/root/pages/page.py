@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ...bus.bus import Bus
 from ...picture.health import Level
 from ...picture.snapshot import Snapshot
 from ...settings import Settings
 from ..errands import Errands
+from ..feeds import Feeds
 from ..wording import clock, health_of
 
 Item = dict[str, Any]
@@ -27,11 +28,19 @@ class NotFound(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Hive:
-    """By what a page reaches further than its snapshot: the root's connections, the hive's settings, its hiveds."""
+    """By what a page reaches further than its snapshot: its connections, the hive's settings, hiveds and logs."""
 
     bus: Bus
     settings: Settings
     errands: Errands | None = None
+    feeds: Feeds | None = None
+
+    async def close(self) -> None:
+        """Wait for no hived, and follow no log any more. May be called twice."""
+        if self.errands is not None:
+            await self.errands.close()
+        if self.feeds is not None:
+            await self.feeds.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,14 @@ class Page(Protocol):
 
     async def tree(self, visit: Visit) -> Item:
         """The whole page. Raises NotFound, and ValueError for an address that cannot be meant; both say why."""
+
+
+@runtime_checkable
+class WithMore(Page, Protocol):
+    """A page with something that no later event brings."""
+
+    async def more(self, visit: Visit) -> Mapping[str, Any]:
+        """What its template gets besides the tree. Raises what ``tree`` may raise."""
 
 
 def item(key: str, state: str, fields: Mapping[str, str], lists: Mapping[str, list[Item]] | None = None) -> Item:
