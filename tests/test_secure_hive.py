@@ -274,6 +274,31 @@ def test_nothing_shows_a_password(shop: Hive) -> None:
     assert stat.S_IMODE((shop.engine.settings.runtime / "redis.sock").stat().st_mode) == 0o700
 
 
+@pytest.mark.parametrize("what", [("kill", "redis"), ("fill",), ("cut", "redis")])
+def test_drills_find_in_a_secured_hive_that_promises_are_kept(shop: Hive, what: tuple[str, ...]) -> None:
+    secured(shop)
+    shop.start()
+    flows(shop)
+    eventually(lambda: well(shop), within=20)
+    done = shop.run("hm", "drill", *what, "--yes", timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "kept" in done.stdout
+    flows(shop)
+
+
+def test_a_node_that_cannot_be_loaded_keeps_the_user_that_it_had(shop: Hive) -> None:
+    shop.node("fragile")
+    secured(shop)
+    before = login(shop, "node.fragile")
+    shop.write("nodes/fragile/fragile.py", "import nowhere")
+    shop.node("newborn")
+    done = shop.run("hived", "secure")
+    assert done.returncode == 1
+    assert "node.fragile: a node of it cannot be loaded" in done.stderr
+    assert (shop.folder / "var/secure/node.newborn").exists()
+    assert login(shop, "node.fragile") == before
+
+
 def test_where_nodes_resolve_patterns_a_secured_hive_works_too(shop: Hive) -> None:
     shop.configure('PATTERNS = "resolved"\nNODES = {"shop": {"asks": ["price"]}}')
     secured(shop)

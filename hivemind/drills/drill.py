@@ -194,7 +194,7 @@ async def opened(engine: Engine, say: Callable[[str], None], *, is_canary: bool 
     async with Site(engine) as site:
         await _look_first(site)
         with TemporaryDirectory(prefix="hm-drill-") as folder:
-            async with Healer(site.url, engine.settings.name) as healer:
+            async with Healer(site.url, engine.settings.name, engine.paths.var) as healer:
                 crew = Crew(site, healer, Path(folder), is_canary=is_canary)
                 try:
                     say("starting the probes")

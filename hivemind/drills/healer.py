@@ -26,6 +26,7 @@ from typing import Any, Self
 import orjson
 
 from ..bus.commands import Commands
+from ..bus.credentials import HIVED
 from ..bus.endpoint import Endpoint
 from ..errors import RedisError, SupervisorError
 from ..identity import ProcessIdentity
@@ -34,6 +35,7 @@ from .cleaning import clean
 
 PATIENCE = 300.0  #: seconds
 URL = "HIVEMIND_DRILL_REDIS"  #: the environment variable that names the Redis: a command line may be read by others
+VAR = "HIVEMIND_DRILL_VAR"  #: the one with the hive's ``var``, in which it is written how to log in
 TRIES = 60  #: how often Redis is asked to take something
 PAUSE = 0.5  #: seconds between two tries
 READY = b"ok\n"
@@ -79,8 +81,8 @@ class Undo:
 class Healer:
     """The drill's hand on the healer's process; ``async with`` starts it, and lets it go when all is well again."""
 
-    def __init__(self, url: str, hive: str) -> None:
-        self._url, self._hive = url, hive
+    def __init__(self, url: str, hive: str, var: Path | None = None) -> None:
+        self._url, self._hive, self._var = url, hive, var
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -92,7 +94,7 @@ class Healer:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env={**os.environ, URL: self._url},
+            env={**os.environ, URL: self._url, VAR: str(self._var or "")},
             start_new_session=True,
         )
         return self
@@ -147,7 +149,7 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, signal.SIG_IGN)
     undo = listen()
     if undo.is_needed:
-        asyncio.run(heal(undo, os.environ[URL], arguments[0]))
+        asyncio.run(heal(undo, endpoint_of(os.environ, arguments[0])))
     return 0
 
 
@@ -167,10 +169,16 @@ def listen() -> Undo:
     return undo
 
 
-async def heal(undo: Undo, url: str, hive: str) -> None:
+def endpoint_of(environ: Mapping[str, str], hive: str) -> Endpoint:
+    """The Redis that the environment names, as hived reaches it."""
+    var = environ.get(VAR, "")
+    return Endpoint.parse(environ[URL], Path(var) if var else None, HIVED).of(hive)
+
+
+async def heal(undo: Undo, endpoint: Endpoint) -> None:
     """Undo it, the most urgent first; what Redis has to do is tried for a while."""
     undo_at_once(undo)
-    async with Commands(Endpoint.parse(url).of(hive)) as commands:
+    async with Commands(endpoint) as commands:
         for name, value in undo.configure.items():
             await _insist(commands, "CONFIG", "SET", name, value)
         await _ended(undo.end)

@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 
 from ..bus.bus import Bus
+from ..bus.credentials import HIVED
 from ..bus.embedded import Embedded
 from ..bus.endpoint import Endpoint
 from ..bus.server_info import info_in, server_name
@@ -42,7 +43,7 @@ class Site:
     def __init__(self, engine: Engine) -> None:
         self.engine, self.settings = engine, engine.settings
         self.url = redis_url(engine.settings)
-        self.bus = Bus(Endpoint.parse(self.url, engine.paths.var), engine.settings.name, EYE)
+        self.bus = Bus(Endpoint.parse(self.url, engine.paths.var, HIVED), engine.settings.name, EYE)
         self.registry = Registry(self.bus.commands, self.bus.functions, self.bus.names)
         self.ended: set[str] = set()  # the instances of which hived, or they themselves, said that they ended
         self.seen: dict[str, Instance] = {}  # as the registry had them last

@@ -25,7 +25,7 @@ HEARD = (NOTICES, TOPICS, KEPT, ENDED, UNKEPT)  #: the kinds of notices that nod
 #: What needs no key and no channel. Of the blocking commands these are WAIT and WAITAOF: all others have keys.
 _ANYWHERE = (
     *("+ping", "+time", "+role", "+info", "+@blocking", "+unsubscribe", "+punsubscribe", "+pubsub|numsub"),
-    *("+client|setname", "+client|id", "+client|unblock", "+client|reply", "+function|list"),
+    *("+client|setname", "+client|id", "+client|reply", "+function|list"),
 )
 _READING = ("+get", "+type", "+exists", "+pexpiretime", "+hget", "+hmget", "+hgetall", "+hkeys")
 _HASH = ("+type", "+exists", "+hget", "+hmget", "+hgetall", "+hset", "+hdel", "+hexists", "+hkeys")
@@ -79,6 +79,7 @@ def of_node(duties: Duties, names: Names, askers: Mapping[str, Collection[str]],
         *_nothing(),
         *_ANYWHERE,
         *(("+config|get",) if duties.at_disk else ()),
+        *(("+client|unblock",) if duties.reads else ()),
         _selector(["+fcall"], _all(every)),  # what a function does is checked beside
         _selector(_LIFE, _all(life)),
         _selector((*_READING, "+smembers", "+sismember", "+srandmember"), _read(_known_to_all(names))),
