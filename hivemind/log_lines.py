@@ -4,8 +4,8 @@ As text: ``2026-01-02T03:04:05.678+01:00 INFO     batsignal.0  message``: ISO 86
 level padded to 8, the logger's name, two spaces, the text, in which a traceback follows in lines of its own.
 
 As JSON: ``{"time":"2026-01-02T02:04:05.678Z","level":"INFO","logger":"batsignal.0","message":"…","hive":"gotham",
-"instance":"batsignal.0"}``: one object a line, its time RFC 3339 in UTC; and ``topic``, ``message_id`` and
-``traceback`` where there is one.
+"instance":"batsignal.0"}``: one object a line, its time RFC 3339 in UTC; and ``topic``, ``message_id``, ``trace_id``
+and ``traceback`` where there is one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class LogLine:
     """One entry of a log: ``time`` in unix seconds, ``text`` without the last line end, ``source`` the file.
 
     ``level`` and ``name`` are "" for text that stands before the first proper line of a file, ``host`` for what was
-    logged on this one. Only JSON says which ``instance`` it was, and of which ``topic`` and ``message`` (its id).
+    logged on this one. Only JSON says which ``instance`` it was, and of which ``topic``, ``message`` and ``trace``
+    (their ids).
     """
 
     time: float
@@ -41,16 +42,19 @@ class LogLine:
     instance: str = ""
     topic: str = ""
     message: str = ""
+    trace: str = ""
 
     def about(self) -> dict[str, str]:
         """What JSON says besides, as it calls that; what is not known is left out."""
-        found = {"instance": self.instance, "topic": self.topic, "message_id": self.message}
+        found = {"instance": self.instance, "topic": self.topic, "message_id": self.message, "trace_id": self.trace}
         return {name: value for name, value in found.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One record before it is a line: ``time`` in unix seconds, ``message`` the id of the one that was handled."""
+    """One record before it is a line: ``time`` in unix seconds, ``message`` the id of the one that was handled, and
+    ``trace`` that of its trace.
+    """
 
     time: float
     level: str
@@ -59,6 +63,7 @@ class Said:
     traceback: str = ""
     topic: str = ""
     message: str = ""
+    trace: str = ""
 
 
 class Form(Protocol):
@@ -100,7 +105,7 @@ class JsonForm:
             "hive": self.hive,
             "instance": self.instance,
         }
-        more = {"topic": said.topic, "message_id": said.message, "traceback": said.traceback}
+        more = {"topic": said.topic, "message_id": said.message, "trace_id": said.trace, "traceback": said.traceback}
         return _encoded(entry | {name: value for name, value in more.items() if value})
 
 
@@ -158,7 +163,7 @@ def _parse_object(line: str) -> LogLine | None:
         return None
     trace = str(raw.get("traceback", ""))
     text = _clean(f"{text}\n{trace}" if trace else text)
-    about = (_clean(str(raw.get(key, ""))) for key in ("instance", "topic", "message_id"))
+    about = (_clean(str(raw.get(key, ""))) for key in ("instance", "topic", "message_id", "trace_id"))
     return LogLine(time.timestamp(), _word(level), _word(name), text, None, "", *about)
 
 

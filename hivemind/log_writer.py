@@ -64,8 +64,8 @@ class LogWriter(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue one record; never waits, never raises."""
-        topic, message = named() if self.form.is_structured else ("", "")
-        entry = Said(record.created, record.levelname, record.name, *_text(record), topic, message)
+        about = named() if self.form.is_structured else ("", "", "")
+        entry = Said(record.created, record.levelname, record.name, *_text(record), *about)
         if not self._thread:
             self._write([entry])
         elif self._queued - self._written > QUEUE_LIMIT:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from hivemind import Message, Node, Service, log, responder, service, subscription
 from hivemind.bus.requests_link import Calls
+from hivemind.log_context import trace_id
 from hivemind.log_files import Follower, merge
 from hivemind.log_lines import JsonForm, LogLine, Said, format_line, parse_line
 from hivemind.supervisor.last_words import last_words
@@ -28,6 +29,7 @@ from .hive_kit import SENDER, Hive
 from .test_foreground import Terminal
 from .waiting import eventually
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 FORM = JsonForm("gotham", "batman.0")
 SPEAKS = """
 from hivemind import Node, subscription
@@ -67,7 +69,11 @@ def said(file: Path, text: str) -> dict[str, str]:
 
 
 def test_a_line_is_an_object_with_its_time_as_rfc_3339_in_utc() -> None:
-    line = FORM.line(Said(1767319445.678, "INFO", "batman.0", "to the\ncave", "", "signal", "signal/robin.0/1/2"))
+    about = ("signal", "signal/robin.0/1/2", TRACE)
+    line = FORM.line(Said(1767319445.678, "INFO", "batman.0", "to the\ncave", "", *about))
+    found = parse_line(line)
+    assert found is not None
+    assert (found.topic, found.message, found.trace) == about
     assert orjson.loads(line) == {
         "time": "2026-01-02T02:04:05.678Z",
         "level": "INFO",
@@ -77,6 +83,7 @@ def test_a_line_is_an_object_with_its_time_as_rfc_3339_in_utc() -> None:
         "instance": "batman.0",
         "topic": "signal",
         "message_id": "signal/robin.0/1/2",
+        "trace_id": TRACE,
     }
 
 
@@ -210,6 +217,46 @@ class Talks(Node):
     @service("seen", every=60.0)
     async def look(self, service: Service) -> None:
         self.log_info("looked")
+
+
+@pytest.mark.parametrize(
+    ("headers", "trace"),
+    [
+        ({"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}, TRACE),
+        ({"traceparent": f"01-{TRACE}-00f067aa0ba902b7-01-more"}, TRACE),
+        ({"traceparent": f"00-{'0' * 32}-00f067aa0ba902b7-01"}, ""),
+        ({"traceparent": f"00-{TRACE.upper()}-00f067aa0ba902b7-01"}, ""),
+        ({"traceparent": "00-x\n-1-01"}, ""),
+        ({"traceparent": 7}, ""),
+        ({}, ""),
+        (None, ""),
+        ([], ""),
+    ],
+)
+def test_the_trace_of_headers_is_known_by_its_id_and_nothing_else_is_one(headers: Any, trace: str) -> None:
+    assert trace_id(headers) == trace
+
+
+def test_a_line_says_the_trace_of_the_message_that_is_handled(hive_server: str, logged: Path) -> None:
+    with HiveTest(hive_server, "talks") as hive:
+        hive.start(Talks)
+        headers = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+        hive.send("live", "x", headers=headers)
+        hive.send("kept", "y", durable=True, headers=headers)
+        eventually(lambda: any(one["message"] == "kept thread y" for one in objects(logged)), within=10)
+        eventually(lambda: any(one["message"] == "thread x" for one in objects(logged)), within=10)
+        lines = objects(logged)
+    assert {one.get("trace_id") for one in lines if one["message"] in ("thread x", "kept thread y")} == {TRACE}
+    assert not [one for one in lines if one["message"] == "looked" and "trace_id" in one]
+
+
+def test_a_trace_travels_between_hosts_and_an_older_version_reads_the_rest() -> None:
+    line = LogLine(1.0, "INFO", "batman", "x", Path("a.log"), "", "batman.0", "signal", "id", TRACE)
+    told = Bit((line,)).to_json()
+    found = bit_in(told, "beta")
+    assert found is not None
+    assert found.lines[0].about()["trace_id"] == TRACE
+    assert len(orjson.loads(told)["about"][0]) == 3
 
 
 def test_a_line_says_topic_and_id_of_the_message_that_is_handled(hive_server: str, logged: Path) -> None:

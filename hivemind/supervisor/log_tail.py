@@ -52,7 +52,9 @@ class Bit:
         """As it travels; an entry that is too long is cut."""
         lines = [[each.time, each.level, each.name, _short(each.text), str(each.source)] for each in self.lines]
         about = [[each.instance, each.topic, each.message] for each in self.lines]
-        more = {"about": about} if any(map(any, about)) else {}
+        more: dict[str, Any] = {"about": about} if any(map(any, about)) else {}
+        if any(each.trace for each in self.lines):
+            more["traces"] = [each.trace for each in self.lines]  # apart: an older version takes three things each
         return orjson.dumps({"lines": lines, "left_out": self.left_out, **more}).decode()
 
 
@@ -61,13 +63,21 @@ def bit_in(text: str, host: str) -> Bit | None:
     try:
         raw: dict[str, Any] = orjson.loads(text)
         about = raw.get("about") or [("", "", "")] * len(raw["lines"])
+        traces = raw.get("traces") or [""] * len(raw["lines"])
         lines = [
-            LogLine(float(time), str(level), str(name), str(said), Path(str(source)), host, *map(str, more))
-            for (time, level, name, said, source), more in zip(raw["lines"], about, strict=True)
+            LogLine(
+                float(time), str(level), str(name), str(said), Path(str(source)), host, *_ids(more), trace=str(trace)
+            )
+            for (time, level, name, said, source), more, trace in zip(raw["lines"], about, traces, strict=True)
         ]
         return Bit(tuple(lines), int(raw["left_out"]))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _ids(said: Sequence[object]) -> tuple[str, str, str]:
+    instance, topic, message = said
+    return str(instance), str(topic), str(message)
 
 
 def _short(text: str) -> str:
