@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from threading import Event, Timer
 
@@ -19,6 +20,8 @@ from hivemind.data.records import Instance
 from hivemind.errors import RedisUnavailable
 from hivemind.root import app, server, serving
 from hivemind.root.app import Site
+from hivemind.root.pages.nodes import Nodes
+from hivemind.root.pages.page import Item, Visit
 
 from .root_kit import FakeSource, Running, instance, running
 from .waiting import eventually
@@ -160,6 +163,33 @@ def test_an_event_stream_begins_with_the_present_and_goes_on_with_every_change(p
         page.source.listed.append(instance("joker.0"))
         page.refresh()
         assert [node["key"] for node in stream.nodes()] == ["batman", "joker", "root"]
+
+
+def test_a_page_that_takes_long_to_make_is_made_more_seldom_and_shows_the_newest_in_the_end(
+    page: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[float] = []
+    plain = Nodes.tree
+
+    async def slow(self: Nodes, visit: Visit) -> Item:
+        made.append(time.monotonic())
+        until = time.thread_time() + 2 * serving.CHEAP
+        while time.thread_time() < until:
+            pass
+        return await plain(self, visit)
+
+    monkeypatch.setattr(Nodes, "tree", slow)
+    with page.events() as stream:
+        names = [[node["key"] for node in stream.nodes()]]
+        for name in ("joker", "penguin", "riddler"):
+            page.source.listed.append(instance(f"{name}.0"))
+            page.refresh()
+            eventually(lambda name=name: page.monitor.snapshot.nodes[-2].name == name)  # type: ignore[misc]
+        while "riddler" not in names[-1]:
+            names.append([node["key"] for node in stream.nodes()])
+    assert names[-1] == ["batman", "joker", "penguin", "riddler", "root"]
+    assert all(later - earlier >= 2 * serving.CHEAP * serving.SHARE for earlier, later in pairwise(made))
+    assert len(made) <= 3
 
 
 def test_viewers_beyond_the_limit_are_told_to_come_again(page: Running, monkeypatch: pytest.MonkeyPatch) -> None:

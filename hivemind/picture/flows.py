@@ -63,6 +63,8 @@ def flows_of(instances: Sequence[Instance], rates: Rates) -> dict[Way, Flow]:
 def together(flows: Iterable[Flow]) -> Flow:
     """Several as one."""
     every = list(flows)
+    if len(every) == 1:
+        return every[0]
     return Flow(added(one.rate for one in every), sum(one.lost for one in every), added(one.losing for one in every))
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from ..data.records import Instance
 from ..topics import is_topic, matches
@@ -57,6 +57,8 @@ class Hearing:
 
 
 End = Sending | Hearing
+Party = TypeVar("Party", Sender, Subscriber)
+Flows = Mapping[Way, Flow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,28 +101,13 @@ class Graph:
 def graph(instances: Sequence[Instance], announced: Sequence[str] = (), rates: Rates | None = None) -> Graph:
     """What the living instances send, hear and answer. ``announced`` topics are shown though no service sends them."""
     found, flows = traffic(instances, announced), flows_of(instances, rates or {})
-    rows = [*_topics(found), *_patterns(found), *_requests(instances)]
-    return Graph(tuple(sorted((_flowing(row, flows) for row in rows), key=place)))
+    rows = [*_topics(found, flows), *_patterns(found, flows), *_requests(instances, flows)]
+    return Graph(tuple(sorted(rows, key=place)))
 
 
 def place(row: Row) -> tuple[object, ...]:
     """What rows are sorted by."""
     return list(Kind).index(row.kind), natural(row.name)
-
-
-def _flowing(row: Row, flows: Mapping[Way, Flow]) -> Row:
-    """The row with what flows at each of its ends."""
-    kind = RESPONDER if row.kind is Kind.REQUESTS else SUBSCRIPTION
-    return replace(
-        row,
-        senders=tuple(replace(one, rate=flows.get((SERVICE, one.node, row.name), NONE).rate) for one in row.senders),
-        subscribers=tuple(_heard(one, kind, row.name, flows) for one in row.subscribers),
-    )
-
-
-def _heard(one: Hearing, kind: str, name: str, flows: Mapping[Way, Flow]) -> Hearing:
-    flow = together(flows.get((kind, one.node, each), NONE) for each in one.patterns or (name,))
-    return replace(one, rate=flow.rate, lost=flow.lost, losing=flow.losing)
 
 
 def narrowed(whole: Graph, pattern: str) -> Graph:
@@ -165,48 +152,59 @@ def _names(row: Row) -> Iterable[str]:
     yield from (end.node for end in row.subscribers)
 
 
-def _topics(found: Traffic) -> Iterable[Row]:
+def _topics(found: Traffic, flows: Flows) -> Iterable[Row]:
     for one in found.topics:
-        yield Row(one.topic, Kind.TOPIC, _sending(one.senders), _hearing(one.subscribers), one.note)
+        senders = _sending(one.senders, one.topic, flows)
+        yield Row(one.topic, Kind.TOPIC, senders, _hearing(one.subscribers, flows), one.note)
 
 
-def _patterns(found: Traffic) -> Iterable[Row]:
+def _patterns(found: Traffic, flows: Flows) -> Iterable[Row]:
     for one in found.unfed:
-        yield Row(one.pattern, Kind.PATTERN, (), _hearing(one.subscribers), one.note)
+        yield Row(one.pattern, Kind.PATTERN, (), _hearing(one.subscribers, flows), one.note)
     for fed in found.outside:
-        yield Row(fed.pattern, Kind.PATTERN, (), _hearing(fed.subscribers))
+        yield Row(fed.pattern, Kind.PATTERN, (), _hearing(fed.subscribers, flows))
 
 
-def _requests(instances: Sequence[Instance]) -> Iterable[Row]:
+def _requests(instances: Sequence[Instance], flows: Flows) -> Iterable[Row]:
     answering: dict[str, list[Subscriber]] = {}
     for one in instances:
         for each in () if one.is_lost else one.stats.responders:
             answering.setdefault(each.name, []).append(Subscriber(one.instance, "", each.received, each.member))
     for name, group in answering.items():
         if is_topic(name):  # anybody may write there
-            yield Row(name, Kind.REQUESTS, (), _hearing(group))
+            yield Row(name, Kind.REQUESTS, (), _hearing(group, flows, name))
 
 
-def _sending(group: Iterable[Sender]) -> tuple[Sending, ...]:
-    found: dict[str, Sending] = {}
-    for one in group:
-        was = found.get(one.node, Sending(one.node, (), 0))
-        found[one.node] = replace(was, instances=_with(was.instances, one.instance), sent=was.sent + one.sent)
-    return tuple(sorted(found.values(), key=lambda end: natural(end.node)))
-
-
-def _hearing(group: Iterable[Subscriber]) -> tuple[Hearing, ...]:
-    found: dict[str, Hearing] = {}
-    for one in group:
-        was = found.get(one.node, Hearing(one.node, (), (), 0))
-        found[one.node] = Hearing(
-            one.node,
-            _with(was.instances, one.instance),
-            _with(was.patterns, one.pattern) if one.pattern else was.patterns,
-            was.received + one.received,
+def _sending(group: Sequence[Sender], topic: str, flows: Flows) -> tuple[Sending, ...]:
+    return tuple(
+        Sending(
+            node,
+            _sorted({one.instance for one in each}),
+            sum(one.sent for one in each),
+            flows.get((SERVICE, node, topic), NONE).rate,
         )
-    return tuple(sorted(found.values(), key=lambda end: natural(end.node)))
+        for node, each in _by_node(group)
+    )
 
 
-def _with(known: tuple[str, ...], name: str) -> tuple[str, ...]:
-    return known if name in known else tuple(sorted((*known, name), key=natural))
+def _hearing(group: Sequence[Subscriber], flows: Flows, name: str = "") -> tuple[Hearing, ...]:
+    """Those who hear a topic, each by its patterns, or answer the requests of ``name``."""
+    found = []
+    for node, each in _by_node(group):
+        patterns = _sorted({one.pattern for one in each if one.pattern})
+        ways = [(SUBSCRIPTION, node, pattern) for pattern in patterns] or [(RESPONDER, node, name)]
+        flow = together([flows.get(way, NONE) for way in ways])
+        instances, received = _sorted({one.instance for one in each}), sum(one.received for one in each)
+        found.append(Hearing(node, instances, patterns, received, flow.rate, flow.lost, flow.losing))
+    return tuple(found)
+
+
+def _by_node(group: Sequence[Party]) -> Iterable[tuple[str, list[Party]]]:
+    found: dict[str, list[Party]] = {}
+    for one in group:
+        found.setdefault(one.node, []).append(one)
+    return ((node, found[node]) for node in _sorted(found.keys()))
+
+
+def _sorted(names: Collection[str]) -> tuple[str, ...]:
+    return tuple(sorted(names, key=natural)) if len(names) > 1 else tuple(names)

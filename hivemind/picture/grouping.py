@@ -31,7 +31,7 @@ def grouped(whole: Graph, opened: Collection[str] = ()) -> Grouped:
     names = {end.node for row in whole.rows for end in row.senders}
     nodes = _groups(names | {end.node for row in whole.rows for end in row.subscribers}, opened)
     rows = [
-        replace(row, senders=_senders(row.senders, nodes), subscribers=_subscribers(row.subscribers, nodes))
+        Row(row.name, row.kind, _senders(row.senders, nodes), _subscribers(row.subscribers, nodes), row.note)
         for row in whole.rows
     ]
     alike: dict[tuple[Kind, bool], list[Row]] = {}

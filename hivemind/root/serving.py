@@ -27,6 +27,11 @@ log = logging.getLogger(__name__)
 
 MAX_VIEWERS = 250
 """Event streams at once; whoever comes then is told to try again."""
+SHARE = 30.0
+"""How many times the CPU that an address took is rested before its next event: a page of a large hive is made more
+seldom."""
+CHEAP, LONGEST_REST = 0.02, 5.0
+"""What takes less than that many seconds is made at once; the longest rest in seconds."""
 STREAM_TIMEOUT = 10
 """Seconds that a viewer's connection may take no byte before it is cut."""
 
@@ -43,6 +48,7 @@ class Pages:
     ) -> None:
         self._monitor, self._templates, self._context, self._hive = monitor, templates, context, hive
         self._made: tuple[Snapshot | None, dict[str, asyncio.Task[str]]] = None, {}
+        self._rests: dict[str, float] = {}
         self.viewers = 0
 
     @property
@@ -99,28 +105,43 @@ class Pages:
 
     async def _stream(self, page: Page, request: Request) -> AsyncIterator[ServerSentEvent]:
         """The events of one viewer; ends when the monitor closes, or when what is shown is there no more."""
-        async for snapshot in self._monitor.updates():
+        sent = ""
+        async for _ in self._monitor.updates():
+            await asyncio.sleep(self._rests.get(_address(request), 0.0) - time.monotonic())
             try:
-                yield ServerSentEvent(await self._encoded(page, request, snapshot), event="snapshot", retry=2000)
+                text = await self._encoded(page, request, self._monitor.snapshot)
             except NotFound:
                 return
+            if text is not sent:  # while it rested others came, of which this is the last
+                yield ServerSentEvent(text, event="snapshot", retry=2000)
+            sent = text
 
     async def _encoded(self, page: Page, request: Request, snapshot: Snapshot) -> str:
         """The page's tree as JSON, made once for all who look at the same address."""
         if self._made[0] is not snapshot:
             self._made = snapshot, {}
-        known, address = self._made[1], f"{request.url.path}?{request.url.query}"
+        known, address = self._made[1], _address(request)
         if address not in known:
-            known[address] = asyncio.create_task(_say(page, self._visit(request, snapshot)), name="a page is made")
+            making = self._say(page, self._visit(request, snapshot), address)
+            known[address] = asyncio.create_task(making, name="a page is made")
         return await asyncio.shield(known[address])
+
+    async def _say(self, page: Page, visit: Visit, address: str) -> str:
+        began = time.thread_time()
+        text = orjson.dumps(await page.tree(visit)).decode()
+        took, now = time.thread_time() - began, time.monotonic()
+        self._rests = {known: until for known, until in self._rests.items() if until > now}
+        if took > CHEAP:
+            self._rests[address] = now + min(LONGEST_REST, SHARE * took)
+        return text
 
     def _visit(self, request: Request, snapshot: Snapshot | None = None) -> Visit:
         known, is_again = snapshot or self._monitor.snapshot, snapshot is not None
         return Visit(known, time.time(), request.path_params, request.query_params, self._hive, is_again)
 
 
-async def _say(page: Page, visit: Visit) -> str:
-    return orjson.dumps(await page.tree(visit)).decode()
+def _address(request: Request) -> str:
+    return f"{request.url.path}?{request.url.query}"
 
 
 class Viewer(EventSourceResponse):
