@@ -13,7 +13,7 @@ from .logs import Since
 
 if TYPE_CHECKING:
     from ..data.letters import Letters
-    from .letters import Picked
+    from ..data.picking import Picked
 
 T = TypeVar("T")
 
@@ -55,7 +55,8 @@ def list_(ctx: click.Context, which: tuple[str, ...], group: str, since: float |
       hm dead list 'orders.*' --group shop --since 1d
       hm dead list --json | jq -r .id
     """
-    from .letters import count_of, list_letters
+    from ..data.picking import count_of
+    from .letters import list_letters
 
     total = _with(ctx, which or ("*",), group, since, lambda letters, picked: list_letters(letters, picked, as_json))
     output.note(count_of(total))
@@ -74,7 +75,8 @@ def show(ctx: click.Context, which: tuple[str, ...], group: str, since: float | 
       hm dead show orders.new:1795333478064-0
       hm dead show orders.new --since 10m --json
     """
-    from .letters import count_of, show_letters
+    from ..data.picking import count_of
+    from .letters import show_letters
 
     total = _with(ctx, which, group, since, lambda letters, picked: show_letters(letters, picked, as_json))
     if not total:

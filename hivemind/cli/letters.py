@@ -2,75 +2,34 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from ..constants import did_you_mean
-from ..data.letters import GONE, UNREAD, Letter, Letters, Shelf
-from ..english import amount
+from ..data.letters import Letter, Letters
+from ..data.picking import NoLetters, Picked, Replayed, count_of, drop, read, replay, said_of_dropped
+from ..data.picking import pick as picked_by
 from ..message import Malformed
-from ..topics import check_pattern, check_topic, is_pattern
 from . import output
 from .forms import text_of
 from .nodes import WrongName
 
-_ID = re.compile(r"\d{1,20}-\d{1,20}")
-
-Picked = list[Shelf]
-
 
 async def pick(letters: Letters, which: tuple[str, ...], since: float, group: str) -> Picked:
     """The letters that are meant, as they are now. Raises WrongName for one that is not there, and InvalidName."""
-    picked: Picked = []
-    for one in dict.fromkeys(which):
-        topic, colon, letter = one.partition(":")
-        picked += [await _one(letters, topic, letter)] if colon else await _many(letters, topic, since, group)
-    return picked
-
-
-async def _one(letters: Letters, topic: str, letter: str) -> Shelf:
-    check_topic(topic)
-    if not _ID.fullmatch(letter):
-        raise WrongName(f"{topic}:{letter} is no dead letter: write it as `hm dead list` does, such as {topic}:1795-0")
-    shelf = Shelf(topic, letter, letter)
-    async for found in letters.read(shelf):
-        if found:
-            return shelf
-    raise WrongName(f"there is no dead letter {topic}:{letter}: it was replayed, dropped, or never there")
-
-
-async def _many(letters: Letters, pattern: str, since: float, group: str) -> Picked:
-    check_pattern(pattern)
-    found = [await letters.shelf(topic, since, group) for topic in await letters.topics(pattern)]
-    shelves = [one for one in found if one is not None]
-    await _check_group(letters, shelves, group)
-    if not shelves and not is_pattern(pattern) and pattern not in (known := await letters.topics()):
-        raise WrongName(f"nothing is kept of a topic {pattern!r}{did_you_mean(pattern, known)}")
-    return shelves
-
-
-async def _check_group(letters: Letters, shelves: Picked, group: str) -> None:
-    """Raise WrongName where there are letters, of other groups alone, and ``group`` looks like one of these."""
-    groups: set[str] = set()
-    for shelf in shelves if group else ():
-        async for found in letters.read(replace(shelf, group="")):
-            groups.update(one.group for one in found)
-            if group in groups:
-                return
-    if hint := did_you_mean(group, sorted(groups)):
-        raise WrongName(f"group {group} has no dead letters there{hint}")
+    try:
+        return await picked_by(letters, which, since, group)
+    except NoLetters as error:
+        raise WrongName(str(error)) from None
 
 
 async def list_letters(letters: Letters, picked: Picked, as_json: bool) -> int:
     """Print a line each; return how many there are."""
     total, listing = 0, output.Listing(("letter", "group", "died", "tries", "reason"))
-    async for found in _read(letters, picked):
+    async for found in read(letters, picked):
         total += len(found)
         if as_json:
             output.write_lines(output.json_text(_brief(one)) for one in found)
@@ -82,7 +41,7 @@ async def list_letters(letters: Letters, picked: Picked, as_json: bool) -> int:
 async def show_letters(letters: Letters, picked: Picked, as_json: bool) -> int:
     """Print all of each; return how many there are."""
     total = 0
-    async for found in _read(letters, picked):
+    async for found in read(letters, picked):
         for one in found:
             if as_json:
                 output.write_lines([output.json_text({**one.to_json(), **_message(one)})])
@@ -94,62 +53,31 @@ async def show_letters(letters: Letters, picked: Picked, as_json: bool) -> int:
 
 async def replay_letters(letters: Letters, picked: Picked, for_all: bool) -> bool:
     """Append them again, and say of which topic and for whom how many; False if one could not be."""
-    done, seen = Replayed(for_all), 0
+    done = Replayed(for_all)
     whole = all(one.first == "0-0" and not one.group for one in picked)  # else nobody has counted them
     counts = await letters.count() if whole else {}
     total = sum(counts.get(topic, 0) for topic in {one.topic for one in picked})
+
+    def on_seen(seen: int) -> None:
+        output.progress(f"{count_of(seen)} replayed", seen / total if total else None)
+
     try:
-        async for found in _read(letters, picked):
-            output.progress(f"{count_of(seen)} replayed", seen / total if total else None)
-            seen += len(found)
-            sound = [one for one in found if one.is_whole]
-            done.broken.update(one.topic for one in found if not one.is_whole)
-            done.count(sound, await letters.replay(sound, for_all=for_all))
-    finally:
+        await replay(letters, picked, done, on_seen)
+    finally:  # also when Redis is suddenly away: then this is what was done before
         output.end_progress()
-        done.tell()  # also when Redis is suddenly away: then this is what was done before
-    return not done.unread and not done.broken
-
-
-class Replayed:
-    """What became of the letters: how many were appended again, and how many not, of which topic and group."""
-
-    def __init__(self, for_all: bool) -> None:
-        self.for_all = for_all
-        self.replayed: Counter[tuple[str, str]] = Counter()
-        self.unread: Counter[tuple[str, str]] = Counter()
-        self.broken: Counter[str] = Counter()
-
-    def count(self, letters: Sequence[Letter], done: Sequence[int | str]) -> None:
-        """Enter what Redis said of each."""
-        for one, said in zip(letters, done, strict=True):
-            if said == UNREAD:
-                self.unread[one.topic, one.group] += 1
-            elif said != GONE:
-                self.replayed[one.topic, "" if self.for_all else one.group] += 1
-
-    def tell(self) -> None:
-        """Say it."""
-        for (topic, group), count in sorted(self.replayed.items()):
-            who = f"group {group}" if group else "every group that reads it"
-            output.say(f"{topic}: {count_of(count)} replayed for {who}")
-        for (topic, group), count in sorted(self.unread.items()):
-            stay = f"{count_of(count)} {_stay(count)}, because group {group} reads it no more"
-            output.say(f"{topic}: {stay}; --every-group replays for those who do", "red")
-        for topic, count in sorted(self.broken.items()):
-            output.say(f"{topic}: {count:,} among the dead letters cannot be read, and {_stay(count)}", "red")
-        if not self.replayed and not self.unread and not self.broken:
+        for text in done.successes():
+            output.say(text)
+        for text in done.failures("--every-group"):
+            output.say(text, "red")
+        if done.is_nothing:
             output.note("nothing was replayed")
-
-
-def _stay(count: int) -> str:
-    return "stays" if count == 1 else "stay"
+    return done.is_well
 
 
 async def count_letters(letters: Letters, picked: Picked) -> tuple[Picked, Mapping[str, int]]:
     """How many there are of each topic."""
     counts: Counter[str] = Counter()
-    async for found in _read(letters, picked):
+    async for found in read(letters, picked):
         counts.update(one.topic for one in found)
     return picked, counts
 
@@ -158,12 +86,10 @@ async def drop_letters(letters: Letters, picked: Picked) -> None:
     """Remove them, and say how many of each topic."""
     dropped: Counter[str] = Counter()
     try:
-        async for found in _read(letters, picked):
-            if found:
-                dropped[found[0].topic] += await letters.drop(found[0].topic, [one.id for one in found])
+        await drop(letters, picked, dropped)
     finally:
-        for topic, count in sorted(dropped.items()):
-            output.say(f"{topic}: {count_of(count)} dropped")
+        for text in said_of_dropped(dropped):
+            output.say(text)
 
 
 def told(counts: Mapping[str, int]) -> str:
@@ -171,17 +97,6 @@ def told(counts: Mapping[str, int]) -> str:
     each = ", ".join(f"{count:,} of {topic}" for topic, count in sorted(counts.items())[:3])
     more = f" and {len(counts) - 3} more topics" if len(counts) > 3 else ""
     return f"{count_of(sum(counts.values()))} ({each}{more})"
-
-
-def count_of(total: int) -> str:
-    """So many letters, as they stand in a sentence."""
-    return amount(total, "dead letter") if total else "no dead letters"
-
-
-async def _read(letters: Letters, picked: Picked) -> AsyncIterator[list[Letter]]:
-    for shelf in picked:
-        async for found in letters.read(shelf):
-            yield found
 
 
 def _brief(one: Letter) -> dict[str, Any]:

@@ -5,7 +5,8 @@
 - which topics there are, where patterns are resolved: ``directory`` ``resolution`` ``announcer`` ``resolver``
   ``onlooker``
 - kept topics: ``kept`` ``entries`` ``tending`` ``kept_watch``; what of them is over: ``caretaker``
-- groups that read them: ``group`` ``heirs``; how they are: ``backlog`` ``mismatch`` ``durability`` ``letters``
+- groups that read them: ``group`` ``heirs``; how they are: ``backlog`` ``mismatch`` ``durability``
+  ``letters`` ``picking``
 - who of the responders is dead: ``responders``; whether Redis is as a hive needs it: ``checkup``,
   and its Sentinels: ``quorum``
 - a copy of it all: ``backup`` ``restore``, in a ``copy_file``; its ``kinds`` of keys; how it is laid out: ``layout``

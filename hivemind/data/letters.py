@@ -18,6 +18,7 @@ from ..topics import is_pattern, matches
 from .kept import Kept
 
 AT_ONCE = 100  #: letters in one call
+FIRST, READ = 10, 2**22  #: letters in the first answer, and bytes after which the newest of a topic are enough
 _TEXTS = ("group", "instance", "entry", "reason", "traceback", "message", "raw")
 GONE, UNREAD = 0, -1  #: what a replay answers for a letter that is not there, and where its group does not read
 
@@ -125,6 +126,22 @@ class Letters:
         async for entries in portions(self._commands, self._names.letters(shelf.topic), shelf.first, shelf.last):
             found = [letter_from(shelf.topic, entry, fields) for entry, fields in entries]
             yield [one for one in found if shelf.group in ("", one.group)]
+
+    async def newest(self, topic: str, before: str = "+", group: str = "", most: int = AT_ONCE) -> list[Letter]:
+        """The last ``most`` letters of a topic, or of one group of it, the newest first, ``before`` an id ("+": all).
+        It gives up after READ bytes: what is left out is older.
+        """
+        found: list[Letter] = []
+        size, count, newest = 0, FIRST, before if before == "+" else f"({before}"
+        while len(found) < most and size < READ:
+            entries = await self._commands.execute("XREVRANGE", self._names.letters(topic), newest, "-", "COUNT", count)
+            read = [letter_from(topic, entry, fields) for entry, fields in entries]
+            found += [one for one in read if group in ("", one.group)]
+            if len(entries) < count:
+                break
+            size += sum(len(field) for _, fields in entries for field in fields)
+            newest, count = f"({entries[-1][0].decode()}", AT_ONCE if size < READ // 10 else FIRST
+        return found[:most]
 
     async def replay(self, letters: Sequence[Letter], *, for_all: bool = False) -> list[int | str]:
         """Append the messages of letters of one topic again, for the group that gave each up or ``for_all`` groups, and

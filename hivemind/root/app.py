@@ -26,6 +26,7 @@ from ..picture.metrics import exposition
 from ..picture.monitor import Monitor
 from ..picture.nodes import node_line
 from .bodies import MAX_BODY, Bodies, RequestRefused
+from .burying import Burying
 from .changes import Changes
 from .gate import Gate, refused
 from .guard import Guard
@@ -73,6 +74,7 @@ def make_app(monitor: Monitor, site: Site, hive: Hive | None = None) -> ASGIApp:
         *(_of_hive(monitor, pages, hive) if hive is not None else ()),
         *pages.routes(),
         *Talking(monitor, pages, hive).routes(),
+        *Burying(hive).routes(),
         Route("/api/nodes", machines.nodes),
         Route("/api/nodes/{node}", machines.node),
         Route("/api/durable", machines.durable),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .dead import Dead
 from .network import Network
 from .node import Node
 from .nodes import Nodes
@@ -12,4 +13,4 @@ from .topics import Topics
 
 __all__ = ["PAGES", "Hive", "Item", "NotFound", "Page", "Visit", "WithMore"]
 
-PAGES: tuple[Page, ...] = (Overview(), Network(), Nodes(), Node(), Topics(), Topic())
+PAGES: tuple[Page, ...] = (Overview(), Network(), Nodes(), Node(), Topics(), Topic(), Dead())

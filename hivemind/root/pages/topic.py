@@ -15,7 +15,7 @@ from .payloads import MOST
 from .topics import address, group_items, how_kept
 
 LAST = 20  #: messages of a kept topic that are shown at once
-RENDERED = 12  #: values of each of them in the page; its events bring the others
+RENDERED = 6  #: values of each of them in the page; its events bring the others
 
 
 class Topic:

@@ -10,10 +10,11 @@ document.addEventListener("submit", async (event) => {
   output.dataset.state = "";
   output.textContent = "…";
   try {
-    const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/json" } });
+    const where = event.submitter?.getAttribute("formaction") ?? form.getAttribute("action");
+    const answer = await fetch(where, { method: "POST", body, headers: { Accept: "application/json" } });
     const text = await answer.text();
     output.dataset.state = answer.ok ? "well" : "trouble";
-    output.textContent = answer.ok ? JSON.parse(text).said : text;
+    output.textContent = text.startsWith("{") ? JSON.parse(text).said : text;
     if (answer.ok) form.dispatchEvent(new CustomEvent("acted", { bubbles: true }));
   } catch {
     output.dataset.state = "trouble";
