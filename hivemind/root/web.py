@@ -13,6 +13,7 @@ from ..picture.monitor import Monitor
 from ..picture.source import HiveSource
 from .address import AddressFile, listen, url_of
 from .app import Site, make_app
+from .crashes import Crashes
 from .errands import Errands
 from .feeds import Feeds
 from .pages import Hive
@@ -50,7 +51,8 @@ class Web:
             HiveSource(node.bus, node.registry, node.settings), node.settings.name, redis, every=every
         )
         errands = Errands(node.bus.endpoint, node.settings, self._monitor.notice)
-        self._hive = Hive(node.bus, node.settings, errands, Feeds(node.bus, node.settings))
+        crashes = Crashes(node.bus.endpoint, node.settings)
+        self._hive = Hive(node.bus, node.settings, errands, Feeds(node.bus, node.settings), crashes)
         self._server = WebServer(make_app(self._monitor, self._site(), self._hive), self._listener)
         self._watching = asyncio.create_task(self._monitor.run(), name="monitor")
         self._serving = asyncio.create_task(self._serve(node, self._server), name="page")

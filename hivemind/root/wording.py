@@ -46,6 +46,11 @@ def clock(at: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at))
 
 
+def moment(at: float) -> str:
+    """A moment of whatever day as this machine's wall clock shows it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
 def health_of(snapshot: Snapshot, now: float) -> str:
     """How well the hive is, in a sentence; with since when, where Redis does not answer."""
     sentence = f"{snapshot.health.sentence}."

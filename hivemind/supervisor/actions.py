@@ -44,6 +44,7 @@ class Verb(StrEnum):
     FACTS = "facts"  # what there is to say of the machine; nothing is done
     STATUS = "status"  # what there is to say of the programs; nothing is done
     LOGS = "logs"  # what is in the log files; nothing is done
+    CRASHES = "crashes"  # how the programs ended last against their will; nothing is done
 
 
 @dataclass(frozen=True, slots=True)

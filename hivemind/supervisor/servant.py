@@ -16,9 +16,10 @@ from ..data.records import BROKEN, Instance
 from ..errors import ConfigurationError, HivemindError, RedisError
 from ..identity import this_host
 from ..settings import load_settings
-from .actions import Done, Request, Result, Verb, act, find, matches
+from .actions import Done, Request, Result, Verb, act, find, matches, select
 from .apply import apply
 from .control import CHANNEL, Hived, decode_request, encode_answer
+from .crashes import crashes_here
 from .engine import Engine, engine_for
 from .files import time_of
 from .holding import held_by
@@ -174,6 +175,12 @@ class Servant:
         if request.verb is Verb.STATUS:
             report = await asyncio.to_thread(report_here, self.engine)
             self.bus.notify(reply, encode_answer(self.me, [], [Result("", True, report.to_json())]))
+            return
+        if request.verb is Verb.CRASHES:
+            meant = [each.name for each in select(load(self.engine.paths), request.targets)]
+            crashes = await asyncio.to_thread(crashes_here, self.engine.settings, meant)
+            results = [Result(each.program, True, each.to_json()) for each in crashes]
+            self.bus.notify(reply, encode_answer(self.me, [], results))
             return
         names = matches(self.engine, request)
         if not names:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...english import duration
 from ...picture.nodes import NodeLine, node_line
 from ..feeds import LEVELS, Sieve, line_fields
 from ..paging import PAGE, Window, part_of_line
-from ..wording import count, lapse, memory, rate, share
+from ..wording import count, lapse, memory, moment, rate, share
 from .errand import errand_item
 from .instances import copy_item
 from .nodes import level, summary
@@ -41,6 +42,7 @@ class Node:
         lists = {
             "head": [_head(line)],
             "errands": _errands(visit, line),
+            "crashes": await _crashes(visit, line),
             "instances": [copy_item(copy, visit.now) for copy in chosen],
         }
         return frame(visit, fields, lists)
@@ -77,6 +79,27 @@ def _errands(visit: Visit, line: NodeLine) -> list[Item]:
     errand = errands.of(line.name) if errands is not None else None
     is_news = errand is not None and (errand.ended is None or visit.now - errand.ended < NEWS)
     return [errand_item(errand)] if errand is not None and is_news else []
+
+
+async def _crashes(visit: Visit, line: NodeLine) -> list[Item]:
+    """How copies of it ended last against their will."""
+    known = visit.hive.crashes if visit.hive is not None else None
+    if known is None:
+        return []
+    programs = [copy.program.name if copy.program is not None else copy.instance for copy in line.copies]
+    return [
+        item(
+            one.program,
+            "trouble",
+            {
+                "program": one.program,
+                "how": one.how,
+                "when": f"{moment(one.at)}, {duration(visit.now - one.at)} ago",
+                "trace": one.trace,
+            },
+        )
+        for one in await known.of(line.name, programs)
+    ]
 
 
 def _head(line: NodeLine) -> Item:

@@ -15,6 +15,7 @@ from ...bus.bus import Bus
 from ...picture.health import Level
 from ...picture.snapshot import Snapshot
 from ...settings import Settings
+from ..crashes import Crashes
 from ..errands import Errands
 from ..feeds import Feeds
 from ..wording import clock, health_of
@@ -34,6 +35,7 @@ class Hive:
     settings: Settings
     errands: Errands | None = None
     feeds: Feeds | None = None
+    crashes: Crashes | None = None
 
     async def close(self) -> None:
         """Wait for no hived, and follow no log any more. May be called twice."""
@@ -41,6 +43,8 @@ class Hive:
             await self.errands.close()
         if self.feeds is not None:
             await self.feeds.close()
+        if self.crashes is not None:
+            await self.crashes.close()
 
 
 @dataclass(frozen=True, slots=True)
