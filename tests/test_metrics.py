@@ -72,6 +72,7 @@ BATMAN = instance(
             ),
             SubscriptionRecord("bat-*", "save", received=1, times=(2_000_000, 13, 1)),
             SubscriptionRecord("rob-*", "idle"),
+            SubscriptionRecord(EVIL, "save", times=(7_000, 3, 1)),
         ),
         responders=(ResponderRecord("car", "drive", received=9, in_hand=2, times=(1000, 3, 1), delays=(5000, 20, 1)),),
         outbox=11,
@@ -151,7 +152,7 @@ def test_the_dashboard_the_alerts_and_the_page_that_tells_of_them_name_what_ther
 
 def test_of_what_has_handled_nothing_there_is_no_histogram() -> None:
     measured = {labels for name, labels in found(snapshot_of_all()) if name.startswith("hivemind_subscription_handler")}
-    assert {dict(labels)["pattern"] for labels in measured} == {"bat-*"}
+    assert {dict(labels)["pattern"] for labels in measured} == {"bat-*", EVIL}
 
 
 def test_of_who_is_lost_nothing_is_counted() -> None:

@@ -6,24 +6,18 @@ What an instance counts begins anew with each of its lives, as Prometheus expect
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from ..data.backlog import GroupBacklog, TopicBacklog
-from ..data.histogram import BOUNDS, Packed, counts_in, seconds_in
 from ..data.records import Instance, ResponderRecord, ServiceRecord, SubscriptionRecord
 from .health import Level
+from .histograms import histograms
 from .snapshot import InstanceView, Snapshot
 
 #: Of each field of a subscription that is shown: what it means.
@@ -56,19 +50,13 @@ RESPONDER: Mapping[str, str] = {
     "invalid": "Requests that did not fit the handler.",
     "cancelled": "Requests that were not wanted any more, or came too late.",
 }
-Timed = SubscriptionRecord | ResponderRecord
 SERVICE: Mapping[str, str] = {
     "sent": "Messages that were handed over to be sent.",
     "restarts": "Times that a service was called again after it had failed.",
 }
-MEASURED: Sequence[tuple[str, str, Callable[[Timed], Packed]]] = (
-    ("handler_seconds", "How long its handler took.", lambda one: one.times),
-    ("delay_seconds", "How long it took from sending to the begin of the handler.", lambda one: one.delays),
-)
-SHOWN = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 600.0)
-"""Of the bounds of histograms those that Prometheus is told: each is a series."""
 RESPONDER_NOW: Mapping[str, str] = {"in_hand": "Requests that are being answered."}
 
+END = b"# EOF\n"  #: of OpenMetrics
 Record = ServiceRecord | SubscriptionRecord | ResponderRecord
 Family = CounterMetricFamily | GaugeMetricFamily
 INSTANCE_NOW: Sequence[tuple[str, str, Callable[[Instance], float]]] = (
@@ -100,7 +88,11 @@ def exposition(snapshot: Snapshot, accept: str = "") -> tuple[bytes, str]:
     registry = CollectorRegistry()
     registry.register(_Picture(snapshot))
     encode, kind = choose_encoder(accept)
-    return encode(registry), kind
+    text = encode(registry)
+    measured = "".join(histograms(snapshot)).encode()
+    if text.endswith(END):
+        return text.removesuffix(END) + measured + END, kind
+    return text + measured, kind
 
 
 class _Picture(Collector):
@@ -165,8 +157,6 @@ class _Picture(Collector):
         yield from _each("subscription", SUBSCRIPTION_NOW, labels, hears, _gauge)
         yield from _each("responder", RESPONDER, ["name"], answers, _count)
         yield from _each("responder", RESPONDER_NOW, ["name"], answers, _gauge)
-        yield from _measured("subscription", labels, hears)
-        yield from _measured("responder", ["name"], answers)
 
     def _durable(self) -> Iterator[Metric]:
         topics = self._snapshot.durable.state.topics
@@ -211,28 +201,6 @@ def _each(
         for whose, value in sums.items():
             metric.add_metric(whose, value)
         yield metric
-
-
-def _measured(kind: str, labels: Sequence[str], found: Sequence[tuple[list[str], Timed]]) -> Iterator[Metric]:
-    """A histogram for each of ``MEASURED``, of whatever was measured at all."""
-    for name, meaning, of in MEASURED:
-        metric = HistogramMetricFamily(f"hivemind_{kind}_{name}", meaning, labels=["hive", "node", "number", *labels])
-        whose: defaultdict[tuple[str, ...], list[Packed]] = defaultdict(list)
-        for where, record in found:
-            if measured := of(record):
-                whose[tuple(where)].append(measured)
-        for where_, measures in whose.items():
-            metric.add_metric(where_, _buckets(measures), sum(map(seconds_in, measures)))
-        yield metric
-
-
-def _buckets(measures: Sequence[Packed]) -> list[tuple[str, float]]:
-    """How many took at most so long, for each bound that is shown, and for all."""
-    counts = [sum(each) for each in zip(*map(counts_in, measures), strict=True)]
-    return [*((str(bound), sum(counts[:at])) for at, bound in _SHOWN), ("+Inf", sum(counts))]
-
-
-_SHOWN = [(BOUNDS.index(bound) + 1, bound) for bound in SHOWN]
 
 
 def _gauge(name: str, meaning: str, labels: list[str]) -> GaugeMetricFamily:
