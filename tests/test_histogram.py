@@ -94,6 +94,13 @@ def test_growth_is_what_came_between_two_looks_and_never_negative() -> None:
     assert growth(after, before) == growth(before, before) == []
 
 
+@given(st.lists(seconds, max_size=20), st.lists(seconds, max_size=20))
+def test_growth_is_that_of_each_bucket_wherever_the_first_of_them_was(before: list[float], more: list[float]) -> None:
+    found = growth(packed_of(*before), packed_of(*before, *more))
+    expected = histogram(*more).counts
+    assert found + [0] * (BUCKETS - len(found)) == expected
+
+
 def seen(history: History, beat: float, times: Packed, delays: Packed) -> InstanceView:
     hears = SubscriptionRecord("bat-*", "save", received=1, times=times, delays=delays)
     answers = ResponderRecord("car", "drive", times=times, delays=delays)

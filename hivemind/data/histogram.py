@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 
 Packed = tuple[int, ...]
 
@@ -72,11 +73,13 @@ def seconds_in(histogram: Packed) -> float:
 
 
 def growth(older: Packed, newer: Packed) -> list[int]:
-    """What each bucket got between two looks; [] where that is nothing."""
-    if older == newer:
+    """What each bucket got between two looks, from the first that is known on; [] where that is nothing."""
+    if older == newer or not newer:
         return []
-    counts = [max(0, now - before) for before, now in zip(counts_in(older), counts_in(newer), strict=True)]
-    return counts if any(counts) else []
+    if older and older[1] != newer[1]:
+        older = (0, newer[1], *counts_in(older)[newer[1] :])
+    counts = [max(0, now - before) for now, before in zip_longest(newer[2:], older[2:], fillvalue=0)]
+    return [0] * newer[1] + counts if any(counts) else []
 
 
 def quantile(counts: Sequence[int], share: float) -> float | None:
@@ -86,10 +89,11 @@ def quantile(counts: Sequence[int], share: float) -> float | None:
     """
     wanted, below = share * sum(counts), 0
     for at, count in enumerate(counts):
-        if count and below + count >= wanted:
-            if at == len(BOUNDS):
-                return BOUNDS[-1]
-            low = BOUNDS[at - 1] if at else 0.0
-            return low + (BOUNDS[at] - low) * (wanted - below) / count
-        below += count
+        if count:
+            if below + count >= wanted:
+                if at == len(BOUNDS):
+                    return BOUNDS[-1]
+                low = BOUNDS[at - 1] if at else 0.0
+                return low + (BOUNDS[at] - low) * (wanted - below) / count
+            below += count
     return None
