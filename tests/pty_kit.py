@@ -21,6 +21,11 @@ from .waiting import eventually
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r")
 
 
+def plain(written: str) -> str:
+    """What is to be read of what was written to a terminal."""
+    return _CONTROL.sub("", written)
+
+
 class Terminal:
     """A process at a terminal of its own; ``raw`` is all that it has written there."""
 
@@ -40,12 +45,12 @@ class Terminal:
     @property
     def text(self) -> str:
         """What it has written, without what moves the cursor or colours."""
-        return _CONTROL.sub("", self.raw)
+        return plain(self.raw)
 
     @property
     def screen(self) -> str:
         """The last picture that it has drawn, of a program that draws from the upper left corner."""
-        return _CONTROL.sub("", self.raw.rpartition("\x1b[H")[2])
+        return plain(self.raw.rpartition("\x1b[H")[2])
 
     @property
     def now(self) -> list[Any]:

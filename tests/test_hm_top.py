@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from hivemind.cli import output
 from hivemind.cli.top_rows import as_object, node_sheets, nodes_sheet, topics_sheet, totals
 from hivemind.cli.top_view import NODE, NODES, TOPICS, View, keys_in, pressed
 from hivemind.data.backlog import GroupBacklog, TopicBacklog
@@ -19,7 +20,7 @@ from hivemind.picture.monitor import History
 from hivemind.picture.snapshot import Snapshot, nodes_of
 
 from .cli_kit import RECEIVER, SENDER, Place
-from .pty_kit import at_terminal
+from .pty_kit import at_terminal, plain
 from .root_kit import instance
 from .servers import RedisServer
 
@@ -150,6 +151,15 @@ def test_json_is_what_is_shown() -> None:
     said = json.loads(json.dumps(as_object(replace(snapshot(), hive="x"))))
     assert [one["node"] for one in said["nodes"]] == ["alfred", "batman", "joker"]
     assert said["health"]["level"] == "trouble"
+
+
+def test_a_long_text_takes_the_room_that_is_left_and_no_more() -> None:
+    rows = [["batman.0", "7", "x" * 500], ["b", "1,000", "y"]]
+    lines = [plain(line) for line in output.drawn(["of", "sent", "error"], rows, [], 60)]
+    assert [line.split()[:2] for line in lines] == [["of", "sent"], ["batman.0", "7"], ["b", "1,000"]]
+    assert max(map(len, lines)) <= 60
+    assert "x" * 30 in lines[1]
+    assert plain(output.drawn(["of", "sent", "error"], rows, [], 16)[1]).split() == ["batman.0", "7"]
 
 
 # -- of a hive that runs

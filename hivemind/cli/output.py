@@ -137,16 +137,20 @@ def drawn(
     from rich.table import Table
     from rich.text import Text
 
-    wide = [max(len(name), *(min(MOST_OF_A_CELL, len(row[at])) for row in rows), 0) for at, name in enumerate(columns)]
+    rows = [[printable(cell).replace("\n", " ") for cell in row] for row in rows]
+    wide = [min(MOST_OF_A_CELL, max(len(name), *(len(row[at]) for row in rows), 0)) for at, name in enumerate(columns)]
     fitting = max([1, *(count for count in range(1, len(wide) + 1) if sum(wide[:count]) + 2 * (count - 1) <= width)])
     columns, rows = columns[:fitting], [row[:fitting] for row in rows]
+    wide = [*wide[: fitting - 1], max(wide[fitting - 1], width - sum(wide[: fitting - 1]) - 2 * fitting)]
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for at, column in enumerate(columns):
         is_number = all(row[at][:1] in ("", "–") or row[at][:1].isdigit() for row in rows)
         shown.add_column(column, no_wrap=True, overflow="ellipsis", justify="right" if is_number and rows else "left")
     for at, row in enumerate(rows):
         style = styles[at] if at < len(styles) else ""
-        cells = (Text(printable(cell).replace("\n", " ")) for cell in row)
+        cells = (
+            Text(cell if len(cell) <= most else f"{cell[: most - 1]}…") for cell, most in zip(row, wide, strict=True)
+        )
         shown.add_row(*cells, style=f"{style} reverse" if at == chosen else style)
     is_plain = not coloured(sys.stdout)
     text = StringIO()

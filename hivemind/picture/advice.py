@@ -40,7 +40,7 @@ def of_network(instances: Sequence[Instance], announced: Sequence[str] = ()) -> 
         Finding(
             Level.YELLOW,
             f"pattern {one.pattern}",
-            f"{one.note}, and nothing has come by it",
+            f"nothing has come by it, and {one.note}",
             f"{listed(sorted({each.who for each in one.subscribers}))} waits in vain",
             "mend it, or start who sends",
         )
