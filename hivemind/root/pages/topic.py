@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from ...bus.bus import Bus
 from ...bus.streams import body_of
 from ...english import size_of
@@ -38,8 +40,8 @@ class Topic:
             "note": "" if is_pattern(name) else found.topic.note,
             "rate": rate(found.rate),
             "sent": count(sum(one.service.record.sent for one in senders)),
-            "received": count(sum(one.subscription.record.received for one in subscribers)),
-            "lost": count(sum(one.subscription.lost for one in subscribers)),
+            "received": _of_topic(name, subscribers, lambda one: one.subscription.record.received),
+            "lost": _of_topic(name, subscribers, lambda one: one.subscription.lost),
             "how": how_kept(kept) if kept is not None else "",
             "length": count(kept.length) if kept is not None else "",
             "size": size_of(kept.size) if kept is not None else "",
@@ -74,6 +76,13 @@ async def _last(visit: Visit, topic: str) -> list[Item]:
         return await last_messages(visit.hive.bus, topic, RENDERED)
     except RedisError:  # it went away just now, or something else lies in the stream's place
         return []
+
+
+def _of_topic(name: str, subscribers: Sequence[HearingView], total: Callable[[HearingView], int]) -> str:
+    """A total of all subscribers; a dash where one of them counts by a pattern, which has other topics, too."""
+    if any(one.subscription.record.pattern != name for one in subscribers):
+        return "–"
+    return count(sum(map(total, subscribers)))
 
 
 def _checked(name: str) -> str:
