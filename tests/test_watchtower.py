@@ -128,6 +128,21 @@ def test_all_that_is_to_be_seen_is_seen(tmp_path: Path, server: RedisServer, hiv
         assert watchtower.stop(process) == 0
 
 
+@pytest.mark.slow
+def test_it_goes_on_when_each_node_may_do_only_what_it_declares(tmp_path: Path) -> None:
+    watchtower = Example("watchtower", tmp_path, WATCHTOWER_EVERY="0.1")
+    with running(watchtower) as (_, process):
+        eventually(lambda: len(watchtower.instances()) == 9, within=60)
+        done = watchtower.run("hived", "secure")
+        assert done.returncode == 0, done.stderr
+        for topic in ("usual.cpu", "entry.sighting", "lookout.report"):
+            tailed = watchtower.run("hm", "tail", topic, "--count", "2", "--json")
+            assert tailed.stdout.count(topic) == 2, tailed.stderr
+        assert watchtower.stop(process) == 0
+    for log in watchtower.logs.glob("*.log"):
+        assert "NOPERM" not in log.read_text()
+
+
 def test_the_readme_names_every_node_and_topic() -> None:
     text = README.read_text(encoding="utf-8")
     nodes = re.findall(r"^from \.(\w+) import", (EXAMPLES / "watchtower/nodes/__init__.py").read_text(), re.MULTILINE)

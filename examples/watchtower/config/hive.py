@@ -77,4 +77,9 @@ PRODUCTION = False
 HOSTS: dict[str, dict[str, object]] = {}
 
 # By name: replicas, env, restart, needs, tags, target, process, hosts, per_host, sends, asks.
-NODES: dict[str, dict[str, object]] = {"clerk": {"replicas": 2}}
+NODES: dict[str, dict[str, object]] = {
+    "alarm": {"sends": ["alert.*"]},
+    "clerk": {"replicas": 2, "sends": ["entry.*"]},
+    "lookout": {"asks": ["register.*"]},
+    "usual": {"sends": ["usual.*"]},
+}
