@@ -55,7 +55,7 @@ def test_every_answer_forbids_foreign_scripts_and_frames_and_sniffing(page: Runn
         assert "default-src 'self'; script-src 'self'; object-src 'none'" in headers["content-security-policy"]
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
         assert "access-control-allow-origin" not in headers
 
 

@@ -6,18 +6,21 @@ import http.client
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import orjson
+import psutil
 import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from hivemind.root import bodies
+from hivemind.root import bodies, server, serving
 from hivemind.root.app import Site
 from hivemind.root.bodies import MAX_BODY, fields_of
 
 from .root_kit import FakeSource, Running, instance, running
+from .waiting import eventually
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -215,6 +218,85 @@ def test_there_is_one_host(page: Running, lines: list[str]) -> None:
 def test_an_address_with_another_host_in_it_does_not_change_whose_page_it_is(page: Running) -> None:
     answer = raw(page, b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert b"evil.example" not in answer
+
+
+# -- many, and slow
+
+
+def test_connections_beyond_the_limit_are_hung_up_on_and_nobody_else(
+    page: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MOST_OPEN", 20)
+    with ExitStack() as stack:
+        idle = [stack.enter_context(socket.create_connection(("127.0.0.1", page.port), 5)) for _ in range(30)]
+        eventually(lambda: sum(map(_is_cut, idle)) == 10)
+        kept = next(one for one in idle if not _is_cut(one))
+        kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        kept.settimeout(5)
+        assert kept.recv(100).startswith(b"HTTP/1.1 200")
+    eventually(lambda: page.get("/healthz")[0] == 200)
+
+
+def test_who_says_nothing_is_cut_and_makes_room(page: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MOST_OPEN", 5)
+    monkeypatch.setattr(server._Protocol, "DEADLINE", 0.3)
+    with ExitStack() as stack:
+        idle = [stack.enter_context(socket.create_connection(("127.0.0.1", page.port), 5)) for _ in range(5)]
+        eventually(lambda: all(map(_is_cut, idle)))
+        assert page.get("/healthz")[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/api/nodes?limit=10000", "/events/nodes?limit=10000", "/nodes?limit=10000"])
+def test_who_takes_no_answer_is_cut(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "LOOK", 0.1)
+    many = [instance(f"node{at}.0", sent={"x" * 100: 1}) for at in range(8000)]
+    with running(FakeSource(many), every=0.2) as page:
+        eventually(lambda: page.monitor.snapshot.instances)
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect(("127.0.0.1", page.port))
+            deaf.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert deaf.recv(20).startswith(b"HTTP/1.1 200")
+            assert _served(page) == 1
+            eventually(lambda: _served(page) == 0, within=15)
+        assert page.get("/healthz")[0] == 200
+
+
+def test_who_takes_a_long_answer_slowly_gets_it_all(page: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "LOOK", 0.05)
+    with page.events("/nodes") as stream:
+        stream.next()
+        for at in range(4):
+            time.sleep(0.1)  # longer than what is stuck may last
+            page.source.listed.append(instance(f"joker{at}.0"))
+            page.refresh()
+            assert stream.next()["key"] == "hive"
+
+
+def test_many_addresses_of_one_page_are_not_all_remembered(page: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "MAX_VIEWERS", 3)
+    for at in range(12):
+        connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=5)
+        connection.request("GET", f"/events/nodes?junk={at}")
+        assert connection.getresponse().readline().startswith(b"event: snapshot")
+        connection.close()
+        eventually(lambda: page.get("/healthz")[0] == 200)
+
+
+def _served(page: Running) -> int:
+    """How many connections the server has."""
+    found = psutil.Process().net_connections("tcp")
+    return sum(one.laddr.port == page.port and one.status == psutil.CONN_ESTABLISHED for one in found)
+
+
+def _is_cut(one: socket.socket) -> bool:
+    one.settimeout(0.01)
+    try:
+        return one.recv(1, socket.MSG_PEEK) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
 
 
 # -- what an answer says

@@ -16,6 +16,10 @@ __all__ = ["WebServer"]
 
 CONNECTIONS = 300
 """Connections at once, three times the viewers, so that these cannot lock out ``/healthz``; beyond it: 503."""
+MOST_OPEN = CONNECTIONS + 50
+"""Connections that are open at all; whoever comes then is hung up on, so that file descriptors do not run out."""
+LOOK, STUCK = 10.0, 3
+"""A connection that has not taken what it was sent at STUCK looks in a row is cut; LOOK seconds lie between two."""
 GRACE = 2
 """Seconds that open requests have when the server stops; event streams end by themselves at once."""
 
@@ -83,15 +87,21 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """HTTP that gives a request's head a deadline: uvicorn has none, and a byte now and then holds it for ever."""
+    """HTTP that gives a request's head a deadline, and who takes no answer an end: uvicorn waits for both for ever."""
 
     DEADLINE = 10.0  # seconds for a request's head, from its first byte or from the connection's beginning
 
     _overdue: asyncio.TimerHandle | None = None
+    _looking: asyncio.TimerHandle | None = None
+    _stuck = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in h11_impl
         super().connection_made(transport)
+        if len(self.connections) > MOST_OPEN:
+            transport.abort()
+            return
         self._expect()
+        self._looking = self.loop.call_later(LOOK, self._look)
 
     def data_received(self, data: bytes) -> None:
         self._expect()
@@ -101,7 +111,17 @@ class _Protocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._settle()
+        if self._looking is not None:
+            self._looking.cancel()
         super().connection_lost(exc)
+
+    def _look(self) -> None:
+        """Cut who has let an answer lie for too long, also one that we have closed and that cannot be got rid of."""
+        self._stuck = self._stuck + 1 if self.transport.get_write_buffer_size() else 0
+        if self._stuck >= STUCK:
+            self.transport.abort()
+        else:
+            self._looking = self.loop.call_later(LOOK, self._look)
 
     def _expect(self) -> None:
         if self._overdue is None and self.conn.their_state is h11.IDLE:

@@ -121,6 +121,8 @@ class Pages:
         if self._made[0] is not snapshot:
             self._made = snapshot, {}
         known, address = self._made[1], _address(request)
+        if address not in known and len(known) >= MAX_VIEWERS:  # somebody makes them up
+            return await self._say(page, self._visit(request, snapshot), address)
         if address not in known:
             making = self._say(page, self._visit(request, snapshot), address)
             known[address] = asyncio.create_task(making, name="a page is made")
