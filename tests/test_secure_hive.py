@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
 import urllib.request
@@ -325,6 +326,8 @@ def test_a_node_that_sends_what_it_did_not_declare_is_told(shop: Hive) -> None:
     secured(shop)
     shop.start()
     eventually(lambda: "Redis refuses messages on topic 'alarms.fire'" in shop.log("loose"), within=20)
+    said = shop.run("hived", "secure", "--refused").stdout
+    assert re.search(r"^node\.loose +channel +hm:gotham:t:alarms\.fire +\d+ ", said, re.MULTILINE), said
     shop.configure('NODES = {"shop": {"asks": ["price"]}, "loose": {"sends": ["alarms.*"]}}')
     assert shop.run("hived", "reload").returncode == 0
     assert "undeclared" in shop.run("hm", "tail", "alarms.*", "--count", "1", timeout=20).stdout

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     help="A file with the URL of somebody who may make users; needed once, where REDIS_URL names a server.",
 )
 @click.option("--undo", is_flag=True, help="Take the users away again: whoever reaches Redis may do everything.")
+@click.option("--refused", is_flag=True, help="Only show what Redis has refused users of the hive lately.")
 @click.option("--print", "show", is_flag=True, help="Only show what each would be allowed, as an aclfile says it.")
 @click.pass_context
-def secure(ctx: click.Context, *, rotate: bool, admin: Path | None, undo: bool, show: bool) -> int:
+def secure(ctx: click.Context, *, rotate: bool, admin: Path | None, undo: bool, refused: bool, show: bool) -> int:
     """Give every process of the hive a Redis user of its own, which may do what its nodes declare, and no more.
 
     From then on each logs in with a password of its own, from a file in var/secure; hived does this for new nodes at
@@ -38,6 +39,7 @@ def secure(ctx: click.Context, *, rotate: bool, admin: Path | None, undo: bool, 
       hived secure
       hived secure --rotate
       hived secure --admin /run/secrets/redis-admin-url
+      hived secure --refused
       hived secure --print
       hived secure --undo
     """
@@ -51,6 +53,8 @@ def secure(ctx: click.Context, *, rotate: bool, admin: Path | None, undo: bool, 
     if show:
         return _show(engine)
     announce(settings)
+    if refused:
+        return _refused(engine)
     try:
         if undo:
             there = unsecure(engine, _admin(admin))
@@ -70,6 +74,19 @@ def _show(engine: Engine) -> int:
     for line in acl_lines(engine.settings.name, users.known, {}):
         output.say(line)
     return _warn(users.unknown)
+
+
+def _refused(engine: Engine) -> int:
+    from ..english import duration
+    from ..supervisor.refusals import refusals
+
+    found = refusals(engine)
+    rows = [(one.who, one.kind, one.what, one.count, f"{duration(one.ago)} ago") for one in found]
+    if rows:
+        output.table(("user", "refused", "which", "times", "last"), rows)
+    else:
+        output.say("nothing was refused")
+    return WELL
 
 
 def _admin(file: Path | None) -> Endpoint | None:
