@@ -218,6 +218,22 @@ def test_a_message_from_another_site_is_not_sent(shown: Shown) -> None:
     assert shown.post("/api/topics/hand.made", form, form=True, Sec_Fetch_Site="cross-site")[0] == 403
 
 
+def test_docs_are_the_same_on_the_page_for_programs_and_from_the_command_line(shown: Shown) -> None:
+    found = orjson.loads(shown.page.get("/docs.json")[1])
+    payload = found["components"]["messages"]["orders.new.shop"]["payload"]
+    assert payload["properties"].keys() == {"number", "customer"}
+    assert "stock.of.requests" in found["channels"]
+    channels = {one["key"]: one for one in shown.tree("/docs")["lists"]["channels"]}
+    (takes,) = channels["topic/orders.new"]["lists"]["payloads"]
+    assert takes["fields"]["shape"] == "{number: integer, customer?: string}"
+    told = [one["fields"]["shape"] for one in channels["requests/stock.of"]["lists"]["payloads"]]
+    assert told == ["string", "integer"]
+    printed = shown.house.start("-m", "hivemind.cli.hm", "docs")
+    assert printed.wait(30) == 0
+    said = orjson.loads(shown.house.output(printed).partition("{")[1] + shown.house.output(printed).partition("{")[2])
+    assert said["components"]["messages"] == found["components"]["messages"]
+
+
 @in_browser
 def test_the_form_sends_and_says_what_came_of_it(shown: Shown, browser: Browser) -> None:
     browser.open(shown.url("/topics/orders.new"))

@@ -39,6 +39,7 @@ SECTIONS = {
         "nodes": "watch:nodes",
         "topics": "topics:topics",
         "graph": "graph:graph",
+        "docs": "docs:docs",
         "lag": "lag:lag",
         "why": "why:why",
         "logs": "logs:logs",

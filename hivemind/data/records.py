@@ -12,6 +12,7 @@ from ..identity import ProcessIdentity
 from .histogram import Packed, packed_from
 
 BROKEN = "broken"  #: the state of a member that could not be loaded
+MOST_OF_PAYLOADS = 8192  #: characters of what an instance says of payloads that are read
 MOST_ENTRIES = 1000  #: services, subscriptions, and members, of one instance that are read
 
 
@@ -123,7 +124,9 @@ class MemberRecord:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What an instance says of itself once, when it registers."""
+    """What an instance says of itself once, when it registers. ``payloads`` are the JSON Schemas of what its handlers
+    take, as text: see ``node.payload_types``.
+    """
 
     node: str
     host: str
@@ -135,6 +138,7 @@ class About:
     version: str = ""
     python: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    payloads: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +218,7 @@ class Instance:
         """One flat object for ``--json`` and the page; stable names."""
         about, stats = asdict(self.about), asdict(self.stats)
         about.pop("node")
+        about.pop("payloads")
         return {
             "instance": self.instance,
             "node": self.node,
@@ -228,7 +233,7 @@ class Instance:
 
 def about_from(raw: Mapping[str, Any], instance: str) -> About:
     """Read ``About`` from stored JSON; what is missing or of the wrong type gets a harmless value."""
-    metadata = raw.get("metadata")
+    metadata, payloads = raw.get("metadata"), raw.get("payloads")
     return About(
         node=instance.rpartition(".")[0],
         host=_text(raw.get("host")),
@@ -240,6 +245,7 @@ def about_from(raw: Mapping[str, Any], instance: str) -> About:
         version=_text(raw.get("version")),
         python=_text(raw.get("python")),
         metadata={str(k): _text(v) for k, v in metadata.items()} if isinstance(metadata, dict) else {},
+        payloads=payloads if isinstance(payloads, str) and len(payloads) <= MOST_OF_PAYLOADS else "",
     )
 
 

@@ -34,6 +34,7 @@ from ..topics import check_instance
 from .base import BaseNode
 from .member import TRY_AGAIN, Member, left, summary
 from .needs import Needs
+from .payload_types import payload_types
 from .relay import Relay
 from .subscription import Subscription
 from .succession import LEAVING, LOOK, Succession, places
@@ -326,6 +327,7 @@ def about(node: BaseNode, settings: Settings, version: str) -> About:
         version=version,
         python=platform.python_version(),
         metadata={_clean(key): _clean(value) for key, value in node.metadata().items()},
+        payloads=payload_types(node._hm.hosted()),
     )
 
 

@@ -36,6 +36,7 @@ class Handler:
     check: Callable[[Any], Any] | None  # returns the validated payload or raises InvalidPayload
     is_responder: bool = False
     resources: Mapping[str, str] = field(default_factory=dict)  # parameters, each with the resource that it gets
+    annotation: Any = Any  # of the payload
 
     @property
     def is_plain(self) -> bool:
@@ -78,7 +79,8 @@ def handler(
         raise DeclarationError(f"{_where(function)}: a handler has to take the payload")
     payload = payloads[0].name if payloads else None
     check = _check(function, payload) if payload else None
-    return Handler(function, is_async(function), payload, wants, check, is_responder, given)
+    annotation = _annotation(function, payload) if payload else Any
+    return Handler(function, is_async(function), payload, wants, check, is_responder, given, annotation)
 
 
 def _resources(
@@ -134,10 +136,14 @@ def _where(function: Function) -> str:
 
 def result_check(function: Function, *, is_stream: bool = False) -> Callable[[Any], Any] | None:
     """What validates the function's result, or what it yields, by its annotation; None where there is nothing to do."""
-    annotation = _annotation(function, "return")
-    if is_stream:
-        annotation = next(iter(typing.get_args(annotation)), Any)
+    annotation = result_annotation(function, is_stream=is_stream)
     return _checker(annotation, f"{_where(function)}: what it returns", _plain(annotation))
+
+
+def result_annotation(function: Function, *, is_stream: bool) -> Any:
+    """What the function says that it returns, or yields; Any where it says nothing."""
+    annotation = _annotation(function, "return")
+    return next(iter(typing.get_args(annotation)), Any) if is_stream else annotation
 
 
 def _check(function: Function, parameter: str) -> Callable[[Any], Any] | None:

@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from ..picture.asyncapi import document
 from ..picture.metrics import exposition
 from ..picture.monitor import Monitor
 from ..picture.nodes import node_line
@@ -81,6 +82,7 @@ def make_app(monitor: Monitor, site: Site, hive: Hive | None = None) -> ASGIApp:
         Route("/api/past", machines.past),
         Route("/healthz", machines.healthz),
         Route("/metrics", machines.metrics),
+        Route("/docs.json", machines.docs),
         Mount("/static", app=_Static(site.static, site.templates), name="static"),
     ]
     inner = Starlette(routes=routes, exception_handlers={RequestRefused: refused})
@@ -133,6 +135,12 @@ class Machines:
         sees = snapshot.read_at is not None and snapshot.silent_since is None
         told = {"health": f"{snapshot.health.sentence}."} if visitor_of(request.scope).may_look else {}
         return _json({"ok": sees, **told}, 200 if sees else 503)
+
+    async def docs(self, _: Request) -> Response:
+        """The hive that runs as an AsyncAPI document, as ``hm docs`` prints it."""
+        snapshot = self._monitor.snapshot
+        kept = [one.kept.topic for one in snapshot.durable.state.topics]
+        return _json(document(snapshot.hive, snapshot.redis, [view.record for view in snapshot.instances], kept))
 
     async def metrics(self, request: Request) -> Response:
         """The snapshot for Prometheus, in the format that it asks for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .dead import Dead
+from .docs import Docs
 from .network import Network
 from .node import Node
 from .nodes import Nodes
@@ -13,4 +14,4 @@ from .topics import Topics
 
 __all__ = ["PAGES", "Hive", "Item", "NotFound", "Page", "Visit", "WithMore"]
 
-PAGES: tuple[Page, ...] = (Overview(), Network(), Nodes(), Node(), Topics(), Topic(), Dead())
+PAGES: tuple[Page, ...] = (Overview(), Network(), Nodes(), Node(), Topics(), Topic(), Dead(), Docs())
