@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ from hivemind.picture.durable import DurableView
 from hivemind.picture.monitor import History
 from hivemind.picture.snapshot import Snapshot, nodes_of
 
-from .cli_kit import RECEIVER, SENDER, Place
+from .cli_kit import RECEIVER, SENDER, Place, place
 from .pty_kit import at_terminal, plain
 from .root_kit import instance
 from .servers import RedisServer
@@ -242,3 +243,22 @@ def test_a_small_terminal_shows_what_fits(busy: Place) -> None:
         terminal.shows("receiver")
         assert max(len(line) for line in terminal.screen.splitlines()) <= 40
         assert len(terminal.screen.splitlines()) <= 8
+
+
+def test_while_redis_is_away_it_says_so_and_goes_on_when_it_is_back(own_server: RedisServer, tmp_path: Path) -> None:
+    with place(tmp_path, HIVEMIND_REDIS_URL=own_server.url, HIVEMIND_HIVE_NAME="gotham") as here:
+        here.environ |= {"HIVEMIND_HEARTBEAT": "0.5", "HIVEMIND_LEASE": "1.5"}
+        here.write("sender.py", SENDER)
+        here.hm("run", "sender.py").says("running")
+        with at_terminal(here, "top") as terminal:
+            terminal.shows("sender")
+            own_server.kill()
+            terminal.shows("Redis does not answer")
+            done = here.run("top", "--once")
+            assert (done.returncode, done.stdout) == (1, "")
+            assert "error: " in done.stderr
+            own_server.start()
+            terminal.shows("gotham is well", within=30)
+            terminal.type("q")
+            assert terminal.process.wait(20) == 0
+            assert terminal.now == terminal.before
