@@ -10,6 +10,7 @@ from ..english import rate
 from .graph import End, Graph, Hearing, Kind, Row, called, parties, visible
 
 CHARACTER = 7.3  #: how wide a letter of the monospaced font is
+SMALL = 0.92  #: how much of that one of the second line is
 BOX, GAP, PAD = 26, 8, 12  #: a box: how high, what is between two, and inside at its sides
 TALL = 42  #: a box with a second line, which says what is wrong
 MARGIN, HEAD = 28, 40  #: around the picture; the names of the columns
@@ -25,6 +26,11 @@ class Space:
 
     widest: int = 56
     between: int = 150
+
+    @property
+    def note(self) -> int:
+        """Letters of what is wrong, which is set smaller and tells more."""
+        return int(self.widest * 1.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,9 @@ def _side(column: str, ends: Sequence[Sequence[End]], labels: Labels) -> list[Bo
 
 def _letters(box: Box, room: Space) -> int:
     figure = len(box.figure) + 2 if box.figure else 0
-    return max(min(len(visible(box.label)), room.widest) + figure, min(len(visible(box.why)), room.widest))
+    return max(
+        min(len(visible(box.label)), room.widest) + figure, math.ceil(min(len(visible(box.why)), room.note) * SMALL)
+    )
 
 
 def _height(boxes: Sequence[Box]) -> float:

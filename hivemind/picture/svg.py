@@ -63,7 +63,7 @@ def _box(box: Box, space: Space) -> Iterator[str]:
     if box.figure:
         yield f'<text class="figure" x="{right:.1f}" y="{box.top + 17:.1f}">{_text(box.figure)}</text>'
     if box.why:
-        yield f'<text class="why" x="{x:.1f}" y="{box.top + 34:.1f}">{_text(short(box.why, space.widest))}</text>'
+        yield f'<text class="why" x="{x:.1f}" y="{box.top + 34:.1f}">{_text(short(box.why, space.note))}</text>'
     yield "</g>"
 
 

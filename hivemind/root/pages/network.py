@@ -127,7 +127,7 @@ def _box(box: Box, link: str) -> Item:
         "right": f"{box.width - 12:.0f}",
         "label": short(box.label, SPACE.widest),
         "figure": box.figure,
-        "why": short(box.why, SPACE.widest),
+        "why": short(box.why, SPACE.note),
         "told": box.told,
         "page": link,
     }
