@@ -43,8 +43,8 @@ def _of_view(view: InstanceView, now: float) -> dict[str, str]:
         "host": about.host,
         "pid": str(about.pid) if about.host else "",
         "incarnation": str(view.record.incarnation),
-        "memory": memory(stats.memory),
-        "cpu": share(stats.cpu) if stats.memory else "–",
+        "memory": "" if view.record.is_lost else memory(stats.memory),
+        "cpu": share(stats.cpu) if stats.memory and not view.record.is_lost else "",
         "facts": _facts(view),
     }
 
