@@ -49,8 +49,12 @@ NOTE = """(what) => {
   window.unmarked = [];
   document.addEventListener("focusin", ({ target }) => {
     window.unreached.delete(target);
-    const style = getComputedStyle(target), isMarked = style.outlineStyle !== "none" && style.outlineWidth !== "0px";
-    if (!isMarked) window.unmarked.push(target.outerHTML.slice(0, 120));
+    const isDrawn = target.closest("svg") !== null;
+    const style = getComputedStyle((isDrawn && target.querySelector("rect")) || target);
+    const isMarked = isDrawn
+      ? style.strokeWidth === "2px"
+      : style.outlineStyle !== "none" && style.outlineWidth !== "0px";
+    if (target.matches(what) && !isMarked) window.unmarked.push(target.outerHTML.slice(0, 120));
   });
   return window.unreached.size;
 }"""
