@@ -155,9 +155,9 @@ def test_the_page_and_its_json_show_kept_topics_and_what_there_is_to_say() -> No
     source = FakeSource([instance("shop.0")], view=DurableView(state, {("orders.new", "shop"): 3.0}))
     with running(source) as page:
         eventually(lambda: page.monitor.snapshot.instances)
-        html, said = page.get("/")[2], json.loads(page.get("/api/durable")[2])
-        with page.events() as stream:
-            (shown,) = stream.next()["lists"]["topics"]
+        html, said = page.get("/topics")[2], json.loads(page.get("/api/durable")[2])
+        with page.events("/topics") as stream:
+            (shown,) = stream.next()["lists"]["kept"]
     for text in ("orders.new", "1,200", "+3.0/s", "waits for a kept topic that matches bills.*", "2 dead letters"):
         assert text in html
     assert shown["lists"]["groups"][0]["fields"]["readers"] == "shop.0"
@@ -179,8 +179,8 @@ def test_names_among_what_is_kept_are_escaped() -> None:
     state = Durability((TopicBacklog(KeptTopic("orders.new", 1), 1, 1, 0, (group,)),))
     with running(FakeSource([instance("shop.0")], view=DurableView(state))) as page:
         eventually(lambda: page.monitor.snapshot.instances)
-        html = page.get("/")[2]
-    assert "<svg" not in html
+        html = page.get("/topics")[2]
+    assert "<svg onload" not in html
     assert "&lt;svg" in html
 
 
