@@ -1,0 +1,93 @@
+"""Pictures of every page, for the docs: ``python -m tests.screenshots``, which is `make screenshots`.
+
+The hive is examples/watchtower, run by hived; it is given a minute, so that there is something to see.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
+
+from .browser import find_browser
+from .waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HERE = Path(__file__).parent.parent
+FOLDER = HERE / "docs" / "pictures" / "pages"
+EXAMPLE = HERE / "examples" / "watchtower"
+WIDE: ViewportSize = {"width": 1200, "height": 780}
+PHONE: ViewportSize = {"width": 390, "height": 780}
+Scheme = Literal["light", "dark"]
+SCHEMES: Sequence[Scheme] = ("light", "dark")
+SETTLED = 2.5  # seconds after which a page has had its first events
+
+PAGES = {
+    "overview": "/",
+    "network": "/network",
+    "nodes": "/nodes",
+    "node": "/nodes/gauges",
+    "topics": "/topics",
+    "topic": "/topics/host.memory",
+}
+
+
+@contextmanager
+def watchtower(seconds: float) -> Iterator[str]:
+    """A copy of the example that runs; where its page is, after so many seconds."""
+    with tempfile.TemporaryDirectory(prefix="hm-") as folder:
+        hive = Path(folder) / "watchtower"
+        shutil.copytree(EXAMPLE, hive, ignore=shutil.ignore_patterns("var", "__pycache__"))
+        environ = {**os.environ, "HIVEMIND_HIVE_DEFAULT_PORT": "0", "HIVEMIND_LOG_LOCATION": "log"}
+        hived = [str(Path(sys.executable).parent / "hived")]
+        subprocess.run([*hived, "start"], cwd=hive, env=environ, check=True)
+        try:
+            address = hive / "var" / "root.json"
+            eventually(address.exists, within=30)
+            time.sleep(seconds)
+            yield str(json.loads(address.read_text())["url"])
+        finally:
+            subprocess.run([*hived, "stop"], cwd=hive, env=environ, check=True)
+
+
+def shoot(browser: Browser, url: str, name: str, size: ViewportSize, scheme: Scheme) -> None:
+    """One picture of one page."""
+    page = browser.new_page(viewport=size, color_scheme=scheme, reduced_motion="reduce")
+    answer = page.goto(url)
+    assert answer is not None
+    assert answer.ok, f"{url}: {answer.status}"
+    page.wait_for_timeout(SETTLED * 1000)
+    page.screenshot(path=FOLDER / f"{name}-{scheme}.png")
+    page.close()
+
+
+def main() -> None:
+    """Make them all."""
+    parser = argparse.ArgumentParser(prog="python -m tests.screenshots", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0, help="for how long the hive runs before")
+    chosen = parser.parse_args()
+    FOLDER.mkdir(exist_ok=True)
+    with watchtower(chosen.seconds) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
+        for scheme in SCHEMES:
+            for name, path in PAGES.items():
+                shoot(browser, url + path, name, WIDE, scheme)
+            shoot(browser, url, "phone", PHONE, scheme)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
