@@ -21,7 +21,7 @@ EXAMPLES = --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_ca
 COMPILE = $(BIN)/python -m compileall -q hivemind
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test lint format coverage accept soak drills crowd nodes watched bench outage docs wheel clean
+.PHONY: help .venv run test lint format coverage accept soak drills crowd nodes screenshots watched bench outage docs wheel clean
 
 help: ## what one can make
 	@sed -n 's/^\([a-z.]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -93,6 +93,9 @@ crowd: $(DEV) ## ten thousand instances on one Redis: registering, beating, comi
 
 nodes: $(DEV) ## two hundred real nodes in one hive: how long they need to start, what watching them costs; NODES=200
 	@$(BIN)/python -m tests.many_nodes --nodes $(NODES)
+
+screenshots: $(DEV) ## pictures of every page of examples/watchtower, light and dark, for docs/dashboard.md
+	@$(BIN)/python -m tests.screenshots
 
 watched: $(DEV) ## a root that shows a thousand instances to many: its CPU, memory, first paint, how soon an event is there
 	@$(BIN)/python -m tests.watched

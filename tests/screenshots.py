@@ -42,6 +42,8 @@ PAGES = {
     "node": "/nodes/gauges",
     "topics": "/topics",
     "topic": "/topics/host.memory",
+    "dead": "/dead",
+    "docs": "/docs",
 }
 
 
