@@ -298,6 +298,12 @@ def test_a_node_that_cannot_be_loaded_keeps_the_user_that_it_had(shop: Hive) -> 
     assert "node.fragile: a node of it cannot be loaded" in done.stderr
     assert (shop.folder / "var/secure/node.newborn").exists()
     assert login(shop, "node.fragile") == before
+    shop.run("hived", "start")  # it writes the users anew, from which Redis begins
+    eventually(lambda: shop.program("redis").pid is not None, within=20)
+    os.kill(shop.program("redis").pid or 0, signal.SIGKILL)
+    flows(shop)
+    with connected(shop, "node.fragile") as fragile:
+        assert fragile.ask("PING") == "PONG"
 
 
 def test_where_nodes_resolve_patterns_a_secured_hive_works_too(shop: Hive) -> None:

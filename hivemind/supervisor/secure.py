@@ -181,7 +181,7 @@ async def _secured(
     try:
         _write(var, hive, fresh)
         if own is not None and is_whole:
-            _write_acl(own, hive, users.known, hashes)
+            _write_acl(own, hive, users, hashes, before)
         if not is_live:
             return Secured(tuple(one.who for one in users.known), unknown=users.unknown, is_live=False)
         if not is_whole:
@@ -215,11 +215,19 @@ def _write(var: Path, hive: str, passwords: Mapping[str, str]) -> None:
         put(folder / who, f"{user_of(hive, who)}:{password}\n".encode())
 
 
-def _write_acl(own: Embedded, hive: str, users: Iterable[User], hashes: Mapping[str, str]) -> None:
-    lines = acl_lines(hive, users, hashes)
+def _write_acl(own: Embedded, hive: str, users: Users, hashes: Mapping[str, str], before: Mapping[str, str]) -> None:
+    """The users from which the server begins; of those who are ``unknown`` as they were there, or ``before`` in it."""
+    lines = acl_lines(hive, users.known, hashes)
     default = f"user default {' '.join(of_default())}"
     own.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    put(own.acl, "\n".join((default, *lines, "")).encode())
+    old = {**before, **_named(own.acl.read_text().splitlines() if own.acl.exists() else ())}
+    kept = [old[name] for name in (user_of(hive, who) for who in users.unknown) if name in old]
+    put(own.acl, "\n".join((default, *lines, *kept, "")).encode())
+
+
+def _named(lines: Iterable[str]) -> dict[str, str]:
+    """Lines that say what a user may, by its name."""
+    return {line.split(" ", 2)[1]: line for line in lines if line.startswith("user ")}
 
 
 class _Server:
@@ -269,8 +277,7 @@ class _Server:
 
     async def users(self) -> dict[str, str]:
         """All users, by name, with what they may, as Redis writes it."""
-        lines = [line.decode(errors="replace") for line in await self.execute("ACL", "LIST")]
-        return {line.split(" ", 2)[1]: line for line in lines}
+        return _named(line.decode(errors="replace") for line in await self.execute("ACL", "LIST"))
 
     async def make(
         self, users: Iterable[User], hashes: Mapping[str, str], drop: Mapping[str, Sequence[str]] | None = None
