@@ -20,7 +20,10 @@ from hivemind.node.payload_types import MOST, payload_types
 from hivemind.picture.asyncapi import document
 from hivemind.picture.shapes import shape
 
-from .root_kit import instance
+from .root_kit import FakeSource, instance, running
+from .waiting import eventually
+
+DEEP = '{"anyOf":[' * 505 + "{}" + "]}" * 505  # as deep as our parser reads
 
 
 @dataclass
@@ -137,12 +140,21 @@ def test_topics_requests_and_payloads_of_a_hive_are_in_it() -> None:
         '{"hears": {"orders.*": {"$defs": {"a/b": {"$ref": "#/$defs/a/b"}}, "items": {"$ref": "#/$defs/a"}}}}',
         '{"hears": {"orders.*": ' + '{"items": ' * 500 + "{}" + "}" * 502,
         '{"hears": {"orders.*": {"enum": [' + "1, " * 2000 + "1]}}}",
+        '{"hears": {"orders.*": ' + DEEP + "}}",
+        '{"hears": {"orders.*": ' + DEEP.replace("anyOf", "oneOf") + "}}",
     ],
 )
-def test_whatever_an_instance_says_the_document_stays_one(text: str) -> None:
-    found = made_of(shop(text), instance("till.0", sent={"orders.new": 3}))
+def test_whatever_an_instance_says_the_document_stays_one_and_so_does_the_page(text: str) -> None:
+    assert len(text) <= MOST_OF_PAYLOADS
+    instances = [shop(text), instance("till.0", sent={"orders.new": 3})]
+    found = made_of(*instances)
     assert "shop.receive.orders.new" in found["operations"]
     assert "evil" not in str(found)
+    with running(FakeSource(instances)) as page:
+        eventually(lambda: page.monitor.snapshot.instances)
+        status, _, body = page.get("/docs")
+    assert status == 200
+    assert "orders.new" in body
 
 
 def test_what_an_instance_says_of_payloads_is_bounded_on_both_sides() -> None:

@@ -154,7 +154,8 @@ class _Copy:
 
     def _of(self, value: Any, depth: int) -> Any:
         self._left -= 1
-        if self._left < 0 or depth > DEEPEST:
+        deepest = DEEPEST if isinstance(value, dict) else 2 * DEEPEST  # a list that became an object were no schema
+        if self._left < 0 or depth > deepest:
             return {}
         if isinstance(value, dict):
             if isinstance(value.get("$ref"), str):

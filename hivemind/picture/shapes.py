@@ -24,6 +24,8 @@ def shape(schema: Any, defined: Mapping[str, Any] | None = None, depth: int = 0)
         return shape(known.get(name), known, depth + 1) if depth < DEEPEST and name in known else name[:LONGEST]
     for word in ("anyOf", "oneOf"):
         if isinstance(schema.get(word), list):
+            if depth > DEEPEST:
+                return "anything"
             return " or ".join(dict.fromkeys(shape(one, known, depth + 1) for one in schema[word][:MOST]))
     if isinstance(schema.get("enum"), list):
         return " or ".join(repr(one)[:LONGEST] for one in schema["enum"][:MOST])
