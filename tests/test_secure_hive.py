@@ -15,7 +15,10 @@ import psutil
 import pytest
 
 from hivemind.bus.endpoint import Endpoint
-from hivemind.errors import ConfigurationError
+from hivemind.errors import ConfigurationError, SupervisorError
+from hivemind.supervisor import writing
+from hivemind.supervisor.lifecycle import reload
+from hivemind.supervisor.render import render
 from hivemind.supervisor.secure import check_kind
 from hivemind.topics import Names
 
@@ -233,6 +236,28 @@ def test_a_reload_makes_the_user_of_a_new_node_and_takes_that_of_one_that_went(s
     with nobody(shop) as thief, pytest.raises(hiredis.ReplyError, match=r"WRONGPASS"):
         thief.ask("AUTH", user, password)
     flows(shop)
+
+
+def test_a_reload_that_fails_leaves_each_user_what_it_was_allowed(shop: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+    secured(shop)
+    shop.start()
+    flows(shop)
+
+    def allowed() -> dict[str, list[str]]:
+        with connected(shop, "hived") as hived:
+            return {each.split(" ", 2)[1]: sorted(each.split()) for each in hived.ask("ACL", "LIST")}
+
+    before = allowed()
+    shop.node("shop", SHOP.replace('service("notes"', 'service("memos"'))
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, "render", lambda *what: render(*what) + "[program:x]\nstartsecs=soon\n")
+        for _ in range(2):
+            with pytest.raises(SupervisorError, match=r"the hive is as it was"):
+                reload(shop.engine)
+            assert allowed() == before
+    flows(shop)
+    assert shop.run("hived", "reload").returncode == 0
+    assert allowed() != before
 
 
 def test_nothing_shows_a_password(shop: Hive) -> None:

@@ -22,7 +22,7 @@ from .releases import draft
 from .render import LISTENER
 from .returning import going_on_despite, stay, to_mend, way_back, whole
 from .rolling import How, Rolled, as_stayed, roll, with_new_code, with_new_settings
-from .secure import settled, widened
+from .secure import put_back, settled, widened
 from .stopping import patience, stop
 from .successor import relay_of
 from .topology import Problem
@@ -72,7 +72,11 @@ def apply(engine: Engine, is_meant: Meant | None = None, how: How | None = None,
     if is_meant is not None and how is not None:
         rolling = {each.name for each in plan.programs if is_meant(each)}
     users = widened(engine)
-    done = bring_about(engine, before, plan, rolling & running, how or How())
+    try:
+        done = bring_about(engine, before, plan, rolling & running, how or How())
+    except BaseException:
+        put_back(engine, users)
+        raise
     settled(engine, users)
     if is_meant is None:
         save_settings(engine.settings)

@@ -30,7 +30,7 @@ from .users import User, Users, users_of
 log = logging.getLogger("hived")
 
 BYTES = 24  # of randomness in a password
-TAKING = frozenset({"resetkeys", "resetchannels", "clearselectors", "-@all"})  # the words that take rights away
+TAKING = ("resetkeys", "resetchannels", "clearselectors", "-@all")  # the words that take rights away
 PATIENCE = 3.0  # seconds for Redis to answer
 
 
@@ -122,24 +122,65 @@ def before_start(engine: Engine) -> None:
             asyncio.run(_secured(engine, users))
 
 
-def widened(engine: Engine) -> Users | None:
+@dataclass(frozen=True, slots=True)
+class Widened:
+    """The users while the hive changes: as they shall be afterwards, and what each was allowed before, by its name."""
+
+    users: Users
+    before: Mapping[str, str]
+
+
+def widened(engine: Engine) -> Widened | None:
     """Before a change: let users be there for what is started, and nobody lose what he still needs. None where the hive
     is not secured.
     """
     if not is_secured(engine.paths.var):
         return None
-    users = users_of(engine)
+    users, before = users_of(engine), dict[str, str]()
     with _tolerated():
+        before = asyncio.run(_there(engine))
         wide = [replace(one, rules=tuple(word for word in one.rules if word not in TAKING)) for one in users.known]
         asyncio.run(_secured(engine, replace(users, known=tuple(wide)), is_whole=False))
-    return users
+    return Widened(users, before)
 
 
-def settled(engine: Engine, users: Users | None) -> None:
+def settled(engine: Engine, wide: Widened | None) -> None:
     """After a change: nobody may more than the files say."""
-    if users is not None:
+    if wide is not None:
         with _tolerated():
-            asyncio.run(_secured(engine, users))
+            asyncio.run(_secured(engine, wide.users))
+
+
+def put_back(engine: Engine, wide: Widened | None) -> None:
+    """After a change that failed, so that what ran before runs: let each user be allowed what it was."""
+    if wide is not None and wide.before:
+        with _tolerated():
+            asyncio.run(_put_back(engine, wide))
+
+
+async def _there(engine: Engine) -> dict[str, str]:
+    own = None if engine.settings.redis_url else Embedded.of(engine.settings)
+    if own is not None and not own.answers():
+        return {}
+    server = _Server(engine, own, engine.settings.name)
+    try:
+        await server.open(None)
+        return await server.users()
+    finally:
+        await server.aclose()
+
+
+async def _put_back(engine: Engine, wide: Widened) -> None:
+    server = _Server(engine, None, engine.settings.name)
+    names = [user_of(engine.settings.name, one.who) for one in wide.users.known]
+    try:
+        await server.open(None)
+        for name in names:
+            if name in wide.before:  # its passwords stay as they are
+                words = [word for word in wide.before[name].split()[2:] if not word.startswith("#")]
+                await server.execute("ACL", "SETUSER", name, *TAKING, *words)
+    finally:
+        await server.aclose()
 
 
 class _tolerated(suppress):  # noqa: N801 - used like a function
