@@ -12,7 +12,9 @@ import pytest
 
 from hivemind.bus.endpoint import Endpoint
 from hivemind.identity import this_boot
+from hivemind.root import wording
 from hivemind.root.crashes import Crashes
+from hivemind.root.pages import messages
 from hivemind.settings import load_settings
 from hivemind.supervisor.actions import Request, Verb
 from hivemind.supervisor.control import ask
@@ -147,5 +149,14 @@ def test_a_crash_is_read_as_it_was_written_and_what_is_none_is_ignored() -> None
     read = crash_in(crash.to_json())
     assert read is not None
     assert (read.program, read.at, len(read.trace)) == ("batman.0", 1.5, LONGEST)
-    for text in ("", "[]", "{}", '{"program": "x", "at": "y", "how": "", "trace": ""}'):
+    for text in ("", "[]", "{}"):
         assert crash_in(text) is None
+    for at in ("y", "inf", "-inf", "nan"):
+        assert crash_in(f'{{"program": "x", "at": "{at}", "how": "", "trace": ""}}') is None
+
+
+@pytest.mark.parametrize("at", [1e300, -1e300, 2.0**62, float("inf"), float("nan"), 0.0])
+def test_what_is_no_moment_is_shown_as_a_dash(at: float) -> None:
+    assert [wording.moment(at), wording.clock(at), messages.clock(at)] == ["–"] * 3
+    assert wording.moment(1e9).startswith("2001-09-")
+    assert messages.clock(86400.5).endswith(".500")

@@ -42,13 +42,20 @@ def share(of_one: float) -> str:
 
 
 def clock(at: float) -> str:
-    """A moment of today as this machine's wall clock shows it."""
-    return time.strftime("%H:%M:%S", time.localtime(at))
+    """A moment of today as this machine's wall clock shows it; a dash for what is none."""
+    return _shown("%H:%M:%S", at)
 
 
 def moment(at: float) -> str:
-    """A moment of whatever day as this machine's wall clock shows it."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    """A moment of whatever day as this machine's wall clock shows it; a dash for what is none."""
+    return _shown("%Y-%m-%d %H:%M:%S", at)
+
+
+def _shown(form: str, at: float) -> str:
+    try:
+        return time.strftime(form, time.localtime(at)) if at else "–"
+    except (OverflowError, ValueError, OSError):  # anybody may write anything there
+        return "–"
 
 
 def health_of(snapshot: Snapshot, now: float) -> str:

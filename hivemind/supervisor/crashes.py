@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,11 @@ def crash_in(text: str) -> Crash | None:
     """What a hived answered, of any version; None if it is nothing of the kind."""
     try:
         raw: dict[str, Any] = orjson.loads(text)
-        return Crash(str(raw["program"]), float(raw["at"]), str(raw["how"]), str(raw["trace"])[-LONGEST:])
-    except (ValueError, TypeError, KeyError):
+        at = float(raw["at"])
+        if not isfinite(at):
+            return None
+        return Crash(str(raw["program"]), at, str(raw["how"]), str(raw["trace"])[-LONGEST:])
+    except (ValueError, TypeError, KeyError, OverflowError):
         return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from urllib.parse import urlencode
 
 from ...bus.streams import Streams
@@ -12,7 +11,7 @@ from ...english import duration
 from ...errors import RedisError
 from ...message import Malformed
 from ...topics import is_topic
-from ..wording import count
+from ..wording import count, moment
 from .page import Item, Visit, frame, item
 from .payloads import brief, tree_of
 from .topics import address
@@ -97,7 +96,7 @@ def _letter(one: Letter, now: float) -> Item:
         "link": address(one.topic),
         "group": one.group or "nobody knows who",
         "reason": _first(one.reason) or "nobody knows why",
-        "died": _moment(one.died),
+        "died": moment(one.died),
         "ago": f"{duration(now - one.died)} ago" if 0 < one.died <= now else "",
         "tries": f"{one.tries:,} {'try' if one.tries == 1 else 'tries'}",
         "instance": one.instance[:LONGEST],
@@ -112,17 +111,10 @@ def _letter(one: Letter, now: float) -> Item:
         return item(one.name, "", fields, {"payload": tree_of(one.message, VALUES)})
     fields["brief"] = brief(said["payload"])
     if "v" in said:
-        fields["sender"] = f"{str(said['n'])[:LONGEST]}, {_moment(said.get('t', 0.0))}"
+        fields["sender"] = f"{str(said['n'])[:LONGEST]}, {moment(said.get('t', 0.0))}"
     return item(one.name, "", fields, {"payload": tree_of(said["payload"], VALUES)})
 
 
 def _first(reason: str) -> str:
     line = (reason.strip().splitlines() or [""])[0]
     return line if len(line) <= REASON else f"{line[: REASON - 1]}…"
-
-
-def _moment(at: float) -> str:
-    try:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) if at else "–"
-    except (OverflowError, ValueError, OSError):  # anybody may write anything there
-        return "–"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from ...english import size_of
 from ...message import Envelope, Malformed, decode, foreign, is_envelope, payload_of
+from .. import wording
 from .page import Item, item
 from .payloads import MOST, brief, tree_of
 
@@ -45,7 +45,5 @@ def message_of(topic: str, entry: str, body: bytes, most: int = MOST) -> Item:
 
 def clock(at: float) -> str:
     """A moment of a day with its milliseconds, as this machine's wall clock shows it; a dash for what is none."""
-    try:
-        return f"{time.strftime('%H:%M:%S', time.localtime(at))}.{int(at % 1 * 1000):03d}" if at else "–"
-    except (OverflowError, ValueError, OSError):  # anybody may write anything there
-        return "–"
+    shown = wording.clock(at)
+    return shown if shown == "–" else f"{shown}.{int(at % 1 * 1000):03d}"
