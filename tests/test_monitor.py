@@ -11,6 +11,8 @@ from hivemind.data.records import Instance, ServiceRecord, Stats, SubscriptionRe
 from hivemind.errors import RedisUnavailable
 from hivemind.picture.health import Level
 from hivemind.picture.monitor import Beat, History, Monitor, rates_between
+from hivemind.picture.past import Past
+from hivemind.picture.recorder import Recorder
 from hivemind.picture.snapshot import Snapshot, nodes_of, view_of
 from hivemind.root.pages.node import Node as NodePage
 from hivemind.root.pages.nodes import Nodes
@@ -213,6 +215,21 @@ async def test_a_source_that_fails_in_an_unforeseen_way_does_not_end_the_monitor
         await eventually_async(lambda: monitor.snapshot.silent_since is not None)
         source.error = None
         await eventually_async(lambda: monitor.snapshot.instances)
+
+
+async def test_nor_does_what_is_made_of_what_it_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Past:
+        raise RecursionError("a fault of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "follow", broken)
+        source = FakeSource([instance()])
+        async with watching(source, every=0.01) as monitor:
+            await eventually_async(lambda: source.reads > 3)
+            assert monitor.snapshot.silent_since is not None
+            patch.undo()
+            await eventually_async(lambda: monitor.snapshot.instances)
+            assert monitor.snapshot.silent_since is None
 
 
 async def test_a_redis_that_hangs_is_noticed_while_the_reading_still_waits() -> None:

@@ -60,7 +60,7 @@ class Faces:
         level = next(key[1] for key, value in metrics.items() if key[0] == "hivemind_level" and value)
         up = {f"{key[1]}.{key[2]}" for key, value in metrics.items() if key[0] == "hivemind_up" and value}
         living = {one["instance"] for node in listed["nodes"] for one in node["instances"] if one["state"] != "lost"}
-        shown = html.unescape(self.get("/"))
+        shown = html.unescape(self.get("/").replace("<code>", "`").replace("</code>", "`"))
         sentence = health["sentence"].removesuffix(".")
         return [
             (terminal["sentence"], terminal["level"], len(terminal["troubles"]), len(terminal["notes"]), up),

@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from hivemind.data.records import Stats, SubscriptionRecord
-from hivemind.picture.health import judge
+from hivemind.picture.health import judge, problems
 from hivemind.picture.past import HOUR, Event, Past, Step, What
+from hivemind.picture.recorder import lost_in
 from hivemind.picture.remedies import COUNTS
 from hivemind.picture.snapshot import Snapshot
 from hivemind.picture.state import State
@@ -116,11 +117,20 @@ def test_what_is_counted_and_should_be_0_is_told_with_what_to_do() -> None:
         "t", missed=1, dropped=1, failed=1, invalid=1, malformed=1, parked=1, dead=1, lost=1, received=9
     )
     health = judge("gotham", [instance("a.0", stats=Stats(subscriptions=(hears,)))], State())
-    assert [health.todo[note] for note in health.notes] == list(COUNTS.values())
+    assert [health.todo[note] for note in health.notes] == [text.format(name="a.0") for text in COUNTS.values()]
     lost = judge("gotham", [instance("a.0", beat=None)], State())
     assert [lost.todo[one] for one in lost.troubles] == [
         "`hm why a.0` says how it ended; hived starts again what ends under it"
     ]
+
+
+def test_messages_that_never_left_are_told_and_lost() -> None:
+    one = instance("a.0", stats=Stats(unsent=27))
+    health = judge("gotham", [one], State())
+    assert health.notes == ("27 messages of a.0 never left it",)
+    assert "`hm why a.0`" in health.todo[health.notes[0]]
+    assert problems(one) == ["27 that never left it"]
+    assert lost_in(one) == 27
 
 
 def test_every_command_that_is_advised_is_there() -> None:

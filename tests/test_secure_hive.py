@@ -357,6 +357,7 @@ def test_a_node_that_sends_what_it_did_not_declare_is_told(shop: Hive) -> None:
     secured(shop)
     shop.start()
     eventually(lambda: "Redis refuses messages on topic 'alarms.fire'" in shop.log("loose"), within=20)
+    eventually(lambda: "of loose.0 never left it" in shop.run("hm", "status").stdout, within=10)
     said = shop.run("hived", "secure", "--refused").stdout
     assert re.search(r"^node\.loose +channel +hm:gotham:t:alarms\.fire +\d+ ", said, re.MULTILINE), said
     shop.configure('NODES = {"shop": {"asks": ["price"]}, "loose": {"sends": ["alarms.*"]}}')

@@ -242,7 +242,7 @@ def _services(view: InstanceView) -> Iterable[Row]:
 
 def _handlers(view: InstanceView) -> Iterable[Row]:
     for one in view.subscriptions:
-        lost, waiting = one.lost + one.record.lost, one.record.inbox + one.record.pending
+        lost, waiting = one.lost, one.record.inbox + one.record.pending
         yield _handler(view, one, one.record.pattern, lost, waiting)
     for each in view.responders:
         yield _handler(view, each, each.record.name, 0, each.record.in_hand)

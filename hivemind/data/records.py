@@ -147,9 +147,10 @@ class Stats:
 
     Of the messages in its ``outbox`` at least so many are ``overdue``: they have waited there for more than 2 s;
     ``unconfirmed`` says why Redis does not confirm them, if it has taken them. ``outage`` says in words when and why
-    the process was last without Redis. ``log_lost`` lines of its log could not be written. ``waits_for`` says in words
-    what it needs that is not there, while it is ``waiting``. Its process has ``memory`` bytes of the machine's, and
-    used ``cpu`` of one processor since the beat before: 1.0 is all of it.
+    the process was last without Redis. ``unsent`` messages of it never left: Redis refused them, or they were the
+    oldest of a full outbox that drops these. ``log_lost`` lines of its log could not be written. ``waits_for`` says in
+    words what it needs that is not there, while it is ``waiting``. Its process has ``memory`` bytes of the machine's,
+    and used ``cpu`` of one processor since the beat before: 1.0 is all of it.
     """
 
     state: str = "running"
@@ -163,6 +164,7 @@ class Stats:
     unconfirmed: str = ""
     outage: str = ""
     log_lost: int = 0
+    unsent: int = 0
     waits_for: str = ""
     memory: int = 0
     cpu: float = 0.0
@@ -263,6 +265,7 @@ def stats_from(raw: Mapping[str, Any]) -> Stats:
         unconfirmed=_text(raw.get("unconfirmed")),
         outage=_text(raw.get("outage")),
         log_lost=_whole(raw.get("log_lost")),
+        unsent=_whole(raw.get("unsent")),
         waits_for=_text(raw.get("waits_for")),
         memory=_whole(raw.get("memory")),
         cpu=_number(raw.get("cpu")),

@@ -199,6 +199,7 @@ class Inner:
             unconfirmed=bus.keeping.unconfirmed if bus and bus.keeping and late else "",
             outage=bus.outage.text if bus else "",
             log_lost=dropped(),
+            unsent=bus.outbox.refused + bus.dropped if bus else 0,
             waits_for=self.waits_for,
             memory=memory,
             cpu=cpu,

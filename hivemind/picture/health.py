@@ -205,8 +205,9 @@ def problems(instance: Instance) -> list[str]:
 
 
 def counted(instance: Instance) -> list[str]:
-    """What the subscriptions of one instance count that should be 0."""
-    return [f"{total:,} {what}" for what, count in _COUNTS if (total := _sum([instance], count))]
+    """What one instance counts of messages that should be 0."""
+    found = [f"{total:,} {what}" for what, count in _COUNTS if (total := _sum([instance], count))]
+    return [*found, f"{instance.stats.unsent:,} that never left it"] if instance.stats.unsent else found
 
 
 def is_gone(instance: Instance) -> bool:
@@ -341,11 +342,7 @@ def _notes(alive: Sequence[Instance], should: Declared) -> Told:
         found[f"on the way: {listed(odd)}"] = ""
     waits = [(f"{who} waits for {what}", one.instance) for one in alive for who, what in one.waits]
     found |= {clause: remedies.WAITS.format(name=name) for clause, name in waits[:MOST]}
-    for what, count in _COUNTS:
-        if total := _sum(alive, count):
-            found[f"{amount(total, 'message')} {what}"] = remedies.COUNTS[what]
-    if failed := sum(one.failed for each in alive for one in each.stats.responders):
-        found[f"{amount(failed, 'request')} failed in a responder"] = remedies.COUNTS["failed in a handler"]
+    found |= _failed(alive)
     if lost := [one for one in alive if one.stats.log_lost]:
         lines = amount(sum(one.stats.log_lost for one in lost), "line")
         found[f"{lines} of the logs of {listed([one.instance for one in lost])} could not be written"] = remedies.LOGS
@@ -355,6 +352,24 @@ def _notes(alive: Sequence[Instance], should: Declared) -> Told:
         wait = "waits" if total == 1 else "wait"
         clause = f"{amount(total, 'message')} {wait} in the outbox of {listed([one.instance for one in waiting])}"
         found[clause] = remedies.OUTBOX
+    return found
+
+
+def _failed(alive: Sequence[Instance]) -> Told:
+    """What became of messages and requests that should not have, each with where to look: who has the most of it."""
+    found = {}
+    for what, count in _COUNTS:
+        if total := _sum(alive, count):
+            worst = max(alive, key=lambda one: _sum([one], count))
+            found[f"{amount(total, 'message')} {what}"] = remedies.COUNTS[what].format(name=worst.instance)
+    for each in alive:
+        if unsent := each.stats.unsent:
+            clause = f"{amount(unsent, 'message')} of {each.instance} never left it"
+            found[clause] = remedies.UNSENT.format(name=each.instance)
+    raised = {one.instance: sum(each.failed for each in one.stats.responders) for one in alive}
+    if failed := sum(raised.values()):
+        name = max(raised, key=lambda one: raised[one])
+        found[f"{amount(failed, 'request')} failed in a responder"] = remedies.FAILING.format(name=name)
     return found
 
 

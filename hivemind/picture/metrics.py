@@ -68,6 +68,7 @@ INSTANCE_NOW: Sequence[tuple[str, str, Callable[[Instance], float]]] = (
 )
 INSTANCE: Sequence[tuple[str, str, Callable[[Instance], float]]] = (
     ("gaps", "Times that what it receives was interrupted.", lambda one: one.stats.gaps),
+    ("unsent_messages", "Messages of it that never left it: refused, or dropped.", lambda one: one.stats.unsent),
     ("log_lost", "Lines of its log that could not be written.", lambda one: one.stats.log_lost),
 )
 TOPIC: Sequence[tuple[str, str, Callable[[TopicBacklog], float]]] = (

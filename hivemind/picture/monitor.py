@@ -234,7 +234,7 @@ class Monitor:
             done, _ = await asyncio.wait({reading}, timeout=self._every)
             if not done:
                 self._silent(asked)
-            seen = await reading
+            self._answered(*await reading)
         except HivemindError as error:
             log.debug("the registry could not be read: %s", error)
             self._silent(asked)
@@ -242,8 +242,6 @@ class Monitor:
             if self.snapshot.silent_since is None:
                 log.exception("the registry could not be read")
             self._silent(asked)
-        else:
-            self._answered(*seen)
         finally:
             await end(reading)
 

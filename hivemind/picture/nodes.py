@@ -90,8 +90,11 @@ class NodeLine:
 
     @property
     def lost(self) -> int:
-        """Messages that reached none of its handlers: missed, dropped at a full inbox, or gone from a stream before."""
-        return sum(one.lost + one.record.lost for view in self.views for one in view.subscriptions)
+        """Messages that reached none of its handlers (missed, dropped at a full inbox, or gone from a stream before),
+        and those of its own that never left it.
+        """
+        missed = sum(one.lost for view in self.views for one in view.subscriptions)
+        return missed + sum(view.record.stats.unsent for view in self.views)
 
     @property
     def failed(self) -> int:
@@ -145,7 +148,10 @@ def node_lines(snapshot: Snapshot) -> tuple[NodeLine, ...]:
 
 
 def node_line(snapshot: Snapshot, name: str) -> NodeLine | None:
-    """The node of that name, or the process that it shares with others; None if nobody knows it."""
+    """The node of that name, or of one of its copies, or the process that it shares with others; None if nobody knows
+    it.
+    """
+    name = name.rpartition(".")[0] if is_instance(name) else name
     lines = node_lines(snapshot)
     sharing = next((view.record.node for view in snapshot.instances if name in view.record.nodes), name)
     own = next((line for line in lines if line.name == name and line.copies), None)

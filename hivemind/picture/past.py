@@ -122,9 +122,12 @@ class Past:
     def events(self) -> tuple[Event, ...]:
         """All that happened, oldest first; what two roots told of is there once."""
         found: list[Event] = []
+        last: dict[tuple[What, str, int], Event] = {}
         for one in sorted((one for step in self.steps for one in step.events), key=lambda each: each.at):
-            if not any(each.is_same(one) for each in found[-2 * MOST :]):
+            thing = (one.what, one.who, one.life)
+            if thing not in last or not last[thing].is_same(one):
                 found.append(one)
+                last[thing] = one
         return tuple(found)
 
     def to_json(self) -> dict[str, Any]:

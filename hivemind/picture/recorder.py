@@ -34,7 +34,7 @@ class Recorder:
         self._learn(kept, now)
         new = [] if before.read_at is None else list(changes(before, after))
         if not has_rates(after):
-            self._carried += new
+            self._carried = [*self._carried, *new][-MOST:]
             return self.past
         lost = 0.0 if before.read_at is None else float(losses(before, after))
         if self._open is not None and self._open.at != at:
@@ -62,10 +62,11 @@ class Recorder:
     def _learn(self, kept: Iterable[Step], now: float) -> None:
         """What is kept counts; what another root's step does not say, though ours did, is carried on."""
         mine = {one.at: one for one in self.past.steps}
-        for one in kept:
+        for one in (known := list(kept)):
             ours = mine[one.at].events if one.at in mine else ()
             self._carried += [each for each in ours if not any(each.is_same(other) for other in one.events)]
-            self.past = self.past.joined([one], now)
+        if known:
+            self.past = self.past.joined(known, now)
 
 
 def figures(snapshot: Snapshot, at: float) -> Step:
@@ -99,8 +100,8 @@ def losses(before: Snapshot, after: Snapshot) -> int:
 
 
 def lost_in(instance: Instance) -> int:
-    """How many messages reached no handler of an instance: missed, dropped at a full inbox, or lost by a stream."""
-    return sum(map(lost_by, instance.stats.subscriptions))
+    """How many messages an instance lost: missed, dropped at a full inbox, lost by a stream, or never sent by it."""
+    return sum(map(lost_by, instance.stats.subscriptions)) + instance.stats.unsent
 
 
 def changes(before: Snapshot, after: Snapshot) -> Iterator[Event]:

@@ -16,14 +16,15 @@ STANDBY = "nothing: it takes over when the one that has its number ends"
 STOPPED = "`hm start {name}` when it is to run again"
 WAITS = "`hm why {name}` says for what, and who could give it"
 LOGS = "make room on that disk"
+UNSENT = "`hm why {name}` says why; in a secured hive name the topic in `sends` of NODES, then `hived reload`"
 OUTBOX = "Redis takes less than they send: `hm doctor` looks at it"
 ASIDE = "nothing, if it is not to come back: it is forgotten after a day"
 
-#: by what a subscription counts that should be 0
+#: by what a subscription counts that should be 0; ``name`` is the instance that has the most of it
 COUNTS: Mapping[str, str] = {
-    "missed": "who must miss nothing reads with durable=True; `hm why` of the receiver says when it was cut off",
+    "missed": "who must miss nothing reads with durable=True; `hm why {name}` says when it was cut off",
     "dropped": "its handler is slower than what comes: more workers or copies, or durable=True",
-    "failed in a handler": "`hm logs` of the receiver has the tracebacks",
+    "failed in a handler": "`hm logs {name}` has the tracebacks",
     "invalid": "sender and receiver do not agree on the payload: see the handler's annotation",
     "malformed": "somebody sends what is no message of Hivemind: a handler with raw=True sees it",
     "parked for another try": "nothing: they are tried again by themselves",

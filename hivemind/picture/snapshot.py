@@ -60,8 +60,8 @@ class SubscriptionView:
 
     @property
     def lost(self) -> int:
-        """How many messages never reached the handler: missed on the way, or dropped at a full inbox."""
-        return self.record.missed + self.record.dropped
+        """How many messages never reached the handler: see ``lost_by``."""
+        return lost_by(self.record)
 
 
 @dataclass(frozen=True, slots=True)

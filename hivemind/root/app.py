@@ -111,9 +111,10 @@ class Machines:
 
     async def node(self, request: Request) -> Response:
         """One node with its instances, and what hived says of them, as JSON."""
-        line = node_line(self._monitor.snapshot, request.path_params["node"])
+        name = request.path_params["node"]
+        line = node_line(self._monitor.snapshot, name)
         if line is None:
-            return PlainTextResponse("there is no node of that name", 404)
+            return PlainTextResponse(f"there is no node called {name}", 404)
         try:
             return _json(line_to_json(self._monitor.snapshot, line, Window.read(request.query_params, ANSWER)))
         except ValueError as error:

@@ -130,6 +130,8 @@ class Feed:
         """Read no more. May be called twice."""
         self.is_over = True
         self._tell()
+        for task in self._tasks:  # all of them before the first is waited for: whoever closes may be cancelled himself
+            task.cancel()
         for task in self._tasks:
             await end(task)
 
@@ -146,6 +148,8 @@ class Feed:
                 self._add(sorted(lines, key=lambda line: line.time))
                 await asyncio.sleep(LOOK)
         finally:
+            self.is_over = True
+            self._tell()
             tail.close()
             if far is not None:
                 await far.close()
@@ -200,7 +204,7 @@ class Feeds:
     async def following(self, node: str) -> AsyncIterator[Feed]:
         """The feed of ``node`` for as long as somebody looks at it. Raises Busy."""
         feed = self._feeds.get(node)
-        if feed is None:
+        if feed is None or feed.is_over:
             if len(self._feeds) >= AT_ONCE:
                 raise Busy(f"{AT_ONCE} other logs are followed: try again later")
             feed = self._feeds[node] = Feed(self._bus, self._settings, node)

@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 __all__ = ["WebServer"]
 
 CONNECTIONS = 300
-"""Connections at once, three times the viewers, so that these cannot lock out ``/healthz``; beyond it: 503."""
+"""Connections at once, more than there can be viewers, so that these cannot lock out ``/healthz``; beyond it: 503."""
 MOST_OPEN = CONNECTIONS + 50
 """Connections that are open at all; whoever comes then is hung up on, so that file descriptors do not run out."""
 LOOK, STUCK = 10.0, 3

@@ -21,7 +21,7 @@ function fill(item, data) {
   if (item.dataset.state !== data.state) item.dataset.state = data.state;
   for (const part of own(item, "[data-field]")) {
     const text = data.fields[part.dataset.field] ?? "";
-    if (part.textContent !== text) part.textContent = text;
+    write(part, text);
     if (part.classList.contains("number")) part.toggleAttribute("data-zero", NOTHING.has(text));
   }
   for (const part of own(item, "[data-link]")) {
@@ -37,6 +37,19 @@ function fill(item, data) {
   for (const list of own(item, "[data-list]")) {
     fillList(list, data.lists[list.dataset.list] ?? []);
   }
+}
+
+// Sentences name commands in backticks: where the template says so with data-said, these are shown as <code>.
+function write(part, text) {
+  const pieces = "said" in part.dataset ? text.split("`") : [text];
+  if (part.textContent === pieces.join("")) return;
+  part.replaceChildren(...pieces.map((piece, at) => (at % 2 ? code(piece) : piece)));
+}
+
+function code(text) {
+  const made = document.createElement("code");
+  made.textContent = text;
+  return made;
 }
 
 function isOurs(address) {
