@@ -9,7 +9,7 @@ import pytest
 
 from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
-from hivemind.bus.functions import LIBRARY, Functions
+from hivemind.bus.functions import LIBRARY, Functions, library
 from hivemind.errors import RedisDenied, RedisRefused, RedisUnavailable
 
 from .conftest import MakeServer
@@ -149,8 +149,11 @@ async def test_functions_are_loaded_when_they_are_missed(own_server: RedisServer
             own_server.command("FUNCTION", "FLUSH")
 
 
-async def test_who_may_not_load_functions_is_told(own_server: RedisServer) -> None:
+async def test_who_may_not_load_functions_is_told_and_can_call_them_when_somebody_has(own_server: RedisServer) -> None:
     own_server.command("ACL", "SETUSER", "bob", "on", ">pw", "~*", "+@all", "-function")
     async with commands(f"unix://bob:pw@{own_server.socket}") as redis:
-        with pytest.raises(RedisDenied, match="function"):
-            await Functions(redis).call("forget", ("k", "s", "r", "d", "w"), ("batman.0",))
+        functions = Functions(redis)
+        with pytest.raises(RedisRefused, match="a user that may has to load it"):
+            await functions.call("forget", ("k", "s", "r", "d", "w"), ("batman.0",))
+        own_server.command("FUNCTION", "LOAD", library())
+        await functions.call("forget", ("k", "s", "r", "d", "w"), ("batman.0",))

@@ -224,6 +224,7 @@ async def test_the_log_of_a_node_is_that_of_all_its_hosts(
     folders = [Hive(tmp_path / name, hive_name, more).folder for name in ("alfa", "beta")]
     here, there = (load_settings(folder, {}) for folder in folders)
     log(there, "there")
+    await asyncio.sleep(0.01)  # a log tells milliseconds
     log(here, "here")
     async with Bus(Endpoint.parse(server.url), hive_name, "root") as bus, hived_serving(there.hive or tmp_path, "beta"):
         logs = Feeds(bus, here)

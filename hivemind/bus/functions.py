@@ -97,7 +97,7 @@ class Functions:
             return False
         try:
             await self._commands.execute("FUNCTION", "LOAD", "REPLACE", library())
-        except RedisDenied:  # whoever may does it within a beat
-            return False
+        except RedisDenied as denied:  # hived and the root may, and do it within a beat
+            raise RedisRefused(f"{error}, and a user that may has to load it: hived or the root ({denied})") from None
         log.debug("loaded the library %s", LIBRARY)
         return True
