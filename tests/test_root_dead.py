@@ -80,6 +80,17 @@ def test_older_letters_are_on_the_next_page(shown: Shown) -> None:
     assert not after.keys() & {one["key"] for one in first["lists"]["letters"]}
 
 
+def test_letters_that_were_not_read_are_not_called_none(shown: Shown) -> None:
+    shown.house.server.command("SET", "hm:default:d:{torn.up}", "no letters")
+    fill = "for i = 1, 60 do redis.call('XADD', KEYS[1], '*', 'b', '\"' .. string.rep('x', 90000) .. '\"') end"
+    shown.house.server.command("EVAL", fill, 1, "hm:default:d:{very.long}")
+    torn, long = (shown.tree(f"/dead?topic={of}&group=shop")["fields"]["none"] for of in ("torn.up", "very.long"))
+    assert torn.startswith("Those of torn.up could not be read: ")
+    assert "WRONGTYPE" in torn
+    assert long == "Older ones of very.long were not looked at: there are too many."
+    assert shown.tree("/dead?topic=or.ders")["fields"]["none"] == "There are no dead letters of or.ders."
+
+
 def test_one_letter_is_replayed_and_all_are(shown: Shown) -> None:
     _, three, _ = die(shown, 3, 5)
     (shown.house.folder / "shelf").touch()

@@ -127,21 +127,23 @@ class Letters:
             found = [letter_from(shelf.topic, entry, fields) for entry, fields in entries]
             yield [one for one in found if shelf.group in ("", one.group)]
 
-    async def newest(self, topic: str, before: str = "+", group: str = "", most: int = AT_ONCE) -> list[Letter]:
-        """The last ``most`` letters of a topic, or of one group of it, the newest first, ``before`` an id ("+": all).
-        It gives up after READ bytes: what is left out is older.
+    async def newest(
+        self, topic: str, before: str = "+", group: str = "", most: int = AT_ONCE
+    ) -> tuple[list[Letter], bool]:
+        """The last ``most`` letters of a topic, or of one group of it, the newest first, ``before`` an id ("+": all);
+        and whether it gave up, which it does after READ bytes, so that older ones may not be among them.
         """
         found: list[Letter] = []
-        size, count, newest = 0, FIRST, before if before == "+" else f"({before}"
+        is_whole, size, count, newest = False, 0, FIRST, before if before == "+" else f"({before}"
         while len(found) < most and size < READ:
             entries = await self._commands.execute("XREVRANGE", self._names.letters(topic), newest, "-", "COUNT", count)
             read = [letter_from(topic, entry, fields) for entry, fields in entries]
             found += [one for one in read if group in ("", one.group)]
-            if len(entries) < count:
+            if is_whole := len(entries) < count:
                 break
             size += sum(len(field) for _, fields in entries for field in fields)
             newest, count = f"({entries[-1][0].decode()}", AT_ONCE if size < READ // 10 else FIRST
-        return found[:most]
+        return found[:most], not is_whole and len(found) < most
 
     async def replay(self, letters: Sequence[Letter], *, for_all: bool = False) -> list[int | str]:
         """Append the messages of letters of one topic again, for the group that gave each up or ``for_all`` groups, and

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from ...bus.streams import Streams
 from ...data.letters import Letter, Letters
 from ...english import duration
-from ...errors import RedisError
+from ...errors import RedisError, RedisUnavailable
 from ...message import Malformed
 from ...topics import is_topic
 from ..wording import count, moment
@@ -20,6 +20,7 @@ PAGE = 12  #: letters on one page
 VALUES = 16  #: of the payload of each
 REASON, TRACE = 300, 2000  #: characters of why, and of the traceback: its end says most
 LONGEST = 128  #: characters of a group's name
+MOST_SAID = 3  #: sentences on letters that are not shown
 MOST_TOPICS = 50  #: topics that have a row, and of which the newest letters are looked for
 
 _BEFORE = re.compile(r"\d{1,20}-\d{1,20}")
@@ -38,31 +39,40 @@ class Dead:
             raise ValueError("topic: write a topic's name; before: the id of a dead letter")
         counts = {one: total for one, total in visit.snapshot.durable.state.letters.items() if total}
         topics = sorted(counts, key=lambda one: (-counts[one], one))[:MOST_TOPICS]
-        found = await self._newest(visit, [topic] if topic else topics, before, group)
+        found, trouble = await self._newest(visit, [topic] if topic else topics, before, group)
         shown = found[:PAGE]
         fields = {
             "topic": topic,
             "group": group,
             "total": count(sum(counts.values())),
-            "none": "" if shown else _none(visit, topic, group),
+            "none": trouble or ("" if shown else _none(visit, topic, group)),
             "all": "/dead" if topic or group or before else "",
             "next": _link(topic, group, shown[-1].id) if len(found) > PAGE else "",
         }
         rows = [_topic(one, counts[one], group) for one in topics if topic in ("", one)]
         return frame(visit, fields, {"topics": rows, "letters": [_letter(one, visit.now) for one in shown]})
 
-    async def _newest(self, visit: Visit, topics: list[str], before: str, group: str) -> list[Letter]:
-        """One more than there is room for, if there are so many, the newest first."""
+    async def _newest(self, visit: Visit, topics: list[str], before: str, group: str) -> tuple[list[Letter], str]:
+        """One more than there is room for, if there are so many, the newest first; and of what topics they are not all
+        that there are, and why.
+        """
         if visit.hive is None or visit.snapshot.silent_since is not None:
-            return []
+            return [], ""
         letters = Letters(Streams(visit.hive.bus.commands, visit.hive.bus.functions, visit.hive.bus.names))
         found: list[Letter] = []
-        try:
-            for topic in topics:
-                found += await letters.newest(topic, before or "+", group, PAGE + 1)
-        except RedisError:  # it went away just now, or something else lies in the letters' place
-            pass
-        return sorted(found, key=lambda one: _place(one.id), reverse=True)[: PAGE + 1]
+        unread, cut = [], []
+        for topic in topics:
+            try:
+                some, is_cut = await letters.newest(topic, before or "+", group, PAGE + 1)
+            except RedisError as error:  # it went away just now, or something else lies in the letters' place
+                unread.append(f"Those of {topic} could not be read: {str(error)[:REASON]}.")
+                if isinstance(error, RedisUnavailable):
+                    break
+                continue
+            found += some
+            cut += [f"Older ones of {topic} were not looked at: there are too many."] if is_cut else []
+        newest = sorted(found, key=lambda one: _place(one.id), reverse=True)[: PAGE + 1]
+        return newest, " ".join((unread + cut)[:MOST_SAID])
 
 
 def _place(entry: str) -> tuple[int, ...]:
