@@ -398,6 +398,41 @@ def may_log_in(server: RedisServer, user: str, password: str) -> bool:
             return False
 
 
+@pytest.mark.parametrize("default", ["on nopass", "off"])
+def test_who_is_taken_away_on_a_redis_elsewhere_does_not_return_when_it_starts_again(
+    own_server: RedisServer, tmp_path: Path, default: str
+) -> None:
+    acl, url = tmp_path / "users.acl", tmp_path / "chief"
+    acl.write_text(f"user chief on >top allkeys allchannels +@all\nuser default {default} ~* &* +@all\n")
+    url.write_text(own_server.url.replace("unix://", "unix://chief:top@") + "\n")
+    own_server.lines = (f"aclfile {acl}",)
+    own_server.restart(keep_data=False)
+    with hive_in(tmp_path / "gotham", more=f'REDIS_URL = "{own_server.url}"') as hive:
+        secured(hive, "--admin", str(url))
+        passwords = [login(hive, who) for who in ("hived", "hm", "root")]
+        assert "removed: hived, hm, root" in secured(hive, "--undo")
+        own_server.restart(keep_data=True, kill=True)
+        assert [user for user, password in passwords if may_log_in(own_server, user, password)] == []
+        with Connection(own_server.socket) as chief:
+            chief.ask("AUTH", "chief", "top")
+            left = ["hm.gotham.hived"] if default == "off" else []  # it saved, and could not save that it is gone
+            assert [each for each in chief.ask("ACL", "USERS") if each.startswith("hm.")] == left
+        assert "was not secured" in secured(hive, "--undo")
+
+
+def test_who_cannot_be_taken_away_because_redis_is_gone_is_so_the_next_time(
+    own_server: RedisServer, tmp_path: Path
+) -> None:
+    with hive_in(tmp_path / "gotham", more=f'REDIS_URL = "{own_server.url}"') as hive:
+        secured(hive)
+        own_server.stop()
+        assert hive.run("hived", "secure", "--undo").returncode != 0
+        assert (hive.folder / "var/secure/hived").exists()
+        own_server.start()
+        assert "removed: hived, hm, root" in secured(hive, "--undo")
+        assert own_server.command("ACL", "USERS") == ["default"]
+
+
 def test_each_host_has_passwords_of_its_own_for_the_same_users(own_server: RedisServer, tmp_path: Path) -> None:
     settings = f'REDIS_URL = "{own_server.url}"\nHOSTS = {{"alfa": [], "bravo": []}}'
     with hive_in(tmp_path / "alfa", more=settings) as alfa, hive_in(tmp_path / "bravo", more=settings) as bravo:

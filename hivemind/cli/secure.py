@@ -13,7 +13,7 @@ from .groups import FAILED, WELL
 if TYPE_CHECKING:
     from ..bus.endpoint import Endpoint
     from ..supervisor.engine import Engine
-    from ..supervisor.secure import Secured
+    from ..supervisor.user_server import Secured
 
 
 @click.command()
@@ -57,8 +57,10 @@ def secure(ctx: click.Context, *, rotate: bool, admin: Path | None, undo: bool, 
         return _refused(engine)
     try:
         if undo:
-            there = unsecure(engine, _admin(admin))
-            output.say(f"removed: {', '.join(there)}" if there else "the hive was not secured")
+            gone = unsecure(engine, _admin(admin))
+            output.say(f"removed: {', '.join(gone.removed)}" if gone.removed else "the hive was not secured")
+            if gone.unsaved:
+                output.warn(f"this Redis may know them again when it starts again: {gone.unsaved}")
             return WELL
         done = make(engine, _admin(admin), rotate=rotate)
     except OSError as error:

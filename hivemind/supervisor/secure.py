@@ -11,44 +11,26 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..bus.commands import Commands, checked
-from ..bus.credentials import HIVED, NODE, credentials, folder_of, is_secured, names_somebody
+from ..bus.credentials import credentials, folder_of, is_secured, names_somebody
 from ..bus.embedded import Embedded
 from ..bus.endpoint import Endpoint
-from ..errors import ConfigurationError, RedisDenied, RedisError, RedisRefused, RedisUnavailable
+from ..errors import ConfigurationError, RedisDenied, RedisError
 from ..whole import put
 from .engine import Engine, redis_url
 from .rights import of_default, user_of
+from .user_server import Secured, Server, named
 from .users import User, Users, users_of
 
 log = logging.getLogger("hived")
 
 BYTES = 24  # of randomness in a password
 TAKING = ("resetkeys", "resetchannels", "clearselectors", "-@all")  # the words that take rights away
-PATIENCE = 3.0  # seconds for Redis to answer
-
-
-@dataclass(frozen=True, slots=True)
-class Secured:
-    """What became of the users. ``is_live``: the server has them; else it will when it starts. ``unsaved`` says why it
-    will have forgotten them when it starts again; ``is_open``: it lets in who says no name.
-    ``forgets``: when it starts it may not do all that stands in its append-only file.
-    """
-
-    made: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
-    is_live: bool = True
-    unsaved: str = ""
-    is_open: bool = False
-    forgets: bool = False
 
 
 def secure(engine: Engine, admin: Endpoint | None = None, *, rotate: bool = False) -> Secured:
@@ -80,38 +62,39 @@ def check_kind(engine: Engine) -> None:
         )
 
 
-def unsecure(engine: Engine, admin: Endpoint | None = None) -> list[str]:
-    """Take all users of the hive away, here and in its Redis, and let in everybody who reaches a Redis of its own;
-    return which they were. Raises what ``secure`` raises.
+@dataclass(frozen=True, slots=True)
+class Unsecured:
+    """Which users are no more; ``unsaved`` says why the server may know them again when it starts again."""
+
+    removed: tuple[str, ...] = ()
+    unsaved: str = ""
+
+
+def unsecure(engine: Engine, admin: Endpoint | None = None) -> Unsecured:
+    """Take all users of the hive away, first in its Redis, then here, and let in everybody who reaches a Redis of its
+    own. Raises what ``secure`` raises; then it may be tried again.
     """
     with engine.lock():
         if not is_secured(engine.paths.var):
-            return []
+            return Unsecured()
         return asyncio.run(_unsecured(engine, admin))
 
 
-async def _unsecured(engine: Engine, admin: Endpoint | None) -> list[str]:
+async def _unsecured(engine: Engine, admin: Endpoint | None) -> Unsecured:
     own = None if engine.settings.redis_url else Embedded.of(engine.settings)
-    folder, there = folder_of(engine.paths.var), list[str]()
-    server = _Server(engine, own, engine.settings.name)
+    folder, unsaved = folder_of(engine.paths.var), ""
+    server = Server(engine, own, engine.settings.name)
     try:
         if own is None or own.answers():
             await server.open(admin)
-            if own is not None:
-                await server.execute("ACL", "SETUSER", "default", "on", "nopass")
-            there = [name for name in await server.users() if name.startswith(user_of(engine.settings.name, ""))]
+            unsaved = await server.clear(admin)
         files = sorted(folder.iterdir())
         for path in (*files, *([own.acl] if own is not None else [])):
             path.unlink(missing_ok=True)
         folder.rmdir()  # from now on nobody logs in
-        for name in sorted(there, key=lambda name: name == user_of(engine.settings.name, HIVED)):
-            await server.execute("ACL", "DELUSER", name)  # ours last: with it the connection ends
-    except RedisUnavailable:
-        if folder.exists():
-            raise
     finally:
         await server.aclose()
-    return [path.name for path in files]
+    return Unsecured(tuple(path.name for path in files), unsaved)
 
 
 def before_start(engine: Engine) -> None:
@@ -162,7 +145,7 @@ async def _there(engine: Engine) -> dict[str, str]:
     own = None if engine.settings.redis_url else Embedded.of(engine.settings)
     if own is not None and not own.answers():
         return {}
-    server = _Server(engine, own, engine.settings.name)
+    server = Server(engine, own, engine.settings.name)
     try:
         await server.open(None)
         return await server.users()
@@ -171,7 +154,7 @@ async def _there(engine: Engine) -> dict[str, str]:
 
 
 async def _put_back(engine: Engine, wide: Widened) -> None:
-    server = _Server(engine, None, engine.settings.name)
+    server = Server(engine, None, engine.settings.name)
     names = [user_of(engine.settings.name, one.who) for one in wide.users.known]
     try:
         await server.open(None)
@@ -212,7 +195,7 @@ async def _secured(
     hashes = {who: _hash(password) for who, password in {**logins, **fresh}.items()}
     old = {who: _hash(password) for who, password in logins.items() if who in fresh}
     own = None if engine.settings.redis_url else Embedded.of(engine.settings)
-    server = _Server(engine, own, hive)
+    server = Server(engine, own, hive)
     is_live = own is None or own.answers()
     before: dict[str, str] = {}
     if is_live:
@@ -261,131 +244,6 @@ def _write_acl(own: Embedded, hive: str, users: Users, hashes: Mapping[str, str]
     lines = acl_lines(hive, users.known, hashes)
     default = f"user default {' '.join(of_default())}"
     own.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    old = {**before, **_named(own.acl.read_text().splitlines() if own.acl.exists() else ())}
+    old = {**before, **named(own.acl.read_text().splitlines() if own.acl.exists() else ())}
     kept = [old[name] for name in (user_of(hive, who) for who in users.unknown) if name in old]
     put(own.acl, "\n".join((default, *lines, *kept, "")).encode())
-
-
-def _named(lines: Iterable[str]) -> dict[str, str]:
-    """Lines that say what a user may, by its name."""
-    return {line.split(" ", 2)[1]: line for line in lines if line.startswith("user ")}
-
-
-class _Server:
-    """The server in which the users are."""
-
-    def __init__(self, engine: Engine, own: Embedded | None, hive: str) -> None:
-        self._engine, self._own, self._hive = engine, own, hive
-        self._commands: Commands | None = None
-
-    async def open(self, admin: Endpoint | None) -> None:
-        """Log in as somebody who may make users: ``admin``, hived, or, where all may, nobody; anew, if it was done
-        before. Raises RedisError.
-        """
-        await self.aclose()
-        url, var = redis_url(self._engine.settings), self._engine.paths.var
-        hived = Endpoint.parse(url, var, HIVED) if is_secured(var) else None
-        denied: RedisError | None = None
-        for endpoint in (admin, hived, Endpoint.parse(url)):
-            if endpoint is None:
-                continue
-            commands = Commands(endpoint, "hived:secure", timeout=PATIENCE)
-            try:
-                await commands.execute("ACL", "LIST")
-            except RedisDenied as error:
-                denied = denied or error
-                await commands.aclose()
-            except BaseException:
-                await commands.aclose()
-                raise
-            else:
-                self._commands = commands
-                return
-        raise RedisDenied(
-            f"nobody of us may make users there ({denied}): write the URL of somebody who may into a file, mode 0600, "
-            "and run `hived secure --admin FILE`"
-        )
-
-    async def aclose(self) -> None:
-        """Close the connection."""
-        if self._commands is not None:
-            await self._commands.aclose()
-
-    async def execute(self, *words: str) -> Any:
-        """One command. Raises RedisError."""
-        assert self._commands is not None
-        return await self._commands.execute(*words)
-
-    async def users(self) -> dict[str, str]:
-        """All users, by name, with what they may, as Redis writes it."""
-        return _named(line.decode(errors="replace") for line in await self.execute("ACL", "LIST"))
-
-    async def make(
-        self, users: Iterable[User], hashes: Mapping[str, str], drop: Mapping[str, Sequence[str]] | None = None
-    ) -> None:
-        """Make users, or change them; ``drop`` are words that take passwords from them."""
-        asked = [
-            (user_of(self._hive, one.who), *(drop or {}).get(one.who, ()), *one.rules, f"#{hashes[one.who]}")
-            for one in users
-        ]
-        assert self._commands is not None
-        for reply in await self._commands.pipeline([("ACL", "SETUSER", *words) for words in asked]):
-            checked(reply)
-
-    async def settle(
-        self, users: Users, hashes: Mapping[str, str], old: Mapping[str, str], before: Mapping[str, str]
-    ) -> list[str]:
-        """Let old passwords and old users hold no more, nor, on a server of the hive's own, anybody without a name;
-        return which users are gone.
-        """
-        await self.make(users.known, hashes, await self._dropping(users, old))
-        wanted = {user_of(self._hive, who) for who in (*(one.who for one in users.known), *users.unknown)}
-        gone = [name for name in before if name.startswith(user_of(self._hive, NODE)) and name not in wanted]
-        for name in gone:
-            await self.execute("ACL", "DELUSER", name)
-            (folder_of(self._engine.paths.var) / self._short(name)).unlink(missing_ok=True)
-        if self._own is not None:
-            await self.open(None)  # as hived, if it was not: nobody else may from now on
-            await self.execute("ACL", "SETUSER", "default", *of_default())
-        return gone
-
-    async def _dropping(self, users: Users, old: Mapping[str, str]) -> dict[str, Sequence[str]]:
-        """The words that take from each user the passwords that shall hold no more: each host has some of its own."""
-        if not self._engine.settings.constants.HOSTS:
-            return {one.who: ("resetpass",) for one in users.known}
-        there = await self.users()
-        return {who: (f"!{each}",) for who, each in old.items() if f"#{each}" in there[user_of(self._hive, who)]}
-
-    async def report(self, users: Users, before: Mapping[str, str], gone: Sequence[str], *, rotated: bool) -> Secured:
-        """What has changed; who is connected by what does not hold any more is cut off."""
-        after = await self.users()
-        ours = {name: line for name, line in after.items() if name.startswith(user_of(self._hive, ""))}
-        for name in (*(ours if rotated else ()), *(["default"] if after["default"] != before["default"] else ())):
-            await self.execute("CLIENT", "KILL", "USER", name)
-        changed = [name for name, line in ours.items() if name in before and before[name] != line]
-        nobody = after["default"].split()
-        return Secured(
-            tuple(self._short(name) for name in ours if name not in before),
-            tuple(map(self._short, changed)),
-            tuple(map(self._short, gone)),
-            users.unknown,
-            unsaved="" if self._own is not None else await self._save(),
-            is_open="on" in nobody and "nopass" in nobody,
-            forgets=not {"~*", "&*", "+@all"} <= {*nobody} or any(word.startswith("-") for word in nobody),
-        )
-
-    def _short(self, name: str) -> str:
-        return name.removeprefix(user_of(self._hive, ""))
-
-    async def _save(self) -> str:
-        """Let a server that is not ours keep its users; why it does not, if so."""
-        try:
-            await self.execute("ACL", "SAVE")
-        except RedisRefused:  # it has no aclfile: then its configuration has the users
-            try:
-                await self.execute("CONFIG", "REWRITE")
-            except RedisError as error:
-                return str(error)
-        except RedisDenied as error:
-            return str(error)
-        return ""
