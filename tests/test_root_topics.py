@@ -13,14 +13,18 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
+from hivemind.bus.bus import Bus
 from hivemind.bus.endpoint import Endpoint
 from hivemind.client.client import Client
 from hivemind.client.session import Where
+from hivemind.message import foreign
+from hivemind.picture.monitor import Monitor
 from hivemind.picture.traffic import traffic
 from hivemind.root.pages.payloads import BRIEF, LONGEST, MOST, brief, tree_of
+from hivemind.root.tails import Follower, Tail
 
 from .browser import Browser, find_browser
-from .root_kit import instance
+from .root_kit import FakeSource, instance
 from .servers import RedisServer
 from .test_root_process import House
 from .topics_kit import NODES, Shown
@@ -184,6 +188,42 @@ def test_a_fast_topic_is_shown_in_part_and_counted_and_left_alone_when_nobody_lo
     answer.close()
     connection.close()
     eventually(lambda: subscribers() == 0, WIDE)
+
+
+def test_a_foreign_message_after_a_reconnect_is_another_one(shown: Shown) -> None:
+    def key() -> str:
+        connection = http.client.HTTPConnection(urlsplit(shown.page.url).netloc, timeout=10)
+        connection.request("GET", "/events/tail/foreign.one")
+        answer = connection.getresponse()
+        try:
+            eventually(lambda: shown.house.server.command("PUBLISH", "hm:default:t:foreign.one", '"x"') == 1, WIDE)
+            while True:
+                line = answer.readline()
+                if line.startswith(b"data: ") and (messages := orjson.loads(line[6:])["messages"]):
+                    return str(messages[0]["key"])
+        finally:
+            answer.close()
+            connection.close()
+
+    first = key()
+    eventually(lambda: shown.house.server.command("PUBSUB", "NUMSUB", "hm:default:t:foreign.one")[1] == 0, WIDE)
+    assert key() != first
+
+
+async def test_words_are_looked_for_in_a_message_that_is_made_small_once_for_all_who_look() -> None:
+    class Said:
+        told = 0
+
+        def __repr__(self) -> str:
+            Said.told += 1
+            return "a Needle"
+
+    bus = Bus(Endpoint.parse("redis://127.0.0.1:1"), "gotham", "root.0")  # that is never entered
+    tail = Tail(bus, "a", Monitor(FakeSource(), "gotham", "redis://127.0.0.1:1"))
+    tail.followers |= {Follower("NEEDLE") for _ in range(5)} | {Follower("")}
+    tail._show([("a", "x", foreign(Said()), 10), ("a", "hay", foreign("hay"), 5)], 0)
+    assert Said.told == 1
+    assert sorted(len(one._items) for one in tail.followers) == [1] * 5 + [2]
 
 
 def test_a_message_sent_by_hand_arrives_and_it_is_said_who_hears_it(shown: Shown) -> None:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -51,13 +52,14 @@ class Follower:
         self._more, self._is_partial, self._said, self._is_closed = 0, False, "", False
         self._news = asyncio.Event()
 
-    def wants(self, entry: Entry) -> bool:
-        """Whether its words are in the topic, or anywhere in the message."""
-        if not self._needle:
-            return True
-        topic, _, source, _ = entry
-        body = source if isinstance(source, bytes) else orjson.dumps(source, default=repr)
-        return self._needle in topic.lower().encode() or self._needle in body.lower()
+    @property
+    def seeks(self) -> bool:
+        """Whether it wants some messages only."""
+        return bool(self._needle)
+
+    def wants(self, texts: Sequence[bytes]) -> bool:
+        """Whether its words are in one of the texts of a message, as ``_texts`` has them."""
+        return any(self._needle in text for text in texts)
 
     def show(self, items: list[Item], more: int, *, is_partial: bool = False) -> None:
         """Show these, the newest last, and say that there were more."""
@@ -94,7 +96,7 @@ class Tail:
 
     def __init__(self, bus: Bus, pattern: str, monitor: Monitor) -> None:
         self._bus, self._pattern, self._monitor = bus, pattern, monitor
-        self._number = 0
+        self._number = time.time_ns()  # a page keeps what it has when it comes back, and knows messages by this
         self._task: asyncio.Task[None] | None = None
         self.followers: set[Follower] = set()
 
@@ -140,8 +142,10 @@ class Tail:
 
     def _show(self, entries: list[Entry], dropped: int) -> None:
         made: dict[int, Item] = {}
+        texts = [_texts(entry) for entry in entries] if any(one.seeks for one in self.followers) else []
+        everything = range(len(entries))
         for follower in self.followers:
-            wanted = [at for at, entry in enumerate(entries) if follower.wants(entry)]
+            wanted = [at for at in everything if follower.wants(texts[at])] if follower.seeks else everything
             for at in wanted[-SHOWN:]:
                 made.setdefault(at, self._item(entries[at]))
             more = len(wanted) - len(wanted[-SHOWN:])
@@ -155,6 +159,13 @@ class Tail:
     def _say(self, text: str) -> None:
         for one in self.followers:
             one.say(text)
+
+
+def _texts(entry: Entry) -> tuple[bytes, bytes]:
+    """Where words are looked for, once for all who look: the topic, and the whole message."""
+    topic, _, source, _ = entry
+    body = source if isinstance(source, bytes) else orjson.dumps(source, default=repr)
+    return topic.lower().encode(), body.lower()
 
 
 class Tails:
