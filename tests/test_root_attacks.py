@@ -15,9 +15,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from hivemind.picture.snapshot import Snapshot
 from hivemind.root import bodies, server, serving
 from hivemind.root.app import Site
 from hivemind.root.bodies import MAX_BODY, fields_of
+from hivemind.root.pages.page import Page
 
 from .root_kit import FakeSource, Running, instance, running
 from .waiting import eventually
@@ -217,6 +219,7 @@ def test_there_is_one_host(page: Running, lines: list[str]) -> None:
 
 def test_an_address_with_another_host_in_it_does_not_change_whose_page_it_is(page: Running) -> None:
     answer = raw(page, b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 404")
     assert b"evil.example" not in answer
 
 
@@ -275,12 +278,22 @@ def test_who_takes_a_long_answer_slowly_gets_it_all(page: Running, monkeypatch: 
 
 def test_many_addresses_of_one_page_are_not_all_remembered(page: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "MAX_VIEWERS", 3)
+    encoded, remembered = serving.Pages._encoded, []
+
+    async def counted(self: serving.Pages, page: Page, request: Request, snapshot: Snapshot) -> str:
+        text = await encoded(self, page, request, snapshot)
+        remembered.append(len(self._made[1]))
+        return text
+
+    monkeypatch.setattr(serving.Pages, "_encoded", counted)
     for at in range(12):
         connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=5)
         connection.request("GET", f"/events/nodes?junk={at}")
         assert connection.getresponse().readline().startswith(b"event: snapshot")
         connection.close()
         eventually(lambda: page.get("/healthz")[0] == 200)
+    assert len(remembered) >= 12
+    assert max(remembered) == 3
 
 
 def _served(page: Running) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
@@ -103,6 +105,22 @@ def test_one_letter_is_replayed_and_all_are(shown: Shown) -> None:
     assert "2 dead letters replayed" in shown.post("/api/dead/replay", {"which": "orders.*"})[1]
     eventually(lambda: packed(shown, 5) == packed(shown, 1) == 1, WIDE)
     eventually(lambda: shown.rows("/dead", "letters") == {}, WIDE)
+
+
+def test_a_form_without_a_script_is_led_back_to_its_group_and_told_what_failed(shown: Shown) -> None:
+    die(shown, 3)
+    assert shown.rows("/dead?group=shop", "topics")["orders.new"]["count"] == ""
+    put = ("XADD", "hm:default:d:{orders.new}", "*", "b", orjson.dumps({"reason": "none", "group": "odd", "tries": []}))
+    shown.house.server.command(*put)
+    odd = {"which": "orders.new", "group": "odd"}
+    status, said = shown.post("/api/dead/replay", odd, form=True, Accept="text/html")
+    assert (status, "cannot be read, and stays" in said) == (409, True)
+    connection = http.client.HTTPConnection(urlsplit(shown.page.url).netloc, timeout=10)
+    headers = {"X-Hivemind": "1", "Content-Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
+    connection.request("POST", "/api/dead/drop", "which=orders.new&group=odd&sure=on", headers)
+    answer = connection.getresponse()
+    connection.close()
+    assert (answer.status, answer.headers["location"]) == (303, "/dead?group=odd")
 
 
 def test_letters_are_dropped_only_by_who_is_sure(shown: Shown) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from ..bus.streams import Streams
@@ -43,7 +44,7 @@ class Burying:
         failed = await self._do(said, lambda letters, picked: replay(letters, picked, done))
         texts = [*done.successes(), *done.failures("every group"), *failed]
         is_well = done.is_well and not failed
-        return _answer(request, texts or ["nothing was replayed"], is_well=is_well)
+        return _answer(request, said, texts or ["nothing was replayed"], is_well=is_well)
 
     async def drop(self, request: Request) -> Response:
         """Remove letters for good."""
@@ -53,7 +54,7 @@ class Burying:
         dropped: Counter[str] = Counter()
         failed = await self._do(said, lambda letters, picked: drop(letters, picked, dropped))
         texts = [*said_of_dropped(dropped), *failed]
-        return _answer(request, texts or [f"{count_of(0)} there: nothing was dropped"], is_well=not failed)
+        return _answer(request, said, texts or [f"{count_of(0)} there: nothing was dropped"], is_well=not failed)
 
     async def _do(self, said: Mapping[str, Any], job: Callable[[Letters, Picked], Awaitable[None]]) -> list[str]:
         """Do it with the letters that are meant, and return what went wrong. Raises RequestRefused."""
@@ -78,7 +79,11 @@ class Burying:
         return []
 
 
-def _answer(request: Request, texts: list[str], *, is_well: bool) -> Response:
+def _answer(request: Request, said: Mapping[str, Any], texts: list[str], *, is_well: bool) -> Response:
+    """A form without a script is led back to the letters of its group, or told what failed."""
     if is_form(request) and "text/html" in request.headers.get("accept", ""):
-        return RedirectResponse("/dead", 303)
+        if not is_well:
+            return PlainTextResponse("; ".join(texts), 409)
+        group = str(said.get("group") or "")
+        return RedirectResponse(f"/dead?{urlencode({'group': group})}" if group else "/dead", 303)
     return JSONResponse({"said": "; ".join(texts), "ok": is_well}, 200 if is_well else 409)

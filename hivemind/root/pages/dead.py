@@ -92,10 +92,17 @@ def _link(topic: str, group: str, before: str = "") -> str:
 
 
 def _topic(topic: str, total: int, group: str) -> Item:
+    """A topic with how many letters it has; of one group nobody has counted them."""
     return item(
         topic,
         "trouble",
-        {"topic": topic, "link": _link(topic, group), "page": address(topic), "count": count(total), "group": group},
+        {
+            "topic": topic,
+            "link": _link(topic, group),
+            "page": address(topic),
+            "count": "" if group else count(total),
+            "group": group,
+        },
     )
 
 
