@@ -171,6 +171,7 @@ def test_no_node_may_run_code_or_look_at_others_or_configure_the_server(guarded:
     "command",
     [
         *(("EVAL", "return 1", 0), ("FUNCTION", "FLUSH"), ("ACL", "SETUSER", "hm", "allkeys"), ("ACL", "LIST")),
+        *(("FUNCTION", "LOAD", "REPLACE", library()), ("FUNCTION", "DELETE", LIBRARY), ("FUNCTION", "RESTORE", "x")),
         *(("CONFIG", "SET", "requirepass", ""), ("FLUSHALL",), ("SHUTDOWN",), ("MONITOR",)),
         *(("SET", "elsewhere", "x"), ("PUBLISH", Names("metropolis").live("sales"), "x")),
     ],

@@ -100,13 +100,15 @@ def of_node(duties: Duties, names: Names, askers: Mapping[str, Collection[str]],
 
 def of_operator(names: Names) -> list[str]:
     """The rules of `hm` and of the root's page: all of the hive, and what looks at a server, but nothing that
-    configures it, makes users, or runs code. To follow any pattern one has to be allowed every channel.
+    configures it, makes users, or loads code: the functions that it calls are hived's. To follow any pattern one has to
+    be allowed every channel; so it hears those of other hives on the server, too, and may list their keys, and the
+    connections to the server, and end these.
     """
     return [
         *_nothing(),
         *_all((f"hm:{names.hive}:*", f"hm:{{{names.hive}}}:*")),
         *("+@all", "-@admin", "-@dangerous", "-@scripting"),
-        *("+fcall", "+fcall_ro", "+function|load", "+function|list", "+info", "+role", "+config|get", "+keys"),
+        *("+fcall", "+fcall_ro", "+function|list", "+info", "+role", "+config|get", "+keys"),
         *("+latency|latest", "+acl|whoami", "+acl|log", "+client|list", "+client|kill", "+client|unblock"),
         f"&hm:{names.hive}:*",
         _selector(["+subscribe", "+psubscribe"], channels=["*"]),

@@ -11,6 +11,7 @@ from ..bus.commands import Commands, checked
 from ..bus.credentials import HIVED, NODE, folder_of, is_secured
 from ..bus.embedded import Embedded
 from ..bus.endpoint import Endpoint
+from ..bus.functions import Functions
 from ..errors import RedisDenied, RedisError, RedisRefused, RedisUnavailable
 from .engine import Engine, redis_url
 from .rights import of_default, user_of
@@ -109,6 +110,9 @@ class Server:
         return which users are gone.
         """
         await self.make(users.known, hashes, await self._dropping(users, old))
+        assert self._commands is not None
+        with suppress(RedisError):  # else hived does it, when it next calls one
+            await Functions(self._commands).ready("late")  # none of the others may load them
         wanted = {user_of(self._hive, who) for who in (*(one.who for one in users.known), *users.unknown)}
         gone = [name for name in before if name.startswith(user_of(self._hive, NODE)) and name not in wanted]
         for name in gone:
