@@ -97,6 +97,14 @@ def test_the_page_of_a_topic_has_its_senders_subscribers_groups_and_last_message
     assert re.search(r'data-field="name">number<.*data-field="text">1<', html)
 
 
+def test_a_figure_stays_where_it_leads_nowhere_and_what_leads_nowhere_is_hidden(shown: Shown) -> None:
+    html = shown.page.get("/topics/orders.new")[1]
+    assert re.search(r"<dd><span[^>]*>[\d,]+</span>\s*<a[^>]*>look at them</a>", html)
+    for path in ("/topics", "/topics/orders.new", "/topics/clock.tick"):
+        html = shown.page.get(path)[1]
+        assert all(" hidden" in link for link in re.findall(r'<a[^>]*href="\?"[^>]*>', html))
+
+
 def test_what_is_no_name_has_no_page_and_what_nobody_knows_has_one(shown: Shown) -> None:
     assert shown.page.get("/topics/x%20y")[0] == 404
     assert shown.page.get("/topics/%5B")[0] == 404
