@@ -15,9 +15,17 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from hivemind import Node, responder, subscription
-from hivemind.data.records import MOST_OF_PAYLOADS, Instance, ResponderRecord, Stats, about_from
+from hivemind.data.records import (
+    MOST_OF_PAYLOADS,
+    Instance,
+    MemberRecord,
+    ResponderRecord,
+    Stats,
+    SubscriptionRecord,
+    about_from,
+)
 from hivemind.node.payload_types import MOST, payload_types
-from hivemind.picture.asyncapi import document
+from hivemind.picture.asyncapi import document, said_by
 from hivemind.picture.shapes import shape
 
 from .root_kit import FakeSource, instance, running
@@ -146,10 +154,11 @@ def test_topics_requests_and_payloads_of_a_hive_are_in_it() -> None:
 )
 def test_whatever_an_instance_says_the_document_stays_one_and_so_does_the_page(text: str) -> None:
     assert len(text) <= MOST_OF_PAYLOADS
-    instances = [shop(text), instance("till.0", sent={"orders.new": 3})]
-    found = made_of(*instances)
-    assert "shop.receive.orders.new" in found["operations"]
-    assert "evil" not in str(found)
+    for said in (text, f'{{"shop": {text}}}'):
+        instances = [shop(said), instance("till.0", sent={"orders.new": 3})]
+        found = made_of(*instances)
+        assert "shop.receive.orders.new" in found["operations"]
+        assert "evil" not in str(found)
     with running(FakeSource(instances)) as page:
         eventually(lambda: page.monitor.snapshot.instances)
         status, _, body = page.get("/docs")
@@ -174,10 +183,23 @@ def test_what_an_instance_says_of_payloads_is_bounded_on_both_sides() -> None:
 
 
 def test_of_the_copies_of_a_node_the_newest_has_the_word() -> None:
-    old = replace(shop('{"hears": {"orders.*": {"type": "string"}}}', 1), instance="shop.1")
-    new = shop('{"hears": {"orders.*": {"type": "integer"}}}', 2)
+    old = replace(shop('{"shop": {"hears": {"orders.*": {"type": "string"}}}}', 1), instance="shop.1")
+    new = shop('{"shop": {"hears": {"orders.*": {"type": "integer"}}}}', 2)
     found = made_of(new, old, instance("till.0", sent={"orders.new": 3}))
     assert found["components"]["messages"]["orders.new.shop"]["payload"] == {"type": "integer"}
+
+
+def test_nodes_that_share_a_process_each_have_their_own_word_and_nobody_elses() -> None:
+    hears = (SubscriptionRecord("orders.*", member="shop"), SubscriptionRecord("orders.*", member="till"))
+    stats = Stats(members=(MemberRecord("shop"), MemberRecord("till")), subscriptions=hears)
+    till = {"hears": {"orders.*": {"type": "string"}}}
+    said = {**orjson.loads(shop().about.payloads), "till": till, "root": till}
+    both = instance("trade.0", stats=stats)
+    both = replace(both, about=replace(both.about, payloads=orjson.dumps(said).decode()))
+    messages = made_of(both, instance("door.0", sent={"orders.new": 3}))["components"]["messages"]
+    assert messages["orders.new.till"]["payload"] == {"type": "string"}
+    assert "number" in messages["orders.new.shop"]["payload"]["properties"]
+    assert set(said_by([both])) == {"shop", "till"}
 
 
 @pytest.mark.parametrize(

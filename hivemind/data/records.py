@@ -124,8 +124,8 @@ class MemberRecord:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What an instance says of itself once, when it registers. ``payloads`` are the JSON Schemas of what its handlers
-    take, as text: see ``node.payload_types``.
+    """What an instance says of itself once, when it registers. ``payloads`` are the JSON Schemas of what the
+    handlers of its nodes take, as text: see ``node.payload_types``.
     """
 
     node: str

@@ -32,30 +32,30 @@ _PLAIN: Mapping[Any, dict[str, str]] = {
 
 
 def payload_types(nodes: Iterable[BaseNode]) -> str:
-    """As JSON: ``hears``, what handlers take, by their patterns, ``asked`` and ``answers``, what responders take and
-    return, by their names; "" where nobody says anything.
+    """As JSON, by the name of each node: ``hears``, what its handlers take, by their patterns, ``asked`` and
+    ``answers``, what its responders take and return, by their names; "" where nobody says anything.
     """
-    found: dict[str, dict[str, Any]] = {"hears": {}, "asked": {}, "answers": {}}
+    said: dict[str, dict[str, dict[str, Any]]] = {}
     left = MOST
-    for kind, name, annotation in _annotations(nodes):
-        schema = None if name in found[kind] else _schema(annotation)
+    for node, kind, name, annotation in _annotations(nodes):
+        known = said.get(node, {}).get(kind, {})
+        schema = None if name in known else _schema(annotation)
         size = len(orjson.dumps({name: schema})) if schema is not None else 0
         if schema is not None and size <= left:
-            found[kind][name] = schema
+            said.setdefault(node, {}).setdefault(kind, {})[name] = schema
             left -= size
-    said = {kind: schemas for kind, schemas in found.items() if schemas}
     return orjson.dumps(said).decode() if said else ""
 
 
-def _annotations(nodes: Iterable[BaseNode]) -> Iterable[tuple[str, str, Any]]:
+def _annotations(nodes: Iterable[BaseNode]) -> Iterable[tuple[str, str, str, Any]]:
     for node in nodes:
         for live in node.bound_subscriptions:
-            yield "hears", live.name, live.handler.annotation
+            yield node.name, "hears", live.name, live.handler.annotation
         for durable in node.bound_durables:
-            yield "hears", durable.name, durable.handler.annotation
+            yield node.name, "hears", durable.name, durable.handler.annotation
         for one in node.bound_responders:
-            yield "asked", one.name, one.handler.annotation
-            yield "answers", one.name, _result(one.handler.function, is_stream=one.declaration.stream)
+            yield node.name, "asked", one.name, one.handler.annotation
+            yield node.name, "answers", one.name, _result(one.handler.function, is_stream=one.declaration.stream)
 
 
 def _result(function: Function, *, is_stream: bool) -> Any:

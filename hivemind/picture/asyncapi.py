@@ -38,11 +38,12 @@ class Said:
 
 
 def said_by(instances: Iterable[Instance]) -> dict[str, Said]:
-    """What each node says of its payloads; of its copies the newest has the word."""
+    """What each node says of its payloads, also one that shares a process; of its copies the newest has the word."""
     found: dict[str, Said] = {}
     for one in sorted(instances, key=lambda one: one.incarnation):
         if not one.is_lost and one.about.payloads:
-            found[one.node] = _said(one.about.payloads)
+            said = _objects(one.about.payloads)
+            found |= {node: _said(said[node]) for node in one.nodes if node in said}
     return found
 
 
@@ -167,13 +168,17 @@ class _Copy:
         return value[:LONGEST] if isinstance(value, str) else value
 
 
-def _said(text: str) -> Said:
+def _objects(text: str) -> dict[str, dict[str, Any]]:
+    """The objects in one that is written as JSON, by their names."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        value = {}
-    parts = [value.get(kind) if isinstance(value, dict) else None for kind in KINDS]
-    return Said(*[_schemas(part) for part in parts])
+        return {}
+    return {name: one for name, one in value.items() if isinstance(one, dict)} if isinstance(value, dict) else {}
+
+
+def _said(value: Mapping[str, Any]) -> Said:
+    return Said(*[_schemas(value.get(kind)) for kind in KINDS])
 
 
 def _schemas(part: Any) -> dict[str, Any]:
