@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..data.backlog import TopicBacklog
 from ..english import duration
+from ..picture.flows import added
 from ..picture.limits import Figures
 from ..picture.nodes import NodeLine, node_line, node_lines
 from ..picture.snapshot import InstanceView, ResponderView, Snapshot, SubscriptionView
-from ..picture.traffic import traffic
+from ..picture.topics import TopicView, topics_of
+from ..picture.traffic import Topic
 from ..root.wording import count, lapse, memory, rate, share
 from ..topics import is_pattern, matches
 
@@ -118,24 +119,9 @@ def nodes_sheet(snapshot: Snapshot) -> Sheet:
 
 def topics_sheet(snapshot: Snapshot) -> Sheet:
     """A row for each topic that somebody sends or that is kept, and for each pattern that nothing matches."""
-    found = traffic([view.record for view in snapshot.instances])
-    kept = {one.kept.topic: one for one in snapshot.durable.state.topics}
-    rates: dict[str, float] = {}
-    for view in snapshot.instances:
-        for one in view.services:
-            if one.rate is not None and not view.record.is_lost:
-                rates[one.record.name] = rates.get(one.record.name, 0.0) + one.rate
-    rows = []
-    for topic in found.topics:
-        nodes, ears = {one.node for one in topic.senders}, {one.node for one in topic.subscribers}
-        lag = _kept(kept.pop(topic.topic, None))
-        rows.append(_topic(topic.topic, nodes, rates.get(topic.topic), ears, topic.note, lag))
-    for name, rest in sorted(kept.items()):
-        rows.append(_topic(name, (), None, {each.group for each in rest.groups}, "", _kept(rest)))
-    for unfed in found.unfed:
-        ears = {one.node for one in unfed.subscribers}
-        rows.append(_topic(unfed.pattern, (), None, ears, unfed.note, _kept(None)))
-    return Sheet(TOPICS, tuple(rows))
+    found = topics_of(snapshot)
+    unfed = (TopicView(Topic(one.pattern, (), one.subscribers, one.note)) for one in found.traffic.unfed)
+    return Sheet(TOPICS, tuple(_topic(view) for view in (*found.views, *unfed)))
 
 
 def node_sheets(snapshot: Snapshot, name: str, now: float) -> list[Sheet]:
@@ -155,8 +141,8 @@ def node_sheets(snapshot: Snapshot, name: str, now: float) -> list[Sheet]:
 def totals(snapshot: Snapshot) -> str:
     """The hive in figures, the same as `hm status` has."""
     figures, lines = Figures.of(snapshot), node_lines(snapshot)
-    sends = rate(_sum(line.sends for line in lines))
-    receives = rate(_sum(line.receives for line in lines))
+    sends = rate(added(line.sends for line in lines))
+    receives = rate(added(line.receives for line in lines))
     parts = [f"sends {sends}", f"receives {receives}", f"lost {count(figures.loss)}", f"lag {count(figures.lag)}"]
     if figures.age:
         parts.append(f"oldest {duration(figures.age)}")
@@ -194,28 +180,22 @@ def _node(line: NodeLine) -> Row:
     return Row(values, "red" if is_bad else "yellow" if line.lost or line.failed else "")
 
 
-def _topic(
-    name: str,
-    senders: Iterable[str],
-    sends: float | None,
-    ears: Iterable[str],
-    note: str,
-    kept: tuple[int | None, int | None, float | None, int | None],
-) -> Row:
-    messages, lag, oldest, dead = kept
-    said = {"topic": name, "sent by": ", ".join(sorted(senders)), "sends": sends, "heard by": ", ".join(sorted(ears))}
-    return Row(
-        {**said, "kept": messages, "lag": lag, "oldest": oldest, "dead": dead, "note": note},
-        "yellow" if note or dead else "",
-    )
-
-
-def _kept(one: TopicBacklog | None) -> tuple[int | None, int | None, float | None, int | None]:
-    if one is None:
-        return None, None, None, None
-    groups = [group for group in one.groups if not group.is_retired]
+def _topic(view: TopicView) -> Row:
+    topic, kept = view.topic, view.kept
+    groups = [group for group in kept.groups if not group.is_retired] if kept is not None else []
     ages = [group.oldest for group in groups if group.oldest is not None]
-    return one.length, max((group.lag for group in groups), default=0), max(ages, default=None), one.letters
+    values = {
+        "topic": topic.topic,
+        "sent by": ", ".join(sorted({one.node for one in topic.senders})),
+        "sends": view.rate,
+        "heard by": ", ".join(sorted({one.node for one in topic.subscribers})),
+        "kept": kept.length if kept is not None else None,
+        "lag": max((group.lag for group in groups), default=0) if kept is not None else None,
+        "oldest": max(ages, default=None),
+        "dead": kept.letters if kept is not None else None,
+        "note": topic.note,
+    }
+    return Row(values, "yellow" if topic.note or values["dead"] else "")
 
 
 def _instance(view: InstanceView, now: float) -> Row:
@@ -274,8 +254,3 @@ def _place(value: Any) -> tuple[bool, Any]:
     if value is None or value == "":
         return True, 0
     return False, value if isinstance(value, str) else -value
-
-
-def _sum(rates: Sequence[float | None] | Iterable[float | None]) -> float | None:
-    known = [one for one in rates if one is not None]
-    return sum(known) if known else None

@@ -23,7 +23,7 @@ from typing import Any
 from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..cancelling import end
-from ..data.registry import Registry
+from ..data.registry import NOTICES, Registry
 from ..node.runner import new_loop
 from ..picture.health import Level
 from ..picture.monitor import Monitor
@@ -48,7 +48,6 @@ HOME, REST, BELOW = (
 )  #: to the upper left corner; wipe the rest of a line, and what is below
 PATIENCE = 3.0  #: beats that who looks once waits for rates
 GOODBYE = 1.0  #: seconds in which a terminal has to take what puts it back
-NOTICES = "node"  #: the kind of control message that says who joined and who left
 COLOURS = {Level.WELL: "green", Level.NOTE: "yellow", Level.TROUBLE: "red", Level.UNKNOWN: "red"}
 HELP = "↑↓ choose  Enter open  Esc back  Tab nodes/topics  s sort  / filter  q quit"
 

@@ -21,6 +21,7 @@ from ..topics import Names, is_instance
 from .layout import LAYOUT
 from .records import About, Instance, Stats, about_from, json_object, stats_from
 
+NOTICES = "node"  #: the kind of notice that tells who came and who went
 TOPICS = "topics"  #: the kind of notice that tells of new topics, and of how patterns are kept
 NOBODY = "nobody"  #: no instance is called so: it has no number
 CHUNK = 500  #: instances read in one round trip

@@ -19,7 +19,7 @@ from ..data.heartbeat import Heart
 from ..data.kept_watch import KeptWatch
 from ..data.needs import needed
 from ..data.records import About
-from ..data.registry import Registry
+from ..data.registry import NOTICES, Registry
 from ..data.resolution import Resolution
 from ..data.responders import Responders
 from ..data.standby import Standby
@@ -114,7 +114,7 @@ class Life:
             self._wanted.add(subscription.name, subscription)
         if node.bound_subscriptions:
             self._kept_watch.start()
-            self.bus.live.listen(self.bus.names.control("node"), self._heard_notice)
+            self.bus.live.listen(self.bus.names.control(NOTICES), self._heard_notice)
         if node._hm.hosted() == [node]:
             await self._members[0].start()
             what = summary(node)
@@ -203,7 +203,7 @@ class Life:
     def _notify(self, event: str) -> None:
         topics = [service.name for service in self.node.bound_services]
         notice = {"event": event, "instance": self.bus.instance, "incarnation": self.bus.incarnation, "topics": topics}
-        self.bus.notify("node", notice)
+        self.bus.notify(NOTICES, notice)
 
     def _heard_notice(self, body: bytes) -> None:
         """Listen to the beats of whoever joins and will send what we receive: its first message may be lost."""

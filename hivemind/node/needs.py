@@ -12,7 +12,7 @@ from ..bell import Bell
 from ..burst import Burst
 from ..bus.bus import Bus
 from ..data.needs import Needed, Party, Wait, in_words, parties, topic_of, wait_of
-from ..data.registry import Registry
+from ..data.registry import NOTICES, Registry
 from ..english import duration
 from ..errors import RedisError
 from ..states import NodeState
@@ -39,7 +39,7 @@ class Needs:
         """
         if not self._needs.get(self._node.name):
             return
-        channel = self._bus.names.control("node")
+        channel = self._bus.names.control(NOTICES)
         self._bus.live.listen(channel, self._heard)
         try:
             await self._wait(on_wait)

@@ -16,13 +16,13 @@ from typing import Any
 import orjson
 
 from ..bus.bus import Bus
+from ..data.registry import NOTICES
 from ..errors import RedisDenied
 from ..topics import is_pattern
 from .relay import Relay
 from .subscription import Subscription
 
 LOOK = 0.03  #: seconds between two looks at whether it is our turn
-NOTICES = "node"  #: the kind of notice that tells who comes and goes
 LEAVING = "leaving"  #: the event that tells a successor from where on messages are its own
 
 

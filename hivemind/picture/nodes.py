@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..supervisor.processes import REDIS, ROOT
 from ..supervisor.status import FAILING, ProgramStatus
 from ..topics import is_instance
+from .flows import added
 from .snapshot import InstanceView, ResponderView, Snapshot, SubscriptionView
 
 UP = frozenset({"starting", "running"})  #: what hived says of a program that nothing hinders
@@ -75,12 +75,12 @@ class NodeLine:
     @property
     def sends(self) -> float | None:
         """Messages a second; None while that is not known."""
-        return _sum(one.rate for view in self.views for one in view.services)
+        return added(one.rate for view in self.views for one in view.services)
 
     @property
     def receives(self) -> float | None:
         """Messages and requests a second; None while that is not known."""
-        return _sum(one.rate for one in self.hears)
+        return added(one.rate for one in self.hears)
 
     @property
     def p99(self) -> float | None:
@@ -166,8 +166,3 @@ def _line(name: str, copies: list[Copy], problem: str) -> NodeLine:
 def _instance(program: str) -> str:
     """The instance that a program is; a node's name that has none, because it cannot run, stays as it is."""
     return f"{ROOT}.0" if program == ROOT else program
-
-
-def _sum(rates: Iterable[float | None]) -> float | None:
-    known = [rate for rate in rates if rate is not None]
-    return sum(known) if known else None

@@ -60,16 +60,16 @@ class Guard:
             await send(message)
 
         headers = Headers(scope=scope)
-        answer = _misshapen(scope, headers) or self._refusal(scope["method"], headers)
+        answer = _misshapen(scope, headers) or self._refusal(scope, headers)
         await (answer or self._app)(scope, receive, guarded)
 
-    def _refusal(self, method: str, headers: Headers) -> Response | None:
+    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._is_ours(_host(hosts[0])):
             return _no(403, "this page is not served under that host name")
-        if is_change(method):
+        if is_change(scope["method"]):
             return _foreign_change(headers, hosts[0])
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_link(headers):
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_link(headers, scope["path"]):
             return _no(403, "another site can link to this page, and nothing else")
         return None
 
@@ -109,9 +109,10 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _is_link(headers: Headers) -> bool:
-    """Whether a person followed a link."""
-    return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+def _is_link(headers: Headers, path: str) -> bool:
+    """Whether a person followed a link; to a stream of events nobody links."""
+    is_followed = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    return is_followed and not path.startswith("/events/")
 
 
 def _no(status: int, why: str) -> Response:

@@ -1,4 +1,4 @@
-"""Slows down who guesses: what was wrong is answered the later the more often it was, to few at a time."""
+"""Slows down who guesses: what was wrong is answered the later the more often it was."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ FIRST, LONGEST = 0.25, 8.0
 """Seconds that the first wrong answer takes, twice as many the next, and never more than that."""
 FORGET = 300.0
 """Seconds without a wrong guess after which an address is as any other."""
-EACH, ALL = 4, 64
-"""Guesses of one address, and of all together, that may wait for their answers; who comes then is not looked at."""
+EACH = 4
+"""Guesses of one address that may wait for their answers; who comes then is not looked at."""
 ADDRESSES = 4096
+"""Addresses that are remembered; of more the one that guessed longest ago is forgotten."""
 
 
 @dataclass(slots=True)
@@ -31,24 +32,21 @@ class Slowing:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._guessers: OrderedDict[str, _Guesser] = OrderedDict()
-        self._waiting = 0
 
     def admits(self, address: str) -> bool:
         """Whether a guess of that address is looked at: not while too many of its wrong ones wait."""
         found = self._guessers.get(_network(address))
-        return found is None or (found.waiting < EACH and self._waiting < ALL)
+        return found is None or found.waiting < EACH
 
     async def wrong(self, address: str) -> None:
         """That guess was wrong: return when it may be answered."""
         found = self._guesser(_network(address))
         found.wrong, found.last = min(found.wrong + 1, 30), self._clock()
         found.waiting += 1
-        self._waiting += 1
         try:
             await asyncio.sleep(min(FIRST * 2 ** (found.wrong - 1), LONGEST))
         finally:
             found.waiting -= 1
-            self._waiting -= 1
 
     def _guesser(self, network: str) -> _Guesser:
         found = self._guessers.pop(network, None)

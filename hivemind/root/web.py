@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ..cancelling import end
+from ..data.registry import NOTICES
 from ..node.base import BaseNode
 from ..picture.monitor import Monitor
 from ..picture.source import HiveSource
@@ -18,9 +19,6 @@ from .errands import Errands
 from .feeds import Feeds
 from .pages import Hive
 from .server import WebServer
-
-NOTICES = "node"
-"""The kind of control message that says who joined and who left."""
 
 
 class Web:

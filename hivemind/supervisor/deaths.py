@@ -18,13 +18,12 @@ import orjson
 from ..bus.bus import Bus
 from ..data.heirs import say_that_it_ended
 from ..data.records import Instance
-from ..data.registry import Registry
+from ..data.registry import NOTICES, Registry
 from ..errors import RedisError
 from .keeper import exit_event
 
 log = logging.getLogger("hived")
 
-NOTICES = "node"  # the kind of notice that tells who joined and who left
 MOST = 400  # processes that are watched: each takes a file descriptor
 RETRY = 0.25  # seconds until Redis is asked again to take the news
 

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from ..data.heirs import ENDED
 from ..data.kept import KEPT
 from ..data.mismatch import UNKEPT
-from ..data.registry import TOPICS
+from ..data.registry import NOTICES, TOPICS
 from ..topics import Names, matches
 
 CLIENTS = "client-*"  #: the instances of those who use `hivemind.connect`, and of `hm`
-NOTICES = "node"  #: the kind of notice that tells who came and who went
 HEARD = (NOTICES, TOPICS, KEPT, ENDED, UNKEPT)  #: the kinds of notices that nodes listen to
 
 #: What needs no key and no channel. Of the blocking commands these are WAIT and WAITAOF: all others have keys.
