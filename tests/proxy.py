@@ -80,12 +80,16 @@ class Proxy:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in tuple(self._open):  # whose task was cancelled before it could close them
+            writer.transport.abort()
+        await asyncio.sleep(0)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         if self.mode is Mode.RESET:
             _reset(writer)
             return
+        self._open.add(writer)
         task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -95,8 +99,9 @@ class Proxy:
             far_reader, far_writer = await self._connect()
         except OSError:
             _reset(writer)
+            self._open.discard(writer)
             return
-        self._open |= {writer, far_writer}
+        self._open.add(far_writer)
         doomed = asyncio.Event()
         pumps = [
             asyncio.create_task(self._pump(reader, far_writer, doomed, replies=False)),
@@ -108,11 +113,11 @@ class Proxy:
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            self._open -= {writer, far_writer}
             for end in (writer, far_writer):
                 end.close()
                 with contextlib.suppress(OSError, ssl.SSLError):
                     await end.wait_closed()
+            self._open -= {writer, far_writer}
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if isinstance(self.target, Path):

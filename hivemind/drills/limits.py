@@ -14,6 +14,7 @@ UNTOLD = 1.5  #: seconds for which what was handled may not be acknowledged
 LOOK = 2.0  #: seconds that whoever watches leases needs beyond the lease
 STACKS = 1.0  #: seconds that a hung process gets to write its stacks
 ASKED = 1.0  #: seconds after which who asks hived or supervisord gives up
+TOLD = 2.0  #: seconds after which a probe says that Redis does not take what it sent
 START = 2.0  #: seconds in which a node that died is there again, on a machine that has nothing else to do
 NOMINAL = 1.5  #: seconds in which such a machine starts the three probes
 
@@ -64,8 +65,8 @@ def promised(constants: Constants) -> Mapping[str, Limits]:
         "cut node": Limits(1.0, 2.0, from_end=True),
         "cut redis": Limits(1.0, 2.0, from_end=True),
         "flush redis": Limits(beat, 2 * beat, None, amnesia, from_end=True),
-        "fill redis": Limits(beat + 1.0, 5.0, from_end=True),
-        "fill disk": Limits(2 * beat, 5.0, doubled=UNTOLD, from_end=True),
+        "fill redis": Limits(TOLD + 1.0, 5.0, from_end=True),
+        "fill disk": Limits(TOLD + 2.0, 5.0, doubled=UNTOLD, from_end=True),
         "failover sentinel": Limits(3.0, 3.0, FAILOVER, FAILOVER + UNTOLD),
         "failover cluster": Limits(3.0, 3.0),
         "storm": Limits(0.5, 10.0, doubled=UNTOLD),

@@ -25,6 +25,7 @@ from ..node.runner import How, run
 from ..node.service import Service
 from ..settings import find_hive, load_settings
 from .diary import Diary
+from .limits import TOLD
 
 PREFIX = "hm-drill"  #: how the names of all probes, topics and groups of a drill begin
 ALFA, BETA = "alfa", "beta"  #: the two kinds of probes: each hears the other; of beta there are two copies
@@ -117,7 +118,7 @@ class Probe(Node):
         """Wait until Redis has what was sent; False if it has refused that, or we are to stop."""
         while True:
             try:
-                service.flush(2.0)
+                service.flush(TOLD)
             except Unconfirmed:
                 self.diary.note("unconfirmed")
                 if not service.sleep_for(0.05):
