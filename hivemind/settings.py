@@ -224,6 +224,13 @@ def _from_environment(environ: Mapping[str, str]) -> Iterable[tuple[str, str, An
             yield name, f"environment {variable}", _parsed(name, _content(name, environ[variable], variable), variable)
 
 
+def variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """What of ``environ`` settings are read from."""
+    names = [f"HIVEMIND_{name}" for name in Constants.model_fields]
+    read = {"HIVE_SETTINGS", *names, *(f"{name}_FILE" for name in names)}
+    return {name: value for name, value in environ.items() if name in read}
+
+
 def _parsed(name: str, text: str, variable: str) -> Any:
     default = Constants.model_fields[name].default
     if not isinstance(default, list | dict):

@@ -277,7 +277,7 @@ def running(shared_hive: Hive) -> Iterator[Hive]:
     files = [shared_hive.folder / "config/hive.py", shared_hive.folder / "nodes/__init__.py"]
     before = [file.read_text() for file in files]
     yield shared_hive
-    is_changed = shared_hive.environ.pop("HIVEMIND_LOG_LEVEL", None) is not None
+    is_changed = shared_hive.environ.pop("HIVEMIND_HIVE_KEY_FILE", None) is not None
     for file, text in zip(files, before, strict=True):
         is_changed |= file.read_text() != text
         file.write_text(text)

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -104,9 +105,13 @@ def test_a_fault_in_the_list_of_nodes_keeps_the_nodes_known_before(running: Hive
     assert running.program("batman.0").pid == before["batman.0"]
 
 
-def test_what_is_set_where_reload_is_typed_does_not_count(running: Hive) -> None:
-    running.environ["HIVEMIND_LOG_LEVEL"] = "DEBUG"
-    assert "nothing was touched" in running.run("hived", "reload").stdout
+def test_what_is_set_where_reload_is_typed_does_not_count_which_is_said(running: Hive, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("k" * 64)
+    running.environ["HIVEMIND_HIVE_KEY_FILE"] = str(tmp_path / "key")  # with that the page gets a login
+    done = running.run("hived", "reload")
+    assert "nothing was touched" in done.stdout
+    assert "HIVEMIND_HIVE_KEY_FILE is set here, but not so for the hive that runs" in done.stderr
+    assert "`hived stop` and `hived start` apply it" in done.stderr
 
 
 def test_reload_without_a_running_hive_says_what_to_do(gotham: Hive) -> None:
@@ -164,6 +169,24 @@ def test_a_reload_says_what_does_not_stay_up(running: Hive) -> None:
     assert "process log" not in running.program("twoface.0").detail
 
 
+FALLEN = """
+import os, time
+from hivemind.root.controller import RootController
+
+class Fallen(RootController):
+    def allowed_hosts(self):
+        time.sleep(2.5)
+        os._exit(3)
+"""
+
+
+def test_a_reload_says_of_a_root_that_it_dies_before_it_serves(running: Hive) -> None:
+    running.write("root/__init__.py", FALLEN)
+    running.configure('HIVE_CONTROLLER = "root:Fallen"')
+    done = running.run("hived", "reload")
+    assert (done.returncode, "root: restarted, but it does not stay up: " in done.stdout) == (1, True), done.stdout
+
+
 FLEETING = """
 import os, threading, time, traceback
 from hivemind import Node
@@ -173,7 +196,7 @@ class {name}(Node):
         threading.Thread(target=self.end).start()
 
     def end(self):
-        time.sleep(0.4)
+        time.sleep(1.1)
         try:
             raise ValueError("no second act")
         except ValueError:
@@ -183,7 +206,7 @@ class {name}(Node):
 """
 
 
-def test_what_dies_half_a_second_after_it_consumes_is_said_to_and_is_failing_from_then_on(
+def test_what_dies_a_second_after_it_consumes_is_said_to_and_is_failing_from_then_on(
     running: Hive,
 ) -> None:
     running.node("fleeting", FLEETING)

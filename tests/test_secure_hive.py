@@ -232,7 +232,13 @@ def test_a_reload_makes_the_user_of_a_new_node_and_takes_that_of_one_that_went(s
     eventually(lambda: "live sold" in shop.log("late"), within=20)
     with connected(shop, "node.late") as late, pytest.raises(hiredis.ReplyError, match=r"NOPERM"):
         late.ask("PUBLISH", NAMES.live("sales"), "{}")
+    shop.configure('NODES = {"shop": {"asks": ["price"]}, "late": {"sends": ["sal*"]}}')
+    done = shop.run("hived", "reload")  # which restarts nobody: what it may do follows all the same
+    assert done.stdout == "what they may do in Redis was changed: node.late\n", done.stdout
+    with connected(shop, "node.late") as late:
+        late.ask("PUBLISH", NAMES.live("sales"), "{}")
     user, password = login(shop, "node.late")
+    shop.configure('NODES = {"shop": {"asks": ["price"]}}')
     shop.write("nodes/__init__.py", "from .shop import shop\nfrom .till import till\n")
     assert shop.run("hived", "reload").returncode == 0
     assert not (shop.folder / "var/secure/node.late").exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -13,21 +13,18 @@ from .groups import FAILED, VERSION, WELL, SectionGroup
 
 if TYPE_CHECKING:
     from ..settings import Settings
-    from ..supervisor.apply import Applied
     from ..supervisor.arrival import Arrival
     from ..supervisor.engine import Engine
     from ..supervisor.plan import Plan
     from ..supervisor.status import ProgramStatus
     from ..supervisor.topology import Problem
 
-PATIENCE, POLL = 10.0, 0.1  #: seconds in which what was restarted has registered, and between two looks
-
 SECTIONS = {
     "Commands": {
         "start": "hived:start",
         "stop": "hived:stop",
         "status": "hived:status",
-        "reload": "hived:reload",
+        "reload": "reload:reload",
         "rollback": "rollback:rollback",
         "secure": "secure:secure",
         "export": "export:export",
@@ -80,8 +77,8 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     started = begin(engine, Selection())
     if lonely := unshared(settings):
         output.warn(lonely)
-    _problems(started.plan.problems)
-    _rings(settings)
+    problems(started.plan.problems)
+    rings(settings)
     _found(started.killed, started.adopted)
     if started.process is None:
         output.say(f"hive {settings.name} already runs; `hived reload` applies what changed, `hived status` shows it")
@@ -89,13 +86,13 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
     started.process.returncode = 0  # it goes on without us
     wait_for_redis(engine)
     check_own_redis(engine)
-    if trouble := _trouble(settings):
-        output.warn(f"{trouble}; all that is enabled was started, and waits for it")
+    if fault := trouble(settings):
+        output.warn(f"{fault}; all that is enabled was started, and waits for it")
     found = arrivals(engine, [program.name for program in started.plan.programs])
     output.say(f"hive {settings.name} runs: {', '.join(program.name for program in started.plan.programs)}")
     _not_here(engine, started.plan)
     _arrived(found)
-    return FAILED if trouble and _trouble(settings) else WELL
+    return FAILED if fault and trouble(settings) else WELL
 
 
 @click.command()
@@ -170,62 +167,7 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     return WELL if found.is_well else FAILED
 
 
-@click.command()
-@click.pass_context
-def reload(ctx: click.Context) -> int:
-    """Apply a changed configuration and changed code, to what changed only.
-
-    What is not named in the answer was not touched. Changed code and settings are taken up by one instance at a time;
-    where one does not come up, the other copies of its node go on as they were.
-
-    Examples:
-      hived reload
-    """
-    return reload_hive(ctx)
-
-
-def reload_hive(ctx: click.Context) -> int:
-    """What `hived reload` does."""
-    from ..last_settings import last_settings
-    from ..settings import load_settings
-    from ..supervisor.arrival import arrivals, lasting
-    from ..supervisor.check import check_settings
-    from ..supervisor.engine import engine_for, inherited
-    from ..supervisor.journal import note, told, who
-    from ..supervisor.lifecycle import reload as apply_anew
-    from ..supervisor.paths import HivePaths
-    from .context import hive_settings
-
-    hive, settings = hive_settings(ctx)
-    environ = inherited(HivePaths.of(settings))
-    if environ is not None:  # what is set where this is typed must not count
-        settings = load_settings(hive, environ)
-    engine = engine_for(settings, environ)
-    check_settings(settings, engine.environ)
-    before = last_settings(hive)
-    is_other = before is not None and settings.redis_url not in ("", before.redis_url)
-    if is_other and (trouble := _trouble(settings)):  # all would go to where nobody is
-        output.error(trouble)
-        return FAILED
-    done = apply_anew(engine)
-    _problems(done.problems)
-    _rings(settings)
-    rolled = done.rolled
-    found = lasting(engine, arrivals(engine, {*done.added, *done.changed} - {*rolled.outcomes}))
-    became = list(_became(done, found))
-    for name, text, is_well in became:
-        output.say(f"{name}: {text}", "" if is_well else "red")
-    said = told([(name, text) for name, text, _ in became])
-    note(settings, f"hived reload by {who()}: {said}")
-    if not (done.added or done.changed or done.removed or rolled.outcomes or rolled.held):
-        output.say("nothing was touched" if done.problems else "nothing changed: nothing was touched")
-    if before is not None and before.constants.PATTERNS != settings.constants.PATTERNS:
-        _tell_patterns(settings, done.changed)
-    is_well = rolled.is_well and not done.problems and all(each.is_well for each in found.values())
-    return WELL if is_well else FAILED
-
-
-def _trouble(settings: Settings) -> str:
+def trouble(settings: Settings) -> str:
     """Why the hive's Redis does not answer, and what to do; "" if it does."""
     from ..errors import RedisError
     from .reading import read_mode
@@ -237,52 +179,9 @@ def _trouble(settings: Settings) -> str:
     return ""
 
 
-def _became(done: Applied, found: Mapping[str, Arrival]) -> Iterator[tuple[str, str, bool]]:
-    """What became of each program that a reload changed: its name, that in words, and whether all is well with it."""
-    from ..supervisor.rolling import held
-
-    for what, names in (("started", done.added), ("restarted", done.changed), ("stopped", done.removed)):
-        for name in names:
-            if name not in done.rolled.outcomes:
-                arrival = found.get(name)
-                yield name, arrival.told(what) if arrival else what, arrival is None or arrival.is_well
-    for name, outcome in done.rolled.outcomes.items():
-        yield name, outcome.text, outcome.is_well
-    for name, first in done.rolled.held.items():
-        yield name, held(first), False
-
-
-def _tell_patterns(settings: Settings, restarted: Sequence[str]) -> None:
-    """What became of a change of PATTERNS, as soon as those that were ``restarted`` are there: it holds for all or for
-    nobody.
-    """
-    import time
-
-    from ..errors import RedisError
-    from .reading import read_instances, read_mode
-
-    wanted, deadline = settings.constants.PATTERNS, time.monotonic() + PATIENCE
-    waiting = {name if "." in name else f"{name}.0" for name in restarted}
-    while True:
-        try:
-            waiting -= {one.instance for one in read_instances(settings) if one.state == "running"}
-            mode = read_mode(settings)
-        except RedisError:
-            mode = ""
-        if mode == wanted or not waiting or time.monotonic() > deadline:
-            break
-        time.sleep(POLL)
-    if mode == wanted:
-        output.say(f'the hive runs with PATTERNS = "{wanted}" now')
-    else:
-        output.warn(
-            f'PATTERNS = "{wanted}" does not hold yet, because others of this hive live: stop it on every host, with '
-            "what was started by hand, then start it"
-        )
-
-
-def _problems(problems: Sequence[Problem]) -> None:
-    for problem in problems:
+def problems(found: Sequence[Problem]) -> None:
+    """Warn of nodes that do not run as asked."""
+    for problem in found:
         output.warn(f"{problem}; the others run")
 
 
@@ -323,10 +222,12 @@ def _elsewhere(homes: Mapping[str, str]) -> None:
         output.note(f"on {host}: {listed([name for name, home in homes.items() if home == host])}")
 
 
-def _rings(settings: Settings) -> None:
-    from ..data.needs import in_words, needed, rings
+def rings(settings: Settings) -> None:
+    """Say which nodes need one another."""
+    from ..data.needs import in_words, needed
+    from ..data.needs import rings as found
 
-    for ring in rings(needed(settings.constants.NODES)):
+    for ring in found(needed(settings.constants.NODES)):
         who = in_words(ring)
         output.note(f"{who} need one another: none of them waits for another" if ring[1:] else f"{who} needs itself")
 

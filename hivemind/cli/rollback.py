@@ -8,7 +8,7 @@ import click
 
 from . import output
 from .groups import FAILED, WELL
-from .hived import reload_hive
+from .reload import reload_hive
 
 if TYPE_CHECKING:
     from ..supervisor.paths import HivePaths

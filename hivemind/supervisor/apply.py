@@ -42,6 +42,7 @@ class Applied:
     settings_changed: bool = False
     waiting: tuple[str, ...] = ()  # programs that were not meant, and are not as configuration and code are now
     rolled: Rolled = field(default_factory=Rolled)  # what became of those whose code has changed
+    rights: tuple[str, ...] = ()  # the users in Redis who may other things than before
 
 
 def apply(engine: Engine, is_meant: Meant | None = None, how: How | None = None, *, in_turn: bool = False) -> Applied:
@@ -77,7 +78,7 @@ def apply(engine: Engine, is_meant: Meant | None = None, how: How | None = None,
     except BaseException:
         put_back(engine, users)
         raise
-    settled(engine, users)
+    rights = settled(engine, users)
     if is_meant is None:
         save_settings(engine.settings)
         known = {each.node for each in (*plan.problems, *spared)}
@@ -85,7 +86,7 @@ def apply(engine: Engine, is_meant: Meant | None = None, how: How | None = None,
     if not waiting and done.rolled.is_well:
         draft(engine.paths)
     is_new = plan.settings != before.settings
-    return replace(done, problems=(*plan.problems, *spared), settings_changed=is_new, waiting=waiting)
+    return replace(done, problems=(*plan.problems, *spared), settings_changed=is_new, waiting=waiting, rights=rights)
 
 
 def bring_about(engine: Engine, before: Plan, plan: Plan, rolling: Collection[str], how: How) -> Applied:

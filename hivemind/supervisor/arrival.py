@@ -1,7 +1,7 @@
-"""Whether what was started is there: a node when it is registered as running, that is, consuming.
+"""Whether what was started is there: a node, or the root, when it is registered as running, that is, consuming.
 
 For supervisord a program runs as soon as its process is two seconds old: on a busy machine that is before its imports
-are done. The rest, root and Redis, has no better sign.
+are done. Redis has no better sign.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ARRIVAL = 20.0  # seconds within which a program that was started shows whether 
 LOOK, LONGEST = 0.1, 1.0  # seconds between two looks, at few programs and at hundreds
 SHARE = 5  # a look is paid with so many times its length of rest: what starts needs the machine
 SILENCE = 5.0  # seconds without an answer of the registry after which supervisord's word has to do
-STAY = 1.0  # seconds for which what is there is looked at further, where somebody asked for it
+STAY = 1.5  # seconds for which what is there is looked at further, where somebody asked for it
 CALM = 2.0  # seconds without any news after which it is not waited for those who wait for others
 
 
@@ -123,14 +123,14 @@ def _judged(
         return Arrival(program, info)  # supervisord starts it in a moment
     if not _is_same(began, info):
         return Arrival(program, info, has_ended=True, why=_why(engine, program, began, info))
-    if program.kind != "node" or instances is None:
+    if program.kind == "redis" or instances is None:
         return Arrival(program, info, is_there=info.state is not ProgramState.STARTING)
     process = PidFile(Path(program.pidfile or engine.paths.program_pid(program.name))).living()
     mine = of_process(instances, process) if process is not None else None
     if mine is not None:
         is_there = mine.state == NodeState.RUNNING and not mine.waits
         return Arrival(program, info, is_there=is_there, waits_for=waits_in_words(mine))
-    holders = (each for each in instances if each.instance == program.name and not each.is_lost)
+    holders = (each for each in instances if each.instance == program.instance and not each.is_lost)
     stands_by = process is not None and any(each.about.process != process for each in holders)
     return Arrival(program, info, is_there=stands_by)
 

@@ -127,11 +127,12 @@ def widened(engine: Engine) -> Widened | None:
     return Widened(users, before)
 
 
-def settled(engine: Engine, wide: Widened | None) -> None:
-    """After a change: nobody may more than the files say."""
+def settled(engine: Engine, wide: Widened | None) -> tuple[str, ...]:
+    """After a change: nobody may more than the files say. Return who may other things than before the change."""
     if wide is not None:
         with _tolerated():
-            asyncio.run(_secured(engine, wide.users))
+            return asyncio.run(_secured(engine, wide.users, known=wide.before)).changed
+    return ()
 
 
 def put_back(engine: Engine, wide: Widened | None) -> None:
@@ -187,8 +188,15 @@ def acl_lines(hive: str, users: Iterable[User], hashes: Mapping[str, str]) -> li
 
 
 async def _secured(
-    engine: Engine, users: Users, admin: Endpoint | None = None, *, rotate: bool = False, is_whole: bool = True
+    engine: Engine,
+    users: Users,
+    admin: Endpoint | None = None,
+    *,
+    rotate: bool = False,
+    is_whole: bool = True,
+    known: Mapping[str, str] | None = None,
 ) -> Secured:
+    """``known`` is what each user was allowed before all this, where that is not what it is allowed now."""
     var, hive = engine.paths.var, engine.settings.name
     logins = _logins(var, hive, users)
     fresh = {one.who: secrets.token_urlsafe(BYTES) for one in users.known if rotate or one.who not in logins}
@@ -200,7 +208,7 @@ async def _secured(
     before: dict[str, str] = {}
     if is_live:
         await server.open(admin)
-        before = await server.users()
+        before = {**(known or await server.users())}
         await server.make(users.known, hashes)  # old passwords hold, too, until the files have the new ones
     try:
         _write(var, hive, fresh)

@@ -52,6 +52,11 @@ class Program:
         return int(self.name.partition(".")[2] or 0)
 
     @property
+    def instance(self) -> str:
+        """What it is called in the registry."""
+        return f"{self.node}.{self.number}"
+
+    @property
     def version(self) -> str:
         """What runs, settings and code: other than planned, and it has to restart."""
         return f"{self.digest}.{self.code}" if self.code else self.digest
