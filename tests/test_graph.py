@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pydot
@@ -20,6 +21,7 @@ from hivemind.data.records import (
     About,
     Instance,
     ResponderRecord,
+    SentRecord,
     ServiceRecord,
     Stats,
     SubscriptionRecord,
@@ -91,6 +93,12 @@ def test_a_topic_that_nobody_hears_and_a_pattern_that_matches_nothing_are_marked
 
 def test_a_pattern_that_something_outside_feeds_is_shown_and_not_marked() -> None:
     assert lines([hears("b.0", "joker", received=3)]) == [("(outside)", "joker", "b", "")]
+
+
+def test_what_handlers_send_has_its_node_and_its_rate_as_what_services_send() -> None:
+    copies = [instance(f"b.{at}", sends=(SentRecord("shown", 3),)) for at in (0, 1)]
+    (row,) = graph([*copies, hears("c.0", "shown")], rates={"b.0": {"sends/shown": 2.0}}).rows
+    assert (row.kind, row.senders) == (Kind.TOPIC, (Sending("b", ("b.0", "b.1"), 6, 2.0),))
 
 
 def test_who_answers_requests_is_there_and_who_is_lost_is_not() -> None:
@@ -269,16 +277,23 @@ def here(tmp_path: Path, server: RedisServer, hive_name: str) -> Iterator[Place]
     environ = {"HIVEMIND_REDIS_URL": server.url, "HIVEMIND_HIVE_NAME": hive_name}
     with place(tmp_path, **environ) as made:
         made.write("sender.py", SENDER)
-        made.write("receiver.py", RECEIVER)
+        made.write("receiver.py", f"{RECEIVER}        self.send('shown', payload)\n")
         made.write("deaf.py", RECEIVER.replace("Receiver", "Deaf").replace("num*", "nubmers"))
         yield made
 
 
-def test_graph_shows_a_real_network_in_aligned_columns_and_in_every_format(here: Place) -> None:
+def drawn(here: Place) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(here.run("graph", "--format", "json").stdout)["rows"]
+    return rows
+
+
+def test_graph_shows_a_real_network_with_what_handlers_send_in_columns_and_in_every_format(here: Place) -> None:
     for file in ("sender.py", "receiver.py", "receiver.py", "deaf.py"):
         here.hm("run", file).says("running")
-    eventually(lambda: json.loads(here.run("graph", "--format", "json").stdout)["rows"][0]["sent"] > 0, 20)
-    head, row, deaf = here.run("graph").stdout.splitlines()
+    eventually(lambda: all(one["sent"] for one in drawn(here)[:2]), 20)  # numbers, and what its handlers send
+    assert [one["instances"] for one in drawn(here)[1]["senders"]] == [["receiver.0", "receiver.1"]]
+    head, row, shown, deaf = here.run("graph").stdout.splitlines()
+    assert shown.split() == ["receiver", "×2", "→", "shown", "→", "(nobody)", "nobody", "listens"]
     assert head.split() == ["SENDERS", "TOPICS", "SUBSCRIBERS"]
     assert row.split() == ["sender", "→", "numbers", "→", "receiver", "×2"]
     assert (row.index("numbers"), row.index("receiver")) == (head.index("TOPICS"), head.index("SUBSCRIBERS"))

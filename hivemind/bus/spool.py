@@ -156,6 +156,12 @@ class Spool:
         with self._lock:
             return list(self._topics)
 
+    def counts(self, most: int) -> dict[str, int]:
+        """How many messages were sent on each topic in the present name, of the ``most`` topics that were used last."""
+        with self._lock:
+            self._number()
+            return {name: self._topics[name].sequence for name in islice(reversed(self._topics), most)}
+
     def mark(self) -> tuple[int, dict[str, int]]:
         """How many messages were added that can be taken or were, and how many of each topic are held."""
         with self._lock:

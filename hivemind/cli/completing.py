@@ -78,11 +78,12 @@ def _targets(settings: Settings, incomplete: str) -> Iterable[str]:
 
 
 def _topics(settings: Settings, _: str) -> Iterable[str]:
-    """Topics that services send on, that were announced, and that somebody asks for by name."""
+    """Topics that nodes send on, that were announced, and that somebody asks for by name."""
     from ..topics import is_topic
 
     seen = _seen(settings)
     names = [service.name for one in seen.instances for service in one.stats.services]
+    names += [each.name for one in seen.instances for each in one.stats.sends]
     names += [each.pattern for one in seen.instances for each in one.stats.subscriptions]
     return [name for name in {*seen.announced, *names} if is_topic(name)]
 

@@ -34,6 +34,7 @@ def part_of(instance: Instance, member: MemberRecord) -> Instance:
         subscriptions=tuple(one for one in stats.subscriptions if one.member == member.name),
         responders=tuple(one for one in stats.responders if one.member == member.name),
         members=(member,),
+        sends=(),
     )
     return replace(instance, stats=mine)
 

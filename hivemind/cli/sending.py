@@ -136,6 +136,7 @@ async def _tell_if_nobody_subscribes(client: AsyncClient, topic: str) -> None:
         return
     if not _subscribers(instances, topic):
         known = [one.name for each in instances for one in each.stats.services]
+        known += [one.name for each in instances for one in each.stats.sends]
         known += [one.pattern for each in instances for one in each.stats.subscriptions]
         output.note(f"note: no node is subscribed to {topic}{did_you_mean(topic, set(known) - {topic})}")
 

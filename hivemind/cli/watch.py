@@ -63,7 +63,9 @@ def _row(one: Instance, state: str, now: float) -> tuple[object, ...]:
     from ..picture.health import problems
 
     about = one.about
-    sends = ", ".join(f"{service.name} {service.sent:,}" for service in one.stats.services)
+    sent = [(each.name, each.sent) for each in one.stats.services]
+    sent += [(each.name, each.sent) for each in one.stats.sends]
+    sends = ", ".join(f"{name} {count:,}" for name, count in sent)
     receives = ", ".join(f"{each.pattern} {each.received:,}" for each in one.stats.subscriptions)
     answers = ", ".join(f"{each.name} {each.received:,}" for each in one.stats.responders)
     uptime = duration(now - about.started) if about.started else ""

@@ -33,6 +33,16 @@ class ServiceRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class SentRecord:
+    """A topic on which an instance sends though none of its services is called so: from a handler, or a hook; and how
+    many messages since it began.
+    """
+
+    name: str
+    sent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SubscriptionRecord:
     """One subscription of an instance and its ledger.
 
@@ -150,7 +160,8 @@ class Stats:
     the process was last without Redis. ``unsent`` messages of it never left: Redis refused them, or they were the
     oldest of a full outbox that drops these. ``log_lost`` lines of its log could not be written. ``waits_for`` says in
     words what it needs that is not there, while it is ``waiting``. Its process has ``memory`` bytes of the machine's,
-    and used ``cpu`` of one processor since the beat before: 1.0 is all of it.
+    and used ``cpu`` of one processor since the beat before: 1.0 is all of it. Beside its services it ``sends`` on these
+    topics; of very many on those that it used last.
     """
 
     state: str = "running"
@@ -168,6 +179,7 @@ class Stats:
     waits_for: str = ""
     memory: int = 0
     cpu: float = 0.0
+    sends: tuple[SentRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +281,7 @@ def stats_from(raw: Mapping[str, Any]) -> Stats:
         waits_for=_text(raw.get("waits_for")),
         memory=_whole(raw.get("memory")),
         cpu=_number(raw.get("cpu")),
+        sends=tuple(_record(SentRecord, entry) for entry in _objects(raw.get("sends"))),
     )
 
 
@@ -312,7 +325,7 @@ _READ: Mapping[str, Any] = {"int": _whole, "str": _text, "Packed": packed_from}
 #: for each field of a kind of record: its name, how to read it, and what it is where nothing is stored
 _READERS = {
     kind: [(one.name, _READ[str(one.type)], "" if one.default is MISSING else one.default) for one in fields(kind)]
-    for kind in (ServiceRecord, SubscriptionRecord, ResponderRecord, MemberRecord)
+    for kind in (ServiceRecord, SentRecord, SubscriptionRecord, ResponderRecord, MemberRecord)
 }
 
 

@@ -1,9 +1,9 @@
 """The core: nodes, their services and subscriptions, and how a process runs one.
 
 - what authors see: ``node`` ``base`` ``declarations`` ``logs``; ``middleware`` ``carrying`` ``resources``
-- what a node is made of: ``inner`` ``service`` ``subscription`` ``responder`` ``in_hand``; durably ``durable``
-  ``settling`` ``results``; how its functions are called: ``signature`` ``calling`` ``handover`` ``patience``; where
-  they stand: ``places``
+- what a node is made of: ``inner`` ``service`` ``sends`` ``subscription`` ``responder`` ``in_hand``;
+  durably ``durable`` ``settling`` ``results``; how its functions are called: ``signature`` ``calling``
+  ``handover`` ``patience``; where they stand: ``places``
 - what it does beside its handlers: ``keeping`` ``agreement`` ``answering`` ``gaps`` ``overdue`` ``meter``;
   what it tells others of its payloads: ``payload_types``
 - a process and its nodes: ``program`` ``runner`` ``loading`` ``checking`` ``life`` ``member`` ``needs`` ``shared``

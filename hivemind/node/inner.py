@@ -42,6 +42,7 @@ from .overdue import Overdue
 from .places import line_of, place_of
 from .resources import Resources, declared_resources, is_resource
 from .responder import Responder, check_names
+from .sends import sends
 from .service import BoundService
 from .subscription import Subscription
 
@@ -203,6 +204,7 @@ class Inner:
             waits_for=self.waits_for,
             memory=memory,
             cpu=cpu,
+            sends=sends(bus, {service.name for service in node.bound_services}) if bus else (),
         )
 
     def late(self, bus: Bus, now: float) -> int:

@@ -36,7 +36,8 @@ def rates_of(views: Iterable[InstanceView]) -> dict[str, dict[str, float]]:
         got = {f"subscription/{at}/{one.record.pattern}": one.rate for at, one in enumerate(view.subscriptions)}
         lost = {f"lost/{at}/{one.record.pattern}": one.losing for at, one in enumerate(view.subscriptions)}
         asked = {f"responder/{at}/{one.record.name}": one.rate for at, one in enumerate(view.responders)}
-        every = {**sent, **got, **lost, **asked}
+        also = {f"sends/{one.record.name}": one.rate for one in view.sends}
+        every = {**sent, **also, **got, **lost, **asked}
         found[view.record.instance] = {key: rate for key, rate in every.items() if rate is not None}
     return found
 
@@ -52,6 +53,8 @@ def flows_of(instances: Sequence[Instance], rates: Rates) -> dict[Way, Flow]:
         known, node = rates.get(each.instance, {}), each.node
         for at, service in enumerate(each.stats.services):
             add((SERVICE, service.member or node, service.name), Flow(known.get(f"service/{at}/{service.name}")))
+        for other in each.stats.sends:
+            add((SERVICE, node, other.name), Flow(known.get(f"sends/{other.name}")))
         for at, one in enumerate(each.stats.subscriptions):
             rate, losing = known.get(f"subscription/{at}/{one.pattern}"), known.get(f"lost/{at}/{one.pattern}")
             add((SUBSCRIPTION, one.member or node, one.pattern), Flow(rate, lost_by(one), losing))

@@ -15,7 +15,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from ..data.backlog import GroupBacklog, TopicBacklog
-from ..data.records import Instance, ResponderRecord, ServiceRecord, SubscriptionRecord
+from ..data.records import Instance, ResponderRecord, SentRecord, ServiceRecord, SubscriptionRecord
 from .health import Level
 from .histograms import histograms
 from .snapshot import InstanceView, Snapshot
@@ -54,10 +54,11 @@ SERVICE: Mapping[str, str] = {
     "sent": "Messages that were handed over to be sent.",
     "restarts": "Times that a service was called again after it had failed.",
 }
+SENDS: Mapping[str, str] = {"sent": "Messages on a topic that is none of its services: what handlers and hooks send."}
 RESPONDER_NOW: Mapping[str, str] = {"in_hand": "Requests that are being answered."}
 
 END = b"# EOF\n"  #: of OpenMetrics
-Record = ServiceRecord | SubscriptionRecord | ResponderRecord
+Record = ServiceRecord | SentRecord | SubscriptionRecord | ResponderRecord
 Family = CounterMetricFamily | GaugeMetricFamily
 INSTANCE_NOW: Sequence[tuple[str, str, Callable[[Instance], float]]] = (
     ("start_time_seconds", "When its process began.", lambda one: one.about.started),
@@ -150,9 +151,11 @@ class _Picture(Collector):
         alive = [view for view in self._snapshot.instances if not view.record.is_lost]
         found = [(self._where(view), view) for view in alive]
         sends = [([*who, one.record.name], one.record) for who, view in found for one in view.services]
+        also = [([*who, one.record.name], one.record) for who, view in found for one in view.sends]
         hears = [(_subscribed(who, one.record), one.record) for who, view in found for one in view.subscriptions]
         answers = [([*who, one.record.name], one.record) for who, view in found for one in view.responders]
         yield from _each("service", SERVICE, ["topic"], sends, _count)
+        yield from _each("handler", SENDS, ["topic"], also, _count)
         labels = ["pattern", "handler", "group"]
         yield from _each("subscription", SUBSCRIPTION, labels, hears, _count)
         yield from _each("subscription", SUBSCRIPTION_NOW, labels, hears, _gauge)

@@ -75,7 +75,7 @@ class NodeLine:
     @property
     def sends(self) -> float | None:
         """Messages a second; None while that is not known."""
-        return added(one.rate for view in self.views for one in view.services)
+        return added(one.rate for view in self.views for one in view.sending)
 
     @property
     def receives(self) -> float | None:

@@ -75,7 +75,7 @@ def figures(snapshot: Snapshot, at: float) -> Step:
     groups = [group for topic in snapshot.durable.state.topics for group in topic.groups if not group.is_retired]
     return Step(
         at,
-        sum(one.rate or 0.0 for view in views for one in view.services),
+        sum(one.rate or 0.0 for view in views for one in view.sending),
         sum(one.rate or 0.0 for view in views for one in view.subscriptions),
         0.0,
         sum(group.lag for group in groups),

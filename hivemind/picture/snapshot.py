@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from ..data.histogram import Packed, growth, quantile
-from ..data.records import Instance, ResponderRecord, ServiceRecord, SubscriptionRecord
+from ..data.records import Instance, ResponderRecord, SentRecord, ServiceRecord, SubscriptionRecord
 from .durable import DurableView
 from .health import Health, judge
 from .past import Past
@@ -41,6 +41,16 @@ class ServiceView:
     """A service and how many messages a second it sends; ``rate`` is None until two beats are known."""
 
     record: ServiceRecord
+    rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SentView:
+    """A topic that is none of the instance's services, and how many messages a second it sends there; ``rate`` is None
+    until two beats are known.
+    """
+
+    record: SentRecord
     rate: float | None = None
 
 
@@ -88,10 +98,16 @@ class InstanceView:
     services: tuple[ServiceView, ...]
     subscriptions: tuple[SubscriptionView, ...]
     responders: tuple[ResponderView, ...] = ()
+    sends: tuple[SentView, ...] = ()
+
+    @property
+    def sending(self) -> tuple[ServiceView | SentView, ...]:
+        """All that it sends: its services, and what it sends beside them."""
+        return (*self.services, *self.sends)
 
     def to_json(self) -> dict[str, Any]:
-        """The registry's own fields, with ``seen``, and a ``rate`` for each service, subscription and responder; for
-        the last two also the numbers of ``Pace``.
+        """The registry's own fields, with ``seen``, and a ``rate`` for each service, subscription, responder, and topic
+        that it sends on beside its services; for subscriptions and responders also the numbers of ``Pace``.
         """
         return {
             **self.record.to_json(),
@@ -99,6 +115,7 @@ class InstanceView:
             "services": [_flat(view) for view in self.services],
             "subscriptions": [_flat(view) for view in self.subscriptions],
             "responders": [_flat(view) for view in self.responders],
+            "sends": [_flat(view) for view in self.sends],
         }
 
 
@@ -157,14 +174,15 @@ class Snapshot:
 
 
 def counts_of(instance: Instance) -> dict[str, int]:
-    """The totals from which rates are made: what each service sent, what reached each subscription and responder, and
-    what did not reach a subscription's handler.
+    """The totals from which rates are made: what was sent, by each service and beside them, what reached each
+    subscription and responder, and what did not reach a subscription's handler.
     """
     sent = {f"service/{at}/{one.name}": one.sent for at, one in enumerate(instance.stats.services)}
+    also = {f"sends/{one.name}": one.sent for one in instance.stats.sends}
     got = {f"subscription/{at}/{one.pattern}": one.received for at, one in enumerate(instance.stats.subscriptions)}
     asked = {f"responder/{at}/{one.name}": one.received for at, one in enumerate(instance.stats.responders)}
     lost = {f"lost/{at}/{one.pattern}": lost_by(one) for at, one in enumerate(instance.stats.subscriptions)}
-    return {**sent, **got, **asked, **lost}
+    return {**sent, **also, **got, **asked, **lost}
 
 
 def lost_by(one: SubscriptionRecord) -> int:
@@ -213,10 +231,11 @@ def view_of(
         responders=tuple(
             joined(ResponderView, f"responder/{at}/{one.name}", one) for at, one in enumerate(stats.responders)
         ),
+        sends=tuple(SentView(one, rates.get(f"sends/{one.name}")) for one in stats.sends),
     )
 
 
-def _flat(view: ServiceView | SubscriptionView | ResponderView) -> dict[str, Any]:
+def _flat(view: ServiceView | SentView | SubscriptionView | ResponderView) -> dict[str, Any]:
     found = asdict(view)
     record: dict[str, Any] = found.pop("record")
     return {**record, **found}

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from ..data.backlog import TopicBacklog
 from ..topics import is_pattern, is_topic, matches
 from .graph import natural
-from .snapshot import InstanceView, ServiceView, Snapshot, SubscriptionView
+from .snapshot import InstanceView, SentView, ServiceView, Snapshot, SubscriptionView
 from .traffic import Topic, Traffic, is_sound, traffic
 
 
 @dataclass(frozen=True, slots=True)
 class TopicView:
-    """One topic, and by how many messages a second its services send on it; None until that is known.
+    """One topic, and how many messages a second are sent on it; None until that is known.
 
     ``kept`` is what lies in its stream, None where it is not kept.
     """
@@ -31,10 +31,10 @@ class TopicView:
 
 @dataclass(frozen=True, slots=True)
 class SendingView:
-    """One service on a topic, and in which instance."""
+    """One service on a topic, or what an instance sends there beside its services, and in which instance."""
 
     instance: InstanceView
-    service: ServiceView
+    service: ServiceView | SentView
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Topics:
 
 
 def topics_of(snapshot: Snapshot) -> Topics:
-    """All topics that services send on, or that are kept, as names are counted: ``t.2`` before ``t.10``."""
+    """All topics that nodes send on, or that are kept, as names are counted: ``t.2`` before ``t.10``."""
     kept = {one.kept.topic: one for one in snapshot.durable.state.topics}
     found = traffic([view.record for view in snapshot.instances], list(kept))
     rates = _rates(snapshot.instances)
@@ -67,11 +67,11 @@ def topics_of(snapshot: Snapshot) -> Topics:
 
 
 def sending(snapshot: Snapshot, topic: str) -> list[SendingView]:
-    """The services of living instances on ``topic``."""
+    """What living instances send on ``topic``."""
     return [
         SendingView(view, one)
         for view in _living(snapshot)
-        for one in view.services
+        for one in view.sending
         if is_topic(one.record.name) and _is_meant(topic, one.record.name)
     ]
 
@@ -109,7 +109,7 @@ def _living(snapshot: Snapshot) -> Iterable[InstanceView]:
 def _rates(instances: Iterable[InstanceView]) -> dict[str, float]:
     found: dict[str, float] = {}
     for view in instances:
-        for one in () if view.record.is_lost else view.services:
+        for one in () if view.record.is_lost else view.sending:
             if one.rate is not None:
                 found[one.record.name] = found.get(one.record.name, 0.0) + one.rate
     return found

@@ -19,9 +19,9 @@ MOST_HINTS = 20  #: names of a hive of which it is said what they may mean
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """One instance with a service on the topic, and how much it sent since it began.
+    """One instance that sends on the topic, and how much since it began.
 
-    ``member`` is the node whose service it is, where several share the process.
+    ``member`` is the node whose service it is, where several share the process; "" where no service sends it.
     """
 
     instance: str
@@ -30,7 +30,7 @@ class Sender:
 
     @property
     def node(self) -> str:
-        """The node whose service it is."""
+        """The node that sends it; where several share a process, and no service sends it, that process."""
         return self.member or self.instance.rpartition(".")[0]
 
 
@@ -59,7 +59,7 @@ class Subscriber:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic of a service, or that was announced; ``note`` says so if nobody listens to it."""
+    """One topic on which a node sends, or that was announced; ``note`` says so if nobody listens to it."""
 
     topic: str
     senders: tuple[Sender, ...]
@@ -74,7 +74,7 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Unfed:
-    """One pattern that no service feeds and by which nothing came."""
+    """One pattern that no node feeds and by which nothing came."""
 
     pattern: str
     subscribers: tuple[Subscriber, ...]
@@ -83,7 +83,7 @@ class Unfed:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """One pattern that no service feeds, but by which something came: who sent it is no node of those that live."""
+    """One pattern that no node feeds, but by which something came: who sent it is no node of those that live."""
 
     pattern: str
     subscribers: tuple[Subscriber, ...]
@@ -91,7 +91,7 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """All topics that services send on, all patterns that wait in vain, and those that something else feeds."""
+    """All topics that nodes send on, all patterns that wait in vain, and those that something else feeds."""
 
     topics: tuple[Topic, ...]
     unfed: tuple[Unfed, ...]
@@ -105,13 +105,15 @@ class Traffic:
 
 
 def traffic(instances: Sequence[Instance], announced: Sequence[str] = ()) -> Traffic:
-    """Who sends and who listens now. Topics that are no service's are known where they are ``announced``."""
+    """Who sends and who listens now. Topics on which no node sends are known where they are ``announced``."""
     alive = [one for one in instances if not one.is_lost]
     senders: dict[str, list[Sender]] = {}
     subscribers: dict[str, list[Subscriber]] = {}
     for each in alive:
         for service in each.stats.services:
             senders.setdefault(service.name, []).append(Sender(each.instance, service.sent, service.member))
+        for other in each.stats.sends:
+            senders.setdefault(other.name, []).append(Sender(each.instance, other.sent))
         for one in each.stats.subscriptions:
             subscribers.setdefault(one.pattern, []).append(
                 Subscriber(each.instance, one.pattern, one.received, one.member)

@@ -49,7 +49,7 @@ def _channel(row: Row, said: dict[str, Said]) -> Item:
             "name": row.name,
             "link": "" if is_request else address(row.name),
             "kind": "requests" if is_request else "topic",
-            "senders": "" if is_request else _nodes(row.senders) or "no service",
+            "senders": "" if is_request else _nodes(row.senders) or "no node",
             "receivers": _nodes(row.subscribers) or "nobody",
             "note": row.note,
         },

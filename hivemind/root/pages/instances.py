@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...data.records import SubscriptionRecord
 from ...english import duration
 from ...picture.nodes import Copy
-from ...picture.snapshot import InstanceView, ResponderView, ServiceView, SubscriptionView
+from ...picture.snapshot import InstanceView, ResponderView, SentView, ServiceView, SubscriptionView
 from ...states import NodeState
 from ..wording import count, lapse, memory, rate, share
 from .page import Item, item
@@ -26,9 +26,8 @@ def copy_item(copy: Copy, now: float) -> Item:
         "fault": program.fault if program is not None else "",
         **{name: known.get(name, "") for name in ("since", "host", "pid", "incarnation", "memory", "cpu", "facts")},
     }
-    lost = view is not None and view.record.is_lost
     lists = {
-        "services": [_service(one, at, lost) for at, one in enumerate(view.services)] if view else [],
+        "services": _sending(view) if view else [],
         "subscriptions": [_subscription(one, at) for at, one in enumerate(view.subscriptions)] if view else [],
         "responders": [_responder(one, at) for at, one in enumerate(view.responders)] if view else [],
     }
@@ -47,6 +46,18 @@ def _of_view(view: InstanceView, now: float) -> dict[str, str]:
         "cpu": share(stats.cpu) if stats.memory and not view.record.is_lost else "",
         "facts": _facts(view),
     }
+
+
+def _sending(view: InstanceView) -> list[Item]:
+    """All that it sends: its services, then what it sends beside them."""
+    services = [_service(one, at, view.record.is_lost) for at, one in enumerate(view.services)]
+    return [*services, *map(_sent, view.sends)]
+
+
+def _sent(view: SentView) -> Item:
+    said = view.record
+    fields = {"topic": said.name, "state": "in handlers", "rate": rate(view.rate), "sent": count(said.sent)}
+    return item(f"sends/{said.name}", "", {**fields, "restarts": "", "error": ""})
 
 
 def _service(view: ServiceView, at: int, lost: bool) -> Item:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ...bus.bus import Bus
 from ...bus.streams import body_of
+from ...data.records import ServiceRecord
 from ...english import size_of
 from ...errors import InvalidName, RedisError
 from ...picture.topics import HearingView, SendingView, hearing, sending, topics_of
@@ -94,17 +95,18 @@ def _checked(name: str) -> str:
 
 def _sender(one: SendingView, at: int) -> Item:
     record = one.service.record
+    state, error = (record.state, record.error) if isinstance(record, ServiceRecord) else ("", "")
     return item(
         f"{at}/{one.instance.record.instance}",
-        record.state,
+        state,
         {
             "instance": one.instance.record.instance,
             "link": f"/nodes/{one.instance.record.node}",
             "topic": record.name,
-            "state": record.state,
+            "state": state,
             "rate": rate(one.service.rate),
             "sent": count(record.sent),
-            "error": record.error,
+            "error": error,
         },
     )
 

@@ -106,7 +106,7 @@ def _topic(one: TopicView, view: DurableView) -> Item:
         {
             "topic": topic.topic,
             "link": address(topic.topic),
-            "senders": _nodes(topic.senders) or "no service",
+            "senders": _nodes(topic.senders) or "no node",
             "subscribers": _nodes(topic.subscribers) or "nobody",
             "rate": rate(one.rate) if topic.senders else "",
             "sent": count(topic.sent) if topic.senders else "",
@@ -128,7 +128,7 @@ def _pattern(one: Unfed | Outside) -> Item:
             "link": address(one.pattern),
             "subscribers": _nodes(one.subscribers),
             "received": count(sum(each.received for each in one.subscribers)),
-            "note": one.note if isinstance(one, Unfed) else "what came was sent by no service of a node",
+            "note": one.note if isinstance(one, Unfed) else "what came was sent by no node that lives",
         },
     )
 
