@@ -9,9 +9,10 @@ from ..data.backlog import GroupBacklog
 from ..data.records import Instance
 from ..english import MOST, amount, duration, listed
 from ..picture.declared import AWAY
+from ..picture.failures import counted, fails_in
 from ..picture.faults import MANY_DO
-from ..picture.health import YOUNG, counted
-from ..states import NodeState, ServiceState
+from ..picture.health import YOUNG
+from ..states import NodeState
 from ..supervisor.lives import HUNG, Lives
 from ..supervisor.status import ProgramStatus
 from .why_cause import Cause
@@ -247,9 +248,8 @@ def _instance(one: Instance) -> Iterator[Sentence]:
             yield f"{member.name} waits for {member.waits_for}, and begins when that consumes", "yellow"
     if not one.about.watched:
         yield "It is not watched: a debugger may hold it", ""
-    for each in stats.services:
-        if each.state == ServiceState.BACKOFF:
-            yield f"Its service {each.name} fails{f': {each.error}' if each.error else ''}", "red"
+    for clause in fails_in(one):
+        yield f"Its {clause}", "red"
     for member in stats.members:
         if member.fault:
             yield member.fault, "red"

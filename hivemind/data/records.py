@@ -13,7 +13,12 @@ from .histogram import Packed, packed_from
 
 BROKEN = "broken"  #: the state of a member that could not be loaded
 MOST_OF_PAYLOADS = 8192  #: characters of what an instance says of payloads that are read
+MINUTE, HOUR = 60.0, 3600.0  #: seconds that are meant by what is said of the last minute, and of the last hour
 MOST_ENTRIES = 1000  #: services, subscriptions, and members, of one instance that are read
+
+
+Recent = Mapping[str, int] | None
+"""By how much counts grew in the last hour, without those that did not; None where an older version does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,7 @@ class ServiceRecord:
     """One service of an instance and what it did since the instance began; whose, if several nodes share it.
 
     ``kept`` says whether what it sends is: "kept", "live" (it is not), or "" (an older version, that does not say).
+    It failed ``failed_lately`` times in the last minute.
     """
 
     name: str
@@ -30,6 +36,7 @@ class ServiceRecord:
     error: str = ""
     member: str = ""
     kept: str = ""
+    failed_lately: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,8 @@ class SubscriptionRecord:
     ``longest`` seconds.
 
     ``times`` are how long its handler took, ``delays`` how long messages took from being sent to its handler.
+    Its handler failed ``failed_lately`` times in the last minute, and returned ``handled_lately`` times; ``lately`` has
+    what of these counts that should be 0 is of the last hour, None where an older version does not say.
     """
 
     pattern: str
@@ -86,13 +95,17 @@ class SubscriptionRecord:
     longest: int = 0
     times: Packed = ()
     delays: Packed = ()
+    failed_lately: int = 0
+    handled_lately: int = 0
+    lately: Recent = None
 
 
 @dataclass(frozen=True, slots=True)
 class ResponderRecord:
     """One responder of an instance: of the requests that it got, ``handled`` were answered, ``failed`` raised,
     ``invalid`` did not fit it, ``cancelled`` were not wanted any more, or too late; ``in_hand`` are the others.
-    ``times`` are how long its handler took, ``delays`` how long requests took from being sent to its handler.
+    ``times`` are how long its handler took, ``delays`` how long requests took from being sent to its handler;
+    ``failed_lately``, ``handled_lately`` and ``lately`` are as of a subscription.
     """
 
     name: str
@@ -108,6 +121,9 @@ class ResponderRecord:
     member: str = ""
     times: Packed = ()
     delays: Packed = ()
+    failed_lately: int = 0
+    handled_lately: int = 0
+    lately: Recent = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +178,7 @@ class Stats:
     words what it needs that is not there, while it is ``waiting``. Its process has ``memory`` bytes of the machine's,
     and used ``cpu`` of one processor since the beat before: 1.0 is all of it. Beside its services it ``sends`` on these
     topics; of very many on those that it used last.
+    ``lately`` says how much of ``unsent`` and ``log_lost`` is of the last hour.
     """
 
     state: str = "running"
@@ -180,6 +197,7 @@ class Stats:
     memory: int = 0
     cpu: float = 0.0
     sends: tuple[SentRecord, ...] = ()
+    lately: Recent = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +300,7 @@ def stats_from(raw: Mapping[str, Any]) -> Stats:
         memory=_whole(raw.get("memory")),
         cpu=_number(raw.get("cpu")),
         sends=tuple(_record(SentRecord, entry) for entry in _objects(raw.get("sends"))),
+        lately=_recent(raw.get("lately")),
     )
 
 
@@ -321,7 +340,14 @@ def _number(raw: object) -> float:
     return float(raw) if isinstance(raw, int | float) and not isinstance(raw, bool) else 0.0
 
 
-_READ: Mapping[str, Any] = {"int": _whole, "str": _text, "Packed": packed_from}
+def _recent(raw: object) -> Recent:
+    """Counts by name; None where that is not said."""
+    if not isinstance(raw, dict):
+        return None
+    return {name: count for name, count in raw.items() if isinstance(name, str) and _whole(count) > 0}
+
+
+_READ: Mapping[str, Any] = {"int": _whole, "str": _text, "Packed": packed_from, "Recent": _recent}
 #: for each field of a kind of record: its name, how to read it, and what it is where nothing is stored
 _READERS = {
     kind: [(one.name, _READ[str(one.type)], "" if one.default is MISSING else one.default) for one in fields(kind)]

@@ -4,7 +4,7 @@
 - what a node is made of: ``inner`` ``service`` ``sends`` ``subscription`` ``responder`` ``in_hand``;
   durably ``durable`` ``settling`` ``results``; how its functions are called: ``signature`` ``calling``
   ``handover`` ``patience``; where they stand: ``places``
-- what it does beside its handlers: ``keeping`` ``agreement`` ``answering`` ``gaps`` ``overdue`` ``meter``;
+- what it does beside its handlers: ``keeping`` ``agreement`` ``answering`` ``gaps`` ``overdue`` ``lately`` ``meter``;
   what it tells others of its payloads: ``payload_types``
 - a process and its nodes: ``program`` ``runner`` ``loading`` ``checking`` ``life`` ``member`` ``needs`` ``shared``
   ``stopping`` ``signals`` ``pulse``; how the next takes over from it: ``relay`` ``succession``;

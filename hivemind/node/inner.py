@@ -37,6 +37,7 @@ from .declarations import (
 from .durable import DurableSubscription, check_groups
 from .gaps import Gaps
 from .keeping import DurableReading, DurableSending
+from .lately import Lately
 from .middleware import Chain, Outgoing, hive_middleware, middleware_of
 from .overdue import Overdue
 from .places import line_of, place_of
@@ -72,6 +73,7 @@ class Inner:
         self.node = node
         self.state = NodeState.CREATED
         self.start_error = ""
+        self._lately = Lately()
         self.waits_for = ""  # what it needs that is not there, in words
         self.limits = InboxLimits()
         self.components: list[Component] = []
@@ -186,7 +188,7 @@ class Inner:
         """What the registry says of it at this moment."""
         node, bus = self.node, self.bus
         memory, cpu = self._footprint.look()
-        return Stats(
+        stats = Stats(
             state=self.state.value,
             services=tuple(service.record(self._part(service.node)) for service in node.bound_services),
             subscriptions=(
@@ -206,6 +208,7 @@ class Inner:
             cpu=cpu,
             sends=sends(bus, {service.name for service in node.bound_services}) if bus else (),
         )
+        return self._lately.added(stats)
 
     def late(self, bus: Bus, now: float) -> int:
         """How many messages have waited for long, live ones and those that are kept."""

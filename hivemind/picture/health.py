@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from ..data.records import Instance, SubscriptionRecord
+from ..data.records import Instance
 from ..english import MOST, amount, are, duration, listed
 from ..patterns import RESOLVED
-from ..states import NodeState, ServiceState
+from ..states import NodeState
 from ..supervisor.leftovers import long_lost
 from ..supervisor.processes import ROOT, ROOT_INSTANCE
 from ..supervisor.status import ProgramStatus
@@ -18,23 +18,12 @@ from ..topics import is_pattern
 from . import remedies
 from .declared import Declared
 from .durable import DurableView
+from .failures import Told, counted, failing, fails_in, some, went_wrong
 from .faults import old_code, quarantined, settings, short
 from .state import State
 
 YOUNG = 15.0  #: seconds for which a program that hived has started is on its way, until it registers
 MANY = 10  #: distinct patterns from which on they are worth a word, where Redis matches them
-Count = Callable[[SubscriptionRecord], int]
-Told = dict[str, str]  #: clauses, each with what to do about it, "" where it says so itself
-_COUNTS: tuple[tuple[str, Count], ...] = (
-    ("missed", lambda one: one.missed),
-    ("dropped", lambda one: one.dropped),
-    ("failed in a handler", lambda one: one.failed),
-    ("invalid", lambda one: one.invalid),
-    ("malformed", lambda one: one.malformed),
-    ("parked for another try", lambda one: one.parked),
-    ("dead-lettered", lambda one: one.dead),
-    ("lost by a stream", lambda one: one.lost),
-)
 _UNGUARDED = "who ends is not started again; `hived start` adopts all that run"
 _TOLD = (NodeState.RUNNING, NodeState.FENCED, NodeState.WAITING)  # states of which nothing more is to be said
 
@@ -199,15 +188,9 @@ def problems(instance: Instance) -> list[str]:
         f"waits for {what}" if who == instance.instance else f"{who} waits for {what}" for who, what in instance.waits
     ]
     found += [short(one.fault) for one in instance.stats.members if one.fault]
-    found += [_fails(one.name, one.error) for one in instance.stats.services if one.state == ServiceState.BACKOFF]
+    found += fails_in(instance)
     found += counted(instance)
     return found + ([f"{instance.stats.outbox:,} in its outbox"] if instance.stats.overdue else [])
-
-
-def counted(instance: Instance) -> list[str]:
-    """What one instance counts of messages that should be 0."""
-    found = [f"{total:,} {what}" for what, count in _COUNTS if (total := _sum([instance], count))]
-    return [*found, f"{instance.stats.unsent:,} that never left it"] if instance.stats.unsent else found
 
 
 def is_gone(instance: Instance) -> bool:
@@ -265,7 +248,7 @@ def _unwell(name: str, should: Declared) -> ProgramStatus | None:
 def _lost(instances: Sequence[Instance], should: Declared) -> Told:
     found = {one.instance: (one, seen) for one in instances if (seen := _ending(one.instance, should))}
     ending = {name: seen for name, (one, seen) in found.items() if _is_told(one, seen)}
-    told = _some(
+    told = some(
         {f"{name} is {seen.state}: {seen.detail}": remedies.MISSING.format(name=name) for name, seen in ending.items()},
         "more fail",
     )
@@ -278,12 +261,6 @@ def _lost(instances: Sequence[Instance], should: Declared) -> Told:
     return told
 
 
-def _some(told: Told, more: str) -> Told:
-    """The first few; how many ``more`` there are."""
-    first = dict(list(told.items())[:MOST])
-    return first if len(told) <= MOST else {**first, f"{len(told) - MOST} {more}": ""}
-
-
 def _is_told(one: Instance, seen: ProgramStatus) -> bool:
     """Whether what hived says of a program that ends is news beside its instance: who lives for a moment may fail."""
     return one.is_lost or seen.state == "failing"
@@ -292,19 +269,13 @@ def _is_told(one: Instance, seen: ProgramStatus) -> bool:
 def _failing(alive: Sequence[Instance]) -> Told:
     fenced = [one.instance for one in alive if one.state == NodeState.FENCED]
     found = {f"{listed(fenced)} {are(fenced)} replaced by a newer process": remedies.FENCED} if fenced else {}
-    failing = {
+    broken = {
         f"in {one.instance} {short(each.fault)}": remedies.BROKEN
         for one in alive
         for each in one.stats.members
         if each.fault
     }
-    failing |= {
-        _fails(f"{service.name} of {one.instance}", service.error): remedies.FAILING.format(name=one.instance)
-        for one in alive
-        for service in one.stats.services
-        if service.state == ServiceState.BACKOFF
-    }
-    return {**found, **_some(failing, "more fail")}
+    return {**found, **some({**broken, **failing(alive)}, "more fail")}
 
 
 def _ending(name: str, should: Declared) -> ProgramStatus | None:
@@ -342,10 +313,7 @@ def _notes(alive: Sequence[Instance], should: Declared) -> Told:
         found[f"on the way: {listed(odd)}"] = ""
     waits = [(f"{who} waits for {what}", one.instance) for one in alive for who, what in one.waits]
     found |= {clause: remedies.WAITS.format(name=name) for clause, name in waits[:MOST]}
-    found |= _failed(alive)
-    if lost := [one for one in alive if one.stats.log_lost]:
-        lines = amount(sum(one.stats.log_lost for one in lost), "line")
-        found[f"{lines} of the logs of {listed([one.instance for one in lost])} could not be written"] = remedies.LOGS
+    found |= went_wrong(alive)
     waiting = [one for one in alive if one.stats.overdue and not one.stats.unconfirmed]
     if waiting:
         total = sum(one.stats.outbox for one in waiting)
@@ -353,32 +321,6 @@ def _notes(alive: Sequence[Instance], should: Declared) -> Told:
         clause = f"{amount(total, 'message')} {wait} in the outbox of {listed([one.instance for one in waiting])}"
         found[clause] = remedies.OUTBOX
     return found
-
-
-def _failed(alive: Sequence[Instance]) -> Told:
-    """What became of messages and requests that should not have, each with where to look: who has the most of it."""
-    found = {}
-    for what, count in _COUNTS:
-        if total := _sum(alive, count):
-            worst = max(alive, key=lambda one: _sum([one], count))
-            found[f"{amount(total, 'message')} {what}"] = remedies.COUNTS[what].format(name=worst.instance)
-    for each in alive:
-        if unsent := each.stats.unsent:
-            clause = f"{amount(unsent, 'message')} of {each.instance} never left it"
-            found[clause] = remedies.UNSENT.format(name=each.instance)
-    raised = {one.instance: sum(each.failed for each in one.stats.responders) for one in alive}
-    if failed := sum(raised.values()):
-        name = max(raised, key=lambda one: raised[one])
-        found[f"{amount(failed, 'request')} failed in a responder"] = remedies.FAILING.format(name=name)
-    return found
-
-
-def _sum(instances: Sequence[Instance], count: Count) -> int:
-    return sum(count(one) for each in instances for one in each.stats.subscriptions)
-
-
-def _fails(service: str, error: str) -> str:
-    return f"service {service} fails{f': {short(error)}' if error else ''}"
 
 
 def _runs(count: int) -> str:
