@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from .process_table import booted, started
-from .whole import put
+from .whole import private_folder, put
 
 if sys.platform == "darwin":
     import subprocess
@@ -105,7 +105,7 @@ class PidFile:
 
         Where the disk is full it is written over the old one.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(self.path.parent)
         put(self.path, orjson.dumps({**identity.to_json(), "digest": digest}) + b"\n")
 
     def remove(self) -> None:

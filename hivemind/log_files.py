@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .log_lines import LogLine, parse_line
+from .whole import private_folder
 
 
 def merge(files: Sequence[Path], since: float | None = None) -> Iterator[LogLine]:
@@ -117,7 +118,7 @@ class RotatingFile:
 
     def open(self) -> None:
         """Make the folder and the file, and append to it from now on. Raises OSError."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(self.path.parent)
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
         self._release()
         self._fd, self._end = fd, -1

@@ -1,4 +1,4 @@
-"""A small file that is written whole, and, where the disk is full, over what is there."""
+"""A small file that is written whole, and, where the disk is full, over what is there; and folders for such files."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ def put(path: Path, content: bytes) -> None:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
         _write_over(path, content)
+
+
+def private_folder(folder: Path) -> None:
+    """Make ``folder``, and what is missing above it, for its owner only. One that is there stays as it is: who made it
+    has said who may read it. Raises OSError.
+    """
+    if not folder.is_dir():
+        if folder.parent != folder:
+            private_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -131,8 +131,11 @@ class Stream:
 
     def next(self) -> Any:
         """The data of the next event; EOFError when the server has ended the stream."""
+        kind = b""
         while line := self.response.readline():
-            if line.startswith(b"data: "):
+            if line.startswith(b"event: "):
+                kind = line[7:].strip()
+            elif line.startswith(b"data: ") and kind != b"sign":
                 return orjson.loads(line[6:])
         raise EOFError
 

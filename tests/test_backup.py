@@ -228,6 +228,7 @@ def test_hm_copies_a_hive_and_puts_it_back(here: Place) -> None:
     done = here.run("redis", "backup", "a.hive")
     assert done.returncode == 0, done.stderr
     assert "1 streams with 1 entries" in done.stdout
+    assert (here.folder / "a.hive").stat().st_mode & 0o77 == 0
     assert here.run("redis", "backup", "a.hive").returncode == 1  # it is there
     refused = here.run("redis", "restore", "a.hive")
     assert refused.returncode == 1

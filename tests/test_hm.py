@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+import orjson
 import pytest
 from click.testing import CliRunner, Result
 
 import hivemind
 from hivemind.bus.embedded import Embedded
-from hivemind.cli import output
+from hivemind.cli import forms, output
 from hivemind.cli.groups import SectionGroup
 from hivemind.cli.hived import hived
 from hivemind.cli.hm import SECTIONS, hm
@@ -325,6 +326,22 @@ def test_ctrl_c_ends_a_command_quietly(gotham: Path) -> None:
 
 def test_what_comes_from_strangers_cannot_steer_the_terminal() -> None:
     assert output.printable("a\x1b[31mred\x07\udc80 ü\n") == "a\\x1b[31mred\\x07\\udc80 ü\n"
+
+
+def test_json_that_strangers_wrote_cannot_either_and_means_the_same(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = {
+        "text": "\x9b31m \x7f \u202egnp.exe \U000e0041 \x1b[2J ü 🦇"
+    }  # JSON itself escapes what is below a space alone
+    output.as_json(evil)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    output.as_json(evil)
+    line = forms.shower(forms.Form.JSON)("news", {"n": "a.0", "e": 1, "s": 1, "t": 1.0, "d": evil}, evil).decode()
+    lines = capsys.readouterr().out.splitlines()
+    for text in (*lines, line.rstrip("\n"), output.json_text(evil)):
+        assert text.isprintable(), text
+    assert [orjson.loads(lines[0]), orjson.loads("".join(lines[1:])), orjson.loads(line)["payload"]] == [evil] * 3
 
 
 def test_no_colour_through_a_pipe_or_with_no_color(

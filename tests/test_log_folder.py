@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
 
+from hivemind.log_files import RotatingFile
 from hivemind.settings import Settings, load_settings
 from hivemind.supervisor.log_folder import claim
+from hivemind.whole import private_folder
 
 from .hive_kit import Hive
 
@@ -25,6 +29,27 @@ def settings_of(folder: Path, home: Path) -> Settings:
 
 def test_a_hive_claims_its_log_folder_without_a_word(settings: Settings) -> None:
     assert [claim(settings), claim(settings)] == ["", ""]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have other rights there")
+def test_what_a_hive_logs_is_for_its_owner_unless_they_made_the_folder_themselves(
+    settings: Settings, tmp_path: Path
+) -> None:
+    before = os.umask(0o022)
+    try:
+        claim(settings)
+        ours = RotatingFile(tmp_path / "new" / "log" / "batman.log", 0, 0)
+        ours.open()
+        ours.close()
+        open_to_all = tmp_path / "shared"
+        open_to_all.mkdir()
+        private_folder(open_to_all)
+    finally:
+        os.umask(before)
+    folder = settings.constants.LOG_LOCATION
+    made = [folder, folder.parent, tmp_path / "new", tmp_path / "new" / "log"]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in made] == [0o700] * 4
+    assert stat.S_IMODE(open_to_all.stat().st_mode) == 0o755
 
 
 def test_a_second_hive_of_the_same_name_is_told_where_the_first_is_and_what_to_set(

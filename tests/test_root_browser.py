@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -97,6 +98,29 @@ def test_a_page_whose_root_is_gone_says_so_and_comes_back_with_it(browser: Brows
     with running(FakeSource([instance("joker.0")]), port=port):
         eventually(lambda: connection(browser).startswith("live"), WIDE)
         eventually(lambda: browser.text('[data-key="joker"] .name') == "joker", WIDE)
+
+
+def test_a_page_whose_root_hangs_says_so_and_goes_on_with_it(browser: Browser) -> None:
+    let_go = threading.Event()
+    with running(FakeSource([instance("batman.0")]), every=0.1) as page:
+        browser.open(f"http://127.0.0.1:{page.port}/nodes")
+        eventually(lambda: connection(browser).startswith("live"), WIDE)
+        page.loop.call_soon_threadsafe(let_go.wait, 30)  # it closes no connection
+        try:
+            browser.evaluate("(now => performance.now = () => now() + 20000)(performance.now.bind(performance))")
+            eventually(lambda: connection(browser) == "nothing heard from the root, retrying", WIDE)
+        finally:
+            let_go.set()
+        eventually(lambda: connection(browser).startswith("live"), WIDE)
+
+
+def test_a_stream_says_that_it_lives_though_there_is_nothing_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hivemind.root.serving.SIGN", 0.1)
+    with running(FakeSource([instance("batman.0")])) as page, page.events() as stream:
+        assert stream.nodes()
+        while (line := stream.response.readline().strip()) != b"event: sign":
+            assert line is not None
+        assert stream.response.readline().strip() == b"data: 1"
 
 
 def show(browser: Browser, *, hidden: bool) -> None:

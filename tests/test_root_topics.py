@@ -187,7 +187,7 @@ def test_a_fast_topic_is_shown_in_part_and_counted_and_left_alone_when_nobody_lo
     more = messages = 0
     while more + messages < 500:
         line = answer.readline()
-        if line.startswith(b"data: "):
+        if line.startswith(b"data: {"):
             said = orjson.loads(line[6:])
             assert len(said["messages"]) <= 10
             more, messages = more + said["more"], messages + len(said["messages"])

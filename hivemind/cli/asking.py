@@ -7,11 +7,10 @@ import base64
 from contextlib import suppress
 from typing import Any
 
-import orjson
-
 from ..node.requesting import RequestStream
 from ..node.runner import new_loop
 from ..settings import Settings
+from . import output
 from .opening import opened
 from .reading import read_instances
 from .sending import parsed
@@ -49,4 +48,4 @@ async def _print(replies: RequestStream) -> None:
 
 
 def _text(reply: Any) -> bytes:
-    return base64.b64encode(reply) if isinstance(reply, bytes) else orjson.dumps(reply)
+    return base64.b64encode(reply) if isinstance(reply, bytes) else output.json_text(reply).encode()

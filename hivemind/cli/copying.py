@@ -32,6 +32,8 @@ def backup(ctx: click.Context, file: Path) -> None:
     The hive may run meanwhile. Then each topic is in the file as it was when its turn came: what was sent later is not,
     and what was acknowledged later is pending, and is handled once more where it is restored.
 
+    Only its owner can read it.
+
     Examples:
       hm redis backup monday.hive
     """
@@ -47,7 +49,7 @@ def backup(ctx: click.Context, file: Path) -> None:
         raise click.ClickException(f"{file} is there already: give another name, or remove it")
     began = time.monotonic()
     try:
-        with served(settings) as endpoint, draft.open("xb") as out:
+        with served(settings) as endpoint, open(draft, "xb", opener=_for_its_owner) as out:
             told = told_now_and_then(lambda counts: counts.text)
             done: Counts = _run(endpoint, lambda commands: copy(commands, Names(settings.name), out, told))
             os.fsync(out.fileno())
@@ -98,6 +100,11 @@ def restore(ctx: click.Context, file: Path, url: str | None, *, replace: bool, y
         finally:
             output.end_progress()
     output.say(f"restored and counted: {found.text}, in {time.monotonic() - began:.1f} s")
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    """Every message is in a backup."""
+    return os.open(path, flags, 0o600)
 
 
 def confirm_removal(there: int, hive: str, *, yes: bool) -> None:

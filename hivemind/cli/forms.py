@@ -31,9 +31,9 @@ class Form(StrEnum):
 
 def shower(form: Form) -> Show:
     """The function that makes lines of this form, for standard output as it is now."""
-    if form is Form.JSON:
-        return _json
     is_terminal = sys.stdout.isatty()
+    if form is Form.JSON:
+        return _json_for_people if is_terminal else _json
     if form is Form.RAW:
         return _raw_for_people if is_terminal else _raw
     return _coloured if output.coloured(sys.stdout) else _text
@@ -65,6 +65,10 @@ def _json(topic: str, envelope: Envelope, payload: Any) -> bytes:
         )
         + b"\n"
     )
+
+
+def _json_for_people(topic: str, envelope: Envelope, payload: Any) -> bytes:
+    return output.printable_json(_json(topic, envelope, payload).decode()).encode()
 
 
 def _raw(_: str, __: Envelope, payload: Any) -> bytes:

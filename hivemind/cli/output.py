@@ -100,14 +100,14 @@ def as_json(value: Any) -> None:
 
     indent = orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0
     text = orjson.dumps(value, default=str, option=indent | orjson.OPT_NON_STR_KEYS).decode()
-    print(text, file=sys.stdout, flush=True)
+    print(printable_json(text), file=sys.stdout, flush=True)
 
 
 def json_text(value: Any) -> str:
     """``value`` as JSON on one line."""
     import orjson
 
-    return orjson.dumps(value, default=str).decode()
+    return printable_json(orjson.dumps(value, default=str).decode())
 
 
 def write_lines(lines: Iterable[str]) -> None:
@@ -190,6 +190,18 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\t\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def printable_json(text: str) -> str:
+    """The same JSON, in which what could steer a terminal is escaped: of that JSON itself escapes some alone."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
+
+
+def _escaped(char: str) -> str:
+    units = char.encode("utf-16-be")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True))
 
 
 def styled(text: str, style: str) -> str:

@@ -13,6 +13,7 @@ import orjson
 
 from ..errors import ConfigurationError
 from ..identity import ProcessIdentity
+from ..whole import private_folder
 
 HOST = "127.0.0.1"
 NEXT_PORTS = 20
@@ -85,7 +86,7 @@ class AddressFile:
         """Say that this process serves ``url``, unless another living one does. Raises OSError."""
         if self.read() is not None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(self.path.parent)
         draft = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         process = ProcessIdentity.current().to_json()
         draft.write_bytes(orjson.dumps({"url": url, "pid": os.getpid(), "process": process}) + b"\n")

@@ -32,6 +32,8 @@ SHARE = 30.0
 seldom."""
 CHEAP, LONGEST_REST = 0.02, 5.0
 """What takes less than that many seconds is made at once; the longest rest in seconds."""
+SIGN = 5
+"""Seconds between two signs of life in a stream, with which a page knows that it is still connected."""
 STREAM_TIMEOUT = 10
 """Seconds that a viewer's connection may take no byte before it is cut."""
 
@@ -144,11 +146,15 @@ def _address(request: Request) -> str:
     return f"{request.url.path}?{request.url.query}"
 
 
+def _sign() -> ServerSentEvent:
+    return ServerSentEvent("1", event="sign")  # one without data no page hears of
+
+
 class Viewer(EventSourceResponse):
     """One viewer's stream: counts as a viewer while it is served, and is cut when it takes nothing."""
 
     def __init__(self, pages: Pages, events: AsyncIterator[ServerSentEvent]) -> None:
-        super().__init__(events, send_timeout=STREAM_TIMEOUT)
+        super().__init__(events, ping=SIGN, ping_message_factory=_sign, send_timeout=STREAM_TIMEOUT)
         self._pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

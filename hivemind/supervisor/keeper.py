@@ -30,6 +30,7 @@ from ..identity import PidFile, ProcessIdentity
 from ..node.relay import VARIABLE as RELAY
 from ..node.relay import Relay
 from ..process_table import pids, show_command
+from ..whole import private_folder
 from .heard import STOP_SIGNALS, Heard
 from .turn import Turn
 
@@ -111,7 +112,7 @@ def _only_one(path: Path) -> Iterator[None]:
     """Hold the lock of this pidfile, or go on without where it cannot be made; becoming the program lets it go, too."""
     with ExitStack() as stack:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(path.parent)
             file = stack.enter_context(path.with_name(f".{path.name}.lock").open("w"))
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:

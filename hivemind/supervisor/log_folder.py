@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..settings import Settings, is_hive
+from ..whole import private_folder
 
 MARKER = ".hive"  #: the file in a log folder that names the hive's folder
 
@@ -26,7 +27,7 @@ def claim(settings: Settings) -> str:
             "set another LOG_LOCATION in config/hive.py"
         )
     with suppress(OSError):  # whoever opens a log there says so
-        marker.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(marker.parent)
         marker.write_bytes(os.fsencode(hive))
     return ""
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from ..errors import SupervisorError
 from ..last_settings import LAST_SETTINGS
 from ..settings import Settings
+from ..whole import private_folder
 from .stood import FILE as STOOD
 
 
@@ -180,7 +181,7 @@ class HivePaths:
     def make(self) -> None:
         """Make the folders, readable by their owner only."""
         for folder in (self.var, self.run, self.log):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(folder)
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -3,6 +3,8 @@
 const page = document.getElementById("page");
 const connection = document.getElementById("connection");
 const AGAIN = 3000; // milliseconds until a stream that the server refused is tried again
+const SILENCE = 15000; // milliseconds without an event or a sign of life: a root that hangs closes no connection
+const LOOK = 1000; // milliseconds between two looks for that
 
 // What data-draw="attribute:field …" may set: numbers and paths of a drawing, and texts that are read out.
 const DRAWN = new Set(["points", "d", "x", "y", "x1", "x2", "y1", "y2", "r", "width", "height", "viewBox",
@@ -12,6 +14,7 @@ const NOTHING = new Set(["0", "0/s", "–"]);
 
 let stream = null;
 let timer = null;
+let heard = 0;
 
 function own(item, selector) {
   return [...item.querySelectorAll(selector)].filter((part) => part.parentElement.closest("[data-key]") === item);
@@ -80,8 +83,11 @@ function say(state, text) {
 function follow() {
   clearTimeout(timer);
   if (stream !== null || document.hidden) return;
+  heard = performance.now();
   stream = new EventSource("/events" + location.pathname + location.search);
+  stream.addEventListener("sign", hear);
   stream.addEventListener("snapshot", (event) => {
+    hear();
     const data = JSON.parse(event.data);
     fill(page, data);
     say("live", `live, as of ${data.fields.read}`);
@@ -95,6 +101,19 @@ function follow() {
     }
   });
 }
+
+function hear() {
+  heard = performance.now();
+}
+
+// The other streams of the page lead to the same root: they are told, and begin anew as this one does.
+setInterval(() => {
+  if (stream === null || performance.now() - heard < SILENCE) return;
+  say("lost", "nothing heard from the root, retrying");
+  rest();
+  follow();
+  document.dispatchEvent(new Event("silence"));
+}, LOOK);
 
 // A session that is over sends a page to the login: then so are we.
 async function loginIfAsked() {

@@ -91,6 +91,7 @@ pause.addEventListener("click", () => {
   }
 });
 document.addEventListener("visibilitychange", () => (document.hidden ? rest() : follow()));
+document.addEventListener("silence", anew);
 window.addEventListener("pagehide", rest);
 window.addEventListener("pageshow", follow);
 list.scrollTop = list.scrollHeight;

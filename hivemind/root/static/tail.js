@@ -106,6 +106,10 @@ match.addEventListener("input", () => {
 
 document.getElementById("tail-filter").addEventListener("submit", (event) => event.preventDefault());
 document.addEventListener("visibilitychange", () => (document.hidden ? rest() : follow()));
+document.addEventListener("silence", () => {
+  rest();
+  follow();
+});
 window.addEventListener("pagehide", rest);
 window.addEventListener("pageshow", follow);
 follow();
