@@ -192,6 +192,23 @@ def test_a_page_that_takes_long_to_make_is_made_more_seldom_and_shows_the_newest
     assert len(made) <= 3
 
 
+async def test_a_page_that_waits_is_not_charged_with_the_work_of_others() -> None:
+    async def others() -> None:
+        until = time.thread_time() + 0.05
+        while time.thread_time() < until:
+            pass
+
+    async def text() -> str:
+        await asyncio.create_task(others())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await asyncio.sleep(1)
+        return "made"
+
+    made, took = await serving.timed(text())
+    assert (made, took < 0.02) == ("made", True)
+
+
 def test_viewers_beyond_the_limit_are_told_to_come_again(page: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "MAX_VIEWERS", 2)
     with page.events() as first, page.events() as second:

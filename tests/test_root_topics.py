@@ -99,7 +99,7 @@ def test_the_page_of_a_topic_has_its_senders_subscribers_groups_and_last_message
 
 def test_a_figure_stays_where_it_leads_nowhere_and_what_leads_nowhere_is_hidden(shown: Shown) -> None:
     html = shown.page.get("/topics/orders.new")[1]
-    assert re.search(r"<dd><span[^>]*>[\d,]+</span>\s*<a[^>]*>look at them</a>", html)
+    assert re.search(r"<dd><span[^>]*>[\d,]+</span>\s*<a[^>]*>show</a>", html)
     for path in ("/topics", "/topics/orders.new", "/topics/clock.tick"):
         html = shown.page.get(path)[1]
         assert all(" hidden" in link for link in re.findall(r'<a[^>]*href="\?"[^>]*>', html))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..cancelling import end
 from ..data.histogram import BOUNDS, Histogram, quantile
 from ..english import size_of
+from ..message import Envelope
 from ..node.meter import sent_at
 from ..node.runner import ensure_redis, new_loop
 from ..settings import Settings
@@ -37,13 +37,14 @@ class Windows:
     as_json: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Counted:
     """What passed by in one window."""
 
-    messages: int = 0
-    size: int = 0
-    delays: Histogram = field(default_factory=Histogram)
+    messages: int
+    size: int
+    missed: int
+    delays: Histogram
 
 
 def rate(settings: Settings, patterns: Sequence[str], windows: Windows) -> None:
@@ -63,42 +64,44 @@ async def _rate(settings: Settings, patterns: tuple[str, ...], windows: Windows)
         return rating.summary()
 
 
-class Rating(Tail):
+class Rating:
     """One `hm rate` on a started bus; ``stop`` ends it."""
 
     def __init__(self, bus: Bus, patterns: tuple[str, ...], stop: asyncio.Event, windows: Windows) -> None:
-        super().__init__(bus, Wanted(patterns), stop, lambda *_: b"", Writer(os.open(os.devnull, os.O_WRONLY)))
-        self._windows, self._counted, self._missed_before = windows, Counted(), 0
-        self._begun = asyncio.Event()
+        self._tail = Tail(bus, Wanted(patterns), stop, self._seen, Writer())
+        self._stop, self._windows = stop, windows
+        self._delays, self._before = Histogram(), (0, 0, 0)
 
     async def run(self) -> None:
         """Subscribe, and tell. Raises RedisError, and OSError when nobody reads us any more."""
         telling = asyncio.create_task(self._tell())
         try:
-            await super().run()
+            await self._tail.run()
         finally:
             if telling.done():
                 telling.result()
             await end(telling)
 
-    def subscribed(self) -> None:
-        """The first window begins."""
-        self._begun.set()
+    def summary(self) -> str:
+        """How much it was in all."""
+        return self._tail.summary()
 
-    def _made(self, size: int, *message: object) -> bytes:
-        counted, envelope = self._counted, message[2]
-        counted.messages += 1
-        counted.size += size
+    def _seen(self, _: float | None, __: str, envelope: Envelope, *___: object) -> bytes:
         if (sent := sent_at(envelope)) is not None:
-            counted.delays.add(time.time() - sent)
-        self.shown += 1
-        self.size += size
+            self._delays.add(time.time() - sent)
         return b""
+
+    def _counted(self) -> Counted:
+        """What passed by since this was asked last."""
+        now = self._tail.shown, self._tail.size, self._tail.missed
+        messages, size, missed = (one - before for one, before in zip(now, self._before, strict=True))
+        found, self._before, self._delays = Counted(messages, size, missed, self._delays), now, Histogram()
+        return found
 
     async def _tell(self) -> None:
         """A line whenever a window is over."""
         try:
-            await self._begun.wait()
+            await self._tail.listening.wait()
             loop = asyncio.get_running_loop()
             began, told = loop.time(), 0
             if not self._windows.as_json:
@@ -106,13 +109,11 @@ class Rating(Tail):
             while not self._windows.count or told < self._windows.count:
                 told += 1
                 await asyncio.sleep(began + told * self._windows.seconds - loop.time())
-                counted, self._counted = self._counted, Counted()
-                missed, self._missed_before = self.missed - self._missed_before, self.missed
-                output.write_lines([self._told(counted, missed)])
+                output.write_lines([self._told(self._counted())])
         finally:
-            self.stop.set()
+            self._stop.set()
 
-    def _told(self, counted: Counted, missed: int) -> str:
+    def _told(self, counted: Counted) -> str:
         seconds, counts = self._windows.seconds, counted.delays.counts
         p50, p99 = quantile(counts, 0.5), quantile(counts, 0.99)
         messages, size = counted.messages / seconds, counted.size / seconds
@@ -121,10 +122,10 @@ class Rating(Tail):
             found = [[bound, count] for bound, count in zip(bounds, counts, strict=True) if count]
             told = {"time": time.time(), "seconds": seconds, "messages": counted.messages, "bytes": counted.size}
             rates = {"rate": messages, "bytes_rate": size, "delay_p50": p50, "delay_p99": p99}
-            return output.json_text({**told, **rates, "delays": found, "missed": missed})
+            return output.json_text({**told, **rates, "delays": found, "missed": counted.missed})
         clock = time.strftime("%H:%M:%S")
         figures = f"{messages:14,.1f}{size_of(size) + '/s':>12}{short(p50):>9}{short(p99):>9}"
-        less = f"   {missed:,} missed" if missed else ""
+        less = f"   {counted.missed:,} missed" if counted.missed else ""
         return f"{clock}   {figures[1:]}   {bars(counts)}{less}".rstrip()
 
 

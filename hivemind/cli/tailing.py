@@ -90,10 +90,11 @@ async def _follow(settings: Settings, wanted: Wanted, line: Line, file: int | No
 
 
 class Tail:
-    """One `hm tail` on a started bus; ``stop`` ends it."""
+    """One `hm tail` on a started bus; ``stop`` ends it. Since ``listening`` is set all of it comes."""
 
     def __init__(self, bus: Bus, wanted: Wanted, stop: asyncio.Event, line: Line, writer: Writer) -> None:
         self.bus, self.wanted, self.stop = bus, wanted, stop
+        self.listening = asyncio.Event()
         self.shown = self.size = self.missed = 0
         patterns = list(dict.fromkeys(wanted.patterns))
         self._lives = {LiveSubscription(one): tuple(patterns[:at]) for at, one in enumerate(patterns)}
@@ -131,16 +132,13 @@ class Tail:
             await self.bus.subscribe(live)
         self._began = time.monotonic()
         self.bus.live.on_gap, self.bus.live.on_back = self._lost, self._back
-        self.subscribed()
+        self.listening.set()
         output.note(f"listening to {', '.join(live.pattern for live in self._lives)}; Ctrl-C ends")
         if self.wanted.seconds:
             asyncio.get_running_loop().call_later(self.wanted.seconds, self.stop.set)
         if self.wanted.since != "new":
             await self._read_past()
         await asyncio.gather(*(self._read(live.inbox, earlier) for live, earlier in self._lives.items()))
-
-    def subscribed(self) -> None:
-        """From now on all of it comes."""
 
     async def _connected(self) -> None:
         link = self.bus.live.link

@@ -11,11 +11,10 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ..bus.credentials import credentials, folder_of, is_secured, names_somebody
 from ..bus.embedded import Embedded
@@ -81,19 +80,14 @@ def unsecure(engine: Engine, admin: Endpoint | None = None) -> Unsecured:
 
 
 async def _unsecured(engine: Engine, admin: Endpoint | None) -> Unsecured:
-    own = None if engine.settings.redis_url else Embedded.of(engine.settings)
-    folder, unsaved = folder_of(engine.paths.var), ""
-    server = Server(engine, own, engine.settings.name)
-    try:
-        if own is None or own.answers():
-            await server.open(admin)
+    own, folder, unsaved = _own(engine), folder_of(engine.paths.var), ""
+    async with _server(engine, admin) as server:
+        if server is not None:
             unsaved = await server.clear(admin)
         files = sorted(folder.iterdir())
         for path in (*files, *([own.acl] if own is not None else [])):
             path.unlink(missing_ok=True)
         folder.rmdir()  # from now on nobody logs in
-    finally:
-        await server.aclose()
     return Unsecured(tuple(path.name for path in files), unsaved)
 
 
@@ -122,8 +116,7 @@ def widened(engine: Engine) -> Widened | None:
     users, before = users_of(engine), dict[str, str]()
     with _tolerated():
         before = asyncio.run(_there(engine))
-        wide = [replace(one, rules=tuple(word for word in one.rules if word not in TAKING)) for one in users.known]
-        asyncio.run(_secured(engine, replace(users, known=tuple(wide)), is_whole=False))
+        asyncio.run(_widened(engine, users))
     return Widened(users, before)
 
 
@@ -143,40 +136,35 @@ def put_back(engine: Engine, wide: Widened | None) -> None:
 
 
 async def _there(engine: Engine) -> dict[str, str]:
-    own = None if engine.settings.redis_url else Embedded.of(engine.settings)
-    if own is not None and not own.answers():
-        return {}
-    server = Server(engine, own, engine.settings.name)
-    try:
-        await server.open(None)
-        return await server.users()
-    finally:
-        await server.aclose()
+    async with _server(engine) as server:
+        return {} if server is None else await server.users()
+
+
+async def _widened(engine: Engine, users: Users) -> None:
+    passwords = _passwords(engine, users)
+    wide = [replace(one, rules=tuple(word for word in one.rules if word not in TAKING)) for one in users.known]
+    async with _server(engine) as server:
+        if server is not None:
+            await server.make(wide, passwords.hashes)
+        _write(engine, passwords.fresh)
 
 
 async def _put_back(engine: Engine, wide: Widened) -> None:
-    server = Server(engine, None, engine.settings.name)
     names = [user_of(engine.settings.name, one.who) for one in wide.users.known]
-    try:
-        await server.open(None)
+    async with _server(engine) as server:
         for name in names:
-            if name in wide.before:  # its passwords stay as they are
+            if server is not None and name in wide.before:  # its passwords stay as they are
                 words = [word for word in wide.before[name].split()[2:] if not word.startswith("#")]
                 await server.execute("ACL", "SETUSER", name, *TAKING, *words)
-    finally:
-        await server.aclose()
 
 
-class _tolerated(suppress):  # noqa: N801 - used like a function
+@contextmanager
+def _tolerated() -> Iterator[None]:
     """What Redis does not do now is logged; the hive goes on."""
-
-    def __init__(self) -> None:
-        super().__init__(RedisError)
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
-        if isinstance(error, RedisError):
-            log.warning("the users in Redis are not as the hive's files say: %s; `hived secure` tries again", error)
-        return bool(super().__exit__(kind, error, trace))
+    try:
+        yield
+    except RedisError as error:
+        log.warning("the users in Redis are not as the hive's files say: %s; `hived secure` tries again", error)
 
 
 def acl_lines(hive: str, users: Iterable[User], hashes: Mapping[str, str]) -> list[str]:
@@ -193,35 +181,60 @@ async def _secured(
     admin: Endpoint | None = None,
     *,
     rotate: bool = False,
-    is_whole: bool = True,
     known: Mapping[str, str] | None = None,
 ) -> Secured:
     """``known`` is what each user was allowed before all this, where that is not what it is allowed now."""
-    var, hive = engine.paths.var, engine.settings.name
-    logins = _logins(var, hive, users)
-    fresh = {one.who: secrets.token_urlsafe(BYTES) for one in users.known if rotate or one.who not in logins}
-    hashes = {who: _hash(password) for who, password in {**logins, **fresh}.items()}
-    old = {who: _hash(password) for who, password in logins.items() if who in fresh}
-    own = None if engine.settings.redis_url else Embedded.of(engine.settings)
-    server = Server(engine, own, hive)
-    is_live = own is None or own.answers()
-    before: dict[str, str] = {}
-    if is_live:
-        await server.open(admin)
-        before = {**(known or await server.users())}
-        await server.make(users.known, hashes)  # old passwords hold, too, until the files have the new ones
-    try:
-        _write(var, hive, fresh)
-        if own is not None and is_whole:
-            _write_acl(own, hive, users, hashes, before)
-        if not is_live:
+    passwords, own = _passwords(engine, users, rotate=rotate), _own(engine)
+    before: Mapping[str, str] = {}
+    async with _server(engine, admin) as server:
+        if server is not None:
+            before = known or await server.users()
+            await server.make(users.known, passwords.hashes)  # old ones hold, too, until the files have the new ones
+        _write(engine, passwords.fresh)
+        if own is not None:
+            _write_acl(own, engine.settings.name, users, passwords.hashes, before)
+        if server is None:
             return Secured(tuple(one.who for one in users.known), unknown=users.unknown, is_live=False)
-        if not is_whole:
-            return Secured(unknown=users.unknown)
-        gone = await server.settle(users, hashes, old, before)
+        gone = await server.settle(users, passwords.hashes, passwords.old, before)
         return await server.report(users, before, gone, rotated=rotate)
+
+
+def _own(engine: Engine) -> Embedded | None:
+    """The Redis that is the hive's own, if it has one."""
+    return None if engine.settings.redis_url else Embedded.of(engine.settings)
+
+
+@asynccontextmanager
+async def _server(engine: Engine, admin: Endpoint | None = None) -> AsyncIterator[Server | None]:
+    """The server in which the users are; None where it is the hive's own and does not run. Raises RedisError."""
+    own = _own(engine)
+    if own is not None and not own.answers():
+        yield None
+        return
+    server = Server(engine, own, engine.settings.name)
+    try:
+        await server.open(admin)
+        yield server
     finally:
         await server.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class _Passwords:
+    """The ``fresh`` passwords of users, the ``hashes`` of all that shall hold, and of the ``old`` ones that shall not;
+    each by who has it.
+    """
+
+    fresh: Mapping[str, str]
+    hashes: Mapping[str, str]
+    old: Mapping[str, str]
+
+
+def _passwords(engine: Engine, users: Users, *, rotate: bool = False) -> _Passwords:
+    logins = _logins(engine.paths.var, engine.settings.name, users)
+    fresh = {one.who: secrets.token_urlsafe(BYTES) for one in users.known if rotate or one.who not in logins}
+    hashes = {who: _hash(password) for who, password in {**logins, **fresh}.items()}
+    return _Passwords(fresh, hashes, {who: _hash(password) for who, password in logins.items() if who in fresh})
 
 
 def _logins(var: Path, hive: str, users: Users) -> dict[str, str]:
@@ -239,12 +252,12 @@ def _hash(password: str) -> str:
     return hashlib.sha256(password.encode()).hexdigest()
 
 
-def _write(var: Path, hive: str, passwords: Mapping[str, str]) -> None:
-    folder = folder_of(var)
+def _write(engine: Engine, passwords: Mapping[str, str]) -> None:
+    folder = folder_of(engine.paths.var)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     for who, password in passwords.items():
-        put(folder / who, f"{user_of(hive, who)}:{password}\n".encode())
+        put(folder / who, f"{user_of(engine.settings.name, who)}:{password}\n".encode())
 
 
 def _write_acl(own: Embedded, hive: str, users: Users, hashes: Mapping[str, str], before: Mapping[str, str]) -> None:
