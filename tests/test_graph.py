@@ -30,6 +30,7 @@ from hivemind.picture.columns import columns, folded, stacked
 from hivemind.picture.dot import dot
 from hivemind.picture.graph import Graph, Hearing, Kind, Row, Sending, graph, narrowed, visible
 from hivemind.picture.mermaid import mermaid
+from hivemind.picture.snapshot import view_of
 from hivemind.picture.svg import svg
 
 from .cli_kit import RECEIVER, SENDER, Place, place
@@ -97,7 +98,8 @@ def test_a_pattern_that_something_outside_feeds_is_shown_and_not_marked() -> Non
 
 def test_what_handlers_send_has_its_node_and_its_rate_as_what_services_send() -> None:
     copies = [instance(f"b.{at}", sends=(SentRecord("shown", 3),)) for at in (0, 1)]
-    (row,) = graph([*copies, hears("c.0", "shown")], rates={"b.0": {"sends/shown": 2.0}}).rows
+    seen = [view_of(copies[0], before=Stats(sends=(SentRecord("other", 9), SentRecord("shown", 1))), seconds=1.0)]
+    (row,) = graph([*copies, hears("c.0", "shown")], seen=seen).rows
     assert (row.kind, row.senders) == (Kind.TOPIC, (Sending("b", ("b.0", "b.1"), 6, 2.0),))
 
 

@@ -121,7 +121,8 @@ def test_responders_are_shown_where_subscriptions_are(here: Place) -> None:
 def test_the_page_has_a_row_for_each_responder() -> None:
     record = ResponderRecord("sum", "Abacus.add", 1, received=5, handled=3, in_hand=2)
     one = Instance("abacus.0", 1, 9e9, About("abacus", "cave", 7, 0.0, 6.0), Stats(responders=(record,)))
-    item = copy_item(Copy(one.instance, view_of(one, 0.0, {"responder/0/sum": 2.5})), 0.0)
+    before = Stats(responders=(ResponderRecord("sum"),))
+    item = copy_item(Copy(one.instance, view_of(one, 0.0, before, seconds=2.0)), 0.0)
     (row,) = item["lists"]["responders"]
     assert (row["fields"]["name"], row["fields"]["received"], row["fields"]["in_hand"]) == ("sum", "5", "2")
     assert row["fields"]["rate"].startswith("2.5")

@@ -87,7 +87,7 @@ ORDERS = TopicBacklog(KeptTopic("orders", 0), 100, 4096, 6, (GROUP,))
 
 
 def snapshot_of_all() -> Snapshot:
-    views = [view_of(one, None, {}) for one in (BATMAN, instance("joker.1", beat=None))]
+    views = [view_of(one) for one in (BATMAN, instance("joker.1", beat=None))]
     durable = DurableView(Durability(topics=(ORDERS,)))
     state = State(Declared(("batman.0", "joker.1")))
     return Snapshot("gotham", "redis://x", 100.0, nodes=nodes_of(views), durable=durable, state=state)

@@ -10,7 +10,7 @@ import pytest
 from hivemind.data.records import Instance, ServiceRecord, Stats, SubscriptionRecord
 from hivemind.errors import RedisUnavailable
 from hivemind.picture.health import Level
-from hivemind.picture.monitor import Beat, History, Monitor, rates_between
+from hivemind.picture.monitor import Beat, History, Monitor
 from hivemind.picture.past import Past
 from hivemind.picture.recorder import Recorder
 from hivemind.picture.snapshot import Snapshot, nodes_of, view_of
@@ -24,7 +24,7 @@ from .waiting import eventually_async
 
 
 def snapshot_of(*instances: Instance, read_at: float | None = 100.0, silent_since: float | None = None) -> Snapshot:
-    views = [view_of(one, 100.0, {}) for one in instances]
+    views = [view_of(one, 100.0) for one in instances]
     return Snapshot("gotham", "redis://localhost", read_at, silent_since, nodes_of(views))
 
 
@@ -39,16 +39,28 @@ async def watching(source: FakeSource, every: float = 60.0) -> AsyncIterator[Mon
         await asyncio.wait_for(running, 5)
 
 
+def rate_after(before: Beat, now: Beat) -> float | None:
+    history = History()
+    history.follow([instance(beat=before.at, stats=before.stats)])
+    return history.follow([instance(beat=now.at, stats=now.stats)])[0].services[0].rate
+
+
+def sends(name: str, sent: int) -> Stats:
+    return Stats(services=(ServiceRecord(name, sent=sent),))
+
+
 def test_a_rate_is_the_growth_of_a_total_between_two_beats() -> None:
-    assert rates_between(Beat(10.0, {"a": 100, "b": 7}), Beat(14.0, {"a": 120, "b": 7})) == {"a": 5.0, "b": 0.0}
+    assert rate_after(Beat(10.0, sends("a", 100)), Beat(14.0, sends("a", 120))) == 5.0
+    assert rate_after(Beat(10.0, sends("a", 7)), Beat(14.0, sends("a", 7))) == 0.0
 
 
 def test_a_total_that_was_not_there_before_has_no_rate_yet() -> None:
-    assert rates_between(Beat(10.0, {}), Beat(12.0, {"new": 50})) == {}
+    assert rate_after(Beat(10.0, Stats()), Beat(12.0, sends("new", 50))) is None
+    assert rate_after(Beat(10.0, sends("old", 5)), Beat(12.0, sends("new", 50))) is None
 
 
 def test_two_readings_of_the_same_beat_give_no_rate() -> None:
-    assert rates_between(Beat(10.0, {"a": 1}), Beat(10.0, {"a": 9})) == {}
+    assert rate_after(Beat(10.0, sends("a", 1)), Beat(10.0, sends("a", 9))) is None
 
 
 def test_rates_are_taken_by_redis_clock_from_beat_to_beat_however_often_one_reads() -> None:
@@ -104,7 +116,7 @@ def test_who_left_the_registry_is_forgotten() -> None:
 
 def test_instances_are_sorted_by_number_and_the_root_comes_last() -> None:
     names = ["root.0", "zorro.0", "batman.10", "batman.2"]
-    nodes = nodes_of([view_of(instance(name), None, {}) for name in names])
+    nodes = nodes_of([view_of(instance(name)) for name in names])
     assert [node.name for node in nodes] == ["batman", "zorro", "root"]
     assert [view.record.instance for view in nodes[0].instances] == ["batman.2", "batman.10"]
 

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 
 from hivemind.data.records import Instance, Stats, SubscriptionRecord
 from hivemind.picture.columns import columns
-from hivemind.picture.flows import rates_of
 from hivemind.picture.graph import Graph, graph
 from hivemind.picture.grouping import grouped, stem_of
 from hivemind.picture.layout import GAP, Labels, picture
 from hivemind.picture.monitor import History
-from hivemind.picture.snapshot import Snapshot, nodes_of
+from hivemind.picture.snapshot import Snapshot, nodes_of, view_of
 from hivemind.root.pages.network import MOST, Network, meant, opened_in
 from hivemind.root.pages.page import Item, Visit
 
@@ -67,20 +66,22 @@ def test_rates_and_losses_of_copies_are_added_and_unknown_ones_stay_unknown() ->
         copies = [instance(f"a.{at}", beat=beat, sent={"lamp": sent, "new": 0}) for at in (0, 1)]
         seen = history.follow([*copies, loses(sent, beat)])
     records = [one.record for one in seen]
-    lamp, _ = graph(records, rates=rates_of(seen)).rows
+    lamp, _ = graph(records, seen=seen).rows
     assert (lamp.rate, lamp.subscribers[0].lost, lamp.subscribers[0].losing) == (10.0, 50, 5.0)
     assert graph(records).rows[0].rate is None
     assert [line.note for line in columns(graph(records))] == ["50 lost", "nobody listens"]
 
 
 def test_a_curve_is_red_while_messages_are_lost_and_where_a_pattern_matches_nothing() -> None:
-    def states(missed: int, rates: dict[str, dict[str, float]]) -> list[str]:
-        every = [instance("a.0", sent={"lamp": 1}), loses(missed, 100.0), instance("deaf.0", received={"lapm": 0})]
-        return [edge.state for edge in picture(graph(every, rates=rates)).edges]
+    def states(missed: int, before: int) -> list[str]:
+        loser = loses(missed, 100.0)
+        every = [instance("a.0", sent={"lamp": 1}), loser, instance("deaf.0", received={"lapm": 0})]
+        seen = [view_of(loser, 100.0, loses(before, 90.0).stats, seconds=10.0)]
+        return [edge.state for edge in picture(graph(every, seen=seen)).edges]
 
-    assert states(0, {}) == ["", "", "trouble"]
-    assert states(3, {}) == ["", "note", "trouble"]
-    assert states(3, {"batman.0": {"lost/0/lamp": 2.0}}) == ["", "trouble", "trouble"]
+    assert states(0, 0) == ["", "", "trouble"]
+    assert states(3, 3) == ["", "note", "trouble"]
+    assert states(3, 1) == ["", "trouble", "trouble"]
 
 
 # -- groups

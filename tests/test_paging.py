@@ -31,7 +31,7 @@ def page() -> Iterator[Running]:
 
 
 def snapshot_of(*names: str) -> Snapshot:
-    return Snapshot("gotham", "", 1.0, None, nodes_of([view_of(instance(name), 1.0, {}) for name in names]))
+    return Snapshot("gotham", "", 1.0, None, nodes_of([view_of(instance(name), 1.0) for name in names]))
 
 
 def shown(page: Running, query: str = "") -> list[str]:

@@ -51,7 +51,7 @@ def graph(ctx: click.Context, form: str, pattern: str, *, rates: bool) -> None:
     settings = settings_or_last(context_hive(ctx))
     announce(settings)
     instances = read_instances(settings)
-    whole = drawn(instances, read_topics(settings), read_rates(settings, instances) if rates else None)
+    whole = drawn(instances, read_topics(settings), read_rates(settings, instances) if rates else ())
     found = narrowed(whole, pattern)
     if not instances:
         output.note(nobody(settings))

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..bus.commands import Commands
 from ..bus.embedded import Embedded
@@ -32,6 +32,9 @@ from ..supervisor.paths import HivePaths
 from ..supervisor.sharing import unshared
 from ..topics import matches
 from .context import outside, redis_address
+
+if TYPE_CHECKING:
+    from ..picture.snapshot import InstanceView
 
 PATIENCE = 4.0  #: seconds; what is typed has its answer within five
 FIRST = 2.0  #: seconds in which a single Redis has to say anything; else it stands still
@@ -67,17 +70,16 @@ def read_mode(settings: Settings) -> str:
     return asyncio.run(_ask(settings, lambda commands: _directory(commands).mode()))
 
 
-def read_rates(settings: Settings, instances: Sequence[Instance]) -> dict[str, dict[str, float]]:
-    """How much each of ``instances`` sends and hears a second, by a second look, after as long as two beats take.
-    Raises RedisError, as ``read_instances``.
+def read_rates(settings: Settings, instances: Sequence[Instance]) -> Sequence[InstanceView]:
+    """``instances`` by a second look, after as long as two beats take: then it is known how much each of them sends
+    and hears. Raises RedisError, as ``read_instances``.
     """
-    from ..picture.flows import rates_of
     from ..picture.monitor import History
 
     history = History()
     history.follow(list(instances))
     time.sleep(2 * settings.constants.HEARTBEAT)
-    return rates_of(history.follow(read_instances(settings)))
+    return history.follow(read_instances(settings))
 
 
 def read_topics(settings: Settings) -> list[str]:

@@ -61,7 +61,7 @@ def read_snapshot(settings: Settings) -> Snapshot:
 
     async def read(commands: Commands) -> Snapshot:
         instances = await registry(commands).instances()
-        views = [view_of(one, None, {}) for one in instances]
+        views = [view_of(one) for one in instances]
         durable = DurableView(await durability_of(commands, instances))
         state = await said_by_redis(commands, instances)
         where = redis_address(settings)

@@ -321,7 +321,13 @@ def _process(raw: object) -> ProcessIdentity | None:
 
 
 def _record(kind: type[Any], raw: Mapping[str, Any]) -> Any:
-    return kind(*[read(raw[name]) if name in raw else default for name, read, default in _READERS[kind]])
+    get = raw.get
+    return kind(
+        *[
+            value if (value := get(name, default)).__class__ is plain else read(value)
+            for name, plain, read, default in _READERS[kind]
+        ]
+    )
 
 
 def _objects(raw: object) -> list[Mapping[str, Any]]:
@@ -348,9 +354,13 @@ def _recent(raw: object) -> Recent:
 
 
 _READ: Mapping[str, Any] = {"int": _whole, "str": _text, "Packed": packed_from, "Recent": _recent}
-#: for each field of a kind of record: its name, how to read it, and what it is where nothing is stored
-_READERS = {
-    kind: [(one.name, _READ[str(one.type)], "" if one.default is MISSING else one.default) for one in fields(kind)]
+#: for each field of a kind of record: its name, the class of what is taken as it is, how all else is read, and what it
+#: is where nothing is stored
+_READERS: Mapping[type, list[tuple[str, type | None, Any, Any]]] = {
+    kind: [
+        (one.name, {"int": int}.get(str(one.type)), _READ[str(one.type)], "" if one.default is MISSING else one.default)
+        for one in fields(kind)
+    ]
     for kind in (ServiceRecord, SentRecord, SubscriptionRecord, ResponderRecord, MemberRecord)
 }
 

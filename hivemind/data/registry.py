@@ -27,6 +27,24 @@ NOBODY = "nobody"  #: no instance is called so: it has no number
 CHUNK = 500  #: instances read in one round trip
 
 
+class Abouts:
+    """What instances said when they registered, which seldom changes: it is read anew where it has."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[bytes | None, About]] = {}
+
+    def of(self, instance: str, raw: bytes | None) -> About:
+        """What ``raw`` says."""
+        known = self._known.get(instance)
+        if known is None or known[0] != raw:
+            known = self._known[instance] = raw, about_from(json_object(raw), instance)
+        return known[1]
+
+    def keep(self, instances: Collection[str]) -> None:
+        """Forget all others."""
+        self._known = {name: self._known[name] for name in instances if name in self._known}
+
+
 class Registry:
     """Reads and writes the registry of one hive. All methods raise RedisError when Redis does not do its part; whoever
     registers LayoutMismatch, too, where another version wrote what is there.
@@ -120,15 +138,19 @@ class Registry:
 
     # -- reading it
 
-    async def instances(self, nodes: Collection[str] | None = None) -> list[Instance]:
-        """All instances, or those of ``nodes``, sorted by node and number; those whose lease ended are ``lost``."""
+    async def instances(self, nodes: Collection[str] | None = None, known: Abouts | None = None) -> list[Instance]:
+        """All instances, or those of ``nodes``, sorted by node and number; those whose lease ended are ``lost``. Who
+        asks again and again keeps what is ``known`` already.
+        """
         members = await self._commands.execute("SMEMBERS", self._names.nodes())
         names = sorted(filter(is_instance, (member.decode(errors="replace") for member in members)), key=_order)
         if nodes is not None:
             names = [name for name in names if name.rpartition(".")[0] in nodes]
         found = []
         for start in range(0, len(names), CHUNK):
-            found += await self._read(names[start : start + CHUNK])
+            found += await self._read(names[start : start + CHUNK], known)
+        if known is not None:
+            known.keep(names)
         return found
 
     async def instance(self, instance: str) -> Instance | None:
@@ -165,14 +187,15 @@ class Registry:
         time, instances = next(told) / 1000, list(leases)
         return time, {instances[at - 1]: ends for at, ends in zip(told, told, strict=True)}
 
-    async def _read(self, names: list[str]) -> list[Instance]:
+    async def _read(self, names: list[str], known: Abouts | None = None) -> list[Instance]:
         commands: list[tuple[str, ...]] = []
         for name in names:
             key = self._names.node(name)
             commands += [("HMGET", key, "incarnation", "about", "stats"), ("PEXPIRETIME", key)]
         replies = await self._commands.pipeline(commands)
+        abouts = known or Abouts()
         return [
-            _instance(name, _fields(fields), checked(expires))
+            _instance(name, _fields(fields), checked(expires), abouts)
             for name, fields, expires in zip(names, replies[::2], replies[1::2], strict=True)
         ]
 
@@ -201,13 +224,13 @@ def _fields(reply: Any) -> list[bytes | None]:
     return found
 
 
-def _instance(name: str, fields: list[bytes | None], expires: int) -> Instance:
+def _instance(name: str, fields: list[bytes | None], expires: int, abouts: Abouts) -> Instance:
     incarnation, about, stats = fields
     return Instance(
         instance=name,
         incarnation=count_in(incarnation),
         expires=expires / 1000 if expires > 0 and incarnation else None,
-        about=about_from(json_object(about), name),
+        about=abouts.of(name, about),
         stats=stats_from(json_object(stats)),
     )
 

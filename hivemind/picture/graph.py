@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from ..data.records import Instance
 from ..topics import is_topic, matches
-from .flows import NONE, RESPONDER, SERVICE, SUBSCRIPTION, Flow, Rates, Way, added, flows_of, together
+from .flows import NONE, RESPONDER, SERVICE, SUBSCRIPTION, Flow, Way, added, flows_of, together
+from .snapshot import InstanceView
 from .traffic import Sender, Subscriber, Traffic, traffic
 
 DIGITS = 20  #: of a number that are compared as one
@@ -98,9 +99,11 @@ class Graph:
         return {"rows": [{**asdict(row), "sent": row.sent, "rate": row.rate} for row in self.rows]}
 
 
-def graph(instances: Sequence[Instance], announced: Sequence[str] = (), rates: Rates | None = None) -> Graph:
-    """What the living instances send, hear and answer. ``announced`` topics are shown though no service sends them."""
-    found, flows = traffic(instances, announced), flows_of(instances, rates or {})
+def graph(instances: Sequence[Instance], announced: Sequence[str] = (), seen: Iterable[InstanceView] = ()) -> Graph:
+    """What the living instances send, hear and answer. ``announced`` topics are shown though no service sends them;
+    those of the instances that were ``seen`` have rates.
+    """
+    found, flows = traffic(instances, announced), flows_of(instances, seen)
     rows = [*_topics(found, flows), *_patterns(found, flows), *_requests(instances, flows)]
     return Graph(tuple(sorted(rows, key=place)))
 
@@ -179,7 +182,7 @@ def _sending(group: Sequence[Sender], topic: str, flows: Flows) -> tuple[Sending
     return tuple(
         Sending(
             node,
-            _sorted({one.instance for one in each}),
+            tuple(dict.fromkeys(one.instance for one in each)),
             sum(one.sent for one in each),
             flows.get((SERVICE, node, topic), NONE).rate,
         )
@@ -194,7 +197,8 @@ def _hearing(group: Sequence[Subscriber], flows: Flows, name: str = "") -> tuple
         patterns = _sorted({one.pattern for one in each if one.pattern})
         ways = [(SUBSCRIPTION, node, pattern) for pattern in patterns] or [(RESPONDER, node, name)]
         flow = together([flows.get(way, NONE) for way in ways])
-        instances, received = _sorted({one.instance for one in each}), sum(one.received for one in each)
+        instances = tuple(dict.fromkeys(one.instance for one in each))
+        received = sum(one.received for one in each)
         found.append(Hearing(node, instances, patterns, received, flow.rate, flow.lost, flow.losing))
     return tuple(found)
 

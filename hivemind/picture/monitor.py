@@ -7,28 +7,17 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..cancelling import end
-from ..data.records import Instance
+from ..data.records import Instance, Stats
 from ..errors import HivemindError
 from .durable import DurableView
 from .past import Step
 from .recorder import Recorder
-from .snapshot import (
-    Counts,
-    InstanceView,
-    Measures,
-    Pace,
-    Snapshot,
-    counts_of,
-    measures_of,
-    nodes_of,
-    pace_between,
-    view_of,
-)
+from .snapshot import InstanceView, Snapshot, nodes_of, view_of
 from .state import State
 
 log = logging.getLogger(__name__)
@@ -63,38 +52,17 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What an instance had counted and measured at one beat; ``at`` is when, in seconds by Redis's clock."""
+    """What an instance said at one beat; ``at`` is when, in seconds by Redis's clock."""
 
     at: float
-    counts: Counts
-    measures: Measures = field(default_factory=dict)
+    stats: Stats
 
 
 def beat_of(instance: Instance) -> Beat | None:
     """The last beat of a living instance: its lease ends one lease after it. None for a lost one."""
     if instance.expires is None:
         return None
-    return Beat(instance.expires - instance.about.lease, counts_of(instance), measures_of(instance))
-
-
-def rates_between(older: Beat, newer: Beat) -> dict[str, float]:
-    """Messages a second between two beats of one incarnation; what did not exist before has no rate yet."""
-    seconds = newer.at - older.at
-    if seconds <= 0:
-        return {}
-    return {
-        key: max(0, total - older.counts[key]) / seconds for key, total in newer.counts.items() if key in older.counts
-    }
-
-
-def paces_between(older: Beat, newer: Beat) -> dict[str, Pace]:
-    """How long handling and delivery took of what was handled between two beats of one incarnation."""
-    before = older.measures
-    return {
-        key: pace_between(before.get(key, ((), ())), measured)
-        for key, measured in newer.measures.items()
-        if before.get(key) != measured and key in older.counts
-    }
+    return Beat(instance.expires - instance.about.lease, instance.stats)
 
 
 class Track:
@@ -121,19 +89,13 @@ class Track:
             self.beats.popleft()
 
     @property
-    def rates(self) -> Mapping[str, float]:
-        """Messages a second over the window, by the keys of ``counts_of``."""
-        return rates_between(self.beats[0], self.beats[-1]) if len(self.beats) > 1 else {}
-
-    @property
-    def paces(self) -> Mapping[str, Pace]:
-        """How long handling took over the window, by the keys of ``counts_of``."""
-        return paces_between(self.beats[0], self.beats[-1]) if len(self.beats) > 1 else {}
-
-    @property
-    def seen(self) -> float | None:
-        """The last beat, in unix seconds by Redis's clock."""
-        return self.beats[-1].at if self.beats else None
+    def view(self) -> InstanceView:
+        """The instance as it was last seen alive, with its rates over the window."""
+        if not self.beats:
+            return view_of(self.last)
+        older, newer = self.beats[0], self.beats[-1]
+        seconds = newer.at - older.at
+        return view_of(self.last, newer.at, older.stats if seconds > 0 else None, seconds)
 
 
 class History:
@@ -157,8 +119,8 @@ class History:
     def _view(self, instance: Instance) -> InstanceView:
         track = self._tracks[instance.instance]
         if instance.is_lost:
-            return view_of(replace(track.last, expires=None), track.seen, {})
-        return view_of(instance, track.seen, track.rates, track.paces)
+            return view_of(replace(track.last, expires=None), track.beats[-1].at if track.beats else None)
+        return track.view
 
 
 class Monitor:
@@ -256,7 +218,7 @@ class Monitor:
             log.info("Redis answers again")
         nodes = nodes_of(self._history.follow(instances))
         after = replace(before, read_at=self._clock(), silent_since=None, nodes=nodes, durable=durable, state=state)
-        self._publish(replace(after, past=self._recorder.follow(before, after, kept)))
+        self._publish(after.with_past(self._recorder.follow(before, after, kept)))
 
     def _silent(self, asked: float) -> None:
         if self.snapshot.silent_since is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from ..supervisor.processes import REDIS, ROOT
@@ -40,28 +42,31 @@ class Copy:
         return self.program.state
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NodeLine:
-    """One node with its copies, lowest number first; ``problem`` says why it does not run as asked, or anew."""
+    """One node with its copies, lowest number first; ``problem`` says why it does not run as asked, or anew.
+
+    What is found by walking all copies is kept: a page asks for it many times.
+    """
 
     name: str
     copies: tuple[Copy, ...] = ()
     problem: str = ""
     is_supervised: bool = False
 
-    @property
+    @cached_property
     def views(self) -> tuple[InstanceView, ...]:
         """What the registry has of it."""
         return tuple(copy.view for copy in self.copies if copy.view is not None)
 
-    @property
+    @cached_property
     def states(self) -> tuple[tuple[str, int], ...]:
         """How many copies are in each state; a problem without any copy is ``quarantined``."""
-        found = [copy.state for copy in self.copies]
-        counted = tuple((state, found.count(state)) for state in dict.fromkeys(found))
-        return counted or ((("quarantined", 1),) if self.problem else ())
+        return tuple(Counter(copy.state for copy in self.copies).items()) or (
+            (("quarantined", 1),) if self.problem else ()
+        )
 
-    @property
+    @cached_property
     def hears(self) -> list[SubscriptionView | ResponderView]:
         """All that it receives and answers."""
         subscriptions = [one for view in self.views for one in view.subscriptions]

@@ -2,91 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from itertools import groupby
-from typing import Any
+from itertools import groupby, zip_longest
+from typing import Any, Generic, TypeVar
 
-from ..data.histogram import Packed, growth, quantile
-from ..data.records import Instance, ResponderRecord, SentRecord, ServiceRecord, SubscriptionRecord
+from ..data.histogram import growth, quantile
+from ..data.records import Instance, ResponderRecord, SentRecord, ServiceRecord, Stats, SubscriptionRecord
 from .durable import DurableView
 from .health import Health, judge
 from .past import Past
 from .state import State
 
-Counts = Mapping[str, int]
-"""What one instance counted up to one beat: a total for each key of ``counts_of``."""
-Measures = Mapping[str, tuple[Packed, Packed]]
-"""What one instance measured up to one beat: times and delays for each key of ``measures_of``."""
+Sent = TypeVar("Sent", ServiceRecord, SentRecord)
+Handled = TypeVar("Handled", SubscriptionRecord, ResponderRecord)
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How long handling took of late, in seconds, and how long it took from sending to the handler: half of all, and 99
-    of 100. None where nothing was handled of late.
+class SenderView(Generic[Sent]):
+    """What sends on a topic, and what it had counted ``seconds`` before; None until two beats are known."""
+
+    record: Sent
+    before: Sent | None = None
+    seconds: float = 0.0
+
+    @property
+    def rate(self) -> float | None:
+        """How many messages a second it sends; None until two beats are known."""
+        return None if self.before is None else _per_second(self.before.sent, self.record.sent, self.seconds)
+
+    def to_json(self) -> dict[str, Any]:
+        """Stable names."""
+        return {**asdict(self.record), "rate": self.rate}
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView(SenderView[ServiceRecord]):
+    """A service."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentView(SenderView[SentRecord]):
+    """A topic that is none of the instance's services."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerView(Generic[Handled]):
+    """What receives, and what it had counted ``seconds`` before; None until two beats are known.
+
+    Of late half of all was handled within ``p50`` seconds, and 99 of 100 within ``p99``; from sending to the handler it
+    took ``delay_p50`` and ``delay_p99``. None where nothing was handled of late. Most are never asked for: each is
+    reckoned when it is.
     """
 
-    p50: float | None = None
-    p99: float | None = None
-    delay_p50: float | None = None
-    delay_p99: float | None = None
+    record: Handled
+    before: Handled | None = None
+    seconds: float = 0.0
 
+    @property
+    def rate(self) -> float | None:
+        """How many messages or requests a second reach it; None until two beats are known."""
+        return None if self.before is None else _per_second(self.before.received, self.record.received, self.seconds)
 
-NO_PACE = Pace()
+    @property
+    def p50(self) -> float | None:
+        """Seconds."""
+        return self._within(0.5)
+
+    @property
+    def p99(self) -> float | None:
+        """Seconds."""
+        return self._within(0.99)
+
+    @property
+    def delay_p50(self) -> float | None:
+        """Seconds."""
+        return self._delayed(0.5)
+
+    @property
+    def delay_p99(self) -> float | None:
+        """Seconds."""
+        return self._delayed(0.99)
+
+    def to_json(self) -> dict[str, Any]:
+        """Stable names."""
+        paces = {name: getattr(self, name) for name in ("p50", "p99", "delay_p50", "delay_p99")}
+        return {**asdict(self.record), "rate": self.rate, **paces}
+
+    def _within(self, share: float) -> float | None:
+        return None if self.before is None else quantile(growth(self.before.times, self.record.times), share)
+
+    def _delayed(self, share: float) -> float | None:
+        return None if self.before is None else quantile(growth(self.before.delays, self.record.delays), share)
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceView:
-    """A service and how many messages a second it sends; ``rate`` is None until two beats are known."""
-
-    record: ServiceRecord
-    rate: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SentView:
-    """A topic that is none of the instance's services, and how many messages a second it sends there; ``rate`` is None
-    until two beats are known.
-    """
-
-    record: SentRecord
-    rate: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriptionView:
-    """A subscription and how many messages a second reach it, and how many it loses (``losing``); both are None until
-    two beats are known. Its other numbers are those of ``Pace``.
-    """
-
-    record: SubscriptionRecord
-    rate: float | None = None
-    p50: float | None = None
-    p99: float | None = None
-    delay_p50: float | None = None
-    delay_p99: float | None = None
-    losing: float | None = None
+class SubscriptionView(HandlerView[SubscriptionRecord]):
+    """A subscription."""
 
     @property
     def lost(self) -> int:
         """How many messages never reached the handler: see ``lost_by``."""
         return lost_by(self.record)
 
+    @property
+    def losing(self) -> float | None:
+        """How many messages a second it loses; None until two beats are known."""
+        return None if self.before is None else _per_second(lost_by(self.before), self.lost, self.seconds)
+
+    def to_json(self) -> dict[str, Any]:
+        """Stable names."""
+        return {**HandlerView.to_json(self), "losing": self.losing}
+
 
 @dataclass(frozen=True, slots=True)
-class ResponderView:
-    """A responder and how many requests a second reach it; ``rate`` is None until two beats are known.
-
-    Its other numbers are those of ``Pace``.
-    """
-
-    record: ResponderRecord
-    rate: float | None = None
-    p50: float | None = None
-    p99: float | None = None
-    delay_p50: float | None = None
-    delay_p99: float | None = None
+class ResponderView(HandlerView[ResponderRecord]):
+    """A responder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +139,15 @@ class InstanceView:
 
     def to_json(self) -> dict[str, Any]:
         """The registry's own fields, with ``seen``, and a ``rate`` for each service, subscription, responder, and topic
-        that it sends on beside its services; for subscriptions and responders also the numbers of ``Pace``.
+        that it sends on beside its services; for subscriptions and responders also how long handling takes.
         """
         return {
             **self.record.to_json(),
             "seen": self.seen,
-            "services": [_flat(view) for view in self.services],
-            "subscriptions": [_flat(view) for view in self.subscriptions],
-            "responders": [_flat(view) for view in self.responders],
-            "sends": [_flat(view) for view in self.sends],
+            "services": [view.to_json() for view in self.services],
+            "subscriptions": [view.to_json() for view in self.subscriptions],
+            "responders": [view.to_json() for view in self.responders],
+            "sends": [view.to_json() for view in self.sends],
         }
 
 
@@ -160,6 +192,12 @@ class Snapshot:
             return Health(self.hive, 0, 0, unseen=self.why or "Redis has not answered yet")
         return judge(self.hive, [view.record for view in self.instances], self.state).and_of(self.durable)
 
+    def with_past(self, past: Past) -> Snapshot:
+        """The same with its past. What was judged of it holds, and is not judged twice."""
+        found = replace(self, past=past)
+        vars(found).update({name: value for name, value in vars(self).items() if name not in vars(found)})
+        return found
+
     def to_json(self, nodes: Sequence[NodeView]) -> dict[str, Any]:
         """What ``/api/nodes`` answers of ``nodes``; stable names, times in unix seconds, rates in messages a second."""
         health = self.health
@@ -173,72 +211,37 @@ class Snapshot:
         }
 
 
-def counts_of(instance: Instance) -> dict[str, int]:
-    """The totals from which rates are made: what was sent, by each service and beside them, what reached each
-    subscription and responder, and what did not reach a subscription's handler.
-    """
-    sent = {f"service/{at}/{one.name}": one.sent for at, one in enumerate(instance.stats.services)}
-    also = {f"sends/{one.name}": one.sent for one in instance.stats.sends}
-    got = {f"subscription/{at}/{one.pattern}": one.received for at, one in enumerate(instance.stats.subscriptions)}
-    asked = {f"responder/{at}/{one.name}": one.received for at, one in enumerate(instance.stats.responders)}
-    lost = {f"lost/{at}/{one.pattern}": lost_by(one) for at, one in enumerate(instance.stats.subscriptions)}
-    return {**sent, **also, **got, **asked, **lost}
-
-
 def lost_by(one: SubscriptionRecord) -> int:
     """How many messages reached no handler: missed on the way, dropped at a full inbox, or lost by a stream."""
     return one.missed + one.dropped + one.lost
 
 
-def measures_of(instance: Instance) -> dict[str, tuple[Packed, Packed]]:
-    """The times and delays of each subscription and responder that has any; keys as of ``counts_of``."""
-    hears = ((f"subscription/{at}/{one.pattern}", one) for at, one in enumerate(instance.stats.subscriptions))
-    answers = ((f"responder/{at}/{one.name}", one) for at, one in enumerate(instance.stats.responders))
-    both: list[tuple[str, SubscriptionRecord | ResponderRecord]] = [*hears, *answers]
-    return {key: (one.times, one.delays) for key, one in both if one.times or one.delays}
-
-
-def pace_between(older: tuple[Packed, Packed], newer: tuple[Packed, Packed]) -> Pace:
-    """What was measured between two beats."""
-    times, delays = growth(older[0], newer[0]), growth(older[1], newer[1])
-    return Pace(quantile(times, 0.5), quantile(times, 0.99), quantile(delays, 0.5), quantile(delays, 0.99))
-
-
 def view_of(
-    instance: Instance, seen: float | None, rates: Mapping[str, float], paces: Mapping[str, Pace] | None = None
+    instance: Instance, seen: float | None = None, before: Stats | None = None, seconds: float = 0.0
 ) -> InstanceView:
-    """Join an instance with its rates and paces, which have the keys of ``counts_of``; a missing one is None."""
-    known = paces or {}
-    stats = instance.stats
-
-    def joined(kind: type[Any], key: str, record: object) -> Any:
-        pace = known.get(key, NO_PACE)
-        return kind(record, rates.get(key), pace.p50, pace.p99, pace.delay_p50, pace.delay_p99)
-
+    """An instance beside what it had counted ``seconds`` before in the same life; None: then it has no rates."""
+    now, then = instance.stats, before or Stats()
+    known = {one.name: one for one in then.sends}
     return InstanceView(
-        record=instance,
-        seen=seen,
-        services=tuple(
-            ServiceView(one, rates.get(f"service/{at}/{one.name}")) for at, one in enumerate(stats.services)
+        instance,
+        seen,
+        tuple(ServiceView(one, was, seconds) for one, was in _pairs(now.services, then.services, "name")),
+        tuple(
+            SubscriptionView(one, was, seconds) for one, was in _pairs(now.subscriptions, then.subscriptions, "pattern")
         ),
-        subscriptions=tuple(
-            replace(
-                joined(SubscriptionView, f"subscription/{at}/{one.pattern}", one),
-                losing=rates.get(f"lost/{at}/{one.pattern}"),
-            )
-            for at, one in enumerate(stats.subscriptions)
-        ),
-        responders=tuple(
-            joined(ResponderView, f"responder/{at}/{one.name}", one) for at, one in enumerate(stats.responders)
-        ),
-        sends=tuple(SentView(one, rates.get(f"sends/{one.name}")) for one in stats.sends),
+        tuple(ResponderView(one, was, seconds) for one, was in _pairs(now.responders, then.responders, "name")),
+        tuple(SentView(one, known.get(one.name), seconds) for one in now.sends),
     )
 
 
-def _flat(view: ServiceView | SentView | SubscriptionView | ResponderView) -> dict[str, Any]:
-    found = asdict(view)
-    record: dict[str, Any] = found.pop("record")
-    return {**record, **found}
+def _pairs(now: Sequence[Any], before: Sequence[Any], name: str) -> Iterator[tuple[Any, Any]]:
+    """Each record, and the one before that has its place and its name; None where there was none."""
+    for one, was in zip_longest(now, before[: len(now)]):
+        yield one, was if was is not None and getattr(was, name) == getattr(one, name) else None
+
+
+def _per_second(older: int, newer: int, seconds: float) -> float:
+    return max(0, newer - older) / seconds
 
 
 def nodes_of(views: Iterable[InstanceView]) -> tuple[NodeView, ...]:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from ..bus.bus import Bus
 from ..data.durability import durability
 from ..data.records import Instance
-from ..data.registry import Registry
+from ..data.registry import Abouts, Registry
 from ..errors import RedisRefused
 from ..settings import Settings
 from .chronicle import Chronicle
@@ -74,11 +74,12 @@ class HiveSource:
         self._growth, self._last, self._due = Growth(), DurableView(), 0.0
         self._hived, self._state, self._asked = Asked(settings), State(), -math.inf
         self._lives: dict[str, tuple[int, bool]] = {}
+        self._abouts = Abouts()
         self._chronicle = Chronicle(bus.commands, bus.names)
 
     async def instances(self) -> list[Instance]:
         """Everybody who is registered, lost ones included."""
-        return await self._registry.instances()
+        return await self._registry.instances(known=self._abouts)
 
     async def durable(self, instances: Sequence[Instance]) -> DurableView:
         """Durable delivery as it was a few seconds ago at the most."""

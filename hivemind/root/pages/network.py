@@ -10,7 +10,6 @@ import orjson
 from ...data.directory import Directory
 from ...errors import InvalidName, RedisError
 from ...patterns import RESOLVED
-from ...picture.flows import rates_of
 from ...picture.graph import Graph, Row, graph, narrowed
 from ...picture.grouping import PLACE, Grouped, grouped
 from ...picture.layout import Box, Edge, Labels, Picture, Space, picture, short
@@ -33,7 +32,7 @@ class Network:
         """Boxes and curves, and the same as a table."""
         match, opened = visit.query.get("match", "").strip(), opened_in(visit.query.get("open", ""))
         instances = visit.snapshot.instances
-        whole = graph([view.record for view in instances], await announced(visit.hive), rates_of(instances))
+        whole = graph([view.record for view in instances], await announced(visit.hive), instances)
         chosen, said = meant(whole, match)
         found = grouped(chosen, opened)
         drawn = Graph(found.graph.rows[:MOST])
