@@ -1,6 +1,7 @@
 """Pictures of every page, for the docs: ``python -m tests.screenshots``, which is `make screenshots`.
 
-The hive is examples/watchtower, run by hived; it is given a minute, so that there is something to see.
+The hive is examples/watchtower, run by hived. It is given some minutes, and a copy of a node is killed halfway, so that
+there is something to see.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.request import urlopen
 
 from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
@@ -59,8 +62,12 @@ def watchtower(seconds: float) -> Iterator[str]:
         try:
             address = hive / "var" / "root.json"
             eventually(address.exists, within=30)
-            time.sleep(seconds)
-            yield str(json.loads(address.read_text())["url"])
+            url = str(json.loads(address.read_text())["url"])
+            time.sleep(seconds / 2)
+            with urlopen(f"{url}/api/nodes/usual") as answer:
+                os.kill(json.load(answer)["instances"][0]["pid"], signal.SIGKILL)
+            time.sleep(seconds / 2)
+            yield url
         finally:
             subprocess.run([*hived, "stop"], cwd=hive, env=environ, check=True)
 
@@ -79,7 +86,7 @@ def shoot(browser: Browser, url: str, name: str, size: ViewportSize, scheme: Sch
 def main() -> None:
     """Make them all."""
     parser = argparse.ArgumentParser(prog="python -m tests.screenshots", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="for how long the hive runs before")
+    parser.add_argument("--seconds", type=float, default=300.0, help="for how long the hive runs before")
     chosen = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
     with watchtower(chosen.seconds) as url, sync_playwright() as playwright:
