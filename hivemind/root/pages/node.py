@@ -9,10 +9,10 @@ from ...english import duration
 from ...picture.nodes import NodeLine, node_line
 from ..feeds import LEVELS, Sieve, line_fields
 from ..paging import PAGE, Window, part_of_line
-from ..wording import count, lapse, memory, moment, rate, share
+from ..wording import moment
 from .errand import errand_item
 from .instances import copy_item
-from .nodes import level, summary
+from .nodes import figures, level
 from .page import Item, NotFound, Visit, frame, item
 
 LAST = 60
@@ -104,21 +104,8 @@ async def _crashes(visit: Visit, line: NodeLine) -> list[Item]:
 
 def _head(line: NodeLine) -> Item:
     """How the node is as a whole."""
-    used = line.memory
-    fields = {
-        "summary": summary(line),
-        "hosts": f"on {', '.join(line.hosts)}" if line.hosts else "",
-        "problem": line.problem,
-        "sends": rate(line.sends),
-        "receives": rate(line.receives),
-        "p99": lapse(line.p99),
-        "lost": count(line.lost),
-        "failed": count(line.failed),
-        "restarts": count(line.restarts),
-        "memory": memory(used),
-        "cpu": share(line.cpu) if used else "–",
-    }
-    return item(line.name, level(line), fields)
+    hosts = f"on {', '.join(line.hosts)}" if line.hosts else ""
+    return item(line.name, level(line), {"hosts": hosts, "problem": line.problem, **figures(line)})
 
 
 def _shown(start: int, shown: int, total: int) -> str:

@@ -81,23 +81,24 @@ def _shown(every: Sequence[NodeLine], start: int, shown: int) -> str:
     return f"nodes {start + 1:,} to {start + shown:,} of {len(every):,}"
 
 
-def _line(line: NodeLine) -> Item:
+def figures(line: NodeLine) -> dict[str, str]:
+    """What a node does and uses."""
     used = line.memory
+    return {
+        "summary": summary(line),
+        "sends": rate(line.sends),
+        "receives": rate(line.receives),
+        "p99": lapse(line.p99),
+        "lost": count(line.lost),
+        "failed": count(line.failed),
+        "restarts": count(line.restarts),
+        "memory": memory(used),
+        "cpu": share(line.cpu) if used else "–",
+    }
+
+
+def _line(line: NodeLine) -> Item:
+    page = f"/nodes/{quote(line.name, safe='')}"
     return item(
-        line.name,
-        level(line),
-        {
-            "name": line.name,
-            "page": f"/nodes/{quote(line.name, safe='')}",
-            "summary": summary(line),
-            "hosts": ", ".join(line.hosts),
-            "sends": rate(line.sends),
-            "receives": rate(line.receives),
-            "p99": lapse(line.p99),
-            "lost": count(line.lost),
-            "failed": count(line.failed),
-            "restarts": count(line.restarts),
-            "memory": memory(used),
-            "cpu": share(line.cpu) if used else "–",
-        },
+        line.name, level(line), {"name": line.name, "page": page, "hosts": ", ".join(line.hosts), **figures(line)}
     )
