@@ -8,6 +8,7 @@ import signal
 import stat
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import hiredis
@@ -351,27 +352,42 @@ def test_where_nodes_resolve_patterns_a_secured_hive_works_too(shop: Hive) -> No
         thief.ask("PUBLISH", NAMES.live("sales"), "{}")
 
 
-def test_a_node_that_sends_what_it_did_not_declare_is_told(shop: Hive) -> None:
-    shop.node(
-        "loose",
-        """
-        from hivemind import Node, service
+def tells(hive: Hive, node: str, text: str) -> bool:
+    return text in hive.log(node)
 
-        class Loose(Node):
-            @service("declared", every=0.2)
-            def tick(self, service):
-                self.send("alarms.fire", "undeclared")
-        """,
-    )
+
+LOOSE = """
+from hivemind import HivemindError, Node, service
+
+class {name}(Node):
+    @service("declared.{name}", every=0.2)
+    def tick(self, service):
+        self.send("alarms.fire", "undeclared")
+        try:
+            self.log_info("told " + str(self.request("price", 21, timeout=5.0)))
+        except HivemindError as error:
+            self.log_info(type(error).__name__ + ": " + str(error))
+"""
+
+
+def test_a_node_that_sends_and_asks_what_it_did_not_declare_is_told(shop: Hive) -> None:
+    shop.node("loose", LOOSE.format(name="Loose"))
+    shop.node("nosy", LOOSE.format(name="Nosy"))  # which asks for something: it has an inbox
+    shop.configure('NODES = {"shop": {"asks": ["price"]}, "nosy": {"asks": ["other"]}}')
     secured(shop)
     shop.start()
     eventually(lambda: "Redis refuses messages on topic 'alarms.fire'" in shop.log("loose"), within=20)
     eventually(lambda: "of loose.0 never left it" in shop.run("hm", "status").stdout, within=10)
+    for name in ("loose", "nosy"):
+        todo = f'write "{name}": {{"asks": ["price"]}} into NODES in config/hive.py, then `hived reload`'
+        eventually(partial(tells, shop, name, todo), within=10)
+        assert "RequestTimeout" not in shop.log(name)
     said = shop.run("hived", "secure", "--refused").stdout
     assert re.search(r"^node\.loose +channel +hm:gotham:t:alarms\.fire +\d+ ", said, re.MULTILINE), said
-    shop.configure('NODES = {"shop": {"asks": ["price"]}, "loose": {"sends": ["alarms.*"]}}')
+    shop.configure('NODES = {"shop": {"asks": ["price"]}, "loose": {"sends": ["alarms.*"], "asks": ["price"]}}')
     assert shop.run("hived", "reload").returncode == 0
     assert "undeclared" in shop.run("hm", "tail", "alarms.*", "--count", "1", timeout=20).stdout
+    eventually(lambda: "told 42" in shop.log("loose"), within=20)
 
 
 def test_on_a_redis_elsewhere_whoever_may_make_users_is_asked_for_once(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..cancelling import end
 from ..constants import did_you_mean
-from ..errors import NoResponders, RedisDenied, RedisError, RedisRefused
+from ..errors import HivemindError, NoResponders, RedisDenied, RedisError, RedisRefused
 from .asked import COMING, Asked
 from .requests_wire import pairs
 
@@ -47,10 +47,24 @@ class Looking:
         self._unwanted: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)  # by name
         self._telling: set[asyncio.Task[None]] = set()
 
-    async def hinted(self, error: NoResponders) -> NoResponders:
-        """The same with the name that was probably meant."""
+    async def hinted(self, error: NoResponders) -> HivemindError:
+        """The same with the name that was probably meant; RedisDenied where we may not see who answers."""
+        try:
+            await self._bus.commands.execute("ZSCORE", self._requests.responders(error.request), "")
+        except RedisDenied:
+            return self.denied(error.request)
+        except RedisError as trouble:
+            log.debug("it is not known whether %s may be asked: %s", error.request, trouble)
         known = await self.lives.called() if self.lives is not None else set()
         return NoResponders(error.request, did_you_mean(error.request, known - {error.request}).removesuffix("?"))
+
+    def denied(self, name: str) -> RedisDenied:
+        """That Redis refuses us this request, and what to write so that it does not."""
+        node = self._bus.instance.rpartition(".")[0]
+        todo = f'write "{node}": {{"asks": ["{name}"]}} into NODES in config/hive.py, then `hived reload`'
+        return RedisDenied(
+            f"request {name!r}: Redis refuses it: {node} may ask for what it declares and no more: {todo}"
+        )
 
     def begin(self) -> None:
         """There is something to look after. May be called any time."""
@@ -89,7 +103,7 @@ class Looking:
         except (RedisDenied, RedisRefused) as error:
             for asked in late:
                 if not asked.member:
-                    asked.fail(error)
+                    asked.fail(self.denied(asked.name) if "NOPERM" in str(error) else error)
         except RedisError as error:
             log.debug("requests are looked after when Redis is back: %s", error)
 

@@ -123,7 +123,9 @@ class Requests:
         return encode_payload(payload)
 
     async def _open(self, asked: Asked) -> None:
-        """Connect and listen to the inbox, once. Raises RequestTimeout when that takes too long."""
+        """Connect and listen to the inbox, once. Raises RequestTimeout when that takes too long, and RedisDenied where
+        we may not listen.
+        """
         if self._is_closed:
             raise HivemindError(f"request {asked.name!r}: the connection was closed")
         self.start()
@@ -136,6 +138,8 @@ class Requests:
                 await asyncio.shield(self._opening)
         except TimeoutError:
             raise asked.too_late("Redis does not answer") from None
+        if self.forms.inbox in self._bus.live.denied:  # it is asked for again now and then
+            raise self.looking.denied(asked.name)
         self._hears = True
 
     def _ask(self, asked: Asked, payload: bytes, mode: str, headers: Mapping[str, str] | None) -> None:
