@@ -1,15 +1,13 @@
-"""The histograms of a picture in Prometheus's text, which is the same in OpenMetrics: handler times, and delays.
-
-They are most of what is told. Written line by line by prometheus-client they cost four to five times as much.
-"""
+"""The histograms of a picture in Prometheus's text, which is the same in OpenMetrics: handler times, and delays."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..data.histogram import BOUNDS, Packed, counts_in, seconds_in
 from ..data.records import ResponderRecord, SubscriptionRecord
+from .counts import labels, labels_of, of_subscription
 from .snapshot import Snapshot
 
 Timed = SubscriptionRecord | ResponderRecord
@@ -31,11 +29,9 @@ def histograms(snapshot: Snapshot) -> Iterator[str]:
     for view in snapshot.instances:
         one = view.record
         if not one.is_lost:
-            who = {"hive": snapshot.hive, "node": one.node, "number": str(one.number)}
-            for each in one.stats.subscriptions:
-                what = {"pattern": each.pattern, "handler": each.handler, "group": each.group}
-                hears.append((_labels({**who, **what}), each))
-            answers += [(_labels({**who, "name": each.name}), each) for each in one.stats.responders]
+            where = labels_of(snapshot, one)
+            hears += [(of_subscription(where, each), each) for each in one.stats.subscriptions]
+            answers += [(labels(where, name=each.name), each) for each in one.stats.responders]
     yield from _family("subscription", hears)
     yield from _family("responder", answers)
 
@@ -45,27 +41,19 @@ def _family(kind: str, found: Iterable[tuple[str, Timed]]) -> Iterator[str]:
     known = list(found)
     for name, meaning, of in MEASURED:
         whose: defaultdict[str, list[Packed]] = defaultdict(list)
-        for labels, record in known:
+        for where, record in known:
             if measured := of(record):
-                whose[labels].append(measured)
+                whose[where].append(measured)
         if whose:
             full = f"hivemind_{kind}_{name}"
             yield f"# HELP {full} {meaning}\n# TYPE {full} histogram\n"
-            for labels, measures in whose.items():
-                yield _one(full, labels, measures)
+            for where, measures in whose.items():
+                yield _one(full, where, measures)
 
 
-def _one(name: str, labels: str, measures: Sequence[Packed]) -> str:
+def _one(name: str, where: str, measures: Sequence[Packed]) -> str:
     counts = [sum(each) for each in zip(*map(counts_in, measures), strict=True)]
-    lines = [f'{name}_bucket{{{labels},le="{bound}"}} {float(sum(counts[:at]))}' for bound, at in _SHOWN]
+    lines = [f'{name}_bucket{{{where},le="{bound}"}} {float(sum(counts[:at]))}' for bound, at in _SHOWN]
     total = float(sum(counts))
-    lines += [f'{name}_bucket{{{labels},le="+Inf"}} {total}', f"{name}_count{{{labels}}} {total}"]
-    return "\n".join([*lines, f"{name}_sum{{{labels}}} {sum(map(seconds_in, measures))}\n"])
-
-
-def _labels(labels: Mapping[str, str]) -> str:
-    return ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+    lines += [f'{name}_bucket{{{where},le="+Inf"}} {total}', f"{name}_count{{{where}}} {total}"]
+    return "\n".join([*lines, f"{name}_sum{{{where}}} {sum(map(seconds_in, measures))}\n"])

@@ -7,6 +7,7 @@ Everything the registry says is hostile text.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -101,6 +102,7 @@ class Machines:
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
+        self._telling = asyncio.Lock()
 
     async def nodes(self, request: Request) -> Response:
         """A part of the snapshot as JSON."""
@@ -144,8 +146,12 @@ class Machines:
         return _json(document(snapshot.hive, snapshot.redis, [view.record for view in snapshot.instances], kept))
 
     async def metrics(self, request: Request) -> Response:
-        """The snapshot for Prometheus, in the format that it asks for."""
-        body, kind = exposition(self._monitor.snapshot, request.headers.get("accept", ""))
+        """The snapshot for Prometheus, in the format that it asks for. Of a large hive that is much text: it is made in
+        a thread, one at a time, and the pages go on.
+        """
+        async with self._telling:
+            accept = request.headers.get("accept", "")
+            body, kind = await asyncio.to_thread(exposition, self._monitor.snapshot, accept)
         return Response(body, headers={"Cache-Control": "no-store", "Content-Type": kind})
 
 
