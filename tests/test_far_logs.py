@@ -54,7 +54,14 @@ def test_a_bit_is_read_as_it_was_written_and_a_long_entry_is_cut() -> None:
     assert (len(read.text), found.left_out) == (LONGEST + 1, 7)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"lines": [[1]], "left_out": 0}', '{"lines": 3, "left_out": 0}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"lines": [[1]], "left_out": 0}', '{"lines": 3, "left_out": 0}'),
+        '{"lines": [[1e300, "INFO", "a", "in no calendar", "x.log"]], "left_out": 0}',
+        '{"lines": [], "left_out": 1e999}',
+    ],
+)
 def test_what_is_no_bit_is_ignored(text: str) -> None:
     assert bit_in(text, "beta") is None
 

@@ -107,6 +107,16 @@ def is_form(request: Request) -> bool:
     return kind_of(request.headers) == FORM
 
 
+def wants_page(request: Request) -> bool:
+    """Whether a change comes from a form without a script: then the answer is a page."""
+    return is_form(request) and "text/html" in request.headers.get("accept", "")
+
+
+def is_ticked(fields: Mapping[str, Any], name: str) -> bool:
+    """Whether a box of a form is ticked, or a program said true."""
+    return fields.get(name) in (True, "on", "true")
+
+
 async def fields_of(request: Request) -> Mapping[str, Any]:
     """What a change says, for its route: the fields of its form, or the object in its JSON; nothing for no body.
 

@@ -15,11 +15,10 @@ from ..bus.streams import Streams
 from ..data.letters import Letters
 from ..data.picking import NoLetters, Picked, Replayed, count_of, drop, pick, replay, said_of_dropped
 from ..errors import InvalidName, RedisError
-from .bodies import RequestRefused, fields_of, is_form
+from .bodies import RequestRefused, fields_of, is_ticked, wants_page
 from .pages import Hive
 
 LONGEST = 300  #: characters of what is picked
-YES = (True, "on", "true")
 
 
 class Burying:
@@ -40,7 +39,7 @@ class Burying:
     async def replay(self, request: Request) -> Response:
         """Have letters handled again; the answer says what became of them."""
         said = await fields_of(request)
-        done = Replayed(said.get("every_group") in YES)
+        done = Replayed(is_ticked(said, "every_group"))
         failed = await self._do(said, lambda letters, picked: replay(letters, picked, done))
         texts = [*done.successes(), *done.failures("every group"), *failed]
         is_well = done.is_well and not failed
@@ -49,7 +48,7 @@ class Burying:
     async def drop(self, request: Request) -> Response:
         """Remove letters for good."""
         said = await fields_of(request)
-        if said.get("sure") not in YES:
+        if not is_ticked(said, "sure"):
             raise RequestRefused(400, "what is dropped is gone: say that you are sure")
         dropped: Counter[str] = Counter()
         failed = await self._do(said, lambda letters, picked: drop(letters, picked, dropped))
@@ -81,7 +80,7 @@ class Burying:
 
 def _answer(request: Request, said: Mapping[str, Any], texts: list[str], *, is_well: bool) -> Response:
     """A form without a script is led back to the letters of its group, or told what failed."""
-    if is_form(request) and "text/html" in request.headers.get("accept", ""):
+    if wants_page(request):
         if not is_well:
             return PlainTextResponse("; ".join(texts), 409)
         group = str(said.get("group") or "")

@@ -23,8 +23,9 @@ from ..supervisor.actions import MOST_COPIES, Request, Verb
 from ..supervisor.journal import BY
 from ..supervisor.rollout import AT_ONCE, MOST_AT_ONCE
 from ..topics import is_instance, is_node
-from .bodies import RequestRefused, fields_of
-from .errands import Busy, Errands
+from .bodies import RequestRefused, fields_of, wants_page
+from .busy import Busy
+from .errands import Errands
 from .visitor import visitor_of
 
 VERBS = frozenset({Verb.START, Verb.STOP, Verb.RESTART, Verb.ROLL, Verb.SCALE})
@@ -52,7 +53,7 @@ class Changes:
             errand = self._errands.begin(target, request, self._unknown)
         except Busy as error:
             raise RequestRefused(503, str(error)) from None
-        if "text/html" not in asked.headers.get("accept", ""):
+        if not wants_page(asked):
             await errand.over.wait()
             return Response(orjson.dumps(errand.to_json()), errand.status, media_type="application/json")
         with suppress(TimeoutError):

@@ -12,11 +12,12 @@ from typing import Any
 
 from ..bus.endpoint import Endpoint
 from ..cancelling import end
-from ..errors import HivemindError, RedisError
+from ..errors import RedisError
 from ..picture.unheard import unheard
 from ..settings import Settings
 from ..supervisor.actions import Request
 from ..supervisor.control import Answer, ask, silence
+from .busy import Busy
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +25,6 @@ KEPT = 100  #: errands that are remembered
 AT_ONCE = 20  #: errands that are on their way; who comes then is told to come again
 
 NOBODY = "no hived of this hive answers: `hived start` in the hive's folder starts it on that machine; then ask again"
-
-
-class Busy(HivemindError):
-    """AT_ONCE errands are on their way."""
 
 
 @dataclass(slots=True)

@@ -14,13 +14,14 @@ from functools import partial
 
 from ..bus.bus import Bus
 from ..cancelling import end
-from ..errors import HivemindError, RedisError
+from ..errors import RedisError
 from ..log_lines import LogLine
 from ..settings import Settings, logged_in
 from ..supervisor.engine import host_here
 from ..supervisor.far_logs import FarLogs
 from ..supervisor.log_tail import Bit, LogTail
 from ..supervisor.paths import HivePaths
+from .busy import Busy
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +33,6 @@ AT_ONCE = 20  #: feeds; who opens another then is told to come again
 LONGEST_MATCH = 200
 
 LEVELS: Mapping[str, int] = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
-
-
-class Busy(HivemindError):
-    """AT_ONCE logs are followed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from ..log_lines import LogLine
 from ..picture.monitor import Monitor
 from ..picture.nodes import node_line
 from ..topics import is_instance, is_node
-from .feeds import Busy, Feed, Feeds, Sieve, line_fields
+from .busy import Busy
+from .feeds import Feed, Feeds, Sieve, line_fields
 from .serving import Pages, Viewer
 
 FIRST = 300  #: entries with which a stream begins

@@ -26,6 +26,7 @@ from ..bus.receiving import LiveSubscription
 from ..errors import RedisDenied, RedisError
 from ..message import envelope_of
 from ..picture.monitor import Monitor
+from .busy import Busy
 from .pages.messages import message_item
 from .pages.page import Item
 
@@ -37,10 +38,6 @@ MOST = 20  #: tails at once
 HELD = InboxLimits(2000, 4 * 2**20)  #: what comes between two looks, and is looked at
 REST = 1.0  #: seconds for which a tail looks away after more than that came
 LONGEST_WORDS = 200  #: characters that a viewer may look for
-
-
-class TooMany(Exception):
-    """There are as many tails as one root has."""
 
 
 class Follower:
@@ -177,11 +174,11 @@ class Tails:
 
     @asynccontextmanager
     async def following(self, pattern: str, words: str) -> AsyncIterator[Follower]:
-        """Watch what matches ``pattern`` and has ``words`` in it. Raises TooMany."""
+        """Watch what matches ``pattern`` and has ``words`` in it. Raises Busy."""
         tail = self._open.get(pattern)
         if tail is None:
             if len(self._open) >= MOST:
-                raise TooMany
+                raise Busy("too many tails are open")
             tail = self._open[pattern] = Tail(self._bus, pattern, self._monitor)
             tail.start()
         follower = Follower(words[:LONGEST_WORDS])

@@ -19,12 +19,13 @@ from ..picture.monitor import Monitor
 from ..picture.topics import hearing, topics_of
 from ..retention import check_tier
 from ..topics import check_pattern, check_topic
-from .bodies import RequestRefused, fields_of, is_form
+from .bodies import RequestRefused, fields_of, is_form, is_ticked, wants_page
+from .busy import Busy
 from .pages import Hive
 from .pages.topic import last_messages
 from .pages.topics import address
 from .serving import Pages, Viewer
-from .tails import Tails, TooMany
+from .tails import Tails
 
 PATIENCE = 5.0  #: seconds that a message by hand may take
 AT_ONCE = 4  #: messages that are sent by hand at the same time; the others wait for their turn
@@ -72,8 +73,8 @@ class Talking:
                     yield _event({"messages": past, "more": 0, "partial": False, "said": ""})
                 async for said in follower.events():
                     yield _event(said)
-        except TooMany:
-            yield _event({"messages": [], "more": 0, "partial": False, "said": "too many tails are open"})
+        except Busy as error:
+            yield _event({"messages": [], "more": 0, "partial": False, "said": str(error)})
 
     async def _past(self, pattern: str) -> list[Any]:
         assert self._hive is not None
@@ -97,14 +98,14 @@ class Talking:
             raise RequestRefused(404, str(error)) from None
         said = await fields_of(request)
         payload = _payload(said, is_text=is_form(request))
-        is_durable = said.get("durable") in (True, "on", "true")
+        is_durable = is_ticked(said, "durable")
         try:
             is_kept = await self._send(topic, payload, is_durable)
         except (PayloadError, OutboxFull) as error:
             raise RequestRefused(400, str(error)) from None
         except (RedisError, SendError) as error:
             raise RequestRefused(503, str(error)) from None
-        if is_form(request) and "text/html" in request.headers.get("accept", ""):
+        if wants_page(request):
             return RedirectResponse(f"{address(topic)}?sent=1", 303)
         return JSONResponse({"topic": topic, "kept": is_kept, "said": self._said(topic, is_kept)})
 

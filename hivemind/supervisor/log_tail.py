@@ -17,6 +17,7 @@ from ..settings import Settings, logged_in
 MOST = 1024 * 1024  #: bytes of text in one look; what is older is left out, and counted
 READ = 8 * MOST  #: bytes that are read for the first look, of all files together
 LONGEST = 16 * 1024  #: characters of one entry
+LATEST = 2.5e11  #: unix seconds: no calendar goes much further
 BIT = 64 * 1024  #: bytes of text in one answer, about
 
 
@@ -70,9 +71,10 @@ def bit_in(text: str, host: str) -> Bit | None:
             )
             for (time, level, name, said, source), more, trace in zip(raw["lines"], about, traces, strict=True)
         ]
-        return Bit(tuple(lines), int(raw["left_out"]))
-    except (ValueError, TypeError, KeyError, AttributeError):
+        found = Bit(tuple(lines), int(raw["left_out"]))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
+    return found if all(0 <= line.time < LATEST for line in lines) else None
 
 
 def _ids(said: Sequence[object]) -> tuple[str, str, str]:
