@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -136,6 +137,28 @@ async def test_who_hangs_for_longer_than_its_lease_is_watched_though_the_registr
             guard._next = 0.0  # it is time to read all of it
             await guard._look()
             assert not guard.watchdog.is_calm, "who was registered, and runs, is late"
+
+
+async def test_who_says_of_itself_that_it_is_the_process_of_another_does_not_have_it_killed(
+    server: RedisServer, hive_name: str
+) -> None:
+    async with on_bus(server.url, "hived", hive_name) as bus:
+        registry, guard = watching(bus)
+        mine = about(ProcessIdentity.current())
+        life = await registry.register("batman.0", mine, Stats())
+        claims = replace(mine, node="joker")
+        claimed = await registry.register("joker.0", claims, Stats())
+        for _ in range(7):
+            await registry.renew("batman.0", life, LEASE, Stats())
+            guard._next = 0.0  # it is time to read all of it
+            await guard._look()
+            assert guard.watchdog.is_calm, "batman.0 beats"
+            await asyncio.sleep(LEASE / 6)
+        await registry.register_again("joker.0", claimed, replace(claims, watched=False), Stats())
+        await asyncio.sleep(LEASE)
+        guard._next = 0.0
+        await guard._look()
+        assert not guard.watchdog.is_calm, "batman.0 is silent, whoever says that it must not be watched"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="another system has another ptrace")

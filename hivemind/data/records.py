@@ -365,9 +365,11 @@ _READERS: Mapping[type, list[tuple[str, type | None, Any, Any]]] = {
 }
 
 
-def of_process(instances: Iterable[Instance], process: ProcessIdentity) -> Instance | None:
-    """The living instance that this very process registered."""
+def of_process(instances: Iterable[Instance], process: ProcessIdentity, node: str) -> Instance | None:
+    """The living instance that this very process, which is a copy of ``node``, registered. Another node may write into
+    its own record that it is this process: it is not believed.
+    """
     for instance in instances:
-        if not instance.is_lost and instance.about.process == process:
+        if not instance.is_lost and instance.about.process == process and instance.node == node:
             return instance
     return None

@@ -126,7 +126,7 @@ def _judged(
     if program.kind == "redis" or instances is None:
         return Arrival(program, info, is_there=info.state is not ProgramState.STARTING)
     process = PidFile(Path(program.pidfile or engine.paths.program_pid(program.name))).living()
-    mine = of_process(instances, process) if process is not None else None
+    mine = of_process(instances, process, program.node) if process is not None else None
     if mine is not None:
         is_there = mine.state == NodeState.RUNNING and not mine.waits
         return Arrival(program, info, is_there=is_there, waits_for=waits_in_words(mine))

@@ -40,6 +40,9 @@ SHARE = 50  # such a look is paid with so many times its length of rest
 STACKS = 1.0  # seconds that a hung program gets to write its stacks
 NO_LEASE = -1  # the end of a lease that there is not
 
+_Claim = tuple[ProcessIdentity, str]
+"""A process, and the instance that says that it is this one."""
+
 
 class Guard:
     """Looks a few times a lease; while Redis is away, or refuses, nobody is judged."""
@@ -47,7 +50,7 @@ class Guard:
     def __init__(self, engine: Engine, registry: Registry, bus: Bus, running: Running) -> None:
         self.engine, self.registry, self.bus, self.running = engine, registry, bus, running
         self.watchdog, self._clock = Watchdog(), Jumps()
-        self._mine: dict[ProcessIdentity, Instance] = {}  # our programs' instances, by process
+        self._mine: dict[_Claim, Instance] = {}  # our programs' instances, by what they say that they are
         self._running: Mapping[str, ProcessIdentity] | None = None  # as last seen, if all of these are registered
         self._watched: Mapping[str, tuple[str, Instance]] = {}  # who is to be late or not, as ``_registered`` gave it
         self._strangers: Mapping[str, ProcessIdentity] = {}  # who runs, and has no lease that we know of
@@ -78,7 +81,7 @@ class Guard:
         if self._running is None or self.running.known() is not self._running:
             running = await asyncio.to_thread(self.running.now)
             self._watched = await self._registered(running)
-            self._running = running if self._mine.keys() >= set(running.values()) else None
+            self._running = None if self._strangers else running
         late = await self._late(self._watched) | self._stopped()
         hung = self.watchdog.observe(time.monotonic(), late)
         if hung and not self.engine.paths.stopping.exists():
@@ -93,9 +96,9 @@ class Guard:
         instances = self.instances = await self.registry.instances()
         self.on_look(instances)
         await self._forget(instances)
-        seen = {one.about.process: one for one in instances if one.about.process is not None}
-        held = {one.instance: process for process, one in seen.items()}
-        self._mine = {process: one for process, one in self._mine.items() if held.get(one.instance, process) == process}
+        seen = {(one.about.process, one.instance): one for one in instances if one.about.process is not None}
+        held = {instance: process for process, instance in seen}
+        self._mine = {claim: one for claim, one in self._mine.items() if held.get(claim[1], claim[0]) == claim[0]}
         self._mine |= seen
         self._running = None
         now = time.monotonic()
@@ -105,14 +108,22 @@ class Guard:
         """Our programs that have registered, but for those that are debugged: by instance. Those that hang for longer
         than their lease are not in the registry any more.
         """
-        new = [name for name, process in running.items() if process not in self._mine]
+        new = [name for name, process in running.items() if self._claim(name, process) is None]
         for one in await self.registry.last([instance for name in new for instance in self._names(name)]):
             if one.about.process is not None:
-                self._mine[one.about.process] = one
-        self._mine = {process: self._mine[process] for process in running.values() if process in self._mine}
-        self._strangers = {name: process for name, process in running.items() if process not in self._mine}
-        mine = [(name, self._mine[process]) for name, process in running.items() if process in self._mine]
+                self._mine[one.about.process, one.instance] = one
+        claims = {name: claim for name, process in running.items() if (claim := self._claim(name, process)) is not None}
+        self._mine = {claim: self._mine[claim] for claim in claims.values()}
+        self._strangers = {name: process for name, process in running.items() if name not in claims}
+        mine = [(name, self._mine[claim]) for name, claim in claims.items()]
         return {one.instance: (name, one) for name, one in mine if one.about.watched}
+
+    def _claim(self, program: str, process: ProcessIdentity) -> _Claim | None:
+        """What of ``_mine`` is that program. Another node may say of itself that it is that process: it is not
+        believed, or one that beats no more would have another one killed.
+        """
+        claims = ((process, instance) for instance in self._names(program))
+        return next((claim for claim in claims if claim in self._mine), None)
 
     def _names(self, program: str) -> set[str]:
         """The instances of which a program may be one: of roots each has the number that was free."""

@@ -175,7 +175,7 @@ class _Look:
         if lives.next is not None and process is None and is_up:
             waiting = self._waiting(program, info, lives)
             return replace(waiting, fault=program.fault, release=_release(engine, program))
-        mine = of_process(self.instances, process) if process is not None else None
+        mine = of_process(self.instances, process, program.node) if process is not None else None
         started = _since(lives, process, info.started)
         remarks = holder or ("; ".join(_remarks(program, mine)) if is_up else why_not(engine, program, info))
         is_loop = lives.is_loop and is_up and info.state is not ProgramState.STOPPING
@@ -222,7 +222,9 @@ class _Look:
 
     def _holder(self, program: Program, process: ProcessIdentity | None) -> str:
         """Who holds the number that this program waits for; "" if itself or nobody."""
-        if program.kind != "node" or process is None or of_process(self.instances, process) is not None:
+        if program.kind != "node" or process is None:
+            return ""
+        if of_process(self.instances, process, program.node) is not None:
             return ""
         for each in self.instances:
             if each.instance == program.name and not each.is_lost and each.about.process != process:
