@@ -98,6 +98,24 @@ def test_at_another_moment_figures_and_events_are_those_of_then() -> None:
     assert found["fields"]["cursor"] == "474"
 
 
+def test_the_sentence_and_what_was_not_well_are_those_of_then() -> None:
+    steps = (
+        Step(NOW - 100, level="trouble", troubles=("a.0 is lost",), notes=("b.0 is stopped",)),
+        Step(NOW - 50, level="well", instances=2.0),
+    )
+
+    def then(ago: int) -> tuple[str, str, str, list[tuple[str, str]]]:
+        found = tree(Past(steps), at=str(int(NOW - ago)))
+        problems = [(one["state"], one["fields"]["text"]) for one in found["lists"]["problems"]]
+        return found["state"], found["fields"]["level"], found["fields"]["health"], problems
+
+    told = "gotham was not well: a.0 is lost; b.0 is stopped."
+    assert then(98) == ("trouble", "trouble", told, [("trouble", "a.0 is lost"), ("note", "b.0 is stopped")])
+    assert then(48) == ("well", "well", "gotham was well: 2 instances ran.", [])
+    assert then(1000) == ("unknown", "cannot be seen", "Nobody looked at gotham then.", [])
+    assert "gotham is empty" in tree(Past(steps))["fields"]["health"]
+
+
 def test_where_nobody_looked_nothing_is_claimed() -> None:
     assert set(values(tree(Past())).values()) == {"–", "0"} - {"0"}
     assert set(values(tree(HOUR_OF_STEPS, at=str(int(NOW - HOUR)))).values()) == {"–"}

@@ -26,6 +26,7 @@ from .servers import RedisServer
 from .waiting import eventually
 
 NOW = 1_795_000_000.0
+DIED = "died of SIGKILL after 3 s"
 
 
 def seen(*instances: Instance, at: float = NOW, state: State | None = None) -> Snapshot:
@@ -65,6 +66,15 @@ def test_that_redis_was_silent_is_told_when_it_answers_again() -> None:
     assert told(replace(seen(), silent_since=NOW - 12), seen()) == [("silent", "Redis", "did not answer for 12 s")]
 
 
+def test_that_another_redis_answers_is_told_with_how_the_one_before_ended() -> None:
+    died = ended("redis", DIED, NOW - 2)
+    before = seen(state=State(redis="one"))
+    assert told(before, seen(state=replace(died, redis="two"))) == [("anew", "Redis", "the life before " + DIED)]
+    assert told(before, seen(state=State(redis="two"))) == [("anew", "Redis", "")]
+    assert not told(before, seen(state=State(redis="one")))
+    assert not told(before, seen(state=State()))  # it did not say
+
+
 def test_losses_are_counted_from_one_snapshot_to_the_next_and_anew_with_each_life() -> None:
     def loses(missed: int, incarnation: int = 1) -> Instance:
         one = SubscriptionRecord("t", missed=missed, dropped=1)
@@ -88,6 +98,11 @@ def test_a_step_has_the_figures_of_its_last_snapshot_and_all_events_of_it() -> N
     assert [(one.at, one.instances, len(one.events)) for one in past.steps] == [(at, 3, 2), (at + 5, 4, 1)]
     assert recorder.take() == [past.steps[0]]
     assert recorder.take() == []
+
+
+def test_a_step_says_what_was_not_well_then() -> None:
+    one = figures(seen(instance("a.0"), instance("b.0", beat=None)), NOW)
+    assert (one.level, one.troubles) == ("trouble", ("b.0 is lost: no beat within the lease",))
 
 
 def test_no_step_says_that_nothing_was_sent_while_no_rate_is_known_yet() -> None:
@@ -141,7 +156,7 @@ def test_what_two_roots_told_of_is_there_once_and_two_deaths_are_two() -> None:
 
 def test_a_step_that_was_written_is_read_as_it_was() -> None:
     event = Event(NOW + 0.25, What.AGAIN, "a.0", 17, "the life before ended with 1")
-    one = Step(NOW, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, "trouble", (event,))
+    one = Step(NOW, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, "trouble", (event,), ("a.0 is lost",), ("b.0 waits",))
     assert step_from(one.raw, NOW) == one
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
+from hivemind.bus.embedded import Embedded
 from hivemind.picture.chronicle import Chronicle
 from hivemind.picture.past import Event, Step, What
 
@@ -37,7 +38,7 @@ def past(hive: Hive) -> dict[str, Any]:
     return found
 
 
-def test_a_node_that_is_killed_is_told_with_why_and_a_new_root_knows_it_too(gotham: Hive) -> None:
+def test_a_node_and_redis_that_are_killed_are_told_with_why_and_a_new_root_knows_it_too(gotham: Hive) -> None:
     gotham.node("ticker", SENDER)
     gotham.start()
     eventually(lambda: any(step["sent"] > 0 for step in past(gotham)["steps"]), within=30)
@@ -46,7 +47,13 @@ def test_a_node_that_is_killed_is_told_with_why_and_a_new_root_knows_it_too(goth
     told = eventually(lambda: [one for one in past(gotham)["events"] if "died of SIGKILL" in one["why"]], within=15)
     assert {one["who"] for one in told} == {"ticker.0"}
 
-    began = told[0]["at"]
+    identity = Embedded.of(gotham.engine.settings).pidfile.living()
+    assert identity is not None
+    kill(psutil.Process(identity.pid))
+    anew = eventually(lambda: [one for one in past(gotham)["events"] if one["what"] == "anew"], within=30)
+    assert "died of SIGKILL" in anew[0]["why"]
+
+    began = anew[0]["at"]
     eventually(lambda: past(gotham)["steps"][-1]["at"] > began + 5, within=30)
     first = root(gotham)
     kill(psutil.Process(first))

@@ -21,9 +21,11 @@ HOUR = 3600.0  #: seconds that are remembered
 RECENT = 600.0  #: seconds that are shown small beside a figure
 SAME = 15.0  #: seconds within which two roots that tell of the same thing mean the same
 MOST = 50  #: events in one step; whoever reads takes no more either
-LONGEST = 300  #: characters of why something happened
+LONGEST = 300  #: characters of why something happened, and of what was not well
+MOST_SAID = 10  #: troubles of one step, and notes; whoever reads takes no more either
 GREATEST = 1e15  #: no figure is greater
 FIGURES = ("sent", "received", "lost", "lag", "letters", "instances")
+SAID = ("troubles", "notes")
 LEVELS = ("well", "note", "trouble", "unknown")
 
 
@@ -35,6 +37,10 @@ class What(StrEnum):
     LEFT = "left"  # it said goodbye
     LOST = "lost"  # it ended, or was cut off, without a goodbye
     SILENT = "silent"  # Redis did not answer
+    ANEW = "anew"  # another process of Redis answers
+
+
+OF_REDIS = (What.SILENT, What.ANEW)  #: what happens to Redis, and to no instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ class Event:
 class Step:
     """The hive in the five seconds from ``at`` (unix seconds): messages ``sent`` and ``received`` a second, how many
     were ``lost`` in them, and at their end the ``lag`` of all groups, the dead ``letters``, the ``instances`` that
-    lived, and how well it was.
+    lived, and how well it was: what was not (``troubles``), and what was worth a look (``notes``).
     """
 
     at: float
@@ -71,6 +77,8 @@ class Step:
     instances: float = 0.0
     level: str = "unknown"
     events: tuple[Event, ...] = ()
+    troubles: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """One object; stable names."""
@@ -81,7 +89,10 @@ class Step:
         """As it is stored."""
         events = [[one.at, one.what, one.who, one.life, one.why[:LONGEST]] for one in self.events[:MOST]]
         figures = {name: round(getattr(self, name), 3) for name in FIGURES}
-        return orjson.dumps({**figures, "level": self.level, "events": events})
+        said = {
+            name: [one[:LONGEST] for one in getattr(self, name)[:MOST_SAID]] for name in SAID if getattr(self, name)
+        }
+        return orjson.dumps({**figures, "level": self.level, "events": events, **said})
 
 
 def step_from(raw: bytes, at: float) -> Step | None:
@@ -94,12 +105,14 @@ def step_from(raw: bytes, at: float) -> Step | None:
         return None
     events = said.get("events")
     found = [_event(one) for one in events[:MOST]] if isinstance(events, list) else []
-    level = said.get("level")
+    level, known = said.get("level"), dict[str, Any]({name: _figure(said.get(name)) for name in FIGURES})
     return Step(
         at,
-        **{name: _figure(said.get(name)) for name in FIGURES},
+        **known,
         level=level if level in LEVELS else "unknown",
         events=tuple(one for one in found if one is not None and abs(one.at - at) < HOUR),
+        troubles=_texts(said.get("troubles")),
+        notes=_texts(said.get("notes")),
     )
 
 
@@ -139,9 +152,13 @@ class Past:
 def _event(raw: object) -> Event | None:
     match raw:
         case [int() | float() as at, str() as what, str() as who, int() as life, str() as why]:
-            is_sound = math.isfinite(at) and what in list(What) and (is_instance(who) or what == What.SILENT)
+            is_sound = math.isfinite(at) and what in list(What) and (is_instance(who) or what in OF_REDIS)
             return Event(float(at), What(what), who[:LONGEST], life, why[:LONGEST]) if is_sound else None
     return None
+
+
+def _texts(raw: object) -> tuple[str, ...]:
+    return tuple(one[:LONGEST] for one in raw[:MOST_SAID] if isinstance(one, str)) if isinstance(raw, list) else ()
 
 
 def _figure(raw: object) -> float:

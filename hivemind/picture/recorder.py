@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from ..data.records import Instance
 from ..english import duration
-from ..supervisor.processes import ROOT
+from ..supervisor.processes import REDIS, ROOT
 from .declared import Declared
-from .past import MOST, STEP, Event, Past, Step, What
+from .past import MOST, MOST_SAID, OF_REDIS, STEP, Event, Past, Step, What
 from .snapshot import Snapshot, lost_by
 
 FRESH = 30.0  #: seconds: a life that ended longer ago is not the one that is told of
@@ -82,6 +82,8 @@ def figures(snapshot: Snapshot, at: float) -> Step:
         sum(snapshot.durable.state.letters.values()),
         sum(view.record.node != ROOT for view in views),
         snapshot.health.level.value,
+        troubles=snapshot.health.troubles[:MOST_SAID],
+        notes=snapshot.health.notes[:MOST_SAID],
     )
 
 
@@ -105,10 +107,12 @@ def lost_in(instance: Instance) -> int:
 
 
 def changes(before: Snapshot, after: Snapshot) -> Iterator[Event]:
-    """Who came, came again, left or was lost from one snapshot to the next, and that Redis was silent."""
+    """Who came, came again, left or was lost from one snapshot to the next; that Redis was silent, or is another."""
     at, should = after.read_at or 0.0, after.state.should
     if before.silent_since is not None:
         yield Event(at, What.SILENT, "Redis", why=f"did not answer for {duration(at - before.silent_since)}")
+    if before.state.redis and after.state.redis and before.state.redis != after.state.redis:
+        yield _explained(Event(at, What.ANEW, "Redis"), should)
     was = {one.record.instance: one.record for one in before.instances}
     now = {one.record.instance: one.record for one in after.instances}
     for name, one in now.items():
@@ -131,11 +135,12 @@ def _change(was: Instance | None, now: Instance) -> What | None:
 
 def _explained(event: Event, should: Declared) -> Event:
     """With why, if hived knows it by now."""
-    if event.why or event.what is What.SILENT:
+    if event.why:
         return event
     if event.what is What.LEFT and event.who in should.stopped:
         return replace(event, why="stopped by `hm stop`")
-    seen = should.programs.get(event.who)
+    seen = should.programs.get(REDIS if event.what in OF_REDIS else event.who)
     if seen is None or seen.ended is None or not event.at - FRESH <= seen.ended <= event.at + STEP:
         return event
-    return replace(event, why=f"the life before {seen.last_end}" if event.what is What.AGAIN else seen.last_end)
+    is_new = event.what in (What.AGAIN, What.ANEW)
+    return replace(event, why=f"the life before {seen.last_end}" if is_new else seen.last_end)

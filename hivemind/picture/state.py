@@ -19,7 +19,7 @@ class State:
     """``should`` is what should run. ``refusal`` says why Redis takes no writes, in its words: then nobody can renew a
     lease, and who is lost may live. ``lost_for`` is how many seconds ago each lost instance had its last beat,
     ``patterns`` how the hive keeps them ("" if nobody has registered yet, or Redis does not say), and ``dead`` are the
-    primaries of a Cluster that serve slots and do not answer.
+    primaries of a Cluster that serve slots and do not answer. ``redis`` is another whenever another process answers.
     """
 
     should: Declared = field(default_factory=Declared)
@@ -27,6 +27,7 @@ class State:
     lost_for: Mapping[str, float] = field(default_factory=dict)
     patterns: str = ""
     dead: tuple[str, ...] = ()
+    redis: str = ""
 
 
 async def said_by_redis(commands: Commands, instances: Sequence[Instance]) -> State:
@@ -34,7 +35,8 @@ async def said_by_redis(commands: Commands, instances: Sequence[Instance]) -> St
     is_any_lost = any(one.is_lost for one in instances)
     refused = await refusal(commands) if is_any_lost else ""
     ages = await _ages(commands, instances) if is_any_lost else {}
-    return State(Declared(), refused, ages, await _patterns(commands), await _dead_primaries(commands))
+    patterns, dead = await _patterns(commands), await _dead_primaries(commands)
+    return State(Declared(), refused, ages, patterns, dead, await _run_id(commands))
 
 
 async def refusal(commands: Commands) -> str:
@@ -60,6 +62,16 @@ async def _patterns(commands: Commands) -> str:
         return await Directory(commands, Functions(commands), commands.endpoint.names).mode()
     except RedisError:
         return ""
+
+
+async def _run_id(commands: Commands) -> str:
+    """What a process of Redis calls itself; "" where it does not say."""
+    try:
+        said = await commands.execute("INFO", "server")
+    except RedisError:
+        return ""
+    text = said if isinstance(said, str) else said.decode(errors="replace")
+    return next((line.partition(":")[2] for line in text.splitlines() if line.startswith("run_id:")), "")
 
 
 async def _dead_primaries(commands: Commands) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
-from ...english import duration
+from ...english import amount, duration
 from ...picture.past import HOUR, RECENT, STEP, Event, Past, Step, What
 from ..drawing import Frame, area, bars, line, thinned, ticks
 from ..wording import clock, count, rate
@@ -23,6 +23,7 @@ VERBS: Mapping[What, tuple[str, str]] = {
     What.LEFT: ("left", "unknown"),
     What.LOST: ("was lost", "trouble"),
     What.SILENT: ("", "trouble"),
+    What.ANEW: ("began anew, or another took its place", "trouble"),
 }
 
 
@@ -37,8 +38,11 @@ class Overview:
         now = visit.snapshot.read_at or visit.now
         at = moment(visit.query.get("at", ""), now)
         found = [("trouble", text) for text in health.troubles] + [("note", text) for text in health.notes]
-        problems = [_problem(state, text, health.todo.get(text, "")) for state, text in found] if at is None else []
         end = now if at is None else at
+        then = None if at is None else step_at(past, at)
+        if at is not None:
+            found = [(state, text) for state, texts in said_in(then) for text in texts]
+        problems = [_problem(state, text, "" if at else health.todo.get(text, "")) for state, text in found]
         fields = {"running": count(health.running), "nodes": count(health.nodes), **_travel(past, now, at)}
         happened = [one for one in past.events if one.at <= end + STEP][-EVENTS:]
         lists = {
@@ -46,7 +50,35 @@ class Overview:
             "figures": _figures(past.until(end), end),
             "events": [_event(one) for one in reversed(happened)],
         }
-        return frame(visit, fields, lists)
+        return frame(visit, fields | ({} if at is None else _then(visit.snapshot.hive, then)), lists, _level(at, then))
+
+
+def step_at(past: Past, at: float) -> Step | None:
+    """The step that speaks of a moment; None where nobody looked."""
+    steps = past.until(at)
+    return steps[-1] if steps and at - steps[-1].at <= MARGIN else None
+
+
+def said_in(step: Step | None) -> Sequence[tuple[str, Sequence[str]]]:
+    """What was not well then, and what was worth a look."""
+    return (("trouble", step.troubles), ("note", step.notes)) if step is not None else ()
+
+
+def _then(hive: str, step: Step | None) -> dict[str, str]:
+    """The sentence of then, in the place of that of now."""
+    if step is None:
+        return {"health": f"Nobody looked at {hive} then.", "level": "cannot be seen"}
+    ran = f"{hive} was well: {amount(round(step.instances), 'instance')} ran"
+    said = "; ".join(text for _, texts in said_in(step) for text in texts)
+    told = "; ".join(filter(None, (ran, said)))
+    if step.level == "trouble":
+        told = f"{hive} was not well: {said}" if said else f"{hive} was not well"
+    return {"health": f"{told}.", "level": step.level}
+
+
+def _level(at: float | None, step: Step | None) -> str | None:
+    """The colour of the page, where it is not that of now."""
+    return None if at is None else step.level if step is not None else "unknown"
 
 
 def moment(asked: str, now: float) -> float | None:

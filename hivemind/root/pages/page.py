@@ -88,8 +88,12 @@ def item(key: str, state: str, fields: Mapping[str, str], lists: Mapping[str, li
     return {"key": key, "state": state, "fields": dict(fields), "lists": dict(lists or {})}
 
 
-def frame(visit: Visit, fields: Mapping[str, str], lists: Mapping[str, list[Item]] | None = None) -> Item:
-    """The item of a whole page: what stands at the head of each, and what is its own."""
+def frame(
+    visit: Visit, fields: Mapping[str, str], lists: Mapping[str, list[Item]] | None = None, state: str | None = None
+) -> Item:
+    """The item of a whole page: what stands at the head of each, and what is its own. Its colour is how well the hive
+    is, or ``state``.
+    """
     snapshot = visit.snapshot
     level = snapshot.health.level
     head = {
@@ -99,4 +103,4 @@ def frame(visit: Visit, fields: Mapping[str, str], lists: Mapping[str, list[Item
         "level": "cannot be seen" if level is Level.UNKNOWN else level.value,
         "read": clock(snapshot.read_at) if snapshot.read_at is not None else "not yet",
     }
-    return item("hive", level.value, {**head, **fields}, lists)
+    return item("hive", state or level.value, {**head, **fields}, lists)
