@@ -8,7 +8,7 @@ from hivemind import Service, service, subscription
 
 from ..common.options import OPTIONS
 
-OIL = 60  # after so many turns the oil is used up
+OIL = 180  # after so many turns the oil is used up
 TURNS = count(1)
 
 
