@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -240,6 +241,20 @@ def test_connections_beyond_the_limit_are_hung_up_on_and_nobody_else(
         kept.settimeout(5)
         assert kept.recv(100).startswith(b"HTTP/1.1 200")
     eventually(lambda: page.get("/healthz")[0] == 200)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is no address")
+def test_one_address_does_not_take_all_connections_from_the_others(
+    page: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MOST_OF_ONE", 5)
+    with ExitStack() as stack:
+        where, stranger = ("127.0.0.1", page.port), ("127.0.0.2", 0)
+        ours = [stack.enter_context(socket.create_connection(where, 5)) for _ in range(8)]
+        theirs = [stack.enter_context(socket.create_connection(where, 5, stranger)) for _ in range(8)]
+        eventually(lambda: sum(map(_is_cut, theirs)) == 3)
+        assert not any(map(_is_cut, ours)), "who is on this machine, or behind a proxy on it, has no such limit"
+        assert page.get("/healthz")[0] == 200
 
 
 def test_who_says_nothing_is_cut_and_makes_room(page: Running, monkeypatch: pytest.MonkeyPatch) -> None:

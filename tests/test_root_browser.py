@@ -73,6 +73,10 @@ def test_hostile_names_run_nothing_whether_the_server_or_an_event_brings_them(br
         assert browser.text('[data-key="batman.0"] .name') == evil
         assert browser.evaluate("'hacked' in window") is False
         assert browser.evaluate("document.querySelectorAll('main svg, main img').length") == 0
+        turns = (
+            "[...document.querySelectorAll('[data-field]')].filter(e => getComputedStyle(e).unicodeBidi !== 'isolate')"
+        )
+        assert browser.evaluate(f"{turns}.map(e => e.outerHTML)") == [], "a name could turn what stands beside it"
 
 
 def test_a_hidden_tab_gives_its_stream_back_and_takes_it_again_when_shown(browser: Browser) -> None:

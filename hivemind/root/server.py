@@ -12,12 +12,18 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from .slowing import network_of
+
 __all__ = ["WebServer"]
 
 CONNECTIONS = 300
 """Connections at once, more than there can be viewers, so that these cannot lock out ``/healthz``; beyond it: 503."""
 MOST_OPEN = CONNECTIONS + 50
 """Connections that are open at all; whoever comes then is hung up on, so that file descriptors do not run out."""
+MOST_OF_ONE = 200
+"""Connections of one address elsewhere: one machine alone does not keep all others from the page."""
+HERE = ("127.0.0.1", "::1")
+"""Who may have all: the people of this machine, and a proxy on it, behind which anybody is."""
 LOOK, STUCK = 10.0, 3
 """A connection that has not taken what it was sent at STUCK looks in a row is cut; LOOK seconds lie between two."""
 GRACE = 2
@@ -97,7 +103,7 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in h11_impl
         super().connection_made(transport)
-        if len(self.connections) > MOST_OPEN:
+        if len(self.connections) > MOST_OPEN or self._has_many():
             transport.abort()
             return
         self._expect()
@@ -114,6 +120,14 @@ class _Protocol(H11Protocol):
         if self._looking is not None:
             self._looking.cancel()
         super().connection_lost(exc)
+
+    def _has_many(self) -> bool:
+        """Whether the address that this came from has more connections than are for one."""
+        if self.client is None or self.client[0] in HERE or len(self.connections) <= MOST_OF_ONE:
+            return False
+        own = network_of(self.client[0])
+        others = (one.client for one in self.connections if isinstance(one, _Protocol) and one.client is not None)
+        return sum(network_of(host) == own for host, _ in others) > MOST_OF_ONE
 
     def _look(self) -> None:
         """Cut who has let an answer lie for too long, also one that we have closed and that cannot be got rid of."""

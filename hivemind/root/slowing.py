@@ -35,12 +35,12 @@ class Slowing:
 
     def admits(self, address: str) -> bool:
         """Whether a guess of that address is looked at: not while too many of its wrong ones wait."""
-        found = self._guessers.get(_network(address))
+        found = self._guessers.get(network_of(address))
         return found is None or found.waiting < EACH
 
     async def wrong(self, address: str) -> None:
         """That guess was wrong: return when it may be answered."""
-        found = self._guesser(_network(address))
+        found = self._guesser(network_of(address))
         found.wrong, found.last = min(found.wrong + 1, 30), self._clock()
         found.waiting += 1
         try:
@@ -58,7 +58,7 @@ class Slowing:
         return found
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """The address, of IPv6 the network of 64 bits: of those one guesser has as many addresses as he likes."""
     try:
         found = ipaddress.ip_address(address)
