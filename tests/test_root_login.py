@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from hivemind.errors import ConfigurationError
-from hivemind.root import slowing
+from hivemind.root import server, slowing
 from hivemind.root.app import Site
 from hivemind.root.login import own_path
 from hivemind.root.pages import PAGES
@@ -422,6 +422,13 @@ def test_who_guesses_is_slowed_and_nobody_else_is(page: Running, monkeypatch: py
     for one in guesses:
         one.join(15)
     assert set(statuses) == {401, 429}
+
+
+def test_guessers_are_told_apart_also_where_one_socket_hears_both_kinds_of_addresses() -> None:
+    assert slowing.network_of("::ffff:192.0.2.1") == slowing.network_of("192.0.2.1")
+    assert slowing.network_of("::ffff:192.0.2.1") != slowing.network_of("::ffff:192.0.2.2")
+    assert slowing.network_of("::ffff:127.0.0.1") in server.HERE
+    assert slowing.network_of("2001:db8::1") == slowing.network_of("2001:db8::2") != slowing.network_of("2001:db8:1::1")
 
 
 def test_where_a_login_is_needed_addresses_are_ours_and_foreign_names_are_not(page: Running) -> None:

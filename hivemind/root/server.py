@@ -22,7 +22,7 @@ MOST_OPEN = CONNECTIONS + 50
 """Connections that are open at all; whoever comes then is hung up on, so that file descriptors do not run out."""
 MOST_OF_ONE = 200
 """Connections of one address elsewhere: one machine alone does not keep all others from the page."""
-HERE = ("127.0.0.1", "::1")
+HERE = frozenset(map(network_of, ("127.0.0.1", "::1")))
 """Who may have all: the people of this machine, and a proxy on it, behind which anybody is."""
 LOOK, STUCK = 10.0, 3
 """A connection that has not taken what it was sent at STUCK looks in a row is cut; LOOK seconds lie between two."""
@@ -123,9 +123,11 @@ class _Protocol(H11Protocol):
 
     def _has_many(self) -> bool:
         """Whether the address that this came from has more connections than are for one."""
-        if self.client is None or self.client[0] in HERE or len(self.connections) <= MOST_OF_ONE:
+        if self.client is None or len(self.connections) <= MOST_OF_ONE:
             return False
         own = network_of(self.client[0])
+        if own in HERE:
+            return False
         others = (one.client for one in self.connections if isinstance(one, _Protocol) and one.client is not None)
         return sum(network_of(host) == own for host, _ in others) > MOST_OF_ONE
 

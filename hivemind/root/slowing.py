@@ -59,9 +59,13 @@ class Slowing:
 
 
 def network_of(address: str) -> str:
-    """The address, of IPv6 the network of 64 bits: of those one guesser has as many addresses as he likes."""
+    """The address, of IPv6 the network of 64 bits: of those one guesser has as many addresses as he likes. A socket
+    that listens for both writes addresses of IPv4 as some of IPv6, all of them in one such network.
+    """
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
         return address
-    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else address
+    if found.version == 4:
+        return address
+    return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
