@@ -6,7 +6,7 @@ import asyncio
 import http.client
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +61,7 @@ class FakeSource:
     listed: list[Instance] = field(default_factory=list)
     error: Exception | None = None
     reads: int = 0
+    alone: int = 0
     view: DurableView = field(default_factory=DurableView)
     known: State = field(default_factory=State)
     kept: list[Step] = field(default_factory=list)
@@ -70,6 +71,10 @@ class FakeSource:
         if self.error is not None:
             raise self.error
         return list(self.listed)
+
+    async def those(self, instances: Collection[str]) -> list[Instance]:
+        self.alone += 1
+        return [one for one in self.listed if one.instance in instances]
 
     async def durable(self, instances: Sequence[Instance]) -> DurableView:
         return self.view

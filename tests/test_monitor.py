@@ -10,7 +10,7 @@ import pytest
 from hivemind.data.records import Instance, ServiceRecord, Stats, SubscriptionRecord
 from hivemind.errors import RedisUnavailable
 from hivemind.picture.health import Level
-from hivemind.picture.monitor import Beat, History, Monitor
+from hivemind.picture.monitor import MOST, Beat, History, Monitor
 from hivemind.picture.past import Past
 from hivemind.picture.recorder import Recorder
 from hivemind.picture.snapshot import Snapshot, nodes_of, view_of
@@ -208,7 +208,34 @@ async def test_many_notices_at_once_cost_one_reading() -> None:
     assert source.reads == 2
 
 
-async def test_while_redis_is_away_the_last_picture_stays_and_says_since_when() -> None:
+async def test_who_is_told_of_is_read_alone_and_who_has_left_is_gone() -> None:
+    source = FakeSource([instance("batman.0"), instance("robin.0")])
+    async with watching(source) as monitor:
+        await eventually_async(lambda: len(monitor.snapshot.instances) == 2)
+        source.listed[0] = instance("joker.0")
+        monitor.notice("joker.0")
+        await eventually_async(lambda: len(monitor.snapshot.instances) == 3, within=2.0)
+        monitor.notice("batman.0")
+        await eventually_async(lambda: [one.name for one in monitor.snapshot.nodes] == ["joker", "robin"], within=2.0)
+        assert (source.reads, source.alone) == (1, 2)
+        for number in range(MOST + 1):
+            monitor.notice(f"crowd.{number}")
+        await eventually_async(lambda: source.reads == 2, within=2.0)
+
+
+async def test_while_redis_is_away_who_is_told_of_does_not_make_the_others_seem_alive() -> None:
+    source = FakeSource([instance("batman.0")])
+    async with watching(source, every=0.5) as monitor:
+        await eventually_async(lambda: monitor.snapshot.instances)
+        source.error = RedisUnavailable("gone")
+        await eventually_async(lambda: monitor.snapshot.silent_since is not None)
+        reads = source.reads
+        monitor.notice("batman.0")
+        await eventually_async(lambda: source.reads > reads)
+        assert source.alone == 0
+
+
+async def test_while_redis_is_away_the_last_the_last_picture_stays_and_says_since_when() -> None:
     source = FakeSource([instance()])
     async with watching(source, every=0.01) as monitor:
         await eventually_async(lambda: monitor.snapshot.instances)

@@ -23,7 +23,7 @@ from typing import Any
 from ..bus.bus import Bus
 from ..bus.endpoint import Endpoint
 from ..cancelling import end
-from ..data.registry import NOTICES, Registry
+from ..data.registry import NOTICES, Registry, told_of
 from ..node.runner import new_loop
 from ..picture.health import Level
 from ..picture.monitor import Monitor
@@ -81,7 +81,7 @@ async def _show(settings: Settings, view: View, known: set[str], *, is_once: boo
         source = Onlooking(bus, Registry(bus.commands, bus.functions, bus.names), settings)
         heartbeat = settings.constants.HEARTBEAT
         monitor = Monitor(source, settings.name, redis_address(settings), every=heartbeat)
-        bus.live.listen(bus.names.control(NOTICES), lambda _: monitor.notice())
+        bus.live.listen(bus.names.control(NOTICES), lambda body: monitor.notice(told_of(body)))
         running = asyncio.create_task(monitor.run(), name="monitor")
         try:
             if is_once:

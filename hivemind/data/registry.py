@@ -155,9 +155,13 @@ class Registry:
 
     async def instance(self, instance: str) -> Instance | None:
         """One instance; None when the registry does not know it."""
-        if not is_instance(instance) or not await self._commands.execute("SISMEMBER", self._names.nodes(), instance):
-            return None
-        return (await self._read([instance]))[0]
+        return next(iter(await self.those([instance])), None)
+
+    async def those(self, instances: Collection[str]) -> list[Instance]:
+        """Of ``instances`` those that the registry knows, sorted as all are."""
+        names = sorted(filter(is_instance, instances), key=_order)
+        known = await self._commands.pipeline([("SISMEMBER", self._names.nodes(), name) for name in names])
+        return await self._read([name for name, is_known in zip(names, known, strict=True) if checked(is_known)])
 
     async def last(self, instances: list[str]) -> list[Instance]:
         """Who had each of these last and did not give it back, whether its lease has ended or not; that is known for a
@@ -198,6 +202,12 @@ class Registry:
             _instance(name, _fields(fields), checked(expires), abouts)
             for name, fields, expires in zip(names, replies[::2], replies[1::2], strict=True)
         ]
+
+
+def told_of(notice: bytes) -> str:
+    """Whom a notice of comings and goings is about; "" for what is none: anybody may publish there."""
+    name = json_object(notice).get("instance")
+    return name if isinstance(name, str) and is_instance(name) else ""
 
 
 def _over(held: InstanceHeld | None) -> tuple[str, str]:

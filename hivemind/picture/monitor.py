@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -30,6 +30,8 @@ SHARE = 10.0
 """How many times the CPU that a reading took is rested after it: a large hive is read more seldom."""
 LONGEST = 15.0
 """Seconds between two readings of the largest hive."""
+MOST = 50
+"""Instances that are read alone when they are told of; where more are, all are read."""
 
 
 class Source(Protocol):
@@ -37,6 +39,9 @@ class Source(Protocol):
 
     async def instances(self) -> list[Instance]:
         """Everybody registered, lost ones included."""
+
+    async def those(self, instances: Collection[str]) -> list[Instance]:
+        """Of these, those that are registered."""
 
     async def durable(self, instances: Sequence[Instance]) -> DurableView:
         """Kept topics, their groups, and what there is to say of them."""
@@ -127,6 +132,7 @@ class Monitor:
     """Reads ``source`` every ``every`` seconds, and at once after ``notice()``; tells all who follow.
 
     ``spent`` says how much CPU this thread has used, in seconds: the more a reading takes, the more seldom it is done.
+    Who is told of is read alone: of a large hive that is done at once, when the whole of it has to wait.
     When Redis does not answer, the last known picture stays and says since when. ``run`` returns after
     ``close``, which may be called twice and ends every ``updates`` too.
     """
@@ -143,25 +149,34 @@ class Monitor:
     ) -> None:
         self._source, self._every, self._clock, self._spent = source, every, clock, spent
         self._history, self._recorder = History(), Recorder()
+        self._listed: list[Instance] = []
+        self._told = set[str]()
         self._noticed = asyncio.Event()
         self._changed = asyncio.Event()
         self._closed = False
         self._ending = asyncio.Event()
         self.snapshot = Snapshot(hive, redis)
 
-    def notice(self) -> None:
-        """Something in the registry changed: read it now rather than at the next beat. On the loop only."""
+    def notice(self, instance: str = "") -> None:
+        """That instance changed, or anything (""): read it now rather than at the next beat. On the loop only."""
+        self._told.add(instance if len(self._told) < MOST else "")
         self._noticed.set()
 
     async def run(self) -> None:
         """Poll until closed."""
+        now = asyncio.get_running_loop().time
         while not self._closed:
-            self._noticed.clear()
-            began = self._spent()
-            await self._read()
-            rest = min(LONGEST, max(GATHER, SHARE * (self._spent() - began)))
-            await _within(max(0.0, self._every - rest), self._noticed)
-            await _within(rest, self._ending)
+            self._take()
+            rest = await self._read()
+            earliest, due = now() + rest, now() + max(self._every, rest)
+            while not self._closed and now() < due:
+                await _within(due - now(), self._noticed)
+                await _within(min(GATHER, max(0.0, due - now())), self._ending)
+                told = self._take()
+                if "" in told or (told and self._is_blind):
+                    due = earliest
+                elif told:
+                    await _within(await self._read(told), self._ending)
 
     async def updates(self) -> AsyncIterator[Snapshot]:
         """The present snapshot, then each newer one until closed. Who is slow sees the newest only: nothing queues."""
@@ -189,9 +204,20 @@ class Monitor:
         self._noticed.set()
         self._changed.set()
 
-    async def _read(self) -> None:
-        asked = self._clock()
-        reading = asyncio.ensure_future(self._look())
+    @property
+    def _is_blind(self) -> bool:
+        return self.snapshot.read_at is None or self.snapshot.silent_since is not None
+
+    def _take(self) -> set[str]:
+        """Who was told of since it was last asked."""
+        told, self._told = self._told, set()
+        self._noticed.clear()
+        return told
+
+    async def _read(self, told: Collection[str] = ()) -> float:
+        """Read all, or who was told of; return the seconds to rest then."""
+        began, asked = self._spent(), self._clock()
+        reading = asyncio.ensure_future(self._look(told))
         try:
             done, _ = await asyncio.wait({reading}, timeout=self._every)
             if not done:
@@ -206,14 +232,19 @@ class Monitor:
             self._silent(asked)
         finally:
             await end(reading)
+        return min(LONGEST, max(GATHER, SHARE * (self._spent() - began)))
 
-    async def _look(self) -> tuple[list[Instance], DurableView, State, Sequence[Step]]:
-        instances = await self._source.instances()
+    async def _look(self, told: Collection[str]) -> tuple[list[Instance], DurableView, State, Sequence[Step]]:
+        if told:
+            others = [one for one in self._listed if one.instance not in told]
+            instances = [*others, *await self._source.those(told)]
+        else:
+            instances = await self._source.instances()
         durable, state = await self._source.durable(instances), await self._source.state(instances)
         return instances, durable, state, await self._source.past(self._recorder.take())
 
     def _answered(self, instances: list[Instance], durable: DurableView, state: State, kept: Sequence[Step]) -> None:
-        before = self.snapshot
+        before, self._listed = self.snapshot, instances
         if before.silent_since is not None:
             log.info("Redis answers again")
         nodes = nodes_of(self._history.follow(instances))

@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -80,6 +80,10 @@ class HiveSource:
     async def instances(self) -> list[Instance]:
         """Everybody who is registered, lost ones included."""
         return await self._registry.instances(known=self._abouts)
+
+    async def those(self, instances: Collection[str]) -> list[Instance]:
+        """Of these, those that are registered."""
+        return await self._registry.those(instances)
 
     async def durable(self, instances: Sequence[Instance]) -> DurableView:
         """Durable delivery as it was a few seconds ago at the most."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ..cancelling import end
-from ..data.registry import NOTICES
+from ..data.registry import NOTICES, told_of
 from ..node.base import BaseNode
 from ..picture.monitor import Monitor
 from ..picture.source import HiveSource
@@ -87,6 +87,6 @@ class Web:
         except OSError as error:
             node.logger.warning("the page's address cannot be written to %s: %s", self._address.path, error)
 
-    def _notice(self, _: bytes) -> None:
+    def _notice(self, body: bytes) -> None:
         if self._monitor is not None:
-            self._monitor.notice()
+            self._monitor.notice(told_of(body))
