@@ -43,6 +43,14 @@ def test_a_slip_of_the_pen_is_named_from_both_sides_with_what_was_meant() -> Non
     assert pattern.todo
 
 
+@pytest.mark.parametrize(("topic", "pattern"), [("order.created", "orders.*"), ("sensor.1.temp", "senser.*.temp")])
+def test_a_slip_of_the_pen_is_named_where_the_pattern_has_wildcards_too(topic: str, pattern: str) -> None:
+    found = network(topic, "weather", hears=(SubscriptionRecord(pattern, "save"), SubscriptionRecord("*/wea*", "see")))
+    assert said(found, f"topic {topic}").found == f"nobody listens, did you mean {pattern}?"
+    assert f"did you mean {topic}?" in said(found, f"pattern {pattern}").found
+    assert said(found, "topic weather").found == "nobody listens"
+
+
 def test_a_pattern_that_something_from_outside_feeds_is_none_that_matches_nothing() -> None:
     found = network(hears=(SubscriptionRecord("sensor.*", received=7),))
     assert said(found, "subscriptions").level is Level.GREEN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from difflib import SequenceMatcher
 from heapq import nlargest
 from typing import Any
 
@@ -11,9 +12,11 @@ from ..constants import did_you_mean
 from ..data.records import Instance
 from ..errors import InvalidName
 from ..patterns import PatternTable
-from ..topics import check_pattern, is_pattern, is_topic
+from ..topics import WILD, check_pattern, is_pattern, is_topic
 
 COMPARED = 32  #: names with which one that nothing matches is compared in full
+ALIKE = 0.8  #: from which on what stands around a pattern's wildcards is likely a slip of the pen, of 1
+LEAST = 4  #: characters that have to be there beside the wildcards
 MOST_HINTS = 20  #: names of a hive of which it is said what they may mean
 
 
@@ -134,7 +137,7 @@ def _matched(senders: dict[str, list[Sender]], subscribers: dict[str, list[Subsc
     heard = {topic: sorted([*table.of(topic), *({topic} & named)], key=order.__getitem__) for topic in sorted(senders)}
     alone = sorted(subscribers.keys() - {pattern for found in heard.values() for pattern in found})
     fed = {pattern for pattern in alone if any(one.received for one in subscribers[pattern])}
-    to_patterns, to_topics = Hints(exact), Hints(list(senders))
+    to_patterns, to_topics = Hints([*exact, *(subscribers.keys() - exact)]), Hints(list(senders))
     topics = (
         Topic(
             topic,
@@ -169,7 +172,23 @@ class Hints:
         near = self._known
         if len(near) > COMPARED:
             near = nlargest(COMPARED, near, key=lambda one: _alike(name, one))
-        return did_you_mean(name, near)
+        same = [one for one in near if not is_pattern(one)]
+        if hint := did_you_mean(name, same):
+            return hint
+        alike = ((_slipped(*sorted((name, one), key=is_pattern)), one) for one in near if is_pattern(name + one))
+        found = max(alike, default=(0.0, ""))
+        return f", did you mean {found[1]}?" if found[0] >= ALIKE else ""
+
+
+def _slipped(topic: str, pattern: str) -> float:
+    """How much ``topic`` is like what stands before the first, and after the last, wildcard of ``pattern``; up to 1."""
+    ends = [at for at, char in enumerate(pattern) if char in f"{WILD}]"]
+    head, tail = pattern[: ends[0]], pattern[ends[-1] + 1 :]
+    if len(head + tail) < LEAST:
+        return 0.0
+    lengths = range(max(0, len(head) - 1), len(head) + 2)  # a letter too few, or too many
+    begins = max(SequenceMatcher(None, head, topic[:length]).ratio() for length in lengths)
+    return min(begins, SequenceMatcher(None, tail, topic[len(topic) - len(tail) :]).ratio()) if tail else begins
 
 
 def _alike(name: str, other: str) -> int:
