@@ -102,12 +102,33 @@ def test_what_cannot_be_meant_is_refused_with_what_to_write(hive: Hive) -> None:
     for node in ("bat man", "..", "%2e%2e", "@all", "batman.x", "-batman", "%00"):
         assert act(hive, "stop", node=node.replace(" ", "%20"))[0] == 404
     for body in ("", "replicas=", "replicas=-1", "replicas=1001", "replicas=two", "replicas=%D9%A3", "replicas=1e2"):
-        assert act(hive, "scale", body) == (400, {"error": "replicas: write a number from 0 to 1,000\n"})
+        status, found = act(hive, "scale", body)
+        assert (status, found["status"], found["error"]) == (400, 400, "replicas: write a number from 0 to 1,000")
+    status, found = act(hive, "scale", '{"replicas": 2}')  # a program that calls all that it sends a form
+    assert (status, found["error"]) == (400, "the body is JSON, and its Content-Type says that it is a form")
+    assert found["todo"] == "add the header Content-Type: application/json"
     assert act(hive, "scale", "replicas=2", node="batman.0")[0] == 400
     assert act(hive, "roll", "max_unavailable=0")[0] == 400
     assert act(hive, "explode")[0] == 404
-    assert ask(hive, "GET", "/api/nodes/batman/stop")[0] == 405
-    assert ask(hive, "POST", "/api/nodes/batman/stop", Origin="http://evil.example")[0] == 403
+    wrong = [
+        ask(hive, "GET", "/api/nodes/batman/stop"),
+        ask(hive, "POST", "/api/nodes/batman/stop", Origin="http://evil.example"),
+        ask(hive, "POST", "/api/nodes/batman/scale", "{}", Content_Type="text/plain"),
+        ask(hive, "POST", "/api/nodes/batman/scale", "[]", Content_Type="application/json"),
+        ask(hive, "POST", "/api/nodes/joker/stop"),
+        ask(hive, "GET", "/api/nodes/joker"),
+        ask(hive, "GET", "/api/nothing"),
+        ask(hive, "GET", "/api/nodes?limit=all"),
+        ask(hive, "GET", "/api/nodes", Host="evil.example"),
+        ask(hive, "POST", "/api/topics/speech", "{", Content_Type="application/json"),
+        ask(hive, "POST", "/api/dead/drop", "which=x"),
+    ]
+    assert [status for status, _, _ in wrong] == [405, 403, 415, 400, 404, 404, 404, 400, 403, 400, 400]
+    for status, body, headers in wrong:
+        found = orjson.loads(body)
+        assert (headers["content-type"], found["status"], found["ok"]) == ("application/json", status, False)
+        assert found["error"]
+        assert found["todo"]
     assert set(running(hive)) == {"batman.0"}
 
 
@@ -201,3 +222,11 @@ def test_where_no_hived_answers_the_page_says_what_to_do(tmp_path: Path) -> None
             listener.resume()
         assert (answer.status, said["ok"]) == (504, False)
         assert "`hived start`" in said["error"]
+
+
+def test_a_root_that_is_to_restart_says_that_it_was_asked_for_and_that_it_ends(hive: Hive) -> None:
+    before = hive.program("root").pid
+    status, found = act(hive, "restart", node="root")
+    assert (status, found["ok"], found["done"], found["error"]) == (202, None, False, ""), found
+    assert found["doing"] == "this root ends, and cannot see it through: who was asked does it all the same"
+    eventually(lambda: hive.program("root").pid != before and hive.status().page, within=WIDE)

@@ -12,6 +12,8 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
+from .problems import TODO
+
 MAX_BODY = 256 * 1024
 """Bytes of a request's body, unless a hive's controller says otherwise."""
 BODY_TIME = 10.0
@@ -25,11 +27,11 @@ KINDS = frozenset({FORM, JSON, FILES})
 
 
 class RequestRefused(Exception):
-    """What is asked is not done; ``status`` and the text say why."""
+    """What is asked is not done; ``status`` and the text say why, ``todo`` what to do where the status does not."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, todo: str = "") -> None:
         super().__init__(text)
-        self.status = status
+        self.status, self.todo = status, todo
 
 
 class Bodies:
@@ -46,7 +48,7 @@ class Bodies:
             raise self._too_large()
         is_empty = length == "0" and "transfer-encoding" not in headers
         if kind_of(headers) not in KINDS and not (is_empty and "content-type" not in headers):
-            raise RequestRefused(415, f"write Content-Type: one of {', '.join(sorted(KINDS))}")
+            raise RequestRefused(415, f"no Content-Type that is known: it is one of {', '.join(sorted(KINDS))}")
 
     async def read(self, receive: Receive) -> bytes:
         """The whole body. Raises RequestRefused, and ClientDisconnect if they left."""
@@ -95,6 +97,8 @@ def form_fields(headers: Headers, body: bytes) -> dict[str, str]:
     """The fields of a form, of each name the first; none where it is no form. Raises RequestRefused."""
     if kind_of(headers) != FORM:
         return {}
+    if body.lstrip()[:1] == b"{":  # some programs call all that they send a form, unless they are told otherwise
+        raise RequestRefused(400, "the body is JSON, and its Content-Type says that it is a form", TODO[415])
     try:
         found = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
     except ValueError:  # a UnicodeDecodeError is one, too

@@ -17,6 +17,7 @@ from ..data.picking import NoLetters, Picked, Replayed, count_of, drop, pick, re
 from ..errors import InvalidName, RedisError
 from .bodies import RequestRefused, fields_of, is_ticked, wants_page
 from .pages import Hive
+from .problems import problem
 
 LONGEST = 300  #: characters of what is picked
 
@@ -85,4 +86,7 @@ def _answer(request: Request, said: Mapping[str, Any], texts: list[str], *, is_w
             return PlainTextResponse("; ".join(texts), 409)
         group = str(said.get("group") or "")
         return RedirectResponse(f"/dead?{urlencode({'group': group})}" if group else "/dead", 303)
-    return JSONResponse({"said": "; ".join(texts), "ok": is_well}, 200 if is_well else 409)
+    text = "; ".join(texts)
+    if is_well:
+        return JSONResponse({"said": text, "ok": True})
+    return JSONResponse(problem(409, text) | {"said": text}, 409)

@@ -26,6 +26,7 @@ from ..topics import is_instance, is_node
 from .bodies import RequestRefused, fields_of, wants_page
 from .busy import Busy
 from .errands import Errands
+from .problems import problem
 from .visitor import visitor_of
 
 VERBS = frozenset({Verb.START, Verb.STOP, Verb.RESTART, Verb.ROLL, Verb.SCALE})
@@ -55,7 +56,8 @@ class Changes:
             raise RequestRefused(503, str(error)) from None
         if not wants_page(asked):
             await errand.over.wait()
-            return Response(orjson.dumps(errand.to_json()), errand.status, media_type="application/json")
+            wrong = problem(errand.status, errand.error) if errand.error else {}
+            return Response(orjson.dumps(errand.to_json() | wrong), errand.status, media_type="application/json")
         with suppress(TimeoutError):
             async with asyncio.timeout(LOADING):
                 await errand.over.wait()

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 KEPT = 100  #: errands that are remembered
 AT_ONCE = 20  #: errands that are on their way; who comes then is told to come again
 
+CUT = "this root ends, and cannot see it through: who was asked does it all the same"
 NOBODY = "no hived of this hive answers: `hived start` in the hive's folder starts it on that machine; then ask again"
 
 
@@ -32,7 +33,7 @@ class Errand:
     """One request to all hiveds for ``target``, a node or one copy of it, and what they answered so far.
 
     ``begun`` and ``ended`` are in unix seconds. ``status`` is that of the HTTP answer, and ``error`` says what is wrong
-    with the whole: nobody answers, or nobody knows the target.
+    with the whole: nobody answers, or nobody knows the target; ``cut``, why nobody will know how it ended.
     """
 
     target: str
@@ -41,6 +42,7 @@ class Errand:
     ended: float | None = None
     status: int = 200
     error: str = ""
+    cut: str = ""
     said: dict[tuple[str, str], Answer] = field(default_factory=dict)
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -57,6 +59,8 @@ class Errand:
     @property
     def doing(self) -> str:
         """What is being done now, "" if nobody says so, or it is over."""
+        if self.cut:
+            return self.cut
         told = [answer.doing for answer in self.answers if answer.doing and not answer.done]
         return "" if self.over.is_set() else "; ".join(told)
 
@@ -71,7 +75,7 @@ class Errand:
         return {
             "verb": str(self.request.verb),
             "target": self.target,
-            "ok": self.is_well,
+            "ok": None if self.cut else self.is_well,
             "done": self.over.is_set() and all(answer.done for answer in self.answers),
             "doing": self.doing,
             "error": self.error,
@@ -144,6 +148,9 @@ class Errands:
                 errand.status, errand.error = 404, unknown(errand.target)
         except RedisError as error:
             errand.status, errand.error = 503, str(error)
+        except asyncio.CancelledError:
+            errand.status, errand.cut = 202, CUT
+            raise
         except Exception:
             log.exception("%s %s could not be asked for", errand.request.verb, errand.target)
             errand.status, errand.error = 500, "the root could not ask for it: its log says why"

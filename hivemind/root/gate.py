@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .bodies import Bodies, RequestRefused, again, form_fields
 from .guard import is_change
 from .login import LOGIN, LOGOUT, Login, unknown
+from .problems import text_of
 from .visitor import CSRF_FIELD, CSRF_HEADER, LOCAL, Visitor, remember
 
 log = logging.getLogger(__name__)
@@ -106,4 +107,4 @@ def _answer(error: RequestRefused) -> Response:
     """Why it was refused; the body may not have been read, so the connection ends."""
     if error.status == 401:
         return unknown(str(error))
-    return PlainTextResponse(f"{error}\n", error.status, headers={"Connection": "close"})
+    return PlainTextResponse(text_of(str(error), error.todo), error.status, headers={"Connection": "close"})

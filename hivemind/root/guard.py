@@ -10,6 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .problems import text_of, told
+
 SECURITY_HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
         "default-src 'self'; script-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
@@ -61,7 +63,7 @@ class Guard:
 
         headers = Headers(scope=scope)
         answer = _misshapen(scope, headers) or self._refusal(scope, headers)
-        await (answer or self._app)(scope, receive, guarded)
+        await (answer or self._app)(scope, receive, told(scope, guarded))
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         hosts = headers.getlist("host")
@@ -97,7 +99,7 @@ def _foreign_change(headers: Headers, host: str) -> Response | None:
         return _no(403, "a change from another site is refused")
     is_program = OWN_HEADER in headers or headers.get("authorization", "").lower().startswith("bearer ")
     if not (origins or sites or is_program):
-        return _no(403, "say that you are no page of another site: add the header X-Hivemind: 1")
+        return _no(403, "a change has to say that it is from no page of another site", "add the header X-Hivemind: 1")
     return None
 
 
@@ -115,9 +117,9 @@ def _is_link(headers: Headers, path: str) -> bool:
     return is_followed and not path.startswith("/events/")
 
 
-def _no(status: int, why: str) -> Response:
+def _no(status: int, why: str, todo: str = "") -> Response:
     """A refusal; what follows on this connection may be the rest of what was refused, so it ends."""
-    return PlainTextResponse(f"{why}\n", status, headers={"Connection": "close"})
+    return PlainTextResponse(text_of(why, todo), status, headers={"Connection": "close"})
 
 
 def _is_of(origin: str, host: str) -> bool:

@@ -28,7 +28,8 @@ async function send(form) {
     });
     const kind = answer.headers.get("content-type") ?? "";
     const told = kind.startsWith("application/json") ? await answer.json() : { error: await answer.text() };
-    say(told.ok ? "" : "trouble", told.ok ? `${what}: done` : `${what}: ${told.error.trim() || "not all of it was done"}`);
+    if (told.ok === null) say("", `${what}: ${told.doing}`);
+    else say(told.ok ? "" : "trouble", told.ok ? `${what}: done` : `${what}: ${told.error.trim() || "not all of it was done"}`);
   } catch {
     say("trouble", `${what}: the root does not answer; what was asked for may be done all the same`);
   }

@@ -14,7 +14,8 @@ document.addEventListener("submit", async (event) => {
     const answer = await fetch(where, { method: "POST", body, headers: { Accept: "application/json" } });
     const text = await answer.text();
     output.dataset.state = answer.ok ? "well" : "trouble";
-    output.textContent = text.startsWith("{") ? JSON.parse(text).said : text;
+    const told = text.startsWith("{") ? JSON.parse(text) : { said: text };
+    output.textContent = told.said ?? told.error;
     if (answer.ok) form.dispatchEvent(new CustomEvent("acted", { bubbles: true }));
   } catch {
     output.dataset.state = "trouble";
