@@ -4,8 +4,8 @@ As text: ``2026-01-02T03:04:05.678+01:00 INFO     batsignal.0  message``: ISO 86
 level padded to 8, the logger's name, two spaces, the text, in which a traceback follows in lines of its own.
 
 As JSON: ``{"time":"2026-01-02T02:04:05.678Z","level":"INFO","logger":"batsignal.0","message":"…","hive":"gotham",
-"instance":"batsignal.0"}``: one object a line, its time RFC 3339 in UTC; and ``topic``, ``message_id``, ``trace_id``
-and ``traceback`` where there is one.
+"instance":"batsignal.0"}``: one object a line, its time RFC 3339 in UTC; and ``topic``, ``message_id``, ``trace_id``,
+``traceback`` and ``more_ids`` where there is one. Nodes, the root and hived, which is ``hived.0``, write the same.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
+
+from .burst import MORE
 
 _LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d) (\S+) +(\S+)  (.*)", re.DOTALL)
 _OBJECT = '{"time":"'  # how a line of JSON begins
@@ -43,6 +45,7 @@ class LogLine:
     topic: str = ""
     message: str = ""
     trace: str = ""
+    more: tuple[str, ...] = ()  # the ids of messages like it that had no line
 
     def about(self) -> dict[str, str]:
         """What JSON says besides, as it calls that; what is not known is left out."""
@@ -52,8 +55,8 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One record before it is a line: ``time`` in unix seconds, ``message`` the id of the one that was handled, and
-    ``trace`` that of its trace.
+    """One record before it is a line: ``time`` in unix seconds, ``message`` the id of the one that was handled,
+    ``trace`` that of its trace, and ``more`` the ids of those like it that had no line.
     """
 
     time: float
@@ -64,6 +67,7 @@ class Said:
     topic: str = ""
     message: str = ""
     trace: str = ""
+    more: tuple[str, ...] = ()
 
 
 class Form(Protocol):
@@ -106,16 +110,21 @@ class JsonForm:
             "instance": self.instance,
         }
         more = {"topic": said.topic, "message_id": said.message, "trace_id": said.trace, "traceback": said.traceback}
-        return _encoded(entry | {name: value for name, value in more.items() if value})
+        found: dict[str, Any] = entry | {name: value for name, value in more.items() if value}
+        return _encoded(found | {MORE: said.more} if said.more else found)
 
 
-def _encoded(entry: dict[str, str]) -> str:
+def _encoded(entry: dict[str, Any]) -> str:
     try:
         found = orjson.dumps(entry)
     except orjson.JSONEncodeError:  # half a surrogate pair, as in the name of a file that is no UTF-8
-        found = orjson.dumps({name: text.encode("utf-8", "backslashreplace").decode() for name, text in entry.items()})
+        found = orjson.dumps({name: _whole(value) for name, value in entry.items()})
     line = found.decode()
     return line if line.isprintable() else line.translate(_ESCAPED)
+
+
+def _whole(value: Any) -> Any:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else list(map(_whole, value))
 
 
 def form_of(kind: str, hive: str, instance: str) -> Form:
@@ -163,8 +172,13 @@ def _parse_object(line: str) -> LogLine | None:
         return None
     trace = str(raw.get("traceback", ""))
     text = _clean(f"{text}\n{trace}" if trace else text)
-    about = (_clean(str(raw.get(key, ""))) for key in ("instance", "topic", "message_id", "trace_id"))
-    return LogLine(time.timestamp(), _word(level), _word(name), text, None, "", *about)
+    instance, topic, message, trace_id = (
+        _clean(str(raw.get(key, ""))) for key in ("instance", "topic", "message_id", "trace_id")
+    )
+    ids = raw.get(MORE)
+    more = tuple(_clean(str(one)) for one in ids) if isinstance(ids, list) else ()
+    named = instance, topic, message, trace_id
+    return LogLine(time.timestamp(), _word(level), _word(name), text, None, "", *named, more)
 
 
 def _is_entry(line: str) -> bool:

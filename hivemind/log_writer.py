@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
+from .burst import MORE
 from .log_context import named
 from .log_lines import Form, Said, TextForm
 
@@ -65,7 +66,7 @@ class LogWriter(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Queue one record; never waits, never raises."""
         about = named() if self.form.is_structured else ("", "", "")
-        entry = Said(record.created, record.levelname, record.name, *_text(record), *about)
+        entry = Said(record.created, record.levelname, record.name, *_text(record), *about, getattr(record, MORE, ()))
         if not self._thread:
             self._write([entry])
         elif self._queued - self._written > QUEUE_LIMIT:

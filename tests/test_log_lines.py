@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hivemind import Message, Node, Service, log, responder, service, subscription
+from hivemind.burst import Burst
 from hivemind.bus.requests_link import Calls
+from hivemind.cli.log_view import as_dict
 from hivemind.log_context import trace_id
 from hivemind.log_files import Follower, merge
 from hivemind.log_lines import JsonForm, LogLine, Said, format_line, parse_line
+from hivemind.node import results
+from hivemind.node import subscription as subscription_module
 from hivemind.supervisor.last_words import last_words
 from hivemind.supervisor.log_tail import Bit, bit_in
 from hivemind.testing import HiveTest
@@ -29,6 +34,7 @@ from .hive_kit import SENDER, Hive
 from .test_foreground import Terminal
 from .waiting import eventually
 
+FIELDS = ["time", "level", "logger", "message", "hive", "instance"]
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 FORM = JsonForm("gotham", "batman.0")
 SPEAKS = """
@@ -52,15 +58,15 @@ def logged(tmp_path: Path) -> Iterator[Path]:
     stop()
 
 
-def objects(file: Path) -> list[dict[str, str]]:
+def objects(file: Path) -> list[dict[str, Any]]:
     logging.getLogger().handlers[-1].flush()
     return [orjson.loads(line) for line in file.read_bytes().splitlines()]
 
 
-def said(file: Path, text: str) -> dict[str, str]:
+def said(file: Path, text: str) -> dict[str, Any]:
     """The one line that says ``text``, when it is there."""
 
-    def found() -> list[dict[str, str]]:
+    def found() -> list[dict[str, Any]]:
         return [line for line in objects(file) if line["message"] == text]
 
     eventually(found, within=10)
@@ -192,6 +198,10 @@ class Talks(Node):
     async def fails(self, payload: str) -> None:
         raise ValueError(payload)
 
+    @subscription("fails-kept", durable=True)
+    async def fails_kept(self, payload: str) -> None:
+        raise ValueError(payload)
+
     @subscription("fits")
     async def fits(self, payload: int) -> None:
         pass
@@ -292,6 +302,32 @@ def test_a_line_says_topic_and_id_of_the_message_that_is_handled(hive_server: st
     assert {one["instance"] for one in lines if one["message"] == "looked"} == {"talks.0"}
 
 
+@pytest.mark.parametrize(("topic", "payload"), [("fails", "boom"), ("fits", "no number"), ("fails-kept", "boom")])
+def test_a_line_for_many_messages_names_those_that_had_none(
+    hive_server: str, logged: Path, topic: str, payload: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (subscription_module, results):
+        monkeypatch.setattr(module, "Burst", partial(Burst, 0.2))
+    lines: list[dict[str, Any]] = []
+
+    def told() -> bool:
+        hive.send(topic, payload, durable=topic == "fails-kept")
+        lines[:] = [one for one in objects(logged) if one.get("topic") == topic]
+        return any("more_ids" in one for one in lines)
+
+    with HiveTest(hive_server, "talks") as hive:
+        hive.start(Talks)
+        eventually(told, within=10)
+    [line] = [one for one in lines if "more_ids" in one]
+    count = int(line["message"].partition(" more like it")[0].rpartition("(")[2])
+    assert 0 < len(line["more_ids"]) == count
+    assert all(each.startswith(f"{topic}/") for each in line["more_ids"])
+    assert not {one["message_id"] for one in lines} & {*line["more_ids"]}
+    read = parse_line(orjson.dumps(line).decode())
+    assert read is not None
+    assert as_dict(read)["more_ids"] == line["more_ids"]
+
+
 class Asks(Node):
     """Asks for the first time in a handler: what it asks over is connected then."""
 
@@ -332,7 +368,8 @@ def test_the_logs_of_nodes_of_the_root_and_of_hived_obey_and_hm_reads_them(gotha
     assert set(files) >= {"batman", "robin", "root", "hived"}
     for name, lines in files.items():
         assert {line["hive"] for line in lines} == {"gotham"}
-        assert {line["instance"] for line in lines} == {name if name == "hived" else f"{name}.0"}
+        assert {line["instance"] for line in lines} == {f"{name}.0"}
+        assert all([*line][:6] == FIELDS for line in lines)
     heard = next(line for line in files["batman"] if line["message"] == "heard")
     assert (heard["logger"], heard["topic"]) == ("stdout", "robin")
     assert heard["message_id"].startswith("robin/robin.0/")

@@ -91,4 +91,5 @@ def as_dict(line: LogLine) -> dict[str, Any]:
     """One entry for ``--json``; with its host if that is another one, and what a log in JSON says besides."""
     where = {"host": line.host} if line.host else {}
     found = {"time": line.time, "level": line.level, "name": line.name, "text": line.text, "file": str(line.source)}
-    return {**found, **where, **line.about()}
+    more = {"more_ids": list(line.more)} if line.more else {}
+    return {**found, **where, **line.about(), **more}

@@ -273,8 +273,8 @@ class Responder:
         self.failed += 1
         self.error = in_words(error)
         if (held := self._failures.first()) is not None:
-            more = self._failures.more(held)
-            self.node.logger.error("responder %s failed%s", self.name, more, exc_info=error)
+            more, extra = self._failures.more(held), self._failures.extra
+            self.node.logger.error("responder %s failed%s", self.name, more, exc_info=error, extra=extra)
         text = "".join(traceback.format_exception(error))
         call.fail(type(error).__name__, _said(error), text)
 

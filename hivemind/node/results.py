@@ -44,7 +44,7 @@ class Results:
         if (held := burst.first()) is not None:
             after = f", after {said}" if said else ""
             what = f"{self._handler} failed on a message of {delivery.topic}, try {delivery.number}{after}"
-            _tell(self._logger, what + burst.more(held), error)
+            _tell(self._logger, what + burst.more(held), error, burst)
         if said is Said.NACK:
             self.failed += not is_meant
             self._put_back(delivery)
@@ -86,14 +86,14 @@ def _is_meant(error: BaseException) -> bool:
     return isinstance(error, Retry | Reject)
 
 
-def _tell(logger: logging.Logger, what: str, error: BaseException) -> None:
+def _tell(logger: logging.Logger, what: str, error: BaseException, burst: Burst) -> None:
     """Log what became of a message: what the handler meant, and what never came to it, in a line."""
     if _is_meant(error):
-        logger.info("%s: it raised %s", what, in_words(error))
+        logger.info("%s: it raised %s", what, in_words(error), extra=burst.extra)
     elif isinstance(error, InvalidPayload | Malformed):
-        logger.error("%s: it does not fit: %s", what, in_words(error))
+        logger.error("%s: it does not fit: %s", what, in_words(error), extra=burst.extra)
     else:
-        logger.error("%s", what, exc_info=error)
+        logger.error("%s", what, exc_info=error, extra=burst.extra)
 
 
 def _death(error: BaseException) -> Death:

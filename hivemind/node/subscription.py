@@ -209,22 +209,22 @@ class Subscription:
         self.failed += 1
         self.error = in_words(error)
         if (held := self._failures.first()) is not None:
-            self._say(f"{self.handler.name} failed on a message of {entry[0]}", held, error)
+            self._say(f"{self.handler.name} failed on a message of {entry[0]}", self._failures, held, error)
 
     def _misfit(self, entry: Entry, error: Exception) -> None:
         self.invalid += 1
         self.error = in_words(error)
         if (held := self._misfits.first()) is not None:
             sender = envelope_of(entry[2])["n"] or "somebody outside the hive"
-            self._say(f"{entry[0]} from {sender} does not fit {self.handler.name}: {error}", held)
+            self._say(f"{entry[0]} from {sender} does not fit {self.handler.name}: {error}", self._misfits, held)
 
     def _on_gap(self, topic: str, sender: str, first: int, last: int) -> None:
         if (held := self._losses.first()) is not None:
             count = last - first + 1
-            self._say(f"missed {amount(count, 'message')} of {sender} on {topic}, numbers {first} to {last}", held)
+            text = f"missed {amount(count, 'message')} of {sender} on {topic}, numbers {first} to {last}"
+            self._say(text, self._losses, held)
         self.node._hm.gaps.tell(topic, sender, first, last)
 
-    def _say(self, text: str, held: int, error: BaseException | None = None) -> None:
-        more = self._failures.more(held)
+    def _say(self, text: str, burst: Burst, held: int, error: BaseException | None = None) -> None:
         log = self.node.logger.error if error else self.node.logger.warning
-        log("%s%s", text, more, exc_info=error)
+        log("%s%s", text, burst.more(held), exc_info=error, extra=burst.extra)

@@ -35,7 +35,7 @@ from ..identity import PidFile, ProcessIdentity
 from ..last_settings import settings_or_applied
 from ..log import setup
 from ..log_lines import form_of
-from ..settings import HIVE
+from ..settings import HIVE, logged_in
 from ..whole import FULL
 from .archive import Archive
 from .deaths import Deaths
@@ -202,7 +202,7 @@ def main(arguments: list[str]) -> None:
         backups=constants.LOG_BACKUP_COUNT,
         terminal=False,
         own_streams=False,
-        form=form_of(constants.LOG_FORMAT, settings.name, "hived"),
+        form=form_of(constants.LOG_FORMAT, settings.name, logged_in(settings.log_file("hived"))),
     )
     logging.getLogger("hivemind.redis").addFilter(lambda _: not engine.paths.stopping.exists())  # Redis is to go
     faulthandler.register(signal.SIGUSR1, all_threads=True)

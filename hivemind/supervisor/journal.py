@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from ..log_files import RotatingFile
 from ..log_lines import Said, form_of
-from ..settings import Settings
+from ..settings import Settings, logged_in
 
 BY = "by"  #: the option of a request that says who asks
 
@@ -19,8 +19,9 @@ def note(settings: Settings, text: str) -> None:
     """Write ``text``, and who asked for it, into hived's log. Never raises: what cannot be written is lost."""
     if logging.getLevelNamesMapping()[settings.constants.LOG_LEVEL] > logging.INFO:
         return
-    file = RotatingFile(settings.log_file("hived"), 0, 0)
-    form = form_of(settings.constants.LOG_FORMAT, settings.name, "hived")
+    path = settings.log_file("hived")
+    file = RotatingFile(path, 0, 0)
+    form = form_of(settings.constants.LOG_FORMAT, settings.name, logged_in(path))
     line = form.line(Said(time.time(), "INFO", "hived", text))
     file.write([f"{line}\n".encode("utf-8", "backslashreplace")])
     file.close()
