@@ -167,6 +167,13 @@ def test_a_reload_says_what_does_not_stay_up(running: Hive) -> None:
     assert (done.returncode, "twoface.0: started, but it does not stay up: " in done.stdout) == (1, True)
     assert "process log" not in done.stdout
     assert "process log" not in running.program("twoface.0").detail
+    running.node("harvey", "def (")
+    running.run("hived", "reload")
+    listed = {line.split()[0]: line.split()[1] for line in running.run("hm", "nodes").stdout.splitlines()}
+    assert (listed["twoface.0"], listed["harvey"], listed["batman.0"]) == ("failing", "quarantined", "running"), listed
+    found = {one["instance"]: one for one in json.loads(running.run("hm", "nodes", "--json").stdout)}
+    assert (found["twoface.0"]["state"], found["harvey"]["state"]) == ("failing", "quarantined")
+    assert "SyntaxError" in found["harvey"]["problem"]
 
 
 FALLEN = """

@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import orjson
 import pytest
 
 from hivemind.bus.bus import Bus
@@ -17,6 +19,7 @@ from hivemind.bus.endpoint import Endpoint
 from hivemind.log_lines import LogLine, format_line
 from hivemind.root import feeds, serving
 from hivemind.root.feeds import MOST_LINES, MOST_SIZE, Feed, Feeds, Recent, Sieve, line_fields
+from hivemind.root.logs import stream
 from hivemind.settings import Settings, load_settings
 
 from .browser import Browser, find_browser
@@ -56,6 +59,17 @@ def texts(event: Any) -> list[str]:
 
 
 # -- what is remembered and chosen
+
+
+@pytest.mark.parametrize(("sieve", "missed", "unseen"), [(Sieve(), 10, 0), (Sieve(match="wanted"), 0, 10)])
+async def test_entries_that_nobody_could_sift_are_not_called_missed(sieve: Sieve, missed: int, unseen: int) -> None:
+    feed = SimpleNamespace(recent=Recent(), notes=[], news=asyncio.Event(), is_read=True, is_over=False)
+    events = stream(cast("Feed", feed), sieve)
+    assert orjson.loads((await anext(events)).data or "") == {"lines": [], "missed": 0, "unseen": 0, "notes": []}
+    feed.recent.add(LogLine(1.0, "INFO", "batman.0", "other") for _ in range(MOST_LINES + 10))
+    feed.news.set()
+    told = orjson.loads((await anext(events)).data or "")
+    assert (told["missed"], told["unseen"]) == (missed, unseen)
 
 
 def test_the_last_entries_are_remembered_within_bounds_and_what_is_gone_is_counted() -> None:

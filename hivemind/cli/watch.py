@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 import click
@@ -12,15 +13,18 @@ from . import output
 if TYPE_CHECKING:
     from ..data.records import Instance
     from ..settings import Settings
+    from ..supervisor.status import ProgramStatus
 
-_STYLES = {"running": "green", "lost": "red", "fenced": "red", "broken": "red"}
+_RED = ("lost", "fenced", "broken", "failing", "quarantined", "exited", "away")
+_STYLES = {"running": "green", **dict.fromkeys(_RED, "red")}
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="A list of instances, with all that the registry knows.")
 @click.pass_context
 def nodes(ctx: click.Context, *, as_json: bool) -> None:
-    """List every running copy of every node; under a process that several share, each of them.
+    """List every running copy of every node; under a process that several share, each of them. What hived is to keep
+    alive and is not there is listed, too, with its state and why.
 
     Examples:
       hm nodes
@@ -37,15 +41,31 @@ def nodes(ctx: click.Context, *, as_json: bool) -> None:
     if refused:
         output.warn(f"Redis refuses writes: {refused}; no lease can be renewed, who is unknown may well live")
     states = ["unknown" if refused and one.is_lost else one.state for one in instances]
+    absent = _absent(settings, {one.instance for one in instances})
     if as_json:
-        output.as_json([{**one.to_json(), "state": state} for one, state in zip(instances, states, strict=True)])
+        known = [{**one.to_json(), "state": state} for one, state in zip(instances, states, strict=True)]
+        output.as_json([*known, *({"instance": name, **_bare(one)} for name, one in absent.items())])
         return
-    if not instances:
+    if not (instances or absent):
         output.note(nobody(settings))
     columns = ("instance", "state", "host", "pid", "uptime", "sends", "receives", "answers", "problems")
     rows = [row for one, state in zip(instances, states, strict=True) for row in _rows(one, state, time.time())]
     rows += rows_of_others(settings, instances)
+    rows += [(name, one.state, "", one.pid or "", "", "", "", "", one.detail) for name, one in absent.items()]
     output.table(columns, rows, styles=[_STYLES.get(str(row[1]), "yellow") for row in rows])
+
+
+def _absent(settings: Settings, there: AbstractSet[str]) -> dict[str, ProgramStatus]:
+    """What hived says of copies that are not ``there``, by instance, or by node where no copy of it could begin."""
+    from ..picture.declared import declared
+    from ..supervisor.processes import REDIS, ROOT
+
+    found = {f"{ROOT}.0" if name == ROOT else name: one for name, one in declared(settings).programs.items()}
+    return {name: one for name, one in sorted(found.items()) if name not in there and name != REDIS}
+
+
+def _bare(one: ProgramStatus) -> dict[str, object]:
+    return {"node": one.name.partition(".")[0], "state": one.state, "pid": one.pid, "problem": one.detail}
 
 
 def _rows(one: Instance, state: str, now: float) -> list[tuple[object, ...]]:

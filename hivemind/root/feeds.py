@@ -52,6 +52,11 @@ class Sieve:
             raise ValueError(f"match: write at most {LONGEST_MATCH} characters")
         return cls(level, match)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether everything is wanted."""
+        return not self.match and LEVELS.get(self.level, 0) <= LEVELS["DEBUG"]
+
     def passes(self, line: LogLine) -> bool:
         """Whether an entry is wanted; one without a level, which something else than a logger wrote, is INFO."""
         is_grave = LEVELS.get(line.level, LEVELS["INFO"]) >= LEVELS.get(self.level, 0)

@@ -56,12 +56,13 @@ class Logs:
                 async for event in stream(feed, sieve):
                     yield event
         except Busy as error:
-            yield _event("begin", [], 0, [str(error)])
+            yield _event("begin", [], [str(error)])
 
 
 async def stream(feed: Feed, sieve: Sieve) -> AsyncIterator[ServerSentEvent]:
     """``begin`` with what there is, and anew where all of it was put in another order; ``more`` with what came since.
-    Who is slow misses entries, and is told how many: nothing queues.
+    Who is slow misses entries, and is told how many: nothing queues. Of those that were gone before anybody looked none
+    knows whether a sieve would have let them pass: these are ``unseen``.
     """
     at, begun, told = 0, -1, 0
     while not feed.is_over:
@@ -72,10 +73,13 @@ async def stream(feed: Feed, sieve: Sieve) -> AsyncIterator[ServerSentEvent]:
             lines, gone = recent.after(recent.begun if is_new else at)
             wanted = [line for line in lines if sieve.passes(line)]
             shown = _newest(wanted[-FIRST:] if is_new else wanted)
-            missed = 0 if is_new else gone + len(wanted) - len(shown)
+            gone = 0 if is_new else gone
+            missed = 0 if is_new else len(wanted) - len(shown) + (gone if sieve.is_open else 0)
+            unseen = 0 if sieve.is_open else gone
             at, begun = recent.last, recent.begun
-            if is_new or shown or missed or len(feed.notes) != told:
-                yield _event("begin" if is_new else "more", shown, missed, feed.notes[0 if is_new else told :])
+            if is_new or shown or missed or unseen or len(feed.notes) != told:
+                kind, notes = ("begin", feed.notes) if is_new else ("more", feed.notes[told:])
+                yield _event(kind, shown, notes, missed, unseen)
             told = len(feed.notes)
         await news.wait()
         await asyncio.sleep(GATHER)
@@ -89,6 +93,9 @@ def _newest(lines: Sequence[LogLine]) -> Sequence[LogLine]:
     return lines[kept:] if kept < len(lines) else lines[-1:]
 
 
-def _event(kind: str, lines: Sequence[LogLine], missed: int, notes: Sequence[str]) -> ServerSentEvent:
-    data: dict[str, Any] = {"lines": [line_fields(line) for line in lines], "missed": missed, "notes": list(notes)}
+def _event(
+    kind: str, lines: Sequence[LogLine], notes: Sequence[str], missed: int = 0, unseen: int = 0
+) -> ServerSentEvent:
+    counts = {"missed": missed, "unseen": unseen}
+    data: dict[str, Any] = {"lines": [line_fields(line) for line in lines], **counts, "notes": list(notes)}
     return ServerSentEvent(orjson.dumps(data, option=orjson.OPT_NON_STR_KEYS).decode(), event=kind, retry=2000)

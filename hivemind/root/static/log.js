@@ -11,6 +11,7 @@ const TYPED = 250; // milliseconds of rest before what was typed is asked for
 let stream = null;
 let timer = null;
 let missed = 0;
+let unseen = 0;
 
 function show(fields) {
   const line = blank.content.firstElementChild.cloneNode(true);
@@ -33,8 +34,11 @@ function say(state, text) {
 
 function take(data) {
   missed += data.missed;
+  unseen += data.unseen;
   add(data.lines);
-  const notes = [...data.notes, ...(missed ? [`${missed} entries came too fast to be shown`] : [])];
+  const notes = [...data.notes];
+  if (missed) notes.push(`${missed} entries came too fast to be shown`);
+  if (unseen) notes.push(`${unseen} entries came too fast to be sifted`);
   if (notes.length || status.dataset.state !== "live") say("live", notes.join(" · "));
 }
 
@@ -44,7 +48,7 @@ function follow() {
   stream = new EventSource(`${list.dataset.events}?${new URLSearchParams(new FormData(form))}`);
   stream.addEventListener("begin", (event) => {
     list.replaceChildren();
-    missed = 0;
+    missed = unseen = 0;
     say("live", "");
     take(JSON.parse(event.data));
     list.scrollTop = list.scrollHeight;
