@@ -22,6 +22,7 @@ from hivemind.picture.monitor import Monitor
 from hivemind.picture.traffic import traffic
 from hivemind.root.pages.payloads import BRIEF, LONGEST, MOST, brief, tree_of
 from hivemind.root.tails import Follower, Tail
+from hivemind.topics import Names
 
 from .browser import Browser, find_browser
 from .root_kit import FakeSource, instance
@@ -95,6 +96,17 @@ def test_the_page_of_a_topic_has_its_senders_subscribers_groups_and_last_message
     assert page["last"] == []  # they come with the page, and with the tail
     html = shown.page.get("/topics/orders.new")[1]
     assert re.search(r'data-field="name">number<.*data-field="text">1<', html)
+
+
+def test_last_messages_that_cannot_be_read_are_not_called_none(shown: Shown, client: Client) -> None:
+    client.send("torn.last", "x", durable=True)
+    eventually(lambda: "torn.last" in shown.rows("/topics", "kept"), WIDE)
+    stream, command = Names(shown.house.hive).stream("torn.last"), shown.house.server.command
+    command("DEL", stream)
+    command("SET", stream, "no stream")
+    html = shown.page.get("/topics/torn.last")[1]
+    command("DEL", stream)
+    assert re.search(r"The last messages could not be read: .*WRONGTYPE", html), html
 
 
 def test_a_figure_stays_where_it_leads_nowhere_and_what_leads_nowhere_is_hidden(shown: Shown) -> None:

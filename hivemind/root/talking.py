@@ -22,7 +22,7 @@ from ..topics import check_pattern, check_topic
 from .bodies import RequestRefused, fields_of, is_form, is_ticked, wants_page
 from .busy import Busy
 from .pages import Hive
-from .pages.topic import last_messages
+from .pages.topic import last_messages, not_read
 from .pages.topics import address
 from .serving import Pages, Viewer
 from .tails import Tails
@@ -69,21 +69,23 @@ class Talking:
     async def _follow(self, tails: Tails, pattern: str, words: str) -> AsyncIterator[ServerSentEvent]:
         try:
             async with tails.following(pattern, words) as follower:
-                if not words and (past := await self._past(pattern)):
-                    yield _event({"messages": past, "more": 0, "partial": False, "said": ""})
-                async for said in follower.events():
-                    yield _event(said)
+                past, said = ([], "") if words else await self._past(pattern)
+                if past or said:
+                    yield _event({"messages": past, "more": 0, "partial": False, "said": said})
+                async for news in follower.events():
+                    yield _event(news)
         except Busy as error:
             yield _event({"messages": [], "more": 0, "partial": False, "said": str(error)})
 
-    async def _past(self, pattern: str) -> list[Any]:
+    async def _past(self, pattern: str) -> tuple[list[Any], str]:
+        """The last messages of a topic that is kept, and why there are none if they could not be read."""
         assert self._hive is not None
         if topics_of(self._monitor.snapshot).of(pattern).kept is None:
-            return []
+            return [], ""
         try:
-            return (await last_messages(self._hive.bus, pattern))[::-1]
-        except RedisError:
-            return []
+            return (await last_messages(self._hive.bus, pattern))[::-1], ""
+        except RedisError as error:
+            return [], not_read(error)
 
     # -- a message by hand
 

@@ -50,10 +50,10 @@ class Topic:
             "letters": count(kept.letters) if kept is not None else "",
             "dead": f"/dead?topic={name}" if kept is not None and kept.letters else "",
         }
-        last = await _last(visit, name) if kept is not None and not visit.is_again else []
+        last, unread = await _last(visit, name) if kept is not None and not visit.is_again else ([], "")
         return frame(
             visit,
-            fields,
+            {**fields, "unread": unread},
             {
                 "senders": [_sender(one, at) for at, one in enumerate(senders)],
                 "subscribers": [_subscriber(one, at) for at, one in enumerate(subscribers)],
@@ -70,13 +70,19 @@ async def last_messages(bus: Bus, topic: str, values: int = MOST) -> list[Item]:
     return [message_of(topic, entry, body, values) for entry, body in bodies if body]
 
 
-async def _last(visit: Visit, topic: str) -> list[Item]:
+def not_read(error: RedisError) -> str:
+    """What to say where ``last_messages`` failed: Redis went away just now, or something else lies in that place."""
+    return f"The last messages could not be read: {error}"
+
+
+async def _last(visit: Visit, topic: str) -> tuple[list[Item], str]:
+    """Them, and why there are none if they could not be read; where Redis is silent the page says that anyhow."""
     if visit.hive is None or visit.snapshot.silent_since is not None:
-        return []
+        return [], ""
     try:
-        return await last_messages(visit.hive.bus, topic, RENDERED)
-    except RedisError:  # it went away just now, or something else lies in the stream's place
-        return []
+        return await last_messages(visit.hive.bus, topic, RENDERED), ""
+    except RedisError as error:
+        return [], not_read(error)
 
 
 def _of_topic(name: str, subscribers: Sequence[HearingView], total: Callable[[HearingView], int]) -> str:
