@@ -190,7 +190,17 @@ def test_an_awkward_folder_is_no_trouble(tmp_path: Path) -> None:
         assert hive.states()["batman.0"] in UP
 
 
+def test_a_stop_names_who_it_waits_for(gotham: Hive) -> None:
+    gotham.node("batman", SENDER)
+    gotham.start()
+    kill(gotham.copies("batman")[0], signal.SIGSTOP)
+    done = gotham.run("hived", "stop")
+    assert done.returncode == 0
+    assert "waiting for batman.0 (stopped by a signal) to end, for 2 s: who has not ended after 3 s" in done.stderr
+
+
 def test_status_of_a_hive_that_does_not_run_says_what_to_do(gotham: Hive) -> None:
+    assert "start the hive with `hm dev` or `hived start`" in gotham.run("hm", "why", "root").stdout
     done = gotham.run("hived", "status")
     assert (done.returncode, "hived start" in done.stdout) == (1, True)
 

@@ -53,9 +53,19 @@ def test_supervisord_and_listener_killed_together_are_made_good_by_start(gotham:
     alone = gotham.run("hm", "status")
     assert "hived has ended without being asked to: who ends is not started again" in alone.stdout
     assert alone.returncode == 1
+    here, why = gotham.run("hived", "status"), gotham.run("hm", "why", "hived")
+    assert (here.returncode, why.returncode) == (1, 1)
+    for said in (here.stdout, why.stdout):
+        assert "hived does not run here, but batman.0, redis, root still do: who ends is not started again" in said
     assert "goes on" in gotham.start().stderr
     assert "hived has ended" not in gotham.run("hm", "status").stdout
     assert gotham.pids() == before
+    why = gotham.run("hm", "why", "hived")
+    assert (why.returncode, f"process {gotham.listener().pid}, for " in why.stdout) == (0, True), why.stdout
+    assert "It keeps batman.0, redis, root alive." in why.stdout
+    assert "root runs well. root.0 has been running for " in gotham.run("hm", "why", "root").stdout
+    gotham.run("hm", "stop", "root")
+    assert "root.0 was stopped by `hm stop`; `hm start root` starts it." in gotham.run("hm", "why", "root").stdout
 
 
 def test_survivors_of_an_older_configuration_are_adopted_then_rolled(gotham: Hive) -> None:

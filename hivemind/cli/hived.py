@@ -98,7 +98,7 @@ def start(ctx: click.Context, *, foreground: bool) -> int:
 @click.command()
 @click.pass_context
 def stop(ctx: click.Context) -> int:
-    """Stop the hive's programs on this machine, Redis last; returns when all have ended.
+    """Stop the hive's programs on this machine, Redis last; returns when all have ended. Who takes long is named.
 
     Examples:
       hived stop
@@ -106,9 +106,12 @@ def stop(ctx: click.Context) -> int:
     from ..supervisor.engine import engine_for
     from ..supervisor.lifecycle import stop as end
     from .context import hive_folder, settings_or_last
+    from .ending import told
 
     settings = settings_or_last(hive_folder(ctx))
-    ran = end(engine_for(settings))
+    engine = engine_for(settings)
+    with told(engine):
+        ran = end(engine)
     output.say(f"hive {settings.name} has stopped" if ran else f"hive {settings.name} did not run")
     return WELL
 
@@ -141,7 +144,7 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
         output.error(in_words(engine, found.strays))
         return FAILED
     if not found.running:
-        output.say(f"hive {found.name} does not run here: `hived start` starts it")
+        output.say(found.absent, "red" if found.unguarded else "")
         return FAILED
     if found.redis_away:
         lonely = unshared(settings)

@@ -13,6 +13,7 @@ from .groups import FAILED, WELL
 
 if TYPE_CHECKING:
     from ..data.records import Instance
+    from ..settings import Settings
     from .why_counts import Line
     from .why_look import Look
 
@@ -26,7 +27,7 @@ def why(ctx: click.Context, node: str, *, as_json: bool) -> int:
 
     A paragraph: does it run, since when; if not, why, how it ended last and in which line, when it is tried again, and
     what it waits for; how far its groups are behind, and what Redis did to it. Below it what it counts, and where its
-    log is. NODE may be one copy of it: batsignal.1.
+    log is. NODE may be one copy of it: batsignal.1; or root, or hived.
 
     Examples:
       hm why batsignal
@@ -42,6 +43,8 @@ def why(ctx: click.Context, node: str, *, as_json: bool) -> int:
 
     settings = settings_or_last(context_hive(ctx))
     announce(settings)
+    if node == "hived" and settings.hive is not None:
+        return _hived(settings, as_json=as_json)
     instances: list[Instance] = []
     durable, away = Durability(), ""
     try:
@@ -61,6 +64,25 @@ def why(ctx: click.Context, node: str, *, as_json: bool) -> int:
         output.error(away)
         return FAILED
     return WELL
+
+
+def _hived(settings: Settings, *, as_json: bool) -> int:
+    """What is known of hived itself; exits 1 where that is not well."""
+    from .why_counts import log_lines
+    from .why_hived import HIVED, logs_of, sentences
+
+    found, logs = sentences(settings), logs_of(settings)
+    text = " ".join(f"{one}." for one, _ in found)
+    styles = {style for _, style in found}
+    style = next((one for one in ("red", "yellow") if one in styles), "green")
+    if as_json:
+        named = {name: str(path) for name, path in logs.items()}
+        output.as_json({"node": HIVED, "paragraph": text, "sentences": [one for one, _ in found], "logs": named})
+    else:
+        output.say(_wrapped(text), style)
+        for line in (*log_lines(logs[HIVED]), (f"  log of supervisord: {logs['supervisord']}", "")):
+            output.say(*line)
+    return FAILED if style == "red" else WELL
 
 
 def _object(look: Look, away: str) -> dict[str, object]:

@@ -50,7 +50,8 @@ class Look:
 
     def is_mine(self, instance: str) -> bool:
         """Whether that is a copy that was asked for."""
-        return instance == self.copy if self.copy else instance.rpartition(".")[0] == self.process
+        name = f"{ROOT}.0" if instance == ROOT else instance
+        return name == self.copy if self.copy else name.rpartition(".")[0] == self.process
 
     def known(self) -> Known:
         """All of it."""
@@ -81,6 +82,7 @@ class Look:
     def _check(self, instances: Sequence[Instance]) -> None:
         known = {*known_nodes(self.settings), *known_processes(self.settings), *(one.node for one in instances)}
         known |= {name.rpartition(".")[0] for name in self.logs} - {"hived"}
+        known |= set() if self.settings.hive is None else {ROOT, "hived"}
         if self.node not in known:
             raise no_such_node(self.node, known, self.settings)
 
@@ -93,6 +95,8 @@ class Look:
         names = {one.instance for one in self.instances}
         away = [name for names in self.should.away.values() for name in names]
         names |= {name for name in (*self.should.instances, *self.should.stopped, *away) if self.is_mine(name)}
+        if self.node == ROOT and self.settings.hive is not None and not self.copy:
+            names = {name for name in names if name != ROOT} | {f"{ROOT}.0"}
         return sorted(names, key=lambda name: int(name.rpartition(".")[2]))
 
     def _parts(self) -> list[Instance]:
@@ -108,17 +112,22 @@ class Look:
 
     def _copy(self, name: str) -> Copy:
         one = next((each for each in self.instances if each.instance == name), None)
-        seen, lives = self.should.programs.get(name), self._lives(name)
+        program = self._program(name)
+        seen, lives = self.should.programs.get(program), self._lives(program)
         return Copy(
             name,
             None if one is None else self._part(one),
             seen,
             lives,
-            name in self.should.stopped,
+            program in self.should.stopped,
             one is not None and is_gone(one),
             self._cause(name, one, lives),
             last_stacks(self.logs.get(name), self._hive) if lives.lives and lives.lives[-1].words == HUNG else "",
         )
+
+    def _program(self, instance: str) -> str:
+        """What hived calls the program that is that copy: of the root each host has one, without a number."""
+        return ROOT if self.node == ROOT else instance
 
     @property
     def _hive(self) -> Path:
@@ -132,7 +141,7 @@ class Look:
         """Why a copy ended, or its last error."""
         last = lives.lives[-1] if lives.lives else None
         if last is not None and last.signal and last.words != HUNG:
-            printed = HivePaths.of(self.settings).program_log(name)
+            printed = HivePaths.of(self.settings).program_log(self._program(name))
             if (found := last_crash((self.logs.get(name), printed), self._hive)) is not None:
                 return found
         since = last.began if last is not None else one.about.started if one is not None else 0.0

@@ -14,6 +14,7 @@ from ..picture.faults import MANY_DO
 from ..picture.health import YOUNG
 from ..states import NodeState
 from ..supervisor.lives import HUNG, Lives
+from ..supervisor.processes import ROOT
 from ..supervisor.status import ProgramStatus
 from .why_cause import Cause
 
@@ -147,7 +148,8 @@ def _told(known: Known) -> Iterator[list[Sentence]]:
 
 def _copy(copy: Copy, known: Known) -> list[Sentence]:
     if copy.is_stopped:
-        return [(f"{copy.name} was stopped by `hm stop`; `hm start {copy.name}` starts it", "yellow")]
+        name = copy.name if known.node != ROOT else ROOT
+        return [(f"{copy.name} was stopped by `hm stop`; `hm start {name}` starts it", "yellow")]
     one = copy.instance
     if copy.lives.next is not None or (copy.program is not None and copy.program.next_try is not None):
         return [_failing(copy, known.now)]

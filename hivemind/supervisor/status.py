@@ -14,7 +14,7 @@ from ..bus.endpoint import Endpoint
 from ..bus.functions import Functions
 from ..data.records import BROKEN, Instance, of_process
 from ..data.registry import Registry
-from ..english import amount
+from ..english import amount, listed
 from ..errors import HivemindError, SupervisorError
 from ..identity import PidFile, ProcessIdentity
 from ..node.loaded import RELEASE, has_loaded
@@ -26,7 +26,7 @@ from .client import ProgramInfo, ProgramState
 from .cut_off import lately as left_undone
 from .engine import QUICK, Engine, host_here, redis_url
 from .files import read_json, time_of
-from .halt import pidfiles
+from .halt import pidfiles, survivors
 from .last_words import last_words
 from .lives import Lives, read_lives
 from .own_redis import why_away
@@ -100,12 +100,22 @@ class HiveStatus:
     standing: str = ""  # which of them stands still now, stopped by a signal
     redis_away: str = ""  # why Redis did not answer
     strays: tuple[int, ...] = ()  # pids of what runs of it though no file names it: ``var`` was removed
+    unguarded: tuple[str, ...] = ()  # which programs run on although hived and supervisord have ended
 
     @property
     def is_well(self) -> bool:
         """Whether all that should run does, and Redis answers."""
         is_up = all(each.state in ("running", "stopped") for each in self.programs)
         return self.running and self.redis is not False and not self.problems and not self.standing and is_up
+
+    @property
+    def absent(self) -> str:
+        """What to say of a hive whose hived does not run, and what to do."""
+        if not self.unguarded:
+            return f"hive {self.name} does not run here: `hived start` starts it"
+        do = "does" if len(self.unguarded) == 1 else "do"
+        told = f"hived does not run here, but {listed(self.unguarded)} still {do}"
+        return f"{told}: who ends is not started again; `hived start` adopts all that run, `hived stop` ends them"
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``; stable names."""
@@ -144,6 +154,7 @@ def status(engine: Engine, *, ask_redis: bool = True) -> HiveStatus:
         standing=in_words(engine, standing),
         redis_away=(why_away(engine.settings) or "Redis does not answer") if is_asked and instances is None else "",
         strays=() if identity is not None else with_below(strays(engine)),
+        unguarded=() if identity is not None else tuple(sorted(survivors(engine))),
     )
 
 
