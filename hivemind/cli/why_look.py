@@ -82,8 +82,7 @@ class Look:
     def _check(self, instances: Sequence[Instance]) -> None:
         known = {*known_nodes(self.settings), *known_processes(self.settings), *(one.node for one in instances)}
         known |= {name.rpartition(".")[0] for name in self.logs} - {"hived"}
-        known |= set() if self.settings.hive is None else {ROOT, "hived"}
-        if self.node not in known:
+        if self.node not in known and not (self.node == ROOT and self.settings.hive is not None):
             raise no_such_node(self.node, known, self.settings)
 
     def _owns(self, group: str) -> bool:
