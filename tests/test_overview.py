@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from hivemind.data.records import Stats, SubscriptionRecord
+from hivemind.picture.declared import Declared
 from hivemind.picture.health import judge, problems
 from hivemind.picture.past import HOUR, Event, Past, Step, What
 from hivemind.picture.recorder import lost_in
@@ -18,9 +19,10 @@ from hivemind.picture.state import State
 from hivemind.root.drawing import Frame, area, line, thinned, ticks
 from hivemind.root.pages.overview import Overview, moment
 from hivemind.root.pages.page import Item, Visit
+from hivemind.supervisor.status import ProgramStatus
 
 from .browser import Browser, find_browser
-from .root_kit import FakeSource, Running, instance, running
+from .root_kit import FakeSource, Running, instance, running, tree_of
 from .waiting import eventually
 
 NOW = 1_795_000_000.0
@@ -149,6 +151,16 @@ def test_messages_that_never_left_are_told_and_lost() -> None:
     assert "`hm why a.0`" in health.todo[health.notes[0]]
     assert problems(one) == ["27 that never left it"]
     assert lost_in(one) == 27
+
+
+def test_of_more_than_anybody_reads_the_first_are_told_and_the_others_counted() -> None:
+    failing = {f"oven.{at}": ProgramStatus(f"oven.{at}", "failing", detail=f"exit {at}") for at in range(500)}
+    snapshot = Snapshot("gotham", "", NOW, state=State(Declared(tuple(failing), programs=failing, is_supervised=True)))
+    assert len(snapshot.health.troubles) == 500
+    assert snapshot.health.sentence.startswith("gotham is not well: oven.0 is failing: exit 0; oven.1 is")
+    assert snapshot.health.sentence.endswith("oven.19 is failing: exit 19; and 480 more")
+    shown = [one["fields"]["text"] for one in tree_of(Overview(), snapshot)["lists"]["problems"]]
+    assert (len(shown), shown[-2:]) == (51, ["oven.49 is failing: exit 49", "and 450 more"])
 
 
 def test_every_command_that_is_advised_is_there() -> None:

@@ -22,6 +22,7 @@ from .failures import Told, counted, failing, fails_in, some, went_wrong
 from .faults import old_code, quarantined, settings, short
 from .state import State
 
+FEW = 20  #: clauses of a sentence; more are counted
 YOUNG = 15.0  #: seconds for which a program that hived has started is on its way, until it registers
 MANY = 10  #: distinct patterns from which on they are worth a word, where Redis matches them
 _UNGUARDED = "who ends is not started again; `hived start` adopts all that run"
@@ -80,13 +81,13 @@ class Health:
         if self.unseen:
             return f"{self.hive} cannot be seen: {self.unseen}"
         if self.troubles:
-            return f"{self.hive} is not well: {'; '.join((*self.troubles, *self.notes))}"
+            return f"{self.hive} is not well: {_clauses((*self.troubles, *self.notes))}"
         if self.starting:
-            return "; ".join(
+            return _clauses(
                 (f"{self.hive} is starting: {listed(self.starting)} {are(self.starting)} on the way", *self.notes)
             )
         if not self.running:
-            return "; ".join((f"{self.hive} is empty: no node has joined", *self.notes))
+            return _clauses((f"{self.hive} is empty: no node has joined", *self.notes))
         what, among = (self.running, "instance"), (self.nodes, "node")
         if (
             self.nodes > self.running
@@ -96,7 +97,12 @@ class Health:
             runs = f"{amount(*what)} of {amount(*among)} {_runs(self.running)}"
         if self.hosts:
             runs += f" on {listed(self.hosts)}"
-        return "; ".join((f"{self.hive} is well: {runs}", *self.notes))
+        return _clauses((f"{self.hive} is well: {runs}", *self.notes))
+
+
+def _clauses(texts: Sequence[str]) -> str:
+    """The first of them as one sentence: where a thousand nodes fail alike, nobody reads all of it."""
+    return "; ".join((*texts[:FEW], f"and {len(texts) - FEW:,} more") if len(texts) > FEW else texts)
 
 
 def judge(hive: str, instances: Sequence[Instance], state: State) -> Health:

@@ -12,6 +12,7 @@ from ..wording import clock, count, rate
 from .page import Item, Visit, frame, item
 
 EVENTS = 20  #: that are shown at once
+PROBLEMS = 50  #: of what is not well; more are counted
 JUMP = 60  #: seconds by which a link goes back or forth
 MARGIN = 3 * STEP  #: seconds for which a step speaks of what comes after it
 WIDTH, HEIGHT = 120, 32  #: of a small drawing
@@ -42,7 +43,9 @@ class Overview:
         then = None if at is None else step_at(past, at)
         if at is not None:
             found = [(state, text) for state, texts in said_in(then) for text in texts]
-        problems = [_problem(state, text, "" if at else health.todo.get(text, "")) for state, text in found]
+        problems = [_problem(state, text, "" if at else health.todo.get(text, "")) for state, text in found[:PROBLEMS]]
+        if len(found) > PROBLEMS:
+            problems.append(_problem(found[PROBLEMS][0], f"and {len(found) - PROBLEMS:,} more", ""))
         fields = {"running": count(health.running), "nodes": count(health.nodes), **_travel(past, now, at)}
         happened = [one for one in past.events if one.at <= end + STEP][-EVENTS:]
         lists = {
