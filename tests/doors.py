@@ -53,6 +53,7 @@ from hivemind.supervisor.lives import Exit, exit_in, load_lives
 from hivemind.supervisor.paths import HivePaths
 from hivemind.supervisor.plan import known_before, load
 from hivemind.supervisor.releases import releases
+from hivemind.supervisor.wishes import wishes
 from hivemind.topics import check_pattern, matches
 
 from .spoil import REPLIES, spoilt, spoilt_value
@@ -355,6 +356,11 @@ DOORS: Mapping[str, Door] = {
     ),
     "scale.json": file(lambda files: files.scale, _desired, {"batman": 3}),
     "stopped.json": file(lambda files: files.stopped, _desired, ["batman.0"]),
+    "wishes.json": file(
+        lambda files: files.wishes,
+        lambda files: [time.localtime(at) for _, at in wishes(files.wishes).values()],
+        {"batman": ["restarted", time.time()]},
+    ),
     "selection.json": file(lambda files: files.selection, _desired, {"only": ["a"], "root": True, "nodes": True}),
     "settings.json": file(
         lambda files: files.settings,

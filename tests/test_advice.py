@@ -67,6 +67,8 @@ def test_payloads_that_do_not_fit_are_counted_with_the_handler_and_the_last_erro
     found = said(network("n", hears=(bad,)), "payloads of n")
     assert "3 of 20 messages did not fit take of batman; the last error: InvalidPayload: no integer" in found.found
     assert "dead letter" in found.means
+    both = SubscriptionRecord("n", "take", received=20, invalid=3, failed=1, error="OSError: no room")
+    assert "no room" not in said(network("n", hears=(both,)), "payloads of n").found  # it is of another message
 
 
 def test_the_settings_of_a_new_hive_do_not_bite() -> None:

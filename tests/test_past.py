@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import orjson
 import pytest
@@ -18,6 +19,8 @@ from hivemind.picture.past import HOUR, MOST, Event, Past, Step, What, step_from
 from hivemind.picture.recorder import Recorder, changes, figures, losses
 from hivemind.picture.snapshot import Snapshot, nodes_of
 from hivemind.picture.state import State
+from hivemind.supervisor import wishes
+from hivemind.supervisor.actions import Verb
 from hivemind.supervisor.status import ProgramStatus
 
 from .bus_kit import on_bus
@@ -60,6 +63,41 @@ def test_why_is_what_hived_knows_of_the_end_if_that_is_the_one() -> None:
     again = seen(instance("a.0", incarnation=2), state=ended("a.0", why, NOW - 2))
     assert told(before, again) == [("again", "a.0", f"the life before {why}")]
     assert told(before, seen(state=ended("a.0", "", 0.0, ("a.0",)))) == [("left", "a.0", "stopped by `hm stop`")]
+
+
+@pytest.mark.parametrize(
+    ("by", "why"),
+    [
+        ("alfred (process 7)", "restarted by `hm restart` of alfred (process 7)"),
+        ("operator, on the page", "restarted by operator, on the page"),
+        ("", "restarted"),
+    ],
+)
+def test_who_was_restarted_because_somebody_asked_is_told_with_who(tmp_path: Path, by: str, why: str) -> None:
+    wishes.note(tmp_path / "wishes", ["a"], wishes.asked_for(Verb.RESTART, by))
+    ((text, _),) = wishes.wishes(tmp_path / "wishes").values()
+    assert text == why
+
+    def asked(state: State, ago: float = 2.0) -> State:
+        return replace(state, should=replace(state.should, wishes={"a": (text, NOW - ago)}))
+
+    one = seen(instance("a.0"))
+    calm = ended("a.0", "ended with 0 after 9 s", NOW - 1)
+    assert told(one, seen(state=asked(calm))) == [("left", "a.0", why)]
+    assert told(seen(), seen(instance("a.0"), state=asked(State()))) == [("came", "a.0", why)]
+    assert told(one, seen(instance("a.0", incarnation=2), state=asked(calm))) == [("again", "a.0", why)]
+    fell = asked(ended("a.0", DIED, NOW - 1))  # just after that: it is not what was asked for
+    assert told(one, seen(instance("a.0", incarnation=2), state=fell)) == [("again", "a.0", f"the life before {DIED}")]
+    assert told(one, seen(state=asked(State(), 100.0))) == [("left", "a.0", "")]
+    assert told(one, seen(instance("a.0", beat=None), state=asked(State()))) == [("lost", "a.0", "")]
+
+
+def test_wishes_that_are_none_are_no_wishes(tmp_path: Path) -> None:
+    for spoilt in (b"", b"[]", b'{"a": 1}', b'{"a": ["x", "y"]}', b'{"a": ["x"]}'):
+        (tmp_path / "wishes").write_bytes(spoilt)
+        assert wishes.wishes(tmp_path / "wishes") == {}
+    wishes.now(tmp_path / "wishes", ["a"])
+    assert wishes.wishes(tmp_path / "wishes") == {}
 
 
 def test_that_redis_was_silent_is_told_when_it_answers_again() -> None:

@@ -83,7 +83,8 @@ def _payloads(instances: Sequence[Instance]) -> list[Finding]:
     for (node, pattern, handler), records in counted.items():
         if count := sum(one.invalid for one in records):
             all_ = sum(one.received for one in records)
-            errors = [one.error for one in records if one.invalid and one.error]
+            # Who failed on others, too, may have failed last: then its last error is not of a message that did not fit.
+            errors = [one.error for one in records if one.invalid and one.error and not one.failed]
             means = "a durable one becomes a dead letter" if any(one.group for one in records) else "it is only counted"
             found.append(
                 Finding(

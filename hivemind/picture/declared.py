@@ -23,6 +23,7 @@ from ..supervisor.status import ProgramStatus
 from ..supervisor.stood import lately
 from ..supervisor.strays import removed_under
 from ..supervisor.topology import Problem, Program, Selection, node_plans, programs
+from ..supervisor.wishes import Wish
 
 AWAY = "away"  #: the state of a program at home on a host of which no hived answers
 
@@ -37,7 +38,8 @@ class Declared:
     what runs although the files were removed that say so;
     ``settings`` what is wrong with those of the hive, if the ones that were applied last hold; ``undone`` what a roll
     that was cut off here has left; ``unguarded`` are the programs that run on here though hived, which started them,
-    has ended, and nobody asked it to; ``way_out`` is what a rollback here would do for the nodes with problems.
+    has ended, and nobody asked it to; ``way_out`` is what a rollback here would do for the nodes with problems;
+    ``wishes`` are what somebody asked of nodes or programs lately.
     """
 
     instances: tuple[str, ...] = ()
@@ -52,6 +54,7 @@ class Declared:
     standing: str = ""
     unguarded: tuple[str, ...] = ()
     way_out: str = ""
+    wishes: Mapping[str, Wish] = field(default_factory=dict)
 
     def problem(self, node: str) -> Problem | None:
         """Why ``node`` does not run as asked."""
@@ -119,6 +122,7 @@ def _added(mine: Declared, report: Report, where: str = "") -> Declared:
         stopped=(*mine.stopped, *report.stopped),
         problems=(*mine.problems, *(one for one in report.problems if (one.node, one.text) not in known)),
         programs={**told, **mine.programs},
+        wishes={**report.wishes, **mine.wishes},
     )
 
 

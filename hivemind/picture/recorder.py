@@ -133,10 +133,24 @@ def _change(was: Instance | None, now: Instance) -> What | None:
     return What.AGAIN if was.is_lost else None
 
 
+def _wish(event: Event, should: Declared) -> str:
+    """What somebody asked of who came, came again or left, a moment before; "" if nobody did."""
+    if event.what not in (What.CAME, What.AGAIN, What.LEFT):
+        return ""
+    seen = should.programs.get(event.who)
+    is_recent = seen is not None and seen.ended is not None and event.at - FRESH <= seen.ended <= event.at + STEP
+    if is_recent and seen is not None and not seen.last_end.startswith(("ended with 0", "ended after")):
+        return ""  # what fell is not what was asked for
+    text, at = should.wishes.get(event.who) or should.wishes.get(event.who.rpartition(".")[0]) or ("", 0.0)
+    return text if event.at - FRESH <= at <= event.at + STEP else ""
+
+
 def _explained(event: Event, should: Declared) -> Event:
     """With why, if hived knows it by now."""
     if event.why:
         return event
+    if wish := _wish(event, should):
+        return replace(event, why=wish)
     if event.what is What.LEFT and event.who in should.stopped:
         return replace(event, why="stopped by `hm stop`")
     seen = should.programs.get(REDIS if event.what in OF_REDIS else event.who)

@@ -8,6 +8,7 @@
 ``enabled.json``       the nodes that ``nodes/__init__.py`` named when it last could be read
 ``scale.json``         replicas that ``hm scale`` asked for
 ``stopped.json``       what ``hm stop`` stopped
+``wishes.json``        what somebody asked of programs in the last minutes
 ``settings.json``      the settings that were applied last
 ``releases/``          the files with which all was well, see releases.py
 ``run/``               pidfiles, environments, what hived knows; of no use after a reboot
@@ -86,6 +87,11 @@ class HivePaths:
     def stopped(self) -> Path:
         """Programs that ``hm stop`` stopped."""
         return self.var / "stopped.json"
+
+    @property
+    def wishes(self) -> Path:
+        """What somebody asked of programs lately."""
+        return self.var / "wishes.json"
 
     @property
     def settings(self) -> Path:

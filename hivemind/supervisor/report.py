@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from pydantic import TypeAdapter
@@ -11,18 +11,20 @@ from .engine import Engine
 from .plan import load
 from .status import ProgramStatus, status
 from .topology import Problem
+from .wishes import Wish, wishes
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """One host: the ``instances`` that should run there, those that were ``stopped`` by hand, why nodes do not run, and
-    each program as `hived status` there shows it.
+    each program as `hived status` there shows it; and what was asked of some lately.
     """
 
     instances: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     programs: tuple[ProgramStatus, ...] = ()
+    wishes: dict[str, Wish] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """As a hived answers."""
@@ -42,6 +44,7 @@ def report_here(engine: Engine, *, ask_redis: bool = True) -> Report:
         tuple(each.name for each in plan.stopped),
         plan.problems,
         seen.programs,
+        wishes(engine.paths.wishes),
     )
 
 

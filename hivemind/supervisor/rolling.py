@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from ..states import RollStage
+from . import wishes
 from .cut_off import noted
 from .engine import Engine
 from .lives import read_lives
@@ -111,6 +112,8 @@ def _roll(
             if is_stopped or not turn:
                 done.held |= {each.name: STOPPING if is_stopped else _holder(each, failed) for each in waiting}
                 break
+            otherwise = "" if how.is_strict else "rolled by `hived reload`"
+            wishes.now(engine.paths.wishes, [each.name for each in turn], otherwise)
             swaps = [Swap(engine, old.get(each.name, each), each, release) for each in turn]
             runs = [pool.submit(swap.run, how.tell, succeeded=how.succeeded) for swap in swaps]
             for program, run in zip(turn, runs, strict=True):

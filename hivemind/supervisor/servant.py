@@ -16,6 +16,7 @@ from ..data.records import BROKEN, Instance
 from ..errors import ConfigurationError, HivemindError, RedisError
 from ..identity import this_host
 from ..settings import load_settings
+from . import wishes
 from .actions import Done, Request, Result, Verb, act, find, matches, select
 from .apply import apply
 from .control import CHANNEL, Hived, decode_request, encode_answer
@@ -101,6 +102,7 @@ class Servant:
 
     async def _restart(self, programs: Sequence[str]) -> None:
         async with self._turn:
+            wishes.note(self.engine.paths.wishes, programs, "restarted by hived: a file of it was mended")
             try:
                 done = await asyncio.to_thread(act, self.fresh(), Request(Verb.RESTART, tuple(programs)))
             except HivemindError as error:
@@ -192,6 +194,7 @@ class Servant:
         async with telling if request.verb is Verb.ROLL else nullcontext(), self._turn:
             by = f" by {request.options[BY]}" if request.options.get(BY) else ""
             log.info("asked%s to %s %s", by, request.verb, ", ".join(names))
+            wishes.note(self.engine.paths.wishes, names, wishes.asked_for(request.verb, request.options.get(BY, "")))
             try:
                 done = await self._do(request, telling)
             except HivemindError as error:
