@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -102,6 +103,14 @@ def test_the_page_shows_the_stacks_of_who_was_killed_by_a_signal(hive: Hive) -> 
 def test_who_is_well_has_no_crash(hive: Hive) -> None:
     assert 'class="instance crash" data-key="batman' not in page(hive, "/nodes/batman")
     assert crash_of(hive.engine.settings, "batman.0") is None
+
+
+async def test_a_crash_is_shown_for_a_day(hive: Hive) -> None:
+    settings = hive.engine.settings
+    endpoint = Endpoint.parse(redis_url(settings), settings.var)
+    now, later = Crashes(endpoint, settings), Crashes(endpoint, settings, lambda: time.time() + 90_000)
+    shown = [len(await one.of("joker", ["joker.0"])) for one in (now, later)]
+    assert shown == [1, 0]
 
 
 async def test_a_hived_tells_other_hosts_of_its_crashes(hive: Hive) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..bus.endpoint import Endpoint
 from ..cancelling import end
@@ -23,27 +23,29 @@ HEARD, ANSWERED = 2.0, 5.0  #: seconds in which a hived answers, and in which th
 KEPT = 200  #: nodes of which is remembered what other hosts said
 SAME = 0.5  #: seconds by which a moment in the past may be told differently, as clocks are set
 SHOWN = 3  #: crashes of one node
+NEWS = 86_400.0  #: seconds for which a crash is shown: `hm why` and the log have the older ones
 
 
 class Crashes:
     """On the loop. What was read once is not read again until the program ends anew."""
 
-    def __init__(self, endpoint: Endpoint, settings: Settings) -> None:
-        self._endpoint, self._settings = endpoint, settings
+    def __init__(self, endpoint: Endpoint, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        self._endpoint, self._settings, self._clock = endpoint, settings, clock
         self._here: dict[str, Crash] = {}
         self._far: dict[str, list[Crash]] = {}
         self._asked: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def of(self, node: str, programs: Sequence[str]) -> list[Crash]:
-        """The last few of ``programs``, which are the copies of ``node``. Never raises."""
+        """The last few of ``programs``, which are the copies of ``node``, of a day. Never raises."""
         if os.name == "nt" or self._settings.hive is None:
             return []
         here = await asyncio.to_thread(self._read, programs)
         if len(self._settings.constants.HOSTS) > 1:
             self._ask(node)
         known = {one.program: one for one in sorted([*here, *self._far.get(node, ())], key=lambda one: one.at)}
-        return sorted(known.values(), key=lambda one: one.at, reverse=True)[:SHOWN]
+        news = [one for one in known.values() if self._clock() - one.at < NEWS]
+        return sorted(news, key=lambda one: one.at, reverse=True)[:SHOWN]
 
     async def close(self) -> None:
         """Ask nobody any more. May be called twice."""
