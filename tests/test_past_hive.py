@@ -43,8 +43,8 @@ def test_what_is_asked_of_a_node_and_who_kills_it_or_redis_is_told_and_a_new_roo
     gotham.start()
     eventually(lambda: any(step["sent"] > 0 for step in past(gotham)["steps"]), within=30)
     assert gotham.run("hm", "restart", "ticker").returncode == 0
-    eventually(lambda: past(gotham)["events"], within=15)
-    assert all("restarted by `hm restart` of" in one["why"] for one in past(gotham)["events"]), past(gotham)["events"]
+    asked = eventually(lambda: [one for one in past(gotham)["events"] if "`hm restart` of" in one["why"]], within=15)
+    assert {one["who"] for one in asked} == {"ticker.0"}
     kill(gotham.copies("ticker")[0])
     eventually(lambda: "ticker.0" in [one["who"] for one in past(gotham)["events"]], within=15)
     told = eventually(lambda: [one for one in past(gotham)["events"] if "died of SIGKILL" in one["why"]], within=15)
