@@ -11,6 +11,9 @@ DEV := .venv/ready-dev
 DOCS := .venv/ready-docs
 BENCH := .venv/ready-bench
 
+# What is run at every change: the rest is `make drills` and `make long`.
+DAILY := not drill and not long
+
 # What fails beside other tests, on a machine that is busy, is run once more by itself, and named; then it has to pass.
 AGAIN = { echo '!!! what failed is run again, one at a time:'; $(BIN)/pytest -q --lf --lfnf none
 
@@ -21,7 +24,7 @@ EXAMPLES = --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_ca
 COMPILE = $(BIN)/python -m compileall -q hivemind
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv run test lint format coverage accept soak drills crowd nodes screenshots watched bench outage docs wheel clean
+.PHONY: help .venv run test long lint format coverage accept soak drills crowd nodes screenshots watched bench outage docs wheel clean
 
 help: ## what one can make
 	@sed -n 's/^\([a-z.]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -53,8 +56,12 @@ run: $(RUN) ## run an example hive in this terminal; EXAMPLE=gotham or watchtowe
 	@HIVEMIND_LOG_LOCATION=logs exec $(BIN)/hived --hive examples/$(EXAMPLE) start --foreground
 
 test: $(DEV) ## all tests, on every Redis server that is installed; most of them wait, so JOBS=4 at a time
-	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "not alone and not drill" || $(AGAIN) -m "not alone and not drill"; }
-	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "alone and not drill" || $(AGAIN) -m "alone and not drill"; }
+	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "not alone and $(DAILY)" || $(AGAIN) -m "not alone and $(DAILY)"; }
+	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "alone and $(DAILY)" || $(AGAIN) -m "alone and $(DAILY)"; }
+
+long: $(DEV) ## the tests that tell more than those of `make test` and take much longer for it
+	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "long and not alone and not drill"
+	@$(BIN)/pytest -q -m "long and alone and not drill"
 
 lint: $(DEV) ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
@@ -70,7 +77,7 @@ format: $(DEV) ## let ruff rewrite the sources
 
 coverage: $(DEV) ## the tests that do not measure time, with the lines and branches that they reach; fails under 90 %
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -q -n $(JOBS) --dist worksteal -m "not alone and not slow and not drill"
+	@$(BIN)/coverage run -m pytest -q -n $(JOBS) --dist worksteal -m "not alone and not slow and $(DAILY)"
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --fail-under=90
 

@@ -18,24 +18,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 from urllib.request import urlopen
 
 from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 from .browser import find_browser
+from .page_kit import SCHEMES, Scheme
 from .waiting import eventually
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 HERE = Path(__file__).parent.parent
 FOLDER = HERE / "docs" / "pictures" / "pages"
 EXAMPLE = HERE / "examples" / "watchtower"
 WIDE: ViewportSize = {"width": 1200, "height": 780}
 PHONE: ViewportSize = {"width": 390, "height": 780}
-Scheme = Literal["light", "dark"]
-SCHEMES: Sequence[Scheme] = ("light", "dark")
 SETTLED = 2.5  # seconds after which a page has had its first events
 
 PAGES = {

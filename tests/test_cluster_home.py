@@ -208,6 +208,7 @@ def test_a_home_that_is_killed_costs_no_message_that_its_replica_had_and_no_requ
     trade.settles(may_double=True)
 
 
+@pytest.mark.long
 def test_a_home_that_stands_still_is_left_as_soon_as_it_is_replaced_and_confirms_nothing_when_it_is_back(
     pairs: Cluster, trade: Trade
 ) -> None:

@@ -127,6 +127,7 @@ def heroes(started: Hive) -> Iterator[Hive]:
         assert started.run("hm", "start", "@all").returncode == 0
 
 
+@pytest.mark.long
 def test_what_was_stopped_stays_stopped_until_it_is_started(hive: Hive) -> None:
     hive.start()
     before = hive.pids()

@@ -68,6 +68,7 @@ def test_supervisord_and_listener_killed_together_are_made_good_by_start(gotham:
     assert "root.0 was stopped by `hm stop`; `hm start root` starts it." in gotham.run("hm", "why", "root").stdout
 
 
+@pytest.mark.long
 def test_survivors_of_an_older_configuration_are_adopted_then_rolled(gotham: Hive) -> None:
     gotham.node("batman")
     gotham.node("robin")
@@ -146,6 +147,7 @@ class {name}(Node):
 """
 
 
+@pytest.mark.long
 def test_what_a_hung_node_forked_is_killed_with_it(gotham: Hive) -> None:
     gotham.node("batman", FORKING_AND_HANGING)
     gotham.start()

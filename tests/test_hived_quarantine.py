@@ -72,6 +72,7 @@ class {name}(Node):
 """
 
 
+@pytest.mark.long
 def test_why_a_node_does_not_stay_up_is_said_in_its_own_words(gotham: Hive) -> None:
     gotham.node("thermo", THERMO)
     gotham.start()
@@ -129,6 +130,7 @@ def proven(gotham: Hive) -> tuple[Path, Path]:
     return file, data
 
 
+@pytest.mark.long
 def test_nobody_is_sent_back_to_a_release_that_does_not_load_either(gotham: Hive) -> None:
     file, data = proven(gotham)
     file.write_text(f"{file.read_text()}# a comment\n")
@@ -141,6 +143,7 @@ def test_nobody_is_sent_back_to_a_release_that_does_not_load_either(gotham: Hive
     assert (gotham.program("batman.0").release, gotham.run("hm", "status").returncode) == ("", 0)
 
 
+@pytest.mark.long
 def test_who_was_sent_back_and_ends_early_again_has_its_files_as_soon_as_they_load(gotham: Hive) -> None:
     file, data = proven(gotham)
     file.write_text(file.read_text().replace("data.json", "more.json"))
@@ -187,6 +190,7 @@ def test_of_who_still_loads_nobody_says_that_it_goes_on_whatever_is_saved(gotham
     assert gotham.program("batman.0").state in UP
 
 
+@pytest.mark.long
 def test_who_is_quarantined_is_told_so_also_by_roll_and_a_rollback_is_named(gotham: Hive) -> None:
     file = gotham.node("batman")
     gotham.start()

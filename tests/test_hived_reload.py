@@ -57,6 +57,7 @@ def test_scale_adds_a_copy_and_touches_no_other_whose_settings_changed(running: 
     assert "batman.1: stopped and removed" in running.run("hm", "scale", "batman", "1").stdout
 
 
+@pytest.mark.long
 def test_a_reload_applies_what_waited(running: Hive) -> None:
     before = running.pids()
     running.configure(CHANGED)
@@ -214,6 +215,7 @@ class {name}(Node):
 """
 
 
+@pytest.mark.long
 def test_what_dies_a_second_after_it_consumes_is_said_to_and_is_failing_from_then_on(
     running: Hive,
 ) -> None:
@@ -244,6 +246,7 @@ def _knows_that_the_server_keeps_patterns(hive: Hive) -> bool:
     return not told or 'PATTERNS = "server" now' in told[-1]
 
 
+@pytest.mark.long
 def test_a_reload_tells_how_patterns_are_kept_from_then_on(running: Hive) -> None:
     eventually(lambda: _knows_that_the_server_keeps_patterns(running), within=20)  # the test before may have changed it
     running.configure('PATTERNS = "resolved"')
@@ -252,6 +255,7 @@ def test_a_reload_tells_how_patterns_are_kept_from_then_on(running: Hive) -> Non
     eventually(lambda: said in running.log("hived"), within=20)
 
 
+@pytest.mark.long
 def test_a_reload_says_that_patterns_stay_while_others_live(running: Hive) -> None:
     running.node("alfred", enable=False)
     by_hand = subprocess.Popen(running.command("hm", "run", "alfred"), cwd=running.folder, env=running.environ)

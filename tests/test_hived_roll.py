@@ -128,6 +128,7 @@ class {name}(Node):
 """
 
 
+@pytest.mark.long
 def test_changed_settings_are_taken_up_by_one_copy_after_the_other_and_only_while_they_come_up(running: Hive) -> None:
     running.configure('NODES = {"joker": {"replicas": 2, "env": {"MASK": "white"}}}')
     running.node("joker", MASKED)
@@ -186,6 +187,7 @@ def test_so_it_is_where_nodes_have_no_environment_of_their_own(own_server: Redis
         assert not hive.engine.paths.program_env("batman.0").exists()
 
 
+@pytest.mark.long
 def test_a_change_of_what_a_node_needs_is_taken_up_by_one_copy_after_the_other(running: Hive) -> None:
     running.configure(TWO)
     running.run("hived", "reload")
@@ -218,6 +220,7 @@ def started(hive: Hive) -> None:
     eventually(lambda: hive.run("hm", "status").returncode == 0, within=30)
 
 
+@pytest.mark.long
 def test_a_roll_that_is_cut_off_is_said_with_what_was_undone_and_how_to_go_on(gotham: Hive) -> None:
     started(gotham)
     before, run = gotham.pids(), gotham.engine.paths.run
@@ -239,6 +242,7 @@ def test_a_roll_that_is_cut_off_is_said_with_what_was_undone_and_how_to_go_on(go
     assert "cut off" not in gotham.run("hm", "status").stdout
 
 
+@pytest.mark.long
 def test_each_reload_rollback_and_roll_is_a_line_in_hiveds_log_with_who_asked(gotham: Hive) -> None:
     started(gotham)
     file = gotham.folder / "nodes/batman/batman.py"

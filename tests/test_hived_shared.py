@@ -81,6 +81,7 @@ def test_a_process_that_is_killed_or_hangs_comes_back_with_all_its_members(hive:
     assert hive.run("hm", "status").returncode == 0
 
 
+@pytest.mark.long
 def test_a_broken_member_is_quarantined_the_others_run_and_mended_it_joins_them(hive: Hive) -> None:
     robin = hive.write("nodes/robin/robin.py", "\n1 / 0\n")
     hive.start()
@@ -96,6 +97,7 @@ def test_a_broken_member_is_quarantined_the_others_run_and_mended_it_joins_them(
     assert hive.pids()["joker.0"] == joker
 
 
+@pytest.mark.long
 def test_a_running_process_is_not_touched_by_a_member_that_would_not_load(hive: Hive) -> None:
     hive.start()
     settled(hive, "batman", "robin")
@@ -109,6 +111,7 @@ def test_a_running_process_is_not_touched_by_a_member_that_would_not_load(hive: 
     assert hive.pids()["small.0"] == before["small.0"]
 
 
+@pytest.mark.long
 def test_a_member_that_is_left_out_when_its_process_comes_back_is_quarantined_and_mended_it_joins(hive: Hive) -> None:
     hive.start()
     settled(hive, "batman", "robin")
@@ -166,6 +169,7 @@ def test_a_member_is_not_acted_on_alone_and_one_is_told_what_to_do(hive: Hive) -
     assert hive.pids() == before
 
 
+@pytest.mark.long
 def test_a_process_is_stopped_started_restarted_and_scaled_by_its_name(hive: Hive) -> None:
     hive.start()
     assert hive.run("hm", "stop", "small").stdout == "small.0: stopped (batman, robin)\n"

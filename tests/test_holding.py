@@ -50,6 +50,7 @@ with holding(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.long
 def test_a_file_that_is_mended_while_who_changes_what_runs_is_stopped_is_tried_afterwards(running: Hive) -> None:
     joker, lock = running.node("joker", "this is no Python"), running.engine.paths.lock
     assert running.run("hived", "reload").returncode == 1

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 from hivemind.root.pages import PAGES
 
 from .hive_kit import QUIET, SENDER, Hive, hive_in
-from .page_kit import PHONE, PROGRAM, WHY_NOT, Scheme, Tab, address_of, chromium, tab
+from .page_kit import PHONE, PROGRAM, SCHEMES, WHY_NOT, Tab, address_of, chromium, tab
 from .waiting import eventually
 
 pytestmark = [pytest.mark.skipif(PROGRAM is None, reason=WHY_NOT), pytest.mark.slow]
@@ -101,26 +101,15 @@ def described(found: Tab) -> str:
     )
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", EACH)
-def test_nothing_keeps_anybody_from_using_a_page(world: World, path: str, scheme: Scheme) -> None:
-    with tab(world.browser, world.url, scheme=scheme) as found:
-        found.live(address_of(path, NAMES))
-        assert not (said := described(found)), said
-
-
-@pytest.mark.parametrize("path", EACH)
-def test_a_phone_shows_a_page_in_its_width_and_lets_it_be_used(world: World, path: str) -> None:
-    with tab(world.browser, world.url, width=PHONE) as found:
-        found.live(address_of(path, NAMES))
-        assert found.evaluate("document.documentElement.scrollWidth") <= PHONE, found.evaluate(WIDER)
-        assert not (said := described(found)), said
-
-
-@pytest.mark.parametrize("path", EACH)
-def test_the_keyboard_reaches_everything_and_shows_where_it_is(world: World, path: str) -> None:
+def test_a_page_is_small_and_nothing_keeps_anybody_from_using_it(world: World, path: str) -> None:
     with tab(world.browser, world.url) as found:
         found.live(address_of(path, NAMES))
+        found.page.wait_for_timeout(300)  # what is loaded when all is there counts, too
+        assert 2_000 < found.transferred < MOST
+        for scheme in SCHEMES:
+            found.page.emulate_media(color_scheme=scheme)
+            assert not (said := described(found)), f"{scheme}: {said}"
         count = found.page.evaluate(NOTE, FOCUSABLE)
         assert count >= 3
         for _ in range(count + 20):
@@ -130,11 +119,11 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(world: World, pat
 
 
 @pytest.mark.parametrize("path", EACH)
-def test_a_page_loads_in_less_than_100_kib(world: World, path: str) -> None:
-    with tab(world.browser, world.url) as found:
+def test_a_phone_shows_a_page_in_its_width_and_lets_it_be_used(world: World, path: str) -> None:
+    with tab(world.browser, world.url, width=PHONE) as found:
         found.live(address_of(path, NAMES))
-        found.page.wait_for_timeout(300)  # what is loaded when all is there counts, too
-        assert 2_000 < found.transferred < MOST
+        assert found.evaluate("document.documentElement.scrollWidth") <= PHONE, found.evaluate(WIDER)
+        assert not (said := described(found)), said
 
 
 @pytest.mark.parametrize("path", EACH)

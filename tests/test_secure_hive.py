@@ -27,7 +27,7 @@ from .hive_kit import Hive, hive_in, well
 from .servers import Connection, RedisServer
 from .waiting import eventually
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 NAMES = Names("gotham")
 SHOP = """
@@ -310,6 +310,8 @@ def test_nothing_shows_a_password(shop: Hive) -> None:
     assert stat.S_IMODE((shop.engine.settings.runtime / "redis.sock").stat().st_mode) == 0o700
 
 
+@pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.parametrize("what", [("kill", "redis"), ("fill",), ("cut", "redis")])
 def test_drills_find_in_a_secured_hive_that_promises_are_kept(shop: Hive, what: tuple[str, ...]) -> None:
     secured(shop)

@@ -266,6 +266,7 @@ def test_what_is_asked_while_supervisord_stands_still_is_done_once_when_it_was_r
     assert hive.log("hived").count("asked by") == 1
 
 
+@pytest.mark.long
 def test_what_is_asked_while_supervisord_stands_still_is_done_when_it_goes_on(hive: Hive) -> None:
     before, supervisord, listener = hive.pids(), hive.supervisord(), hive.listener()
     kill(supervisord, signal.SIGSTOP)

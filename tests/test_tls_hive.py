@@ -18,7 +18,7 @@ from .test_secure_hive import SHOP, TILL, flows, login, secured
 from .tls import Authority
 from .waiting import eventually
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from .waiting import eventually
 pytestmark = pytest.mark.timeout(120)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "more", "what"),
     [("patisserie", "", "HIVE_NAME"), ("gotham", 'REDIS_URL = "redis://127.0.0.1:1"', "REDIS_URL")],

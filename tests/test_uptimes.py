@@ -37,6 +37,7 @@ def test_the_life_of_a_program_begins_when_its_wait_is_over() -> None:
     assert _since(Lives(began=17.0, pid=me), None, 5.0) == 5.0
 
 
+@pytest.mark.long
 @pytest.mark.timeout(90)
 def test_who_is_adopted_has_been_up_for_as_long_as_its_process(running: Hive) -> None:
     eventually(lambda: all((running.program(name).uptime or 0.0) > 4.0 for name in ("redis", "batman.0")), within=30)

@@ -10,7 +10,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-STEP, LONGEST_STEP = 0.005, 0.03  #: seconds between two looks: twice what a look takes, so that waiting costs little
+STEP, LONGEST_STEP = 0.005, 0.2  #: seconds between two looks
+REST = 5.0  #: how many times as long as a look the pause after it is: many tests wait at once on few cores
 
 
 def eventually(check: Callable[[], T], within: float = 5.0) -> T:
@@ -25,21 +26,26 @@ def eventually(check: Callable[[], T], within: float = 5.0) -> T:
         value, why = _attempt(check)
         if why is None:
             return value
-        if (now := time.monotonic()) > deadline:
+        if time.monotonic() > deadline:
             raise AssertionError(f"not within {within:g} s: {why}")
-        time.sleep(min(max(STEP, 2.0 * (now - began)), LONGEST_STEP))
+        time.sleep(_pause(began))
 
 
 async def eventually_async(check: Callable[[], T | Awaitable[T]], within: float = 5.0) -> T:
     """As ``eventually``, on the event loop: ``check`` may be a function or a coroutine function."""
     deadline = time.monotonic() + within
     while True:
+        began = time.monotonic()
         value, why = await _attempt_async(check)
         if why is None:
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within:g} s: {why}")
-        await asyncio.sleep(STEP)
+        await asyncio.sleep(_pause(began))
+
+
+def _pause(began: float) -> float:
+    return min(max(STEP, REST * (time.monotonic() - began)), LONGEST_STEP)
 
 
 def _attempt(check: Callable[[], T]) -> tuple[T, str | None]:
