@@ -176,5 +176,7 @@ def test_the_root_serves_them() -> None:
     with running(FakeSource([BATMAN])) as page:
         eventually(lambda: page.monitor.snapshot.instances)
         status, headers, text = page.get("/metrics", Accept=OPEN)
+        for nonsense in ("application/openmetrics-text;version=x", "text/plain;version=,;;=", "*" * 9000):
+            assert page.get("/metrics", Accept=nonsense)[0] == 200
     assert (status, headers["Content-Type"].partition(";")[0]) == (200, "application/openmetrics-text")
     assert samples(open_metrics(text))[of("instance_outbox", node="batman", number="0")] == 11

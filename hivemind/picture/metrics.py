@@ -37,11 +37,18 @@ def exposition(snapshot: Snapshot, accept: str = "") -> tuple[bytes, str]:
     """The picture as text, and its content type, which is what ``accept``, a header of HTTP, prefers."""
     registry = CollectorRegistry()
     registry.register(_Picture(snapshot))
-    encode, kind = choose_encoder(accept)
+    encode, kind = _encoder(accept)
     text = encode(registry)
     is_open = text.endswith(END)
     lines = "".join((*counts(snapshot, is_open), *histograms(snapshot))).encode()
     return text.removesuffix(END) + lines + END * is_open, kind
+
+
+def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+    try:
+        return choose_encoder(accept)
+    except (ValueError, TypeError):  # it asks for a version that is none
+        return choose_encoder("")
 
 
 class _Picture(Collector):
