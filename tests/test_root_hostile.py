@@ -88,6 +88,7 @@ def test_who_may_look_changes_nothing_of_a_hive(world: World, path: str, body: d
     before = world.hive.pids()
     status, said = world.ask(path, Role.VIEWER, orjson.dumps(body))
     assert (status, b"log in as an operator" in said) == (403, True)
+    eventually(lambda: f"eve, a viewer, was refused: POST {path!r}" in world.hive.log("root"))
     assert world.hive.pids() == before
 
 

@@ -58,6 +58,7 @@ class Gate:
         if self._login is not None and path == LOGIN:
             bodies = self._login.bodies
         elif not (visitor.may_change or path == LOGOUT):
+            log.warning("%s, a viewer, was refused: %s %r", visitor.name, scope["method"], path)
             raise RequestRefused(403, "a viewer cannot change anything: log in as an operator")
         bodies.check(headers)
         body = await bodies.read(receive)
