@@ -65,7 +65,7 @@ def test_what_is_seen_in_the_fog_is_a_dead_letter_and_the_next_is_written(hive: 
     hive.send("sighting.process", {"name": "", "seconds": 0.0}, durable=True)
     hive.send("sighting.process", {"name": "bash", "seconds": 1.0}, durable=True)
     assert hive.expect("entry.sighting").payload["name"] == "bash"
-    (letter,) = hive.dead_letters("sighting.*")
+    (letter,) = eventually(lambda: hive.dead_letters("sighting.*"))
     assert (letter.tries, "fog" in letter.reason) == (1, True)
 
 
