@@ -54,8 +54,8 @@ async def show_letters(letters: Letters, picked: Picked, as_json: bool) -> int:
 async def replay_letters(letters: Letters, picked: Picked, for_all: bool) -> bool:
     """Append them again, and say of which topic and for whom how many; False if one could not be."""
     done = Replayed(for_all)
-    whole = all(one.first == "0-0" and not one.group for one in picked)  # else nobody has counted them
-    counts = await letters.count() if whole else {}
+    is_whole = all(one.first == "0-0" and not one.group for one in picked)  # else nobody has counted them
+    counts = await letters.count() if is_whole else {}
     total = sum(counts.get(topic, 0) for topic in {one.topic for one in picked})
 
     def on_seen(seen: int) -> None:
