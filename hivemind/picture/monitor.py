@@ -26,8 +26,11 @@ WINDOW = 10.0
 """Over how many seconds of beats a rate is taken: a service that sends every 5 s must not flicker."""
 GATHER = 0.05
 """How long a notice waits for others before the registry is read, in seconds."""
-SHARE = 10.0
-"""How many times the CPU that a reading took is rested after it: a large hive is read more seldom."""
+SHARE = 35.0
+"""How many times the CPU that a reading took is rested after it: a large hive is read more seldom. Together
+with the pages that show it that stays below a twentieth of a core."""
+TOLD_SHARE = 10.0
+"""The same after a reading of those only who were told of: what happens is to be seen at once."""
 LONGEST = 15.0
 """Seconds between two readings of the largest hive."""
 MOST = 50
@@ -232,7 +235,7 @@ class Monitor:
             self._silent(asked)
         finally:
             await end(reading)
-        return min(LONGEST, max(GATHER, SHARE * (self._spent() - began)))
+        return min(LONGEST, max(GATHER, (TOLD_SHARE if told else SHARE) * (self._spent() - began)))
 
     async def _look(self, told: Collection[str]) -> tuple[list[Instance], DurableView, State, Sequence[Step]]:
         if told:

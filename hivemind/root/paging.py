@@ -12,7 +12,7 @@ from ..picture.nodes import Copy, NodeLine
 from ..picture.snapshot import InstanceView, NodeView, Snapshot, nodes_of, place_of
 from ..topics import is_instance, is_node
 
-PAGE = 100  #: instances on one page
+PAGE = 100  #: nodes on one page
 ANSWER = 1000  #: instances in one answer of the API, unless ``limit`` says otherwise
 MOST = 10_000  #: the greatest limit
 LONGEST_MATCH = 200  #: characters of what is looked for
@@ -50,9 +50,6 @@ class Window:
     def link(self, after: str = "") -> str:
         """The query of a link to what comes behind ``after``; "": to the first part."""
         return "?" + "&".join(filter(None, (urlencode({"after": after}) if after else "", self.query)))
-
-
-FIRST = Window(limit=PAGE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,15 @@ from typing import Any
 from ...english import duration
 from ...picture.nodes import NodeLine, node_line
 from ..feeds import LEVELS, Sieve, line_fields
-from ..paging import PAGE, Window, part_of_line
+from ..paging import Window, part_of_line
 from ..wording import moment
 from .errand import errand_item
 from .instances import copy_item
 from .nodes import figures, level
 from .page import Item, NotFound, Visit, frame, item
 
+COPIES = 20
+"""Instances on one page: each takes 4 KiB, and a page is to be there in less than 100."""
 LAST = 60
 """Entries of its log that the page has without a script."""
 NEWS = 600.0
@@ -29,7 +31,7 @@ class Node:
     async def tree(self, visit: Visit) -> Item:
         """The node, and a part of its instances."""
         line = _found(visit)
-        window = Window.read(visit.query, PAGE)
+        window = Window.read(visit.query, COPIES)
         chosen, start, following = part_of_line(line, window)
         fields = {
             "node": line.name,
