@@ -1,23 +1,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from hivemind.data.records import Instance, ServiceRecord, Stats, SubscriptionRecord
 from hivemind.errors import RedisUnavailable
+from hivemind.picture import source as sources
+from hivemind.picture.declared import Declared
 from hivemind.picture.health import Level
 from hivemind.picture.monitor import MOST, Beat, History, Monitor
 from hivemind.picture.past import Past
 from hivemind.picture.recorder import Recorder
 from hivemind.picture.snapshot import Snapshot, nodes_of, view_of
+from hivemind.picture.source import Asked
+from hivemind.picture.state import State
 from hivemind.root.pages.node import Node as NodePage
 from hivemind.root.pages.nodes import Nodes
 from hivemind.root.paging import Window, to_json
 from hivemind.root.wording import rate
+from hivemind.settings import load_settings
 
 from .root_kit import FakeSource, instance, tree_of
 from .waiting import eventually_async
@@ -282,6 +288,38 @@ async def test_a_redis_that_hangs_is_noticed_while_the_reading_still_waits() -> 
         await eventually_async(lambda: monitor.snapshot.silent_since is not None)
         released.set()
         await eventually_async(lambda: monitor.snapshot.instances)
+
+
+@dataclass
+class Supervised(FakeSource):
+    """A registry that answers at once, and a hived that is asked beside it."""
+
+    hived: Asked | None = None
+
+    async def state(self, instances: Sequence[Instance]) -> State:
+        assert self.hived is not None
+        await self.hived.ask()
+        return State(self.hived.said)
+
+
+async def test_a_hived_that_is_slower_than_a_beat_is_no_redis_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    released = threading.Event()
+
+    def slow(_: object) -> Declared:
+        released.wait(10)
+        return Declared(("batman.0",))
+
+    monkeypatch.setattr(sources, "declared", slow)
+    hived = Asked(load_settings(None, {"HOME": "/h", "HIVEMIND_HEARTBEAT": "0.2"}))
+    source = Supervised([instance()], hived=hived)
+    async with watching(source, every=0.2) as monitor:
+        await eventually_async(lambda: source.reads > 2)
+        assert monitor.snapshot.state.should == Declared()
+        released.set()
+        await eventually_async(lambda: monitor.snapshot.state.should.instances)
+    assert "Redis does not answer" not in caplog.text
 
 
 async def test_a_slow_viewer_gets_the_newest_picture_and_no_queue() -> None:

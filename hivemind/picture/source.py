@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 EVERY = 4.0  #: seconds between two looks at all streams, and two questions to hived
 PATIENCE = 1.0  #: seconds that a picture waits for what hived says; then it shows what that said before
+BEATS = 0.5  #: of HEARTBEAT that it waits at the most: what takes a whole one is taken for a Redis that does not answer
 
 
 class Asked:
@@ -36,18 +37,19 @@ class Asked:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._patience = min(PATIENCE, BEATS * settings.constants.HEARTBEAT)
         self.said = Declared()
         self._answered = asyncio.Event()
         self._answered.set()
 
     async def ask(self) -> None:
-        """Ask, unless it has yet to answer, and wait for PATIENCE."""
+        """Ask, unless it has yet to answer, and wait for PATIENCE at the most."""
         if self._answered.is_set():
             self._answered.clear()
             loop = asyncio.get_running_loop()
             threading.Thread(target=self._ask, args=(loop,), name="hived is asked", daemon=True).start()
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._patience):
                 await self._answered.wait()
 
     def _ask(self, loop: asyncio.AbstractEventLoop) -> None:
