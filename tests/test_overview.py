@@ -12,9 +12,8 @@ from hivemind.data.records import Stats, SubscriptionRecord
 from hivemind.picture.declared import Declared
 from hivemind.picture.health import judge, problems
 from hivemind.picture.past import HOUR, Event, Past, Step, What
-from hivemind.picture.recorder import lost_in
 from hivemind.picture.remedies import COUNTS
-from hivemind.picture.snapshot import Snapshot
+from hivemind.picture.snapshot import Snapshot, lost_in
 from hivemind.picture.state import State
 from hivemind.root.drawing import Frame, area, line, thinned, ticks
 from hivemind.root.pages.overview import Overview, moment

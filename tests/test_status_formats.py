@@ -26,10 +26,11 @@ def group(lag: int, unread: float, *, is_retired: bool = False) -> GroupBacklog:
 def test_figures_are_the_worst_of_all_groups_that_have_not_retired_and_the_sum_of_all_losses() -> None:
     groups = (group(40, 1.0), group(3, 3.5), group(900, 9000.0, is_retired=True))
     topics = (TopicBacklog(KeptTopic("orders", 0), 100, 4096, 6, groups),)
-    stats = Stats(subscriptions=(SubscriptionRecord("a", missed=1, dropped=2), SubscriptionRecord("b", lost=4)))
+    hears = (SubscriptionRecord("a", missed=1, dropped=2), SubscriptionRecord("b", lost=4))
+    stats = Stats(subscriptions=hears, unsent=30)
     views = [view_of(one) for one in (instance("batman.0", stats=stats), instance("joker.0", beat=None))]
     snapshot = Snapshot("gotham", "", 1.0, nodes=nodes_of(views), durable=DurableView(Durability(topics=topics)))
-    assert Figures.of(snapshot) == Figures(40, 3.5, 7, 6)
+    assert Figures.of(snapshot) == Figures(40, 3.5, 37, 6)
     assert Figures.of(Snapshot("gotham", "")) == Figures()
 
 

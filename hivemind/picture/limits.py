@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..english import amount, duration
-from .snapshot import Snapshot
+from .snapshot import Snapshot, lost_in
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
     """Of a hive at one moment: the greatest ``lag`` of a group in messages, the ``age`` in seconds of the oldest
-    message that a group has yet to acknowledge, how many messages were lost since those who count them began, and how
-    many ``dead`` letters there are. Groups that have retired do not count.
+    message that a group has yet to acknowledge, how many messages were lost since those who count them began, also on
+    their way out, and how many ``dead`` letters there are. Groups that have retired do not count.
     """
 
     lag: int = 0
@@ -25,11 +25,10 @@ class Figures:
         """What the snapshot has."""
         topics = snapshot.durable.state.topics
         groups = [group for topic in topics for group in topic.groups if not group.is_retired]
-        hears = [one.record for view in snapshot.instances if not view.record.is_lost for one in view.subscriptions]
         return cls(
             max((group.lag for group in groups), default=0),
             max((group.oldest or 0.0 for group in groups), default=0.0),
-            sum(one.missed + one.dropped + one.lost for one in hears),
+            sum(lost_in(view.record) for view in snapshot.instances if not view.record.is_lost),
             sum(topic.letters for topic in topics),
         )
 

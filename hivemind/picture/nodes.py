@@ -11,7 +11,7 @@ from ..supervisor.processes import REDIS, ROOT
 from ..supervisor.status import FAILING, ProgramStatus
 from ..topics import is_instance
 from .flows import added
-from .snapshot import InstanceView, ResponderView, Snapshot, SubscriptionView
+from .snapshot import InstanceView, ResponderView, Snapshot, SubscriptionView, lost_in
 
 UP = frozenset({"starting", "running"})  #: what hived says of a program that nothing hinders
 
@@ -98,8 +98,7 @@ class NodeLine:
         """Messages that reached none of its handlers (missed, dropped at a full inbox, or gone from a stream before),
         and those of its own that never left it.
         """
-        missed = sum(one.lost for view in self.views for one in view.subscriptions)
-        return missed + sum(view.record.stats.unsent for view in self.views)
+        return sum(lost_in(view.record) for view in self.views)
 
     @property
     def failed(self) -> int:

@@ -10,7 +10,7 @@ from ..english import duration
 from ..supervisor.processes import REDIS, ROOT
 from .declared import Declared
 from .past import MOST, MOST_SAID, OF_REDIS, STEP, Event, Past, Step, What
-from .snapshot import Snapshot, lost_by
+from .snapshot import Snapshot, lost_in
 
 FRESH = 30.0  #: seconds: a life that ended longer ago is not the one that is told of
 UNREAD = 100  #: steps that wait to be written while Redis takes none
@@ -95,15 +95,10 @@ def has_rates(snapshot: Snapshot) -> bool:
 
 
 def losses(before: Snapshot, after: Snapshot) -> int:
-    """How many messages reached no handler from one snapshot to the next; who is new has counted since it began."""
+    """How many messages were lost from one snapshot to the next; who is new has counted since it began."""
     was = {(one.record.instance, one.record.incarnation): lost_in(one.record) for one in before.instances}
     now = {(one.record.instance, one.record.incarnation): lost_in(one.record) for one in after.instances}
     return sum(max(0, count - was.get(life, 0)) for life, count in now.items())
-
-
-def lost_in(instance: Instance) -> int:
-    """How many messages an instance lost: missed, dropped at a full inbox, lost by a stream, or never sent by it."""
-    return sum(map(lost_by, instance.stats.subscriptions)) + instance.stats.unsent
 
 
 def changes(before: Snapshot, after: Snapshot) -> Iterator[Event]:

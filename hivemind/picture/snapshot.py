@@ -216,6 +216,11 @@ def lost_by(one: SubscriptionRecord) -> int:
     return one.missed + one.dropped + one.lost
 
 
+def lost_in(instance: Instance) -> int:
+    """How many messages an instance lost: those that reached none of its handlers, and its own that never left it."""
+    return sum(map(lost_by, instance.stats.subscriptions)) + instance.stats.unsent
+
+
 def view_of(
     instance: Instance, seen: float | None = None, before: Stats | None = None, seconds: float = 0.0
 ) -> InstanceView:
