@@ -225,8 +225,12 @@ def test_what_strangers_wrote_into_the_past_is_text(browser: Browser) -> None:
         eventually(lambda: page.monitor.snapshot.past.steps)
         snapshot = page.monitor.snapshot
         event = Event(snapshot.read_at or 0.0, What.LOST, "batman.0", 1, evil)
-        page.monitor._recorder.past = replace(snapshot.past, steps=(Step(event.at - 5, events=(event,)),))
+        steps = (Step(event.at - 5, events=(event, replace(event, life=2))),)
+        page.monitor._recorder.past = replace(snapshot.past, steps=steps)
         browser.open(f"http://127.0.0.1:{page.port}/")
         eventually(lambda: evil in browser.text(".events"), WIDE)
         assert browser.evaluate("'hacked' in window") is False
         assert browser.evaluate("document.querySelectorAll('main img').length") == 0
+        reads = page.source.reads
+        eventually(lambda: page.source.reads > reads + 5, WIDE)  # two with one key do not become more with each event
+        assert browser.evaluate("document.querySelectorAll('.events > [data-key]').length") == 2

@@ -68,7 +68,7 @@ function fillList(list, items) {
     if (list.children[at] !== child) list.insertBefore(child, list.children[at] ?? null);
     fill(child, data);
   });
-  for (const gone of known.values()) gone.remove();
+  while (list.children.length > items.length) list.lastElementChild.remove(); // also those of which two have one key
 }
 
 function blank(kind) {
