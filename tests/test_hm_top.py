@@ -11,7 +11,7 @@ import pytest
 
 from hivemind.cli import output
 from hivemind.cli.top_rows import as_object, node_sheets, nodes_sheet, topics_sheet, totals
-from hivemind.cli.top_view import NODE, NODES, TOPICS, View, keys_in, pressed
+from hivemind.cli.top_view import NODE, NODES, TOPICS, View, heading, keys_in, pressed
 from hivemind.data.backlog import GroupBacklog, TopicBacklog
 from hivemind.data.durability import Durability
 from hivemind.data.entries import KeptTopic
@@ -136,12 +136,26 @@ def after(view: View, keys: str) -> View | None:
         ("/bat" + ENTER + ESC, View()),
         ("/bat" + ESC, View()),
         ("/\x00\x1b[A", View(wanted="", is_typing=True)),
+        (ENTER + "ss/ba" + ESC, View(NODES, "alfred", chosen="alfred")),
         ("xyz", View()),
         ("q", None),
     ],
 )
 def test_what_keys_do(keys: str, expected: View | None) -> None:
     assert after(View(), keys) == expected
+
+
+@pytest.mark.parametrize(
+    ("view", "said"),
+    [
+        (View(sort="cpu", wanted="bat"), "nodes  by cpu  with bat"),
+        (View(TOPICS, sort="cpu"), "topics"),
+        (View(NODE, "batman", sort="cpu", wanted="bat"), "batman"),
+    ],
+    ids=str,
+)
+def test_the_heading_says_what_is_shown_and_no_column_that_is_not_there(view: View, said: str) -> None:
+    assert heading(view, ["node", "cpu"] if view.kind != TOPICS else ["topic", "sends"]) == said
 
 
 def test_keys_without_anything_to_choose_do_nothing() -> None:

@@ -55,6 +55,8 @@ def pressed(view: View, key: str, names: Sequence[str], columns: Sequence[str]) 
     name = _NAMES.get(key, "")
     if name == "quit":
         return None
+    if name in ("filter", "sort") and view.kind == NODE:
+        return view  # all of a node is shown as it is: what is typed would change the list that one comes back to
     if name == "filter":
         return replace(view, wanted="", is_typing=True)
     if name == "sort":
@@ -63,6 +65,14 @@ def pressed(view: View, key: str, names: Sequence[str], columns: Sequence[str]) 
         at = names.index(view.chosen) if view.chosen in names else 0
         return replace(view, chosen=names[min(max(0, at + _STEPS[name]), len(names) - 1)])
     return _elsewhere(view, name, names)
+
+
+def heading(view: View, columns: Sequence[str]) -> str:
+    """What is shown under ``columns``, by which of them, and of what names."""
+    if view.kind == NODE:
+        return view.node
+    by = f"  by {view.sort}" if view.sort in columns else ""
+    return f"{view.kind}{by}{f'  with {view.wanted}' if view.wanted else ''}"
 
 
 def _elsewhere(view: View, name: str, names: Sequence[str]) -> View:

@@ -37,15 +37,14 @@ from .context import redis_address
 from .nodes import no_such_node
 from .reading import quiet, read_instances
 from .streams import Writer, stop_on_signals
+from .top_rows import NODES as NODE_COLUMNS
+from .top_rows import TOPICS as TOPIC_COLUMNS
 from .top_rows import Sheet, as_object, node_sheets, nodes_sheet, topics_sheet, totals
-from .top_view import NODE, TOPICS, View, keys_in, pressed
+from .top_view import NODE, TOPICS, View, heading, keys_in, pressed
 
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  #: a screen of its own without a cursor, and back
-HOME, REST, BELOW = (
-    "\x1b[H",
-    "\x1b[K",
-    "\x1b[J",
-)  #: to the upper left corner; wipe the rest of a line, and what is below
+#: to the upper left corner; wipe the rest of a line, and what is below
+HOME, REST, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 PATIENCE = 3.0  #: beats that who looks once waits for rates
 GOODBYE = 1.0  #: seconds in which a terminal has to take what puts it back
 COLOURS = {Level.WELL: "green", Level.NOTE: "yellow", Level.TROUBLE: "red", Level.UNKNOWN: "red"}
@@ -191,14 +190,12 @@ class _Screen:
 
 
 def _head(snapshot: Snapshot, view: View, width: int) -> Iterator[str]:
-    what = view.node if view.kind == NODE else view.kind
+    columns = [*TOPIC_COLUMNS] if view.kind == TOPICS else [*NODE_COLUMNS]
     clock = time.strftime("%H:%M:%S")
-    by = f"  by {view.sort}" if view.sort and view.kind != NODE else ""
-    only = f"  with {view.wanted}" if view.wanted and view.kind != NODE else ""
     yield _styled(output.printable(f"{clock}  {snapshot.health.sentence}")[: width - 1], COLOURS[snapshot.health.level])
     yield output.printable(totals(snapshot))[: width - 1]
     yield ""
-    yield _styled(output.printable(f"{what}{by}{only}")[: width - 1], "cyan")
+    yield _styled(output.printable(heading(view, columns))[: width - 1], "cyan")
 
 
 def _body(snapshot: Snapshot, view: View, width: int, height: int) -> Iterator[str]:
