@@ -68,9 +68,12 @@ class ProcessIdentity:
     def from_json(cls, value: Any) -> ProcessIdentity:
         """Read what to_json wrote; raise ValueError if it is anything else. Keys it does not know are ignored."""
         try:
-            return cls(int(value["pid"]), float(value["started"]), str(value["boot"]), str(value["host"]))
+            found = cls(int(value["pid"]), float(value["started"]), str(value["boot"]), str(value["host"]))
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the identity of a process: {value!r}") from error
+        if not 0 < found.pid < 2**31:  # to a signal others mean whole groups, or everybody
+            raise ValueError(f"not the pid of a process: {found.pid}")
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hivemind.data.records import About, Instance, Stats
 from hivemind.picture.declared import Declared
 from hivemind.picture.health import judge
@@ -49,3 +51,10 @@ def test_a_rollback_is_named_where_a_node_is_quarantined() -> None:
     found = judge("gotham", [], State(Declared(problems=broken, way_out="`hived rollback` goes back to release 2")))
     told = "oven is quarantined: nodes/oven.py:3: SyntaxError: no (`hived rollback` goes back to release 2)"
     assert found.troubles == (told,)
+
+
+def test_what_a_node_says_of_itself_is_on_the_hives_line_and_ends() -> None:
+    stats = Stats(state="waiting", waits_for="no\n\ngotham is well: 9 instances of 9 nodes run" + "x" * 4000)
+    sentence = judge("gotham", [replace(instance(), stats=stats)], State()).sentence
+    assert "\n" not in sentence
+    assert len(sentence) < 600

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from hivemind.bus.commands import Commands
 from hivemind.bus.endpoint import Endpoint
 from hivemind.bus.functions import Functions
 from hivemind.bus.streams import Reader, Streams
-from hivemind.data.backlog import COUNTED
+from hivemind.data.backlog import COUNTED, backlogs
 from hivemind.data.entries import Reading
 from hivemind.data.kept import Kept
 from hivemind.topics import Names
@@ -101,6 +101,24 @@ async def test_a_group_that_has_retired_is_marked(here: Place, store: Store) -> 
     assert {one["group"]: one["retired"] for one in await lag(here)} == {"shop": True, "books": False}
     lines = (await asyncio.to_thread(here.run, "lag")).stdout.splitlines()
     assert {line.split()[1]: line.endswith("nobody: retired") for line in lines[1:]} == {"shop": True, "books": False}
+
+
+async def test_however_many_groups_a_topic_has_all_readings_are_looked_at_once_for_it(store: Store) -> None:
+    class Readings(list[Reading]):
+        looks = 0
+
+        def __iter__(self) -> Iterator[Reading]:
+            Readings.looks += 1
+            return super().__iter__()
+
+    await store.fill("orders.new", 1)
+    groups = [f"group{at}" for at in range(50)]
+    for group in groups:
+        await store.streams.join("orders.new", group, "0")
+    readings = Readings(Reading(group, "*", "all", 1, group, 1) for group in groups)
+    (found,) = await backlogs(store.commands, store.names, await store.kept.topics(), readings, {})
+    assert [one.is_retired for one in found.groups] == [True] * 50
+    assert Readings.looks == 1
 
 
 @pytest.mark.every_server

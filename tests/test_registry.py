@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 
 from hivemind.bus.bus import Bus
 from hivemind.bus.endpoint import Endpoint
-from hivemind.data.records import About, ServiceRecord, Stats, SubscriptionRecord, about_from, stats_from
+from hivemind.data.records import About, Instance, ServiceRecord, Stats, SubscriptionRecord, about_from, stats_from
 from hivemind.data.registry import Registry
 from hivemind.errors import Fenced, InstanceHeld, RedisUnavailable
 from hivemind.identity import ProcessIdentity
+from hivemind.picture.graph import graph
+from hivemind.picture.traffic import traffic
 
 from .bus_kit import on_bus, until
 from .servers import RedisServer, free_port
@@ -249,6 +251,27 @@ KEYS = [*About.__dataclass_fields__, *Stats.__dataclass_fields__]
 def test_any_json_is_read_as_something_harmless(raw: dict[str, Any]) -> None:
     assert about_from(raw, "batman.0").node == "batman"
     assert stats_from(raw).state
+
+
+@pytest.mark.parametrize("much", [2**64 - 1, -(2**63), 1e308, -1e308])
+async def test_no_number_of_a_stranger_is_beyond_what_redis_and_json_have(
+    server: RedisServer, hive_name: str, much: float
+) -> None:
+    said = about_from(dict.fromkeys(KEYS, much) | {"process": {**PROCESS, "pid": much}}, "batman.0")
+    records = [
+        dict.fromkeys(SubscriptionRecord.__dataclass_fields__, much) | {"name": "x", "pattern": "x", "sent": much}
+    ] * 1000
+    stats = stats_from(dict.fromkeys(KEYS, much) | {"subscriptions": records, "services": records})
+    found = [Instance(f"batman.{at}", 1, None, said, stats) for at in range(3)]
+    orjson.dumps([traffic(found).to_json(), graph(found).to_json(), found[0].to_json()])
+    async with registry(server, hive_name) as book:  # hived asks so, and may not stumble: it watches over everybody
+        assert await book.late({"batman.0": said.lease})
+
+
+def test_no_process_has_a_pid_that_means_many() -> None:
+    for pid in (0, -1, 2**31):
+        with pytest.raises(ValueError, match="pid"):
+            ProcessIdentity.from_json({**PROCESS, "pid": pid})
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(PROCESS, anything)))

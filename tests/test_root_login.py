@@ -437,6 +437,7 @@ def test_where_a_login_is_needed_addresses_are_ours_and_foreign_names_are_not(pa
         ("[2001:db8::1]:9476", 401),
         ("evil.example", 403),
         ("127.1.evil.example", 403),
+        ("[fe80::1%evil.example]", 403),
     ):
         assert page.get("/api/nodes", Host=host)[0] == status
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -132,10 +132,14 @@ class _Portion:
             asked += [("XPENDING", stream, group["name"]), ("XINFO", "CONSUMERS", stream, group["name"])]
             asked.append(("XRANGE", stream, after, "+", "COUNT", unknown))
         replies = await self._commands.pipeline(asked)
+        now = int(self._now * 1000)
+        idle = {topic: retired_groups(topic, self._readings, now) for topic in {topic for topic, _ in pairs}}
         each = zip(pairs, replies[::3], replies[1::3], replies[2::3], strict=True)
-        return [self._group(topic, group, *rest) for (topic, group), *rest in each]
+        return [self._group(topic, group, idle[topic], *rest) for (topic, group), *rest in each]
 
-    def _group(self, topic: str, group: Mapping[str, Any], pending: Any, consumers: Any, unread: Any) -> GroupBacklog:
+    def _group(
+        self, topic: str, group: Mapping[str, Any], idle: Collection[str], pending: Any, consumers: Any, unread: Any
+    ) -> GroupBacklog:
         held, rest = _rows(pending), _rows(unread)
         name, lag = group["name"].decode(errors="replace"), group.get("lag")
         return GroupBacklog(
@@ -147,7 +151,7 @@ class _Portion:
             self._age(held[1]) if held and held[1] else None,
             self._living(group["name"], [_flat(one) for one in _rows(consumers)]),
             lag is None and len(rest) == COUNTED,
-            name in retired_groups(topic, self._readings, int(self._now * 1000)),
+            name in idle,
         )
 
     def _living(self, group: bytes, consumers: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

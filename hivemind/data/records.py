@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -15,6 +16,11 @@ BROKEN = "broken"  #: the state of a member that could not be loaded
 MOST_OF_PAYLOADS = 8192  #: characters of what an instance says of payloads that are read
 MINUTE, HOUR = 60.0, 3600.0  #: seconds that are meant by what is said of the last minute, and of the last hour
 MOST_ENTRIES = 1000  #: services, subscriptions, and members, of one instance that are read
+MOST_METADATA = 100  #: pairs
+LONGEST = 4096  #: characters of a text
+MOST_COUNTED = 10**15  #: of anything; thousands of such counts together still are a number that JSON has
+COUNTS = range(MOST_COUNTED + 1)
+LATEST = 1e12  #: seconds; no moment is later, and nothing takes longer
 
 
 Recent = Mapping[str, int] | None
@@ -276,7 +282,7 @@ def about_from(raw: Mapping[str, Any], instance: str) -> About:
         watched=raw.get("watched") is not False,
         version=_text(raw.get("version")),
         python=_text(raw.get("python")),
-        metadata={str(k): _text(v) for k, v in metadata.items()} if isinstance(metadata, dict) else {},
+        metadata=_metadata(metadata) if isinstance(metadata, dict) else {},
         payloads=payloads if isinstance(payloads, str) and len(payloads) <= MOST_OF_PAYLOADS else "",
     )
 
@@ -313,6 +319,10 @@ def json_object(raw: bytes | str | None) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _metadata(raw: Mapping[Any, Any]) -> dict[str, str]:
+    return {str(name)[:LONGEST]: _text(value) for name, value in islice(raw.items(), MOST_METADATA)}
+
+
 def _process(raw: object) -> ProcessIdentity | None:
     try:
         return ProcessIdentity.from_json(raw)
@@ -324,7 +334,7 @@ def _record(kind: type[Any], raw: Mapping[str, Any]) -> Any:
     get = raw.get
     return kind(
         *[
-            value if (value := get(name, default)).__class__ is plain else read(value)
+            value if (value := get(name, default)).__class__ is plain and value in COUNTS else read(value)
             for name, plain, read, default in _READERS[kind]
         ]
     )
@@ -335,22 +345,22 @@ def _objects(raw: object) -> list[Mapping[str, Any]]:
 
 
 def _text(raw: object) -> str:
-    return raw[:4096] if isinstance(raw, str) else ""
+    return raw[:LONGEST] if isinstance(raw, str) else ""
 
 
 def _whole(raw: object) -> int:
-    return raw if isinstance(raw, int) and not isinstance(raw, bool) else 0
+    return max(0, min(raw, MOST_COUNTED)) if isinstance(raw, int) and not isinstance(raw, bool) else 0
 
 
 def _number(raw: object) -> float:
-    return float(raw) if isinstance(raw, int | float) and not isinstance(raw, bool) else 0.0
+    return max(0.0, min(float(raw), LATEST)) if isinstance(raw, int | float) and not isinstance(raw, bool) else 0.0
 
 
 def _recent(raw: object) -> Recent:
     """Counts by name; None where that is not said."""
     if not isinstance(raw, dict):
         return None
-    return {name: count for name, count in raw.items() if isinstance(name, str) and _whole(count) > 0}
+    return {name: count for name, count in raw.items() if isinstance(name, str) and 0 < _whole(count) == count}
 
 
 _READ: Mapping[str, Any] = {"int": _whole, "str": _text, "Packed": packed_from, "Recent": _recent}

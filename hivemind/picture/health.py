@@ -23,6 +23,7 @@ from .faults import old_code, quarantined, settings, short
 from .state import State
 
 FEW = 20  #: clauses of a sentence; more are counted
+LONGEST = 500  #: characters of a clause
 YOUNG = 15.0  #: seconds for which a program that hived has started is on its way, until it registers
 MANY = 10  #: distinct patterns from which on they are worth a word, where Redis matches them
 _UNGUARDED = "who ends is not started again; `hived start` adopts all that run"
@@ -101,8 +102,15 @@ class Health:
 
 
 def _clauses(texts: Sequence[str]) -> str:
-    """The first of them as one sentence: where a thousand nodes fail alike, nobody reads all of it."""
-    return "; ".join((*texts[:FEW], f"and {len(texts) - FEW:,} more") if len(texts) > FEW else texts)
+    """The first of them as one sentence on one line: where a thousand nodes fail alike, nobody reads all of it; and
+    what a node says of itself may have lines that pass for ours.
+    """
+    told = (*texts[:FEW], f"and {len(texts) - FEW:,} more") if len(texts) > FEW else texts
+    return "; ".join(_brief(" ".join(text.split())) for text in told)
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def judge(hive: str, instances: Sequence[Instance], state: State) -> Health:

@@ -104,6 +104,9 @@ def _foreign_change(headers: Headers, host: str) -> Response | None:
 
 
 def _is_address(host: str) -> bool:
+    """Whether it is one as browsers write them: they name no interface, after which anything may stand."""
+    if "%" in host:
+        return False
     try:
         ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
     except ValueError:
