@@ -42,7 +42,7 @@ HEARER = """
 """
 
 
-@pytest.fixture(scope="module", params=["server", "resolved"])
+@pytest.fixture(scope="module", params=[pytest.param("server", marks=pytest.mark.long), "resolved"])
 def hive(request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hive]:
     with hive_in(tmp_path_factory.mktemp(request.param) / "gotham") as made:
         made.configure(f"REDIS_URL = {cluster.url!r}\nPATTERNS = {request.param!r}")

@@ -168,7 +168,7 @@ class Trade(Workshop):
         assert [line for line in self.replies if line[1] != "True"] == []
 
 
-@pytest.fixture(params=["resolved", "server"])
+@pytest.fixture(params=["resolved", pytest.param("server", marks=pytest.mark.long)])
 def trade(request: pytest.FixtureRequest, pairs: Cluster, tmp_path: Path, hive_name: str) -> Iterator[Trade]:
     made = Trade(tmp_path, pairs.url, hive_name)
     made.patterns = request.param

@@ -219,7 +219,14 @@ class {name}(Node):
 """
 
 
-@pytest.mark.parametrize("mistake", ["HIVE_NAME = (", 'MIDDLEWARE = ["watching:Timing"]', None])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "HIVE_NAME = (",
+        pytest.param('MIDDLEWARE = ["watching:Timing"]', marks=pytest.mark.long),
+        pytest.param(None, marks=pytest.mark.long),
+    ],
+)
 def test_who_is_killed_while_the_settings_are_broken_comes_back_with_those_that_were_applied(
     gotham: Hive, mistake: str | None
 ) -> None:

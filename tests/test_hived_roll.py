@@ -148,7 +148,7 @@ def test_changed_settings_are_taken_up_by_one_copy_after_the_other_and_only_whil
     assert running.pids()["joker.1"] == before["joker.1"]
 
 
-@pytest.mark.parametrize("verb", ["roll", "restart"])
+@pytest.mark.parametrize("verb", ["roll", pytest.param("restart", marks=pytest.mark.long)])
 def test_a_file_that_does_not_load_is_refused_and_said_and_the_next_life_has_the_last_good_one(
     running: Hive, verb: str
 ) -> None:

@@ -175,7 +175,7 @@ def test_when_both_stand_still_every_command_says_so_and_start_replaces_them(hiv
     assert said not in hive.run("hived", "status").stderr
 
 
-@pytest.mark.parametrize("who", ["hived", "supervisord"])
+@pytest.mark.parametrize("who", [pytest.param("hived", marks=pytest.mark.long), "supervisord"])
 def test_when_one_stands_still_every_command_says_so_and_start_replaces_it(hive: Hive, who: str) -> None:
     before, one = hive.pids(), hive.listener() if who == "hived" else hive.supervisord()
     kill(one, signal.SIGSTOP)
@@ -245,7 +245,7 @@ def test_a_third_sees_that_both_stand_still_after_ten_seconds_of_its_own_time(tm
             one.wait()
 
 
-@pytest.mark.parametrize("waited", [0.0, 5.0])
+@pytest.mark.parametrize("waited", [pytest.param(0.0, marks=pytest.mark.long), 5.0])
 def test_what_is_asked_while_supervisord_stands_still_is_done_once_when_it_was_replaced(
     hive: Hive, waited: float
 ) -> None:
