@@ -20,6 +20,8 @@ import orjson
 
 from .burst import MORE
 
+LATEST = 2.5e11  #: unix seconds: no calendar goes much further
+
 _LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d) (\S+) +(\S+)  (.*)", re.DOTALL)
 _OBJECT = '{"time":"'  # how a line of JSON begins
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
@@ -155,20 +157,18 @@ def parse_line(line: str) -> LogLine | None:
     if not found:
         return None
     stamp, level, name, text = found.groups()
-    try:
-        return LogLine(datetime.fromisoformat(stamp).timestamp(), level, name, text)
-    except ValueError:
-        return None
+    time = _moment(stamp)
+    return None if time is None else LogLine(time, level, name, text)
 
 
 def _parse_object(line: str) -> LogLine | None:
     try:
         raw: dict[str, Any] = orjson.loads(line)
         stamp, level, name, text = (str(raw[key]) for key in ("time", "level", "logger", "message"))
-        time = datetime.fromisoformat(stamp)
     except (ValueError, KeyError):
         return None
-    if time.tzinfo is None or "hive" not in raw:
+    time = _moment(stamp)
+    if time is None or "hive" not in raw:
         return None
     trace = str(raw.get("traceback", ""))
     text = _clean(f"{text}\n{trace}" if trace else text)
@@ -178,7 +178,16 @@ def _parse_object(line: str) -> LogLine | None:
     ids = raw.get(MORE)
     more = tuple(_clean(str(one)) for one in ids) if isinstance(ids, list) else ()
     named = instance, topic, message, trace_id
-    return LogLine(time.timestamp(), _word(level), _word(name), text, None, "", *named, more)
+    return LogLine(time, _word(level), _word(name), text, None, "", *named, more)
+
+
+def _moment(stamp: str) -> float | None:
+    """In unix seconds; None for what is none, or what not every clock can show."""
+    try:
+        found = datetime.fromisoformat(stamp)
+    except ValueError:
+        return None
+    return time if found.tzinfo is not None and 0 <= (time := found.timestamp()) < LATEST else None
 
 
 def _is_entry(line: str) -> bool:

@@ -116,6 +116,13 @@ def test_other_objects_are_no_entries_and_break_nobody(other: dict[str, Any], st
     assert parse_line('{"time":"2026-01-02T02:04:05.678Z","lev') is None
 
 
+@pytest.mark.parametrize("stamp", ["0001-01-01T00:00:00.000+14:00", "9999-12-31T23:59:59.000-14:00"])
+def test_a_line_of_a_time_that_no_clock_can_show_is_no_entry(stamp: str) -> None:
+    of_now = FORM.line(Said(1.0, "INFO", "a", "x"))
+    assert parse_line(of_now.replace("1970-01-01T00:00:01.000Z", stamp)) is None
+    assert parse_line(f"{stamp} INFO     a  x") is None
+
+
 def test_both_forms_are_read_side_by_side_in_one_file(tmp_path: Path) -> None:
     file = tmp_path / "a.log"
     lines = [

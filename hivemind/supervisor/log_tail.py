@@ -11,13 +11,12 @@ from typing import Any
 import orjson
 
 from ..log_files import Follower, last_entries
-from ..log_lines import LogLine
+from ..log_lines import LATEST, LogLine
 from ..settings import Settings, logged_in
 
 MOST = 1024 * 1024  #: bytes of text in one look; what is older is left out, and counted
 READ = 8 * MOST  #: bytes that are read for the first look, of all files together
 LONGEST = 16 * 1024  #: characters of one entry
-LATEST = 2.5e11  #: unix seconds: no calendar goes much further
 BIT = 64 * 1024  #: bytes of text in one answer, about
 
 
