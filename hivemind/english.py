@@ -43,6 +43,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def age(seconds: float | None) -> str:
+    """The same of what may be nothing: then ""."""
+    return "" if seconds is None else duration(seconds)
+
+
 def size_of(size: float) -> str:
     """So many bytes, in the unit that fits."""
     for unit in ("B", "kB", "MB"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hivemind.english import amount, are, duration, listed
+from hivemind.english import age, amount, are, duration, listed
 
 
 def test_one_thing_is_singular_and_all_other_amounts_are_plural() -> None:
@@ -25,4 +25,8 @@ def test_the_verb_follows_the_number_of_names() -> None:
     ("seconds", "text"), [(-5, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (7500, "2 h 5 min"), (360000, "4 d 4 h")]
 )
 def test_durations_are_told_in_their_two_largest_units(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert duration(seconds) == age(seconds) == text
+
+
+def test_the_age_of_what_is_not_there_is_nothing() -> None:
+    assert (age(None), age(0.0)) == ("", "0 s")

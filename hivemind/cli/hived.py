@@ -126,6 +126,7 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
       hived status
       hived status --json
     """
+    from ..english import age
     from ..supervisor.engine import engine_for
     from ..supervisor.releases import way_out
     from ..supervisor.sharing import unshared
@@ -153,10 +154,7 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
         output.warn(said)
     if settings.constants.HOSTS:
         output.note(f"this is {found.host}")
-    rows = [
-        (p.name, p.state, p.pid, _duration(p.uptime), p.revivals or "", _detail(p, found.silent))
-        for p in found.programs
-    ]
+    rows = [(p.name, p.state, p.pid, age(p.uptime), p.revivals or "", _detail(p, found.silent)) for p in found.programs]
     colours = {"running": "green", "standby": "yellow", "starting": "yellow", "waiting": "yellow", "stopped": "dim"}
     styles = [colours.get(p.state, "red") for p in found.programs]
     output.table(["program", "state", "pid", "uptime", "revived", "remarks"], rows, styles=styles)
@@ -246,15 +244,6 @@ def _old_code(program: ProgramStatus) -> str:
         return ""
     release = f" ({program.release})" if program.release else ""
     return f"{program.old_code} with the code of before{release}: its file is not well, mend it and `hived reload`"
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def main() -> None:

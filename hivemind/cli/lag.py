@@ -45,13 +45,6 @@ def lag(ctx: click.Context, pattern: str, *, as_json: bool, watch: bool) -> None
         _show(_groups(settings, pattern), as_json)
 
 
-def age(seconds: float | None) -> str:
-    """How old something is; "" for nothing."""
-    from ..english import duration
-
-    return "" if seconds is None else duration(seconds)
-
-
 def unread(group: GroupBacklog) -> str:
     """How many messages a group has yet to be given."""
     return f"{group.lag:,}{'+' if group.is_more else ''}"
@@ -70,6 +63,8 @@ def _groups(settings: Settings, pattern: str) -> list[GroupBacklog]:
 
 
 def _show(groups: list[GroupBacklog], as_json: bool) -> None:
+    from ..english import age
+
     if as_json:
         output.as_json([one.to_json() for one in groups])
         return

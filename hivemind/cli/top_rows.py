@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..english import duration
+from ..english import age, duration
 from ..picture.flows import added
 from ..picture.limits import Figures
 from ..picture.nodes import NodeLine, node_line, node_lines
@@ -18,10 +18,6 @@ from ..topics import is_pattern, matches
 
 Show = Callable[[Any], str]
 BAD = frozenset({"lost", "failing", "fenced", "broken", "quarantined", "unknown"})  #: states in which nobody works
-
-
-def _age(seconds: float | None) -> str:
-    return "" if seconds is None else duration(seconds)
 
 
 def _number(total: int | None) -> str:
@@ -48,7 +44,7 @@ TOPICS: Mapping[str, Show] = {
     "heard by": str,
     "kept": _number,
     "lag": _number,
-    "oldest": _age,
+    "oldest": age,
     "dead": _number,
     "note": str,
 }
@@ -57,7 +53,7 @@ INSTANCES: Mapping[str, Show] = {
     "state": str,
     "host": str,
     "pid": str,
-    "uptime": _age,
+    "uptime": age,
     "outbox": count,
     "cpu": share,
     "memory": memory,

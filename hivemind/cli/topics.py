@@ -60,8 +60,8 @@ def topics(ctx: click.Context, *, as_json: bool, verbose: bool) -> None:
 
 
 def _show_kept(kept: list[TopicBacklog]) -> None:
-    from ..english import size_of
-    from .lag import age, unread
+    from ..english import age, size_of
+    from .lag import unread
 
     rows: list[tuple[object, ...]] = []
     for one in kept:
