@@ -159,6 +159,7 @@ async def test_topics_tells_what_is_kept_with_its_groups(here: Place, store: Sto
     await store.streams.join("orders.new", "shop", "0")
     await store.read("orders.new", "shop", 4, 1)
     done = await asyncio.to_thread(here.run, "topics", "-v", "--json")
+    assert [one["topic"] for one in json.loads(done.stdout)["topics"]] == ["lamp", "orders.new"]  # also without a node
     lamp, orders = json.loads(done.stdout)["kept"]
     assert (lamp["topic"], lamp["durable"], lamp["keep"], lamp["groups"]) == ("lamp", False, "10m", [])
     assert (orders["length"], orders["bytes"] > 100, orders["dead_letters"]) == (10, True, 0)
@@ -167,6 +168,9 @@ async def test_topics_tells_what_is_kept_with_its_groups(here: Place, store: Sto
     table = (await asyncio.to_thread(here.run, "topics", "-v")).stdout
     assert "KEPT TOPIC" in table
     assert "keep 10m" in table
+    assert "(kept)" in table
+    document = json.loads((await asyncio.to_thread(here.run, "docs")).stdout)
+    assert list(document["channels"]) == ["lamp", "orders.new"]
 
 
 async def test_what_strangers_put_in_the_place_of_a_stream_does_no_harm(here: Place, store: Store) -> None:

@@ -23,7 +23,7 @@ def docs(ctx: click.Context) -> None:
     from ..picture.asyncapi import document
     from ..supervisor.engine import redis_url
     from .context import announce, context_hive, settings_or_last
-    from .reading import read_instances, read_topics
+    from .reading import read_instances, read_kept, read_topics
     from .watch import nobody
 
     settings = settings_or_last(context_hive(ctx))
@@ -32,4 +32,4 @@ def docs(ctx: click.Context) -> None:
     if not instances:
         output.note(nobody(settings))
     redis = Endpoint.parse(redis_url(settings), settings.var).redacted
-    output.as_json(document(settings.name, redis, instances, read_topics(settings)))
+    output.as_json(document(settings.name, redis, instances, [*read_topics(settings), *read_kept(settings)]))

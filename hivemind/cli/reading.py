@@ -92,6 +92,15 @@ def read_topics(settings: Settings) -> list[str]:
     return asyncio.run(_ask(settings, read))
 
 
+def read_kept(settings: Settings) -> list[str]:
+    """The topics that are kept, whether somebody sends on them now or not. Raises RedisError, as ``read_instances``."""
+
+    async def read(commands: Commands) -> list[str]:
+        return [one.topic for one in await Kept(_streams(commands)).topics()]
+
+    return asyncio.run(_ask(settings, read))
+
+
 def add_topics(settings: Settings, topics: Sequence[str]) -> tuple[str, list[str]]:
     """Announce topics, return when who resolves patterns has subscribed, or had the time to, and say how the hive
     keeps its patterns, and which of the topics are new. Raises RedisError, as ``read_instances``.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("-v", "--verbose", is_flag=True, help="Also what is kept of each, and how far its groups are.")
 @click.pass_context
 def topics(ctx: click.Context, *, as_json: bool, verbose: bool) -> None:
-    """List what is sent: who sends it, who listens, and what finds nobody.
+    """List what is sent, or kept: who sends it, who listens, and what finds nobody.
 
     Examples:
       hm topics
@@ -30,13 +30,14 @@ def topics(ctx: click.Context, *, as_json: bool, verbose: bool) -> None:
         return
     from ..picture.traffic import traffic
     from .context import announce, context_hive, settings_or_last
-    from .reading import read_backlogs, read_instances, read_topics
+    from .reading import read_backlogs, read_instances, read_kept, read_topics
     from .watch import nobody
 
     settings = settings_or_last(context_hive(ctx))
     announce(settings)
     instances = read_instances(settings)
-    found = traffic(instances, read_topics(settings))
+    lasting = read_kept(settings)
+    found = traffic(instances, [*read_topics(settings), *lasting])
     kept = read_backlogs(settings) if verbose else []
     if as_json:
         output.as_json({**found.to_json(), **({"kept": [one.to_json() for one in kept]} if verbose else {})})
@@ -46,7 +47,8 @@ def topics(ctx: click.Context, *, as_json: bool, verbose: bool) -> None:
     rows = [
         (
             one.topic,
-            ", ".join(f"{sender.instance} {sender.sent:,}" for sender in one.senders) or "(announced)",
+            ", ".join(f"{sender.instance} {sender.sent:,}" for sender in one.senders)
+            or ("(kept)" if one.topic in lasting else "(announced)"),
             ", ".join(f"{each.who} {each.pattern}" for each in one.subscribers),
             one.note,
         )
