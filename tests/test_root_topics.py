@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import re
 import time
@@ -20,8 +21,9 @@ from hivemind.client.session import Where
 from hivemind.message import foreign
 from hivemind.picture.monitor import Monitor
 from hivemind.picture.traffic import traffic
+from hivemind.root import tails
 from hivemind.root.pages.payloads import BRIEF, LONGEST, MOST, brief, tree_of
-from hivemind.root.tails import Follower, Tail
+from hivemind.root.tails import Follower, Tail, Tails
 from hivemind.topics import Names
 
 from .browser import Browser, find_browser
@@ -244,6 +246,25 @@ async def test_words_are_looked_for_in_a_message_that_is_made_small_once_for_all
     tail._show([("a", "x", foreign(Said()), 10), ("a", "hay", foreign("hay"), 5)], 0)
     assert Said.told == 1
     assert sorted(len(one._items) for one in tail.followers) == [1] * 5 + [2]
+
+
+async def test_a_tail_that_failed_in_an_unforeseen_way_says_so_and_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def watch(self: Tail, _: object) -> None:
+        if not tried:
+            tried.append(self)
+            raise KeyError("a fault of ours")
+        self._say("")
+        await asyncio.Event().wait()
+
+    tried: list[Tail] = []
+    monkeypatch.setattr(Tail, "_watch", watch)
+    monkeypatch.setattr(tails, "REST", 0.05)
+    bus = Bus(Endpoint.parse("redis://127.0.0.1:1"), "gotham", "root.0")
+    watched = Tails(bus, Monitor(FakeSource(), "gotham", "redis://127.0.0.1:1"))
+    async with asyncio.timeout(5), watched.following("a", "") as follower:
+        heard = follower.events()
+        said = [(await anext(heard))["said"] for _ in range(3)]
+    assert said == ["", "the root failed at this; its log says why", ""]
 
 
 def test_a_message_sent_by_hand_arrives_and_it_is_said_who_hears_it(shown: Shown) -> None:

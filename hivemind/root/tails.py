@@ -122,6 +122,9 @@ class Tail:
                 except RedisError as error:
                     self._say("Redis does not answer")
                     log.debug("tail of %s: %s", self._pattern, error)
+                except Exception:
+                    self._say("the root failed at this; its log says why")
+                    log.exception("tail of %s", self._pattern)
                 finally:
                     self._bus.live.remove(live)
                 await asyncio.sleep(REST)
