@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
 from .flows import added
-from .graph import End, Graph, Kind, Row, called, copies, natural
+from .graph import FEWEST, LAST_NUMBER, End, Graph, Kind, Row, called, copies, natural
 
-FEWEST = 3  #: numbered names in a row that become one line
 WIDE = 32  #: characters in which several names share a line
 ARROW = "→"
 
-_LAST_NUMBER = re.compile(r"(.*?)(\d{1,18})(\D*)", re.DOTALL)
 _NOBODY_SENDS = {Kind.TOPIC: "(announced)", Kind.PATTERN: "(outside)", Kind.REQUESTS: "(who asks)"}
 
 
@@ -70,7 +67,7 @@ def _told(group: list[tuple[str, int]]) -> list[str]:
 
 
 def _follows(one: tuple[str, int], other: tuple[str, int]) -> bool:
-    first, second = _LAST_NUMBER.fullmatch(one[0]), _LAST_NUMBER.fullmatch(other[0])
+    first, second = LAST_NUMBER.fullmatch(one[0]), LAST_NUMBER.fullmatch(other[0])
     if first is None or second is None or one[1] != other[1]:
         return False
     is_padded = "0" in (first[2][0], second[2][0]) and len(first[2]) != len(second[2])

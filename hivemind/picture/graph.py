@@ -16,6 +16,8 @@ from .traffic import Sender, Subscriber, Traffic, traffic
 
 DIGITS = 20  #: of a number that are compared as one
 LONGEST = 160  #: characters of a text in a picture
+FEWEST = 3  #: names that differ by their last number alone, which a picture makes one
+LAST_NUMBER = re.compile(r"(.*?)(\d{1,18})(\D*)", re.DOTALL)  #: what is before it, it, and what is behind it
 
 _NUMBER = re.compile(r"(\d+)")
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from .flows import added
-from .graph import Graph, Hearing, Kind, Row, Sending, natural, place
+from .graph import FEWEST, LAST_NUMBER, Graph, Hearing, Kind, Row, Sending, natural, place
 
-FEWEST = 3  #: numbered names that become one
 PLACE = "#"  #: stands for the number, and in no name
-
-_LAST_NUMBER = re.compile(r"(.*?)(\d{1,18})(\D*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,7 @@ def grouped(whole: Graph, opened: Collection[str] = ()) -> Grouped:
 
 def stem_of(name: str) -> str:
     """The name with ``#`` in the place of its last number; "" if it has none."""
-    match = _LAST_NUMBER.fullmatch(name)
+    match = LAST_NUMBER.fullmatch(name)
     return "" if match is None else f"{match[1]}{PLACE}{match[3]}"
 
 

@@ -13,14 +13,13 @@ from ...patterns import RESOLVED
 from ...picture.graph import Graph, Row, graph, narrowed
 from ...picture.grouping import PLACE, Grouped, grouped
 from ...picture.layout import Box, Edge, Labels, Picture, Space, picture, short
-from ...topics import check_pattern
+from ...topics import check_pattern, is_pattern
 from ..wording import count, rate
 from .page import Hive, Item, Visit, frame, item
 
 MOST = 150  #: rows that are drawn at once
 LONGEST = 1000  #: characters of what an address may ask to be opened
 SPACE = Space(widest=34, between=120)
-WILDCARDS = frozenset("*?[")
 
 
 class Network:
@@ -75,7 +74,7 @@ def meant(whole: Graph, match: str) -> tuple[Graph, str]:
         return whole, ""
     try:
         found = narrowed(whole, check_pattern(match))
-        if not found.rows and not WILDCARDS & set(match):
+        if not found.rows and not is_pattern(match):
             found = narrowed(whole, check_pattern(f"*{match}*"))
     except InvalidName:
         return Graph(()), f"{match} is no pattern: write letters, digits and . _ / - with * ? [abc]"
