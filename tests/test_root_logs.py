@@ -154,6 +154,18 @@ def _noting(close: Any, made: list[Feed]) -> Any:
     return noted
 
 
+def test_why_a_log_cannot_be_followed_is_logged(
+    page: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr(feeds.LogTail, "first", broken)
+    with page.events("/log/batman"):
+        eventually(lambda: "the log of batman cannot be followed" in caplog.text)
+    assert "a fault of ours" in caplog.text
+
+
 @pytest.mark.parametrize(
     "name", ["..", "../secret", "..%2fsecret", "%2e%2e%2fsecret", "secret%00", "/etc/passwd", "joker"]
 )

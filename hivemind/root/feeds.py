@@ -149,6 +149,8 @@ class Feed:
                 lines += far.take() if far is not None and self._has_far else []
                 self._add(sorted(lines, key=lambda line: line.time))
                 await asyncio.sleep(LOOK)
+        except Exception:
+            log.exception("the log of %s cannot be followed", self.node)
         finally:
             self.is_over = True
             self._tell()
@@ -173,6 +175,9 @@ class Feed:
             self._tell()
         except RedisError as error:
             self._note(f"the logs of other hosts are not among these: {error}")
+        except Exception:
+            log.exception("the logs of other hosts for %s", self.node)
+            self._note("the logs of other hosts are not among these: the root's own says why")
 
     def _add(self, lines: Sequence[LogLine]) -> None:
         self.recent.add(lines)
