@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import time
@@ -23,7 +24,7 @@ from hivemind.testing import HiveTest
 from .bus_kit import Collector, on_bus
 from .cli_kit import SENDER, Place, place
 from .node_kit import Workshop, workshop
-from .patterns_kit import patterns_in, resident, stored
+from .patterns_kit import on_the_root, patterns_in, resident, stored
 from .servers import Connection, RedisServer
 from .waiting import eventually, eventually_async
 
@@ -310,6 +311,7 @@ def test_topics_of_foreign_programs_are_announced_by_hand(
     again = here.run("topics", "add", "n.foreign", "n.third")
     assert again.stdout == "announced 1 topic\nn.foreign is announced already\n"
     assert "n.foreign  (announced)" in here.run("topics").stdout
+    assert asyncio.run(on_the_root(own_server.url, resolved)) == [["n.foreign", "n.other", "n.third"]] * 4
     assert 'it runs with PATTERNS = "resolved"' in here.run("status", HIVEMIND_PATTERNS="resolved").stderr
     assert 'although default says "server"' in here.run("status").stderr
 

@@ -160,7 +160,7 @@ def test_why_a_log_cannot_be_followed_is_logged(
     def broken(*_: object) -> None:
         raise KeyError("a fault of ours")
 
-    monkeypatch.setattr(feeds.LogTail, "first", broken)
+    monkeypatch.setattr("hivemind.root.feeds.LogTail.first", broken)
     with page.events("/log/batman"):
         eventually(lambda: "the log of batman cannot be followed" in caplog.text)
     assert "a fault of ours" in caplog.text

@@ -57,10 +57,12 @@ class Topics:
         return next((one for one in self.views if one.topic.topic == name), TopicView(Topic(name, (), ())))
 
 
-def topics_of(snapshot: Snapshot) -> Topics:
-    """All topics that nodes send on, or that are kept, as names are counted: ``t.2`` before ``t.10``."""
+def topics_of(snapshot: Snapshot, announced: Sequence[str] = ()) -> Topics:
+    """All topics that nodes send on, that are kept, or that were ``announced``, as names are counted: ``t.2`` before
+    ``t.10``.
+    """
     kept = {one.kept.topic: one for one in snapshot.durable.state.topics}
-    found = traffic([view.record for view in snapshot.instances], list(kept))
+    found = traffic([view.record for view in snapshot.instances], [*kept, *announced])
     rates = _rates(snapshot.instances)
     views = [TopicView(one, rates.get(one.topic), kept.get(one.topic)) for one in found.topics]
     return Topics(tuple(sorted(views, key=lambda one: natural(one.topic.topic))), found)

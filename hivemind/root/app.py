@@ -34,7 +34,7 @@ from .gate import Gate, refused
 from .guard import Guard
 from .login import Login
 from .logs import Logs
-from .pages import Hive
+from .pages import Hive, announced
 from .paging import ANSWER, Window, line_to_json, to_json
 from .serving import Pages
 from .talking import Talking
@@ -66,7 +66,7 @@ class Site:
 
 def make_app(monitor: Monitor, site: Site, hive: Hive | None = None) -> ASGIApp:
     """The web application. Routes of the site come first, so that a hive may replace the page itself."""
-    machines, templates = Machines(monitor), _templates(site.templates)
+    machines, templates = Machines(monitor, hive), _templates(site.templates)
     assets = frozenset(path.name for path in (HERE / "static").iterdir())
     login = Login(site.tokens, monitor.snapshot.hive, templates, assets) if site.tokens else None
     pages = Pages(monitor, templates, site.context, hive)
@@ -100,8 +100,8 @@ def _of_hive(monitor: Monitor, pages: Pages, hive: Hive) -> list[Route]:
 class Machines:
     """What other programs read: the same snapshot as JSON and for Prometheus."""
 
-    def __init__(self, monitor: Monitor) -> None:
-        self._monitor = monitor
+    def __init__(self, monitor: Monitor, hive: Hive | None = None) -> None:
+        self._monitor, self._hive = monitor, hive
         self._telling = asyncio.Lock()
 
     async def nodes(self, request: Request) -> Response:
@@ -142,8 +142,9 @@ class Machines:
     async def docs(self, _: Request) -> Response:
         """The hive that runs as an AsyncAPI document, as ``hm docs`` prints it."""
         snapshot = self._monitor.snapshot
-        kept = [one.kept.topic for one in snapshot.durable.state.topics]
-        return _json(document(snapshot.hive, snapshot.redis, [view.record for view in snapshot.instances], kept))
+        known = [one.kept.topic for one in snapshot.durable.state.topics]
+        known += await announced(snapshot, self._hive)
+        return _json(document(snapshot.hive, snapshot.redis, [view.record for view in snapshot.instances], known))
 
     async def metrics(self, request: Request) -> Response:
         """The snapshot for Prometheus, in the format that it asks for. Of a large hive that is much text: it is made in

@@ -21,7 +21,7 @@ from ..retention import check_tier
 from ..topics import check_pattern, check_topic
 from .bodies import RequestRefused, fields_of, is_form, is_ticked, wants_page
 from .busy import Busy
-from .pages import Hive
+from .pages import Hive, announced
 from .pages.topic import last_messages, not_read
 from .pages.topics import address
 from .serving import Pages, Viewer
@@ -49,7 +49,8 @@ class Talking:
 
     async def topics(self, _: Request) -> Response:
         """Who sends and who hears, as ``hm topics --json`` says it, with the rate of each topic."""
-        found = topics_of(self._monitor.snapshot)
+        snapshot = self._monitor.snapshot
+        found = topics_of(snapshot, await announced(snapshot, self._hive))
         said = found.traffic.to_json()
         rates = {one.topic.topic: one.rate for one in found.views}
         return JSONResponse({**said, "topics": [{**one, "rate": rates[one["topic"]]} for one in said["topics"]]})

@@ -8,10 +8,10 @@ from .network import Network
 from .node import Node
 from .nodes import Nodes
 from .overview import Overview
-from .page import Hive, Item, NotFound, Page, Visit, WithMore
+from .page import Hive, Item, NotFound, Page, Visit, WithMore, announced
 from .topic import Topic
 from .topics import Topics
 
-__all__ = ["PAGES", "Hive", "Item", "NotFound", "Page", "Visit", "WithMore"]
+__all__ = ["PAGES", "Hive", "Item", "NotFound", "Page", "Visit", "WithMore", "announced"]
 
 PAGES: tuple[Page, ...] = (Overview(), Network(), Nodes(), Node(), Topics(), Topic(), Dead(), Docs())

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from ...picture.asyncapi import Said, matching, said_by
 from ...picture.graph import Hearing, Kind, Row, Sending, copies, graph, natural
 from ...picture.shapes import shape
-from .page import Item, Visit, frame, item
+from .page import Item, Visit, announced, frame, item
 from .payloads import tree_of
 from .topics import address
 
@@ -28,7 +28,8 @@ class Docs:
         words, after = visit.query.get("q", "")[:LONGEST], visit.query.get("after", "")[:LONGEST]
         records = [view.record for view in visit.snapshot.instances]
         kept = [one.kept.topic for one in visit.snapshot.durable.state.topics]
-        rows = [row for row in graph(records, kept).rows if row.kind is not Kind.PATTERN and _has(row, words)]
+        known = [*kept, *await announced(visit.snapshot, visit.hive)]
+        rows = [row for row in graph(records, known).rows if row.kind is not Kind.PATTERN and _has(row, words)]
         behind = [row for row in rows if not after or _place(row) > _asked(after)]
         said, shown = said_by(records), behind[:PAGE]
         fields = {

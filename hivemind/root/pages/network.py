@@ -7,15 +7,13 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from ...data.directory import Directory
-from ...errors import InvalidName, RedisError
-from ...patterns import RESOLVED
+from ...errors import InvalidName
 from ...picture.graph import Graph, Row, graph, narrowed
 from ...picture.grouping import PLACE, Grouped, grouped
 from ...picture.layout import Box, Edge, Labels, Picture, Space, picture, short
 from ...topics import check_pattern, is_pattern
 from ..wording import count, rate
-from .page import Hive, Item, Visit, frame, item
+from .page import Item, Visit, announced, frame, item
 
 MOST = 150  #: rows that are drawn at once
 LONGEST = 1000  #: characters of what an address may ask to be opened
@@ -31,7 +29,7 @@ class Network:
         """Boxes and curves, and the same as a table."""
         match, opened = visit.query.get("match", "").strip(), opened_in(visit.query.get("open", ""))
         instances = visit.snapshot.instances
-        whole = graph([view.record for view in instances], await announced(visit.hive), instances)
+        whole = graph([view.record for view in instances], await announced(visit.snapshot, visit.hive), instances)
         chosen, said = meant(whole, match)
         found = grouped(chosen, opened)
         drawn = Graph(found.graph.rows[:MOST])
@@ -48,17 +46,6 @@ class Network:
             "empty": "" if whole.rows else "Nobody sends or hears anything yet.",
         }
         return frame(visit, fields, {**_lists(laid, found, match, opened), "rows": [_row(each) for each in drawn.rows]})
-
-
-async def announced(hive: Hive | None) -> list[str]:
-    """The topics that were announced; none where the hive resolves none, or nobody can say."""
-    if hive is None:
-        return []
-    directory = Directory(hive.bus.commands, hive.bus.functions, hive.bus.names)
-    try:
-        return sorted(await directory.topics()) if await directory.mode() == RESOLVED else []
-    except RedisError:
-        return []
 
 
 def opened_in(asked: str) -> list[str]:

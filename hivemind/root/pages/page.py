@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from ...bus.bus import Bus
+from ...data.directory import Directory
+from ...errors import RedisError
+from ...patterns import RESOLVED
 from ...picture.health import Level
 from ...picture.snapshot import Snapshot
 from ...settings import Settings
@@ -81,6 +84,16 @@ class WithMore(Page, Protocol):
 
     async def more(self, visit: Visit) -> Mapping[str, Any]:
         """What its template gets besides the tree. Raises what ``tree`` may raise."""
+
+
+async def announced(snapshot: Snapshot, hive: Hive | None) -> list[str]:
+    """The topics that were announced; none where the hive resolves none, or nobody can say."""
+    if hive is None or snapshot.state.patterns != RESOLVED:
+        return []
+    try:
+        return sorted(await Directory(hive.bus.commands, hive.bus.functions, hive.bus.names).topics())
+    except RedisError:
+        return []
 
 
 def item(key: str, state: str, fields: Mapping[str, str], lists: Mapping[str, list[Item]] | None = None) -> Item:

@@ -12,7 +12,7 @@ from ...picture.graph import copies, natural
 from ...picture.topics import TopicView, narrowed, topics_of
 from ...picture.traffic import Outside, Sender, Subscriber, Unfed
 from ..wording import count, rate
-from .page import Item, Visit, frame, item
+from .page import Item, Visit, announced, frame, item
 
 PAGE = 100  #: topics on one page
 LONGEST = 128  #: characters of what is looked for
@@ -26,7 +26,8 @@ class Topics:
     async def tree(self, visit: Visit) -> Item:
         """Every topic, a part at a time, then the patterns that nothing feeds, then what is kept."""
         words, after = visit.query.get("q", "")[:LONGEST], visit.query.get("after", "")[:LONGEST]
-        whole, durable = topics_of(visit.snapshot), visit.snapshot.durable
+        whole = topics_of(visit.snapshot, await announced(visit.snapshot, visit.hive))
+        durable = visit.snapshot.durable
         fitting = narrowed(whole.views, words)
         behind = [one for one in fitting if not after or natural(one.topic.topic) > natural(after)]
         shown = behind[:PAGE]
