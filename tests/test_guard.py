@@ -69,6 +69,15 @@ def watching(bus: Bus, process: ProcessIdentity | None = None) -> tuple[Registry
     return registry, Guard(cast(Any, engine), registry, bus, running)
 
 
+async def test_names_that_nobody_has_are_struck_from_the_list(server: RedisServer, hive_name: str) -> None:
+    async with on_bus(server.url, "hived", hive_name) as bus:
+        registry, guard = watching(bus)
+        await registry.register("batman.0", about(ProcessIdentity.current()), Stats())
+        server.command("SADD", bus.names.nodes(), *(f"x.{at}" for at in range(50)))
+        await guard._look()
+        assert server.command("SMEMBERS", bus.names.nodes()) == ["batman.0"]
+
+
 @asynccontextmanager
 async def past_its_lease(url: str, hive: str, process: ProcessIdentity) -> AsyncIterator[tuple[Registry, Guard, int]]:
     """Who watches over that process, which registered as that life of ``batman.0`` and was silent for a whole lease."""

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from hivemind.bus.bus import Bus
 from hivemind.bus.endpoint import Endpoint
+from hivemind.data import registry as registry_module
 from hivemind.data.records import About, Instance, ServiceRecord, Stats, SubscriptionRecord, about_from, stats_from
 from hivemind.data.registry import Registry
 from hivemind.errors import Fenced, InstanceHeld, RedisUnavailable
@@ -236,6 +237,27 @@ async def test_what_strangers_wrote_is_read_without_harm(server: RedisServer, hi
         found = {one.instance: one for one in await book.instances()}
         assert list(found) == ["batman.0", "joker.0", "list.0"]
         assert [one.to_json()["incarnation"] > 0 for one in found.values()] == [True, False, False]
+
+
+async def test_names_that_nobody_has_hide_nobody_however_many_are_in_the_list(
+    server: RedisServer, hive_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with registry(server, hive_name) as book:
+        for name in ("batman.0", "joker.0"):
+            await book.register(name, about(), STATS)
+        server.command("DEL", f"hm:{{{hive_name}}}:node:joker.0")
+        strays = [f"{node}.{at}" for node in ("batman", "x") for at in range(1, 1000)]
+        server.command("SADD", f"hm:{{{hive_name}}}:nodes", *strays)
+        assert [(one.instance, one.is_lost) for one in await book.instances()] == [
+            ("batman.0", False),
+            ("joker.0", True),
+        ]
+        assert book.strays == sorted(strays)
+        assert [one.instance for one in await book.those(["joker.0", "x.1"])] == ["joker.0"]
+        monkeypatch.setattr(registry_module, "MOST_OF_NODE", 3)
+        for at in range(1, 5):
+            server.command("HSET", f"hm:{{{hive_name}}}:node:batman.{at}", "incarnation", 1)
+        assert [one.instance for one in await book.instances()] == ["batman.0", "batman.1", "batman.2", "joker.0"]
 
 
 PROCESS: dict[str, Any] = {"pid": 1, "started": 1.0, "boot": "b", "host": "h"}

@@ -7,6 +7,7 @@ has to clean up for the picture to be right.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import groupby, islice
 from typing import Any
 
 import orjson
@@ -25,6 +26,8 @@ NOTICES = "node"  #: the kind of notice that tells who came and who went
 TOPICS = "topics"  #: the kind of notice that tells of new topics, and of how patterns are kept
 NOBODY = "nobody"  #: no instance is called so: it has no number
 CHUNK = 500  #: instances read in one round trip
+NOT_THERE = -2  #: what Redis says of when a key expires that is not there
+MOST_OF_NODE = 10_000  #: instances of one node that are read
 
 
 class Abouts:
@@ -50,12 +53,14 @@ class Registry:
     registers LayoutMismatch, too, where another version wrote what is there.
 
     ``patterns`` says how patterns are to be kept if nobody else lives; after ``register``, how we keep them.
-    ``kept`` is how the hive does: what Redis said last.
+    ``kept`` is how the hive does: what Redis said last. ``strays`` stood in the list when all were read last, though
+    nobody had these names for a day: any node may write there.
     """
 
     def __init__(self, commands: Commands, functions: Functions, names: Names, patterns: str = SERVER) -> None:
         self._commands, self._functions, self._names = commands, functions, names
         self.patterns = self.kept = patterns
+        self.strays: list[str] = []
 
     # -- being in it
 
@@ -146,11 +151,15 @@ class Registry:
         names = sorted(filter(is_instance, (member.decode(errors="replace") for member in members)), key=_order)
         if nodes is not None:
             names = [name for name in names if name.rpartition(".")[0] in nodes]
+        else:
+            names = [name for _, own in groupby(names, _node) for name in islice(own, MOST_OF_NODE)]
         found = []
         for start in range(0, len(names), CHUNK):
             found += await self._read(names[start : start + CHUNK], known)
+        if nodes is None:
+            self.strays = sorted(set(names) - {one.instance for one in found})
         if known is not None:
-            known.keep(names)
+            known.keep([one.instance for one in found])
         return found
 
     async def instance(self, instance: str) -> Instance | None:
@@ -178,6 +187,14 @@ class Registry:
         """Remove an instance whose lease has ended; False if it lives or is not known."""
         return bool(await self._functions.call("forget", self._traces(instance), (instance,)))
 
+    async def forget_strays(self) -> None:
+        """Remove the ``strays``, unless somebody has such a name by now."""
+        words = await self._functions.ready("forget") if self.strays else ()
+        for start in range(0, len(self.strays), CHUNK):
+            each = ((name, self._traces(name)) for name in self.strays[start : start + CHUNK])
+            await self._commands.pipeline([(*words, len(traces), *traces, name) for name, traces in each])
+        self.strays = []
+
     async def late(self, leases: Mapping[str, float]) -> tuple[float, dict[str, int]]:
         """Redis's time in unix seconds; and who of these, by instance and lease in seconds, has not beaten for half of
         that: when its lease ends, in unix milliseconds by Redis's clock, negative when it has ended.
@@ -197,11 +214,17 @@ class Registry:
             key = self._names.node(name)
             commands += [("HMGET", key, "incarnation", "about", "stats"), ("PEXPIRETIME", key)]
         replies = await self._commands.pipeline(commands)
+        read = list(zip(names, replies[::2], map(checked, replies[1::2]), strict=True))
+        strays = await self._strays([name for name, _, expires in read if expires == NOT_THERE])
         abouts = known or Abouts()
-        return [
-            _instance(name, _fields(fields), checked(expires), abouts)
-            for name, fields, expires in zip(names, replies[::2], replies[1::2], strict=True)
-        ]
+        return [_instance(name, _fields(said), at, abouts) for name, said, at in read if name not in strays]
+
+    async def _strays(self, lost: list[str]) -> set[str]:
+        """Those of ``lost`` of whom no incarnation is known: their last beat was a day ago, or there never was one."""
+        if not lost:
+            return set()
+        known = await self._commands.pipeline([("EXISTS", self._names.epoch(name)) for name in lost])
+        return {name for name, there in zip(lost, known, strict=True) if not checked(there)}
 
 
 def told_of(notice: bytes) -> str:
@@ -243,6 +266,10 @@ def _instance(name: str, fields: list[bytes | None], expires: int, abouts: About
         about=abouts.of(name, about),
         stats=stats_from(json_object(stats)),
     )
+
+
+def _node(instance: str) -> str:
+    return instance.rpartition(".")[0]
 
 
 def _order(instance: str) -> tuple[str, int]:

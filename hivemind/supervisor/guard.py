@@ -96,6 +96,7 @@ class Guard:
         instances = self.instances = await self.registry.instances()
         self.on_look(instances)
         await self._forget(instances)
+        await self.registry.forget_strays()  # else everybody would look for them at every reading
         seen = {(one.about.process, one.instance): one for one in instances if one.about.process is not None}
         held = {instance: process for process, instance in seen}
         self._mine = {claim: one for claim, one in self._mine.items() if held.get(claim[1], claim[0]) == claim[0]}
