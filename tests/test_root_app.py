@@ -80,7 +80,8 @@ def test_nothing_can_be_changed(page: Running, method: str) -> None:
 
 
 def test_names_and_texts_of_the_registry_are_escaped() -> None:
-    hostile = instance(f"{EVIL}.0", sent={EVIL: 1}, received={EVIL: 1}, metadata={EVIL: EVIL, "url": "javascript:x"})
+    evil = f"{EVIL}\x00\x1b[2J\x9b2J"
+    hostile = instance(f"{EVIL}.0", sent={evil: 1}, received={evil: 1}, metadata={EVIL: EVIL, "url": "javascript:x"})
     too = replace(hostile, instance="joker.0")
     with running(FakeSource([hostile, too])) as page:
         eventually(lambda: page.monitor.snapshot.instances)
@@ -89,6 +90,7 @@ def test_names_and_texts_of_the_registry_are_escaped() -> None:
             assert "<svg" not in html
             assert "&lt;svg onload=alert(1)&gt;" in html
             assert 'href="javascript' not in html
+            assert not {"\x00", "\x1b", "\x9b"} & set(html), "a terminal would obey them"
             assert html.count("<script") == html.count('<script type="module" src="/static/')
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
@@ -26,6 +27,8 @@ from .pages.page import frame
 from .visitor import visitor_of
 
 log = logging.getLogger(__name__)
+
+_UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # a browser shows nothing of it, a terminal obeys it
 
 MAX_VIEWERS = 250
 """Event streams at once; whoever comes then is told to try again."""
@@ -91,7 +94,7 @@ class Pages:
     def _rendered(self, template: str, page: Page, request: Request, names: Mapping[str, Any]) -> str:
         own = {"request": request, "pages": PAGES, "here": page.path, **names}
         context = {**own, **self._context(), **visitor_of(request.scope).context()}
-        return self._templates.get_template(template).render(context)
+        return _UNSEEN.sub("\ufffd", self._templates.get_template(template).render(context))
 
     async def _events(self, page: Page, request: Request) -> Response:
         """Every snapshot as a server-sent event, in the words of the page."""
