@@ -16,9 +16,15 @@ from hivemind.data.backlog import GroupBacklog, TopicBacklog
 from hivemind.data.durability import Durability
 from hivemind.data.entries import KeptTopic
 from hivemind.data.records import ResponderRecord, ServiceRecord, Stats, SubscriptionRecord
+from hivemind.picture.declared import Declared
 from hivemind.picture.durable import DurableView
+from hivemind.picture.health import Level
 from hivemind.picture.monitor import History
+from hivemind.picture.nodes import BAD, node_lines
 from hivemind.picture.snapshot import Snapshot, nodes_of
+from hivemind.picture.state import State
+from hivemind.root.pages.nodes import level
+from hivemind.supervisor.status import ProgramStatus
 
 from .cli_kit import RECEIVER, SENDER, Place, place
 from .pty_kit import at_terminal, plain
@@ -64,6 +70,15 @@ def test_a_node_has_its_rates_losses_times_memory_and_processor() -> None:
 
 def test_who_is_lost_is_red() -> None:
     assert {row.values["node"]: row.style for row in nodes_sheet(snapshot()).rows}["joker"] == "red"
+
+
+@pytest.mark.parametrize("bad", sorted(BAD))
+def test_who_does_not_do_what_he_should_is_red_in_the_sentence_in_hm_top_and_on_the_page(bad: str) -> None:
+    oven = ProgramStatus("oven.0", bad, detail="no gas")
+    should = Declared(("oven.0",), programs={"oven.0": oven}, is_supervised=True)
+    seen = Snapshot("gotham", "", 1.0, state=State(should))
+    (line,), (row,) = node_lines(seen), nodes_sheet(seen).rows
+    assert (seen.health.level, level(line), row.style) == (Level.TROUBLE, "trouble", "red")
 
 
 def test_a_topic_has_who_sends_who_hears_what_is_kept_and_what_is_odd() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from ..english import age, duration
 from ..picture.flows import added
 from ..picture.limits import Figures
-from ..picture.nodes import NodeLine, node_line, node_lines
+from ..picture.nodes import BAD, NodeLine, node_line, node_lines
 from ..picture.snapshot import InstanceView, ResponderView, Snapshot, SubscriptionView
 from ..picture.topics import TopicView, topics_of
 from ..picture.traffic import Topic
@@ -17,7 +17,6 @@ from ..root.wording import count, lapse, memory, rate, share
 from ..topics import is_pattern, matches
 
 Show = Callable[[Any], str]
-BAD = frozenset({"lost", "failing", "fenced", "broken", "quarantined", "unknown"})  #: states in which nobody works
 
 
 def _number(total: int | None) -> str:

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from ..supervisor.status import ProgramStatus
 
-_RED = ("lost", "fenced", "broken", "failing", "quarantined", "exited", "away")
-_STYLES = {"running": "green", **dict.fromkeys(_RED, "red")}
-
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="A list of instances, with all that the registry knows.")
@@ -30,6 +27,7 @@ def nodes(ctx: click.Context, *, as_json: bool) -> None:
       hm nodes
       hm nodes --json
     """
+    from ..picture.nodes import BAD
     from .context import announce, context_hive, settings_or_last
     from .reading import read_instances, refusal
     from .roots import rows_of_others
@@ -52,7 +50,8 @@ def nodes(ctx: click.Context, *, as_json: bool) -> None:
     rows = [row for one, state in zip(instances, states, strict=True) for row in _rows(one, state, time.time())]
     rows += rows_of_others(settings, instances)
     rows += [(name, one.state, "", one.pid or "", "", "", "", "", one.detail) for name, one in absent.items()]
-    output.table(columns, rows, styles=[_STYLES.get(str(row[1]), "yellow") for row in rows])
+    colours = {"running": "green", **dict.fromkeys(BAD, "red")}
+    output.table(columns, rows, styles=[colours.get(str(row[1]), "yellow") for row in rows])
 
 
 def _absent(settings: Settings, there: AbstractSet[str]) -> dict[str, ProgramStatus]:

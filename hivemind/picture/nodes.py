@@ -13,6 +13,8 @@ from ..topics import is_instance
 from .flows import added
 from .snapshot import InstanceView, ResponderView, Snapshot, SubscriptionView, lost_in
 
+BAD = frozenset({"lost", "failing", "fenced", "broken", "quarantined", "exited", "away"})
+"""States in which somebody does not do what he should: red, wherever they are shown."""
 UP = frozenset({"starting", "running"})  #: what hived says of a program that nothing hinders
 
 

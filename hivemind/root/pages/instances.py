@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ...data.records import SubscriptionRecord
 from ...english import duration
-from ...picture.nodes import Copy
+from ...picture.nodes import BAD, Copy
 from ...picture.snapshot import InstanceView, ResponderView, SentView, ServiceView, SubscriptionView
 from ...states import NodeState
 from ..wording import count, lapse, memory, rate, share
 from .page import Item, item
 
-_KNOWN = frozenset({*NodeState, "lost", "failing", "quarantined", "away", "exited"})
+_KNOWN = frozenset({*NodeState, *BAD})
 
 
 def copy_item(copy: Copy, now: float) -> Item:

@@ -15,7 +15,7 @@ from .page import Item, Visit, frame, item
 
 _WELL = frozenset({NodeState.RUNNING})
 _BETWEEN = frozenset({NodeState.STARTING, NodeState.STANDBY, NodeState.WAITING, NodeState.STOPPING})
-_QUIET = frozenset({"stopped", "unknown", "exited"})
+_QUIET = frozenset({"stopped", "unknown"})
 
 
 class Nodes:
