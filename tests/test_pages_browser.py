@@ -64,6 +64,11 @@ WIDER = """[...document.querySelectorAll("body *")].filter((one) => {
   const box = one.getBoundingClientRect();
   return box.right > innerWidth + 1 && box.width > 0 && !one.closest(".scroll, svg, .skip, [hidden]");
 }).slice(0, 5).map((one) => `${one.tagName} ${one.className} ${Math.round(one.getBoundingClientRect().right)}`)"""
+# How wide the page is where the hive's folder, and so the path of its socket in the footer, is as long as it may be.
+WITH_A_LONG_PATH = """(() => {
+  document.querySelector("footer [data-field=redis]").textContent = `unix:///${"long_".repeat(18)}/redis.sock`;
+  return document.documentElement.scrollWidth;
+})()"""
 
 
 @dataclass
@@ -123,6 +128,7 @@ def test_a_phone_shows_a_page_in_its_width_and_lets_it_be_used(world: World, pat
     with tab(world.browser, world.url, width=PHONE) as found:
         found.live(address_of(path, NAMES))
         assert found.evaluate("document.documentElement.scrollWidth") <= PHONE, found.evaluate(WIDER)
+        assert found.evaluate(WITH_A_LONG_PATH) <= PHONE, found.evaluate(WIDER)
         assert not (said := described(found)), said
 
 
