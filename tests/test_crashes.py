@@ -153,6 +153,27 @@ def test_who_ended_well_or_was_asked_to_has_not_crashed(tmp_path: Path, how: Exi
     assert crash is None or traced(settings, crash).trace == "its last words"
 
 
+@pytest.mark.parametrize("how", [Exit(), Exit(None, "SIGKILL")])
+def test_an_error_that_was_survived_is_not_shown_as_the_crash_of_who_was_killed_later(
+    tmp_path: Path, how: Exit
+) -> None:
+    settings = load_settings(Hive(tmp_path).folder, {})
+    now, logged = time.monotonic(), time.time() - 60.0
+    lives = Lives().begun(now - 90.0, 7).ended(now - 1.0, how, rng=lambda: 0.5)
+    file, log = HivePaths.of(settings).program_lives("batman.0"), settings.log_file("batman", 0)
+    assert log is not None
+    for folder in (file.parent, log.parent):
+        folder.mkdir(parents=True)
+    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(logged))
+    log.write_text(
+        f"{clock},000 batman.0 ERROR batman: handler failed\nTraceback (most recent call last):\nKeyError: 1\n"
+    )
+    assert save_lives(file, lives, this_boot())
+    crash = crash_of(settings, "batman.0")
+    assert crash is not None
+    assert traced(settings, crash).trace == ""
+
+
 def test_a_crash_is_read_as_it_was_written_and_what_is_none_is_ignored() -> None:
     crash = Crash("batman.0", 1.5, "ended with 1", "x" * (LONGEST + 5))
     read = crash_in(crash.to_json())

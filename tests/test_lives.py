@@ -90,7 +90,7 @@ def test_how_a_life_ended_is_told_in_words() -> None:
     again = lives.begun(100.4, 2).ended(103.4, Exit(1), rng=lambda: 1.0)
     assert again.text(103.9) == "ended with 1 after 3.0 s, 2 times in a row; next try in 2 s"
     unknown = replace(again.begun(106.0, 3), is_adopted=True).ended(200.0, Exit(1), rng=random.random)
-    assert unknown.text(200.0) == "ended after 1 min 34 s"
+    assert unknown.text(200.0) == "ended after 1 min 34 s, nobody learns how"
 
 
 LOG = b"""

@@ -57,6 +57,8 @@ def once(last: Ended) -> Lives:
 
 FAILING = Lives(7, NOW + 14.0, (ended(),))
 CRASHING = replace(FAILING, lives=(ended(None, "SIGSEGV"),))
+ADOPTED = replace(FAILING, lives=(ended(None, lasted=60.0),))
+ABORTED = replace(FAILING, lives=(ended(None, "SIGABRT", lasted=60.0),))
 LAMP = ServiceRecord("lamp", "backoff", 1, restarts=2, error="no light")
 FAILS = "batman.0 is failing: it has ended 7 times in a row, 3 s ago for the last time:"
 BROKE = "batman could not be loaded again as its file is now"
@@ -65,6 +67,7 @@ MISTAKE = "The settings are at fault, and those of before hold"
 RUNS = "batman.0 has been running for 2 h 5 min (process 4711 on gotham)."
 AGAIN = "it is tried again as soon as that file changes"
 QUICKLY = "it ended with 1 after 0.4 s; next try in 14 s"
+UNKNOWN = "it ended after 1 min 0 s, nobody learns how"
 BEGINS_NEXT = "begins next with the code of before, release 2, because that of now is not well"
 SENT_BACK = "goes on with the code of before, release 2, because that of now is not well"
 GOLDEN: dict[str, tuple[Known, str]] = {
@@ -91,6 +94,18 @@ GOLDEN: dict[str, tuple[Known, str]] = {
             )
         ),
         f"batman runs well. {RUNS} 3 s ago it died of SIGKILL after 1 min 0 s.",
+    ),
+    "killed after it was adopted, some time after an error": (
+        known(Copy("batman.0", lives=ADOPTED, cause=Cause("KeyError", PLACE, NOW - 20.0))),
+        f"{FAILS} {UNKNOWN}; next try in 14 s.",
+    ),
+    "adopted, and an error was the last that it told": (
+        known(Copy("batman.0", lives=ADOPTED, cause=Cause("KeyError", PLACE, NOW - 4.0))),
+        f"{FAILS} {UNKNOWN}; the last error that it told: KeyError at {PLACE}; next try in 14 s.",
+    ),
+    "killed by a signal that leaves no word, some time after an error": (
+        known(Copy("batman.0", lives=ABORTED, cause=Cause("KeyError", PLACE, NOW - 20.0))),
+        f"{FAILS} it died of SIGABRT after 1 min 0 s; next try in 14 s.",
     ),
     "hung and killed": (
         known(Copy("batman.0", instance(), up(), once(ended(None, "SIGKILL", HUNG, lasted=60.0)), stood=PLACE)),

@@ -230,9 +230,12 @@ def _why(copy: Copy) -> str:
     if last.signal == "SIGKILL":
         return ""  # whatever it logged before, that was not why
     cause = copy.cause
-    if cause is not None and (not cause.at or last.began <= cause.at <= last.ended + 1.0):
-        return f", of {cause.text}"
-    return f", of {last.words}" if last.words else ""
+    if cause is not None and (not cause.at or last.blamed_since <= cause.at <= last.ended + 1.0):
+        said = cause.text
+    else:
+        said = last.words
+    how = "; the last error that it told:" if last.is_unknown else ", of"
+    return f"{how} {said}" if said else ""
 
 
 def _error(copy: Copy, now: float) -> list[Sentence]:

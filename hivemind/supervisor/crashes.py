@@ -27,15 +27,17 @@ MEANT = frozenset({"SIGTERM", "SIGINT"})  #: signals by which somebody ends a pr
 @dataclass(frozen=True, slots=True)
 class Crash:
     """The last end of a program that nobody asked for: ``at`` in unix seconds, ``how`` in words, and the ``trace`` that
-    it left, or its last words; "" if it left none. It ``began`` that life in unix seconds, and died of the ``signal``.
+    it left, or its last words; "" if it left none. What it logged ``since`` then, in unix seconds, may be why; it died
+    of the ``signal``.
     """
 
     program: str
     at: float
     how: str
     trace: str = ""
-    began: float = 0.0
+    since: float = 0.0
     signal: str = ""
+    is_unknown: bool = False
 
     def to_json(self) -> str:
         """As a hived answers."""
@@ -62,7 +64,7 @@ def crash_of(settings: Settings, program: str) -> Crash | None:
     last = lives.lives[-1]
     if last.status == 0 or last.signal in MEANT:
         return None
-    return Crash(program, last.ended, _how(lives), last.words, last.began, last.signal)
+    return Crash(program, last.ended, _how(lives), last.words, last.blamed_since, last.signal, last.is_unknown)
 
 
 def traced(settings: Settings, crash: Crash) -> Crash:
@@ -84,7 +86,9 @@ def _how(lives: Lives) -> str:
 
 
 def _trace(settings: Settings, crash: Crash) -> str:
-    """What it left in its log in that life, else what it printed before it had one."""
+    """What it left in its log as it ended, else what it printed before it had one; nothing of a SIGKILL."""
+    if crash.signal == "SIGKILL" and crash.trace != HUNG:
+        return ""
     node, _, number = crash.program.rpartition(".")
     own = settings.log_file(node or crash.program, int(number) if number.isdigit() else 0)
     printed = HivePaths.of(settings).program_log(crash.program)
@@ -94,11 +98,13 @@ def _trace(settings: Settings, crash: Crash) -> str:
             if found:
                 return f"{FATAL}{dump}"
     lines = last_entries(own, TAIL) if own is not None else []
-    mine = [line for line in lines if crash.began <= line.time <= crash.at + LATE]
+    mine = [line for line in lines if crash.since <= line.time <= crash.at + LATE]
     errors = [line.text for line in mine if line.level in ("ERROR", "CRITICAL")]
     if errors:
         return next((text for text in reversed(errors) if TRACEBACK in text), errors[-1])
-    said = "\n".join(line.text for line in mine if line.name == "stderr") or _tail(printed)
+    said = "\n".join(line.text for line in mine if line.name == "stderr") or (
+        "" if crash.is_unknown else _tail(printed)
+    )
     _, found, dump = said.rpartition(TRACEBACK)
     return f"{TRACEBACK}{dump}" if found else ""
 

@@ -37,6 +37,7 @@ MANY = 2  #: lives in a row that ended early: who fell once may have been pushed
 FIRST, FACTOR, LONGEST = 2.0, 3.0, 60.0  #: seconds: the wait after the second early end, its growth, its end
 KEPT = 5  #: lives that are remembered
 HUNG = "it hung: its lease was not renewed"  #: the last words of who was killed for that
+LAST = 3.0  #: seconds before its end in which a word of an error is taken for its last
 GREATEST = 1e12  #: seconds; what is more is no time
 
 
@@ -65,7 +66,20 @@ class Ended:
             how = f"died of {self.signal}"
         else:
             how = "ended" if self.status is None else f"ended with {self.status}"
-        return f"{how} after {_length(max(0.0, self.ended - self.began))}"
+        told = ", nobody learns how" if self.is_unknown else ""
+        return f"{how} after {_length(max(0.0, self.ended - self.began))}{told}"
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nobody knows how it ended: it was adopted."""
+        return self.status is None and not self.signal
+
+    @property
+    def blamed_since(self) -> float:
+        """From when on an error may be why it ended: of whom nobody knows that it ended by itself, one of its last
+        seconds, as it went on after those before.
+        """
+        return self.began if self.status is not None else max(self.began, self.ended - LAST)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,10 @@ from ..identity import this_boot
 from .files import tail, time_of
 from .heard import Heard
 from .last_words import last_words
-from .lives import FIRST, HUNG, LONGEST, Lives, exit_in, hung, load_lives, save_lives
+from .lives import FIRST, HUNG, LAST, LONGEST, Lives, exit_in, hung, load_lives, save_lives
 
 LOOK = 1.0  # seconds between looks at whether supervisord, our parent, still lives, and whether a file has changed
 TAIL = 65536  # bytes at the end of supervisord's log among which an exit is looked for
-LAST = 3.0  # seconds before its end in which a word of an error is taken for its last
 MOST_WORDS = 300  # characters of somebody's last words
 
 
