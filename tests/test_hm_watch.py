@@ -304,6 +304,11 @@ def test_a_service_that_fails_makes_a_hive_unwell() -> None:
     failing = instance("batman.0", services=(ServiceRecord("signal", "backoff", error="no light"),))
     assert sentence([failing]) == "gotham is not well: service signal of batman.0 fails: no light"
 
+    todo = 'write "shop": {"asks": ["sum"]} into NODES in config/hive.py, then `hived reload`'
+    refused = f"RedisDenied: request 'sum': Redis refuses it: shop may ask for what it declares and no more: {todo}"
+    refusing = instance("shop.0", services=(ServiceRecord("orders", "backoff", error=refused),))
+    assert sentence([refusing]).endswith(todo)
+
 
 def test_what_was_lost_on_the_way_is_told_but_a_hive_is_well() -> None:
     lossy = instance("batman.0", subscriptions=(SubscriptionRecord("x", missed=2, dropped=1, failed=1, malformed=4),))

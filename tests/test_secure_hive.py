@@ -392,6 +392,19 @@ def test_a_node_that_sends_and_asks_what_it_did_not_declare_is_told(shop: Hive) 
     eventually(lambda: "told 42" in shop.log("loose"), within=20)
 
 
+@pytest.mark.long
+def test_who_runs_while_the_hive_is_secured_and_may_not_ask_is_told_what_to_write(shop: Hive) -> None:
+    shop.configure()
+    shop.node("loose", LOOSE.format(name="Loose"))
+    shop.start()
+    eventually(lambda: "told 42" in shop.log("loose"), within=20)
+    secured(shop)
+    begin = len(shop.log("loose"))
+    todo = 'write "loose": {"asks": ["price"]} into NODES in config/hive.py, then `hived reload`'
+    eventually(partial(tells, shop, "loose", todo), within=20)
+    assert "RequestTimeout" not in shop.log("loose")[begin:]
+
+
 def test_on_a_redis_elsewhere_whoever_may_make_users_is_asked_for_once(
     shop: Hive, own_server: RedisServer, tmp_path: Path
 ) -> None:

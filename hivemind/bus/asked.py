@@ -74,6 +74,9 @@ class Asked(ABC):
 
     def expired(self) -> None:
         """Its time is over."""
+        if self._requests.is_deaf:
+            self.fail(self._requests.looking.denied(self.name))
+            return
         who = f"{self.member} did not answer" if self.member else "no answer came"
         self.fail(self.too_late(who))
 

@@ -87,7 +87,7 @@ class Requests:
         """
         body = self.checked(name, payload, timeout)
         one = AskedOne(self, name, asyncio.get_running_loop().time() + timeout)
-        if not self._hears:
+        if not self._hears or self._bus.live.denied:
             await self._open(one)
         self._ask(one, body, ONE, headers)
         try:
@@ -102,7 +102,7 @@ class Requests:
 
     async def begin(self, replies: Replies, asked: tuple[bytes, str, Mapping[str, str] | None]) -> None:
         """Ask for the first of ``replies``."""
-        if not self._hears:
+        if not self._hears or self._bus.live.denied:
             await self._open(replies)
         self._ask(replies, *asked)
 
@@ -138,7 +138,7 @@ class Requests:
                 await asyncio.shield(self._opening)
         except TimeoutError:
             raise asked.too_late("Redis does not answer") from None
-        if self.forms.inbox in self._bus.live.denied:  # it is asked for again now and then
+        if self.is_deaf:  # it is asked for again now and then
             raise self.looking.denied(asked.name)
         self._hears = True
 
@@ -176,6 +176,11 @@ class Requests:
             self.looking.told(kind, said)
 
     # -- for what is asked
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether Redis forbids us to hear replies, be it only since the hive was secured."""
+        return self.forms.inbox in self._bus.live.denied
 
     def way(self, name: str) -> Way:
         """How requests of that name are given to somebody."""

@@ -98,7 +98,8 @@ def _failing(one: Instance, whose: str) -> Iterator[str]:
     handlers: list[SubscriptionRecord | ResponderRecord] = [*one.stats.subscriptions, *one.stats.responders]
     for each in handlers:
         if each.failed_lately >= FAILS and each.failed_lately > each.handled_lately:
-            how = f"failed {each.failed_lately:,} times in the last minute, and returned {each.handled_lately:,} times"
+            returned = amount(each.handled_lately, "time")
+            how = f"failed {each.failed_lately:,} times in the last minute, and returned {returned}"
             yield f"handler {each.handler}{whose} {how}{_why(each.error)}"
 
 

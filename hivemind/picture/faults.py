@@ -7,6 +7,8 @@ from . import remedies
 from .declared import Declared
 
 MANY_DO = {"goes on": "go on", "begins next": "begin next"}  #: what several do with the code of before
+SHORT, LONG = 120, 320  #: characters of an error in a sentence, and of one that ends with what to write
+TODO = ": write "  #: how such an end begins
 
 
 def settings(should: Declared) -> list[str]:
@@ -39,6 +41,7 @@ def old_code(should: Declared) -> list[str]:
 
 
 def short(error: str) -> str:
-    """The last line of an error, which says what was raised."""
+    """The last line of an error, which says what was raised; whole, or nearly, where it ends with what to write."""
     line = (error.strip().splitlines() or [""])[-1]
-    return line if len(line) <= 120 else f"{line[:119]}…"
+    most = LONG if TODO in line else SHORT
+    return line if len(line) <= most else f"{line[: most - 1]}…"
