@@ -81,6 +81,14 @@ def test_who_does_not_do_what_he_should_is_red_in_the_sentence_in_hm_top_and_on_
     assert (seen.health.level, level(line), row.style) == (Level.TROUBLE, "trouble", "red")
 
 
+def test_who_goes_on_with_the_code_of_before_is_not_well() -> None:
+    oven = ProgramStatus("batman.0", "running", fault="SyntaxError: no gas", release="1")
+    seen = replace(snapshot(), state=State(Declared(("batman.0",), programs={"batman.0": oven}, is_supervised=True)))
+    line, row = node_lines(seen)[1], nodes_sheet(seen).rows[1]
+    assert line.problem == "goes on with the code of before: SyntaxError: no gas"
+    assert (level(line), row.style, row.values["state"]) == ("trouble", "red", "running, not well")
+
+
 def test_a_topic_has_who_sends_who_hears_what_is_kept_and_what_is_odd() -> None:
     rows = {row.values["topic"]: row.values for row in topics_sheet(snapshot()).rows}
     assert (rows["bat-main"]["sent by"], rows["bat-main"]["heard by"], rows["bat-main"]["sends"]) == ("batman",) * 2 + (

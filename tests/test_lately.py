@@ -6,11 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hivemind import Message, Node, service, subscription
+from hivemind.cli.top_rows import nodes_sheet
 from hivemind.data.records import ResponderRecord as Asked
 from hivemind.data.records import ServiceRecord as Service
 from hivemind.data.records import Stats, SubscriptionRecord, stats_from
 from hivemind.node.lately import STEPS, Lately, Window
 from hivemind.picture.health import Health, Level
+from hivemind.picture.nodes import node_lines
+from hivemind.root.pages.nodes import figures, level
 from hivemind.testing import HiveTest
 
 from .root_kit import instance
@@ -27,7 +30,8 @@ class Looks:
 
     def at(self, now: float, stats: Stats) -> Health:
         self.now = now
-        return snapshot_of(instance("penguin.0", stats=self._lately.added(stats))).health
+        self.seen = snapshot_of(instance("penguin.0", stats=self._lately.added(stats)))
+        return self.seen.health
 
 
 @given(st.lists(st.tuples(st.floats(0, 30), st.integers(0, 9)), min_size=1, max_size=60))
@@ -48,6 +52,10 @@ def test_a_service_that_fails_on_each_call_stays_unwell_between_two_failures_and
     said = [hive.at(5.0 * times, Stats(services=(Service("lamp", "running", restarts=times),))) for times in range(13)]
     assert {one.level for one in said[2:]} == {Level.TROUBLE}
     assert said[-1].troubles == ("service lamp of penguin.0 failed 12 times in the last minute",)
+    (line,), (row,) = node_lines(hive.seen), nodes_sheet(hive.seen).rows
+    assert line.problem == "in penguin.0 service lamp failed 12 times in the last minute"
+    assert (level(line), figures(line)["summary"], figures(line)["failed"]) == ("trouble", "running, not well", "12")
+    assert (row.style, row.values["state"], row.values["failed"]) == ("red", "running, not well", 12)
     assert said[1].notes == ("service lamp of penguin.0 failed once in the last minute",)
     calm = Stats(services=(Service("lamp", "running", restarts=12),))
     levels = [hive.at(60.0 + 5.0 * step, calm).level for step in range(14)]

@@ -171,8 +171,10 @@ def _node(line: NodeLine) -> Row:
         "cpu": line.cpu,
         "memory": line.memory,
     }
-    is_bad = bool(line.problem) or any(state in BAD for state, _ in line.states)
-    return Row(values, "red" if is_bad else "yellow" if line.lost or line.failed else "")
+    is_bad = any(state in BAD for state, _ in line.states)
+    if line.problem and not is_bad:
+        values["state"] = f"{values['state']}, not well"
+    return Row(values, "red" if is_bad or line.problem else "yellow" if line.lost or line.failed else "")
 
 
 def _topic(view: TopicView) -> Row:

@@ -7,9 +7,12 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from ..english import MOST
 from ..supervisor.processes import REDIS, ROOT
 from ..supervisor.status import FAILING, ProgramStatus
 from ..topics import is_instance
+from .failures import fails_in
+from .faults import short
 from .flows import added
 from .snapshot import InstanceView, ResponderView, Snapshot, SubscriptionView, lost_in
 
@@ -46,14 +49,14 @@ class Copy:
 
 @dataclass(frozen=True)
 class NodeLine:
-    """One node with its copies, lowest number first; ``problem`` says why it does not run as asked, or anew.
+    """One node with its copies, lowest number first; ``quarantine`` says why it does not run as asked, or anew.
 
     What is found by walking all copies is kept: a page asks for it many times.
     """
 
     name: str
     copies: tuple[Copy, ...] = ()
-    problem: str = ""
+    quarantine: str = ""
     is_supervised: bool = False
 
     @cached_property
@@ -63,10 +66,23 @@ class NodeLine:
 
     @cached_property
     def states(self) -> tuple[tuple[str, int], ...]:
-        """How many copies are in each state; a problem without any copy is ``quarantined``."""
+        """How many copies are in each state; who is quarantined without any copy is in that."""
         return tuple(Counter(copy.state for copy in self.copies).items()) or (
-            (("quarantined", 1),) if self.problem else ()
+            (("quarantined", 1),) if self.quarantine else ()
         )
+
+    @cached_property
+    def problem(self) -> str:
+        """Why it does not run as asked, or anew; else who has the code of before, or what fails now."""
+        old = {
+            f"{one.old_code} with the code of before: {short(one.fault)}"
+            for copy in self.copies
+            if (one := copy.program) is not None and one.old_code
+        }
+        alive = [view.record for view in self.views if not view.record.is_lost]
+        broken = [short(each.fault) for one in alive for each in one.stats.members if each.fault]
+        fails = (f"in {one.instance} {clause}" for one in alive for clause in fails_in(one))
+        return self.quarantine or "; ".join([*sorted(old), *broken, *fails][:MOST])
 
     @cached_property
     def hears(self) -> list[SubscriptionView | ResponderView]:
@@ -104,8 +120,9 @@ class NodeLine:
 
     @property
     def failed(self) -> int:
-        """Messages and requests whose handler raised."""
-        return sum(one.record.failed for one in self.hears)
+        """Messages and requests whose handler raised, and calls of its services that did."""
+        services = sum(one.record.restarts for view in self.views for one in view.services)
+        return services + sum(one.record.failed for one in self.hears)
 
     @property
     def restarts(self) -> int:

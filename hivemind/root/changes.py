@@ -67,8 +67,8 @@ class Changes:
         """What to say of a target that no hived has."""
         node, snapshot = target.partition(".")[0], self._monitor.snapshot
         known = {line.name: line for line in node_lines(snapshot)}
-        if node in known and known[node].problem:
-            return f"{node} does not run: {known[node].problem}; it is tried again as soon as its file changes"
+        if node in known and known[node].quarantine:
+            return f"{node} does not run: {known[node].quarantine}; it is tried again as soon as its file changes"
         if node in known and known[node].views and not known[node].is_supervised:
             return f"no hived runs {target}: who started it by hand ends it there"
         return f"no hived of this hive runs {target}{did_you_mean(node, list(known))}"

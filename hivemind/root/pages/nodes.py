@@ -6,7 +6,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from ...picture.nodes import NodeLine, node_lines
+from ...picture.faults import short
+from ...picture.nodes import BAD, NodeLine, node_lines
 from ...states import NodeState
 from ...supervisor.processes import ROOT
 from ..paging import PAGE, Window
@@ -48,9 +49,14 @@ def is_meant(line: NodeLine, match: str) -> bool:
 
 
 def summary(line: NodeLine) -> str:
-    """Its states in words: ``2 running, 1 lost``."""
+    """Its states in words: ``2 running, 1 lost``; ``running, not well`` if nothing but its problem says so."""
+    told = _states(line)
+    return f"{told}, not well" if line.problem and BAD.isdisjoint(state for state, _ in line.states) else told
+
+
+def _states(line: NodeLine) -> str:
     if not line.copies:
-        return "quarantined" if line.problem else "–"
+        return "quarantined" if line.quarantine else "–"
     if len(line.copies) == 1:
         return line.copies[0].state
     return ", ".join(f"{number} {state}" for state, number in line.states)
@@ -58,7 +64,7 @@ def summary(line: NodeLine) -> str:
 
 def level(line: NodeLine) -> str:
     """How well it is: what chooses its colour."""
-    return worst([state for state, _ in line.states])
+    return "trouble" if line.problem else worst([state for state, _ in line.states])
 
 
 def worst(states: Sequence[str]) -> str:
@@ -100,5 +106,13 @@ def figures(line: NodeLine) -> dict[str, str]:
 def _line(line: NodeLine) -> Item:
     page = f"/nodes/{quote(line.name, safe='')}"
     return item(
-        line.name, level(line), {"name": line.name, "page": page, "hosts": ", ".join(line.hosts), **figures(line)}
+        line.name,
+        level(line),
+        {
+            "name": line.name,
+            "page": page,
+            "hosts": ", ".join(line.hosts),
+            "problem": short(line.problem),
+            **figures(line),
+        },
     )
