@@ -30,7 +30,7 @@ class Looks:
 
     def at(self, now: float, stats: Stats) -> Health:
         self.now = now
-        self.seen = snapshot_of(instance("penguin.0", stats=self._lately.added(stats)))
+        self.seen = snapshot_of(instance("penguin.0", beat=50.0 + now, stats=self._lately.added(stats)))
         return self.seen.health
 
 
@@ -70,7 +70,7 @@ def test_a_handler_that_mostly_fails_is_trouble_for_a_minute_and_a_remark_for_an
     assert hive.at(0.0, once).troubles == (told,)
     assert hive.at(30.0, once).troubles == (told,)
     later = hive.at(90.0, once)
-    assert (later.troubles, later.notes) == ((), ("3 messages failed in a handler in the last hour",))
+    assert (later.troubles, later.notes) == ((), ("3 messages failed in a handler since the nodes began",))
     assert hive.at(3900.0, once).level is Level.WELL
     mostly = Stats(subscriptions=(SubscriptionRecord("bat", "hear", failed=3, handled=9),))
     assert not Looks().at(0.0, mostly).troubles
@@ -80,12 +80,24 @@ def test_what_else_went_wrong_is_a_remark_for_an_hour() -> None:
     hive, lost = Looks(), Stats(unsent=2, log_lost=1, subscriptions=(SubscriptionRecord("bat", "hear", missed=4),))
     asked = Stats(responders=(Asked("count", "count", failed=1, handled=7),))
     assert hive.at(0.0, lost).notes == (
-        "4 messages missed in the last hour",
+        "4 messages missed since the nodes began",
         "2 messages of penguin.0 never left it",
         "1 line of the logs of penguin.0 could not be written",
     )
     assert hive.at(3900.0, lost).notes == ()
-    assert Looks().at(0.0, asked).notes == ("1 request failed in a responder in the last hour",)
+    assert Looks().at(0.0, asked).notes == ("1 request failed in a responder since the nodes began",)
+
+
+def test_an_hour_is_only_said_where_all_have_counted_for_one() -> None:
+    def told(*ages: float) -> tuple[str, ...]:
+        heard = Stats(subscriptions=(SubscriptionRecord("bat", "hear", missed=2, lately={"missed": 2}),))
+        return snapshot_of(
+            *(instance(f"robin.{number}", beat=50.0 + age, stats=heard) for number, age in enumerate(ages))
+        ).health.notes
+
+    assert told(3600.0, 9000.0) == ("4 messages missed in the last hour",)
+    assert told(3600.0, 1.0) == ("4 messages missed in the last hour, by those that run now",)
+    assert told(60.0, 1.0) == ("4 messages missed since the nodes began",)
 
 
 def test_whatever_is_stored_as_of_late_is_read_without_harm() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..data.records import Instance, ResponderRecord, ServiceRecord, SubscriptionRecord
+from ..data.records import HOUR, Instance, ResponderRecord, ServiceRecord, SubscriptionRecord
 from ..english import MOST, amount, listed
 from ..states import ServiceState
 from ..supervisor.health import FAILS
@@ -18,6 +18,8 @@ from .faults import short
 Told = dict[str, str]  #: clauses, each with what to do about it, "" where it says so itself
 AGAIN = 2  #: failures of a service in a minute from which on it fails, also while it runs
 LATE = " in the last hour"
+BEGAN = " since the nodes began"  #: where all began within the hour: what ran before took its counts along
+MIXED = f"{LATE}, by those that run now"  #: where some did
 _COUNTS = (
     ("missed", "missed"),
     ("dropped", "dropped"),
@@ -58,7 +60,7 @@ def went_wrong(alive: Sequence[Instance]) -> Told:
         by = {one.instance: [(_of(each, name)) for each in one.stats.subscriptions] for one in alive}
         if total := sum(map(sum, by.values())):
             worst = max(by, key=lambda one: sum(by[one]))
-            late = "" if name in _NOW else _late([each for one in alive for each in one.stats.subscriptions])
+            late = "" if name in _NOW else _late([one for one in alive if one.stats.subscriptions])
             found[f"{amount(total, 'message')} {what}{late}"] = remedies.COUNTS[what].format(name=worst)
     for each in alive:
         if unsent := _common(each, "unsent"):
@@ -67,7 +69,7 @@ def went_wrong(alive: Sequence[Instance]) -> Told:
             )
     raised = {one.instance: sum(_of(each, "failed") for each in one.stats.responders) for one in alive}
     if failed := sum(raised.values()):
-        late = _late([each for one in alive for each in one.stats.responders])
+        late = _late([one for one in alive if one.stats.responders])
         name = max(raised, key=lambda one: raised[one])
         found[f"{amount(failed, 'request')} failed in a responder{late}"] = remedies.FAILING.format(name=name)
     if lost := [one for one in alive if _common(one, "log_lost")]:
@@ -117,8 +119,19 @@ def _of(one: SubscriptionRecord | ResponderRecord, name: str) -> int:
     return known
 
 
-def _late(records: Sequence[SubscriptionRecord | ResponderRecord]) -> str:
-    return LATE if all(one.lately is not None for one in records) else ""
+def _late(counting: Sequence[Instance]) -> str:
+    """Since when those have counted, who know what is of the last hour; "" if some do not."""
+    records = [each.lately for one in counting for each in one.stats.subscriptions]
+    records += [each.lately for one in counting for each in one.stats.responders]
+    if None in records:
+        return ""
+    young = sum(map(_is_young, counting))
+    return LATE if not young else BEGAN if young == len(counting) else MIXED
+
+
+def _is_young(one: Instance) -> bool:
+    """Whether it began less than an hour before its last beat."""
+    return one.expires is not None and one.expires - one.about.lease - one.about.started < HOUR
 
 
 def _common(one: Instance, name: str) -> int:
