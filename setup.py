@@ -12,6 +12,7 @@ HERE = Path(__file__).resolve().parent
 REQUIRES = [
     "click>=8.2",
     "hiredis>=3.2,<4",
+    "httptools>=0.6.4",
     "itsdangerous>=2.2",
     "jinja2>=3.1",
     "orjson>=3.10",

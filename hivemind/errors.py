@@ -22,12 +22,18 @@
     ├── RequestError             a request has no answer
     │   ├── NoResponders         nobody answers to that name
     │   ├── RequestTimeout       no answer in time; also a TimeoutError
+    │   ├── NoActor              who was asked is not there, or takes no such message
     │   ├── RequestLost          who had it died, or a part of the answer got lost, and it cannot be asked again
     │   └── RemoteError          the responder raised
     │       └── InvalidRequest   the payload does not fit what the responder takes
     ├── InstanceHeld             another living process has this instance
     ├── Fenced                   a newer incarnation of this instance exists
     ├── TakenOver                the lease had ended, and others took over what this life held
+    ├── ActorError               an actor, its address, or the context that it lives in
+    │   ├── SocketError          the address of a context cannot be listened at
+    │   ├── InvalidProcess       there is no such actor here, or its name is taken
+    │   ├── InvalidMethod        the actor has no such method
+    │   └── UnboundProcess       it was not spawned yet
     ├── Retry                    raised by a handler: try this durable message again
     ├── Reject                   raised by a handler: this durable message is a dead letter
     ├── CannotSettle             ack, nack or reject of a message for which there is nothing to decide any more
@@ -197,6 +203,10 @@ class NoResponders(RequestError):
         )
 
 
+class NoActor(RequestError):
+    """There is no such actor, or it has no such mailbox."""
+
+
 class RequestTimeout(RequestError, TimeoutError):
     """The deadline passed. Whether the responder did its work is not known; an ``async def`` one was cancelled."""
 
@@ -270,6 +280,26 @@ def check_seconds(seconds: float, what: str) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
         raise ValueError(f"{what}({seconds!r}): use a number of seconds, 0 or more")
     return seconds
+
+
+class ActorError(HivemindError):
+    """Something is wrong with an actor, its address, or the context that it lives in."""
+
+
+class SocketError(ActorError):
+    """The address of a context cannot be listened at."""
+
+
+class InvalidProcess(ActorError):
+    """There is no such actor here; or there is one already that has the name."""
+
+
+class InvalidMethod(ActorError):
+    """The actor has no such method."""
+
+
+class UnboundProcess(ActorError):
+    """An actor was asked for what it has once it is spawned."""
 
 
 class Retry(HivemindError):

@@ -31,6 +31,31 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "The root": ("hivemind.RootController",),
     "Tests": ("hivemind.testing.HiveTest", "hivemind.testing.TestServer"),
     "Settings": ("hivemind.settings.load_settings",),
+    "Actors": (
+        *(
+            f"hivemind.actors.{name}"
+            for name in (
+                "Process",
+                "ProtobufProcess",
+                "install",
+                "route",
+                "spawn",
+                "initialize",
+                "after_init",
+                "join",
+                "Context",
+                "PID",
+                "Answer",
+                "Timer",
+                "Watch",
+                "Room",
+                "Overflow",
+                "DeadLetter",
+            )
+        ),
+        "hivemind.actors.testing.ephemeral_context",
+        "hivemind.actors.testing.EphemeralContextTestCase",
+    ),
     "What a handler may raise": ("hivemind.Retry", "hivemind.Reject", "hivemind.Skip"),
     "Errors": tuple(
         f"hivemind.{name}"
