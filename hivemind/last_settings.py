@@ -60,7 +60,7 @@ def settings_or_applied(environ: Mapping[str, str]) -> tuple[Settings, str]:
         last = last_settings(Path(environ[HIVE])) if environ.get(HIVE) else None
         if last is None:
             raise
-        return last, _words(error)
+        return last, words_of(error)
 
 
 def fault_of_settings(hive: Path | None, environ: Mapping[str, str]) -> str:
@@ -68,11 +68,11 @@ def fault_of_settings(hive: Path | None, environ: Mapping[str, str]) -> str:
     try:
         load_settings(hive, environ)
     except ConfigurationError as error:
-        return _words(error)
+        return words_of(error)
     return ""
 
 
-def _words(error: ConfigurationError) -> str:
+def words_of(error: ConfigurationError) -> str:
     """What it says, to go on from in a sentence."""
     return redact(str(error)).rstrip(".")
 

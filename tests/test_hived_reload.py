@@ -239,6 +239,19 @@ def test_middleware_that_cannot_be_imported_is_refused_before_anything_is_touche
         done = running.run(*command)
         assert (done.returncode, said in done.stderr) == (1, True), done.stderr
     assert running.pids() == before
+    _is_told(running, "'watching:Timing' cannot be imported: ModuleNotFoundError")
+    running.configure('NODES = {"batmn": {"replicas": 2}}')
+    assert running.run("hived", "reload").returncode == 1
+    _is_told(running, "NODES tunes batmn, but there is no such node, did you mean batman")
+    running.configure()
+    assert "at fault" not in running.run("hm", "status").stdout
+
+
+def _is_told(hive: Hive, fault: str) -> None:
+    """What is wrong with settings that are not applied is said by all who look."""
+    for command in (("hived", "status"), ("hm", "status"), ("hm", "why", "batman"), ("hm", "doctor")):
+        done = hive.run(*command)
+        assert fault in done.stdout + done.stderr, (command, done)
 
 
 def _knows_that_the_server_keeps_patterns(hive: Hive) -> bool:

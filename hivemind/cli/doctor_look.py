@@ -18,13 +18,13 @@ from ..data.checkup import Finding, Level, Needs, findings
 from ..data.quorum import of_sentinels
 from ..data.records import Instance
 from ..errors import RedisError
-from ..last_settings import fault_of_settings
 from ..patterns import RESOLVED
 from ..picture.advice import of_network, of_settings
 from ..settings import Settings
 from ..supervisor.actions import Request, Verb
 from ..supervisor.control import ask
 from ..supervisor.engine import engine_for, redis_url
+from ..supervisor.in_vain import fault_of_hive
 from ..supervisor.machine import MachineFacts, facts_here, facts_in, findings_among, findings_of
 from .context import redis_address
 from .reading import quiet, read_instances, read_mode, read_topics
@@ -119,7 +119,7 @@ def _hosts(settings: Settings) -> list[MachineFacts]:
 
 
 def _configuration(hive: Path | None) -> list[Finding]:
-    fault = fault_of_settings(hive, os.environ)
+    fault = fault_of_hive(hive, os.environ)
     return [Finding(Level.RED, "settings", fault, "those of before hold", "mend that line")] if fault else []
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..supervisor.arrival import Arrival
     from ..supervisor.engine import Engine
     from ..supervisor.plan import Plan
-    from ..supervisor.status import ProgramStatus
+    from ..supervisor.status import HiveStatus, ProgramStatus
     from ..supervisor.topology import Problem
 
 SECTIONS = {
@@ -129,7 +129,6 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     from ..english import age
     from ..supervisor.engine import engine_for
     from ..supervisor.releases import way_out
-    from ..supervisor.sharing import unshared
     from ..supervisor.status import status as look
     from ..supervisor.strays import in_words
     from .context import announce, hive_folder, settings_or_last
@@ -147,11 +146,7 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     if not found.running:
         output.say(found.absent, "red" if found.unguarded else "")
         return FAILED
-    if found.redis_away:
-        lonely = unshared(settings)
-        output.warn(f"{found.redis_away}; hived goes on, and nodes wait for it{f'. {lonely}' if lonely else ''}")
-    if said := found.standing or found.silent:
-        output.warn(said)
+    _warnings(engine, found)
     if settings.constants.HOSTS:
         output.note(f"this is {found.host}")
     rows = [(p.name, p.state, p.pid, age(p.uptime), p.revivals or "", _detail(p, found.silent)) for p in found.programs]
@@ -166,6 +161,23 @@ def status(ctx: click.Context, *, as_json: bool) -> int:
     if found.page:
         output.say(f"page: {found.page}")
     return WELL if found.is_well else FAILED
+
+
+def _warnings(engine: Engine, found: HiveStatus) -> None:
+    """Say what of the hive is not well besides its programs."""
+    import os
+
+    from ..supervisor.engine import inherited
+    from ..supervisor.in_vain import missing
+    from ..supervisor.sharing import unshared
+
+    if found.redis_away:
+        lonely = unshared(engine.settings)
+        output.warn(f"{found.redis_away}; hived goes on, and nodes wait for it{f'. {lonely}' if lonely else ''}")
+    if said := found.standing or found.silent:
+        output.warn(said)
+    if said := missing(engine.settings.hive, inherited(engine.paths) or os.environ):
+        output.warn(f"{said}; the settings applied last hold")
 
 
 def trouble(settings: Settings) -> str:

@@ -11,12 +11,12 @@ from pathlib import Path
 from ..data.durability import Durability
 from ..data.records import BROKEN, Instance
 from ..errors import NodeLoadError
-from ..last_settings import fault_of_settings
 from ..picture.declared import Declared, declared, enabled
 from ..picture.health import is_gone
 from ..settings import Settings
 from ..supervisor.check import unreadable_file
 from ..supervisor.enabled import existing_imports
+from ..supervisor.in_vain import fault_of_hive
 from ..supervisor.lives import HUNG, Lives, read_lives
 from ..supervisor.log_tail import log_files
 from ..supervisor.paths import HivePaths
@@ -71,7 +71,7 @@ class Look:
             fault,
             is_kept,
             way_out(HivePaths.of(self.settings)) if fault and not is_kept and os.name != "nt" else "",
-            fault_of_settings(self.settings.hive, os.environ),
+            fault_of_hive(self.settings.hive, os.environ),
             tuple(one for one in groups if not one.is_retired),
             tuple(sorted(f"Its group {one.group} waits for a kept topic that matches {one.pattern}" for one in waits)),
             self.redis,

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..errors import ConfigurationError
-from ..last_settings import fault_of_settings
 from ..settings import Settings
 from ..supervisor.cut_off import lately as left_undone
 from ..supervisor.desired import read_scale, read_stopped
 from ..supervisor.enabled import EnabledNode, enabled_nodes, existing_imports
 from ..supervisor.engine import engine_for, host_here, inherited
 from ..supervisor.halt import survivors
+from ..supervisor.in_vain import fault_of_hive
 from ..supervisor.paths import HivePaths
 from ..supervisor.releases import way_out
 from ..supervisor.report import Report, report_here
@@ -73,7 +73,7 @@ def declared(settings: Settings, *, ask_redis: bool = True) -> Declared:
     elif engine.supervisord() is None:
         mine = replace(_from_files(settings), unguarded=tuple(sorted(survivors(engine))))
     else:
-        fault = fault_of_settings(settings.hive, inherited(engine.paths) or os.environ)
+        fault = fault_of_hive(settings.hive, inherited(engine.paths) or os.environ)
         was, now = lately(engine.paths.stood), in_words(engine, stopped(engine))
         left = left_undone(engine.paths)
         known = Declared(is_supervised=True, stood=was, standing=now, settings=fault, undone=left)
