@@ -60,6 +60,7 @@ class FakeSource:
 
     listed: list[Instance] = field(default_factory=list)
     error: Exception | None = None
+    why: str = ""
     reads: int = 0
     alone: int = 0
     view: DurableView = field(default_factory=DurableView)
@@ -81,6 +82,9 @@ class FakeSource:
 
     async def state(self, instances: Sequence[Instance]) -> State:
         return self.known
+
+    def silence(self) -> str:
+        return self.why if self.error is not None else ""
 
     async def past(self, finished: Sequence[Step]) -> Sequence[Step]:
         self.kept += finished

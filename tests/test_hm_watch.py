@@ -79,7 +79,7 @@ def test_while_hived_starts_its_redis_one_is_told_to_wait(tmp_path: Path) -> Non
     paths = HivePaths.of(settings)
     paths.make()
     PidFile(paths.supervisord).write(ProcessIdentity.current())
-    assert "the hive is starting" in str(away(settings, "it does not run"))
+    assert "hived is starting it" in str(away(settings, "it does not run"))
 
 
 # -- on a real server

@@ -245,13 +245,16 @@ async def test_while_redis_is_away_the_last_the_last_picture_stays_and_says_sinc
     source = FakeSource([instance()])
     async with watching(source, every=0.01) as monitor:
         await eventually_async(lambda: monitor.snapshot.instances)
-        source.error = RedisUnavailable("gone")
+        source.error, source.why = RedisUnavailable("gone"), "it is stopped by a signal"
         await eventually_async(lambda: monitor.snapshot.silent_since == 1000.0)
         assert monitor.snapshot.instances
         said = tree_of(Nodes(), monitor.snapshot, 1060.0)["fields"]["health"]
         assert said.startswith("Redis has not answered since ")
+        assert said.endswith("(1 min 0 s): it is stopped by a signal. What you see is what was last known.")
+        assert "it is stopped by a signal" in monitor.snapshot.health.sentence
         source.error = None
         await eventually_async(lambda: monitor.snapshot.silent_since is None)
+        assert monitor.snapshot.why == ""
 
 
 async def test_a_source_that_fails_in_an_unforeseen_way_does_not_end_the_monitor() -> None:

@@ -216,7 +216,7 @@ def away(settings: Settings, why: str) -> RedisUnavailable:
     if SILENT in why:
         todo = "it is there: see what holds it up; `hived status` shows each program"
     elif PidFile(HivePaths.of(settings).supervisord).living() is not None:
-        todo = "the hive is starting: ask again in a moment; `hived status` shows each program"
+        todo = "hived is starting it: ask again in a moment; `hived status` shows each program"
     elif settings.hive:
         todo = "start the hive with `hm dev` or `hived start`"
     else:

@@ -57,6 +57,9 @@ class Source(Protocol):
         where they cannot be kept: then there are none.
         """
 
+    def silence(self) -> str:
+        """Why Redis does not answer, and what becomes of that; "" where it cannot be seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Beat:
@@ -251,14 +254,16 @@ class Monitor:
         if before.silent_since is not None:
             log.info("Redis answers again")
         nodes = nodes_of(self._history.follow(instances))
-        after = replace(before, read_at=self._clock(), silent_since=None, nodes=nodes, durable=durable, state=state)
+        after = replace(
+            before, read_at=self._clock(), silent_since=None, why="", nodes=nodes, durable=durable, state=state
+        )
         self._publish(after.with_past(self._recorder.follow(before, after, kept)))
 
     def _silent(self, asked: float) -> None:
         if self.snapshot.silent_since is None:
             log.warning("Redis does not answer; the page shows what was last known")
         since = asked if self.snapshot.silent_since is None else self.snapshot.silent_since
-        self._publish(replace(self.snapshot, silent_since=since))
+        self._publish(replace(self.snapshot, silent_since=since, why=self._source.silence()))
 
     def _publish(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot

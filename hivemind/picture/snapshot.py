@@ -163,9 +163,9 @@ class NodeView:
 class Snapshot:
     """The hive at one moment.
 
-    ``read_at`` is when Redis last answered, in unix seconds by this machine's clock (None: not yet, and ``why`` if that
-    is known); ``silent_since`` is since when it does not answer (None: it does). While it is silent ``nodes`` is what
-    was last known. ``past`` is empty where nobody watches.
+    ``read_at`` is when Redis last answered, in unix seconds by this machine's clock (None: not yet); ``silent_since``
+    is since when it does not answer (None: it does), and ``why`` says why, if that is known. While it is silent
+    ``nodes`` is what was last known. ``past`` is empty where nobody watches.
     """
 
     hive: str
@@ -187,7 +187,7 @@ class Snapshot:
     def health(self) -> Health:
         """How well the hive is."""
         if self.silent_since is not None:
-            return Health(self.hive, 0, 0, unseen="Redis does not answer; this is what was last known")
+            return Health(self.hive, 0, 0, unseen=f"{self.why or 'Redis does not answer'}; this is what was last known")
         if self.read_at is None:
             return Health(self.hive, 0, 0, unseen=self.why or "Redis has not answered yet")
         return judge(self.hive, [view.record for view in self.instances], self.state).and_of(self.durable)

@@ -17,6 +17,7 @@ from ..data.records import Instance
 from ..data.registry import Abouts, Registry
 from ..errors import RedisRefused
 from ..settings import Settings
+from ..supervisor.own_redis import why_away
 from .chronicle import Chronicle
 from .declared import Declared, declared
 from .durable import DurableView, Growth
@@ -72,7 +73,7 @@ class HiveSource:
     def __init__(
         self, bus: Bus, registry: Registry, settings: Settings, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._bus, self._registry, self._clock = bus, registry, clock
+        self._bus, self._registry, self._settings, self._clock = bus, registry, settings, clock
         self._growth, self._last, self._due = Growth(), DurableView(), 0.0
         self._hived, self._state, self._asked = Asked(settings), State(), -math.inf
         self._lives: dict[str, tuple[int, bool]] = {}
@@ -109,6 +110,10 @@ class HiveSource:
             self._state = await said_by_redis(self._bus.commands, instances)
             await self._hived.ask()
         return replace(self._state, should=self._hived.said)
+
+    def silence(self) -> str:
+        """What can be seen of the hive's own Redis on this machine; "" of one elsewhere."""
+        return why_away(self._settings)
 
     async def past(self, finished: Sequence[Step]) -> Sequence[Step]:
         """Keep these steps; those that have become known."""

@@ -65,5 +65,6 @@ def health_of(snapshot: Snapshot, now: float) -> str:
         return sentence
     since = f"since {clock(snapshot.silent_since)} ({duration(now - snapshot.silent_since)})"
     if snapshot.health.level is Level.UNKNOWN:
-        return f"Redis has not answered {since}. What you see is what was last known."
+        why = f": {snapshot.why}" if snapshot.why else ""
+        return f"Redis has not answered {since}{why}. What you see is what was last known."
     return sentence

@@ -24,7 +24,8 @@ def why_away(settings: Settings) -> str:
     server = Embedded.of(settings)
     redis = server.pidfile.living()
     if redis is None:
-        return "the hive's own Redis does not run"
+        todo = "hived starts it again" if _is_kept(settings) else "`hived start` starts it"
+        return f"the hive's own Redis does not run: {todo}"
     if is_stopped(redis):
         said = f"the hive's own Redis (process {redis.pid}) is stopped by a signal"
         return f"{said}: hived replaces it after {STANDS:.0f} s" if _is_kept(settings) else said
