@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hivemind.bus.bus import Bus
 from hivemind.data.records import Instance, Stats, SubscriptionRecord
 from hivemind.picture.chronicle import Chronicle
 from hivemind.picture.declared import Declared
+from hivemind.picture.health import judge
 from hivemind.picture.monitor import History
 from hivemind.picture.past import HOUR, MOST, Event, Past, Step, What, step_from
 from hivemind.picture.recorder import Recorder, changes, figures, losses
@@ -98,6 +100,18 @@ def test_wishes_that_are_none_are_no_wishes(tmp_path: Path) -> None:
         assert wishes.wishes(tmp_path / "wishes") == {}
     wishes.now(tmp_path / "wishes", ["a"])
     assert wishes.wishes(tmp_path / "wishes") == {}
+
+
+def test_who_stopped_what_is_remembered_for_long_and_until_something_else_is_asked(tmp_path: Path) -> None:
+    file, text = tmp_path / "wishes", wishes.asked_for("stop", "operator, on the page")
+    wishes.note(file, ["a.0"], text)
+    file.write_bytes(orjson.dumps({"a.0": (text, time.time() - 86_400), "b.0": ("rolled", time.time() - 86_400)}))
+    known = wishes.wishes(file)
+    assert ([*known], wishes.who_stopped(known, "a.0")) == (["a.0"], "by operator, on the page")
+    clauses = judge("gotham", [], State(Declared(stopped=("a.0", "c.0"), wishes=known))).notes
+    assert clauses[:2] == ("a.0 is stopped by operator, on the page", "c.0 is stopped by `hm stop`")
+    wishes.note(file, ["a"], wishes.asked_for("stop", "alfred (process 7)"))
+    assert wishes.who_stopped(wishes.wishes(file), "a.0") == "by `hm stop`"
 
 
 def test_that_redis_was_silent_is_told_when_it_answers_again() -> None:

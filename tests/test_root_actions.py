@@ -83,6 +83,7 @@ def test_a_node_is_scaled_stopped_started_restarted_and_rolled(hive: Hive) -> No
 
     assert told(act(hive, "stop", node="batman.1")[1]) == {"batman.1": "stopped"}
     assert set(running(hive)) == {"batman.0"}
+    assert "batman.1 is stopped by somebody on this machine, on the page" in hive.run("hm", "status").stdout
     assert act(hive, "start")[1]["ok"]
     assert set(running(hive)) == {"batman.0", "batman.1"}
 

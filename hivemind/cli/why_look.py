@@ -22,6 +22,7 @@ from ..supervisor.log_tail import log_files
 from ..supervisor.paths import HivePaths
 from ..supervisor.processes import ROOT
 from ..supervisor.releases import way_out
+from ..supervisor.wishes import who_stopped
 from .members import common_of, members_of, part_of, process_of
 from .nodes import known_nodes, known_processes, no_such_node
 from .why_cause import Cause, last_crash, last_error, last_stacks
@@ -122,6 +123,7 @@ class Look:
             one is not None and is_gone(one),
             self._cause(name, one, lives),
             last_stacks(self.logs.get(name), self._hive) if lives.lives and lives.lives[-1].words == HUNG else "",
+            who_stopped(self.should.wishes, program),
         )
 
     def _program(self, instance: str) -> str:

@@ -37,7 +37,7 @@ class Copy:
 
     ``instance`` is of the registry, ``program`` of hived where that runs here, ``lives`` (in unix seconds) of the
     keeper. ``is_gone``: its process has ended on this machine. ``cause`` is why it ended last, or its last error;
-    ``stood`` where it was when it hung.
+    ``stood`` where it was when it hung; ``stopped_by`` who stopped it, if so.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Copy:
     is_gone: bool = False
     cause: Cause | None = None
     stood: str = ""
+    stopped_by: str = "by `hm stop`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ def _told(known: Known) -> Iterator[list[Sentence]]:
 def _copy(copy: Copy, known: Known) -> list[Sentence]:
     if copy.is_stopped:
         name = copy.name if known.node != ROOT else ROOT
-        return [(f"{copy.name} was stopped by `hm stop`; `hm start {name}` starts it", "yellow")]
+        return [(f"{copy.name} was stopped {copy.stopped_by}; `hm start {name}` starts it", "yellow")]
     one = copy.instance
     if copy.lives.next is not None or (copy.program is not None and copy.program.next_try is not None):
         return [_failing(copy, known.now)]

@@ -23,7 +23,7 @@ from ..supervisor.status import ProgramStatus
 from ..supervisor.stood import lately
 from ..supervisor.strays import removed_under
 from ..supervisor.topology import Problem, Program, Selection, node_plans, programs
-from ..supervisor.wishes import Wish
+from ..supervisor.wishes import Wish, who_stopped
 
 AWAY = "away"  #: the state of a program at home on a host of which no hived answers
 
@@ -55,6 +55,13 @@ class Declared:
     unguarded: tuple[str, ...] = ()
     way_out: str = ""
     wishes: Mapping[str, Wish] = field(default_factory=dict)
+
+    def stopped_by(self) -> dict[str, list[str]]:
+        """What was stopped, by who did that, as it goes on from "stopped"."""
+        found: dict[str, list[str]] = {}
+        for name in self.stopped:
+            found.setdefault(who_stopped(self.wishes, name), []).append(name)
+        return found
 
     def problem(self, node: str) -> Problem | None:
         """Why ``node`` does not run as asked."""

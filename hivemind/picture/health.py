@@ -321,8 +321,8 @@ def _notes(alive: Sequence[Instance], should: Declared) -> Told:
     by_others = not should.is_supervised and not should.unguarded
     if by_others and any(one.instance in should.instances and _is_here(one) for one in alive):
         found[f"no hived runs here: {_UNGUARDED}"] = ""
-    if names := should.stopped:
-        found[f"{listed(names)} {are(names)} stopped by `hm stop`"] = remedies.STOPPED.format(name=names[0])
+    for by, names in should.stopped_by().items():
+        found[f"{listed(names)} {are(names)} stopped {by}"] = remedies.STOPPED.format(name=names[0])
     if odd := [f"{one.instance} ({one.state})" for one in alive if one.state not in _TOLD]:
         found[f"on the way: {listed(odd)}"] = ""
     waits = [(f"{who} waits for {what}", one.instance) for one in alive for who, what in one.waits]

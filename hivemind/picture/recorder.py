@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..data.records import Instance
 from ..english import duration
 from ..supervisor.processes import REDIS, ROOT
+from ..supervisor.wishes import who_stopped
 from .declared import Declared
 from .past import MOST, MOST_SAID, OF_REDIS, STEP, Event, Past, Step, What
 from .snapshot import Snapshot, lost_in
@@ -147,7 +148,7 @@ def _explained(event: Event, should: Declared) -> Event:
     if wish := _wish(event, should):
         return replace(event, why=wish)
     if event.what is What.LEFT and event.who in should.stopped:
-        return replace(event, why="stopped by `hm stop`")
+        return replace(event, why=f"stopped {who_stopped(should.wishes, event.who)}")
     seen = should.programs.get(REDIS if event.what in OF_REDIS else event.who)
     if seen is None or seen.ended is None or not event.at - FRESH <= seen.ended <= event.at + STEP:
         return event

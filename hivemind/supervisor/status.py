@@ -35,6 +35,7 @@ from .standing import in_words, stopped
 from .stood import SUPERVISORD, lately
 from .strays import strays, with_below
 from .topology import Problem, Program
+from .wishes import who_stopped, wishes
 
 REGISTRY_TIMEOUT = 1.5  # seconds; status is shown without the registry when Redis is away
 
@@ -134,7 +135,8 @@ def status(engine: Engine, *, ask_redis: bool = True) -> HiveStatus:
     files = pidfiles(engine, plan)
     looked = _Look(infos, instances or (), known.get("revivals", {}), files, silent)
     programs = [looked.at(engine, program) for program in plan.programs]
-    programs += [ProgramStatus(each.name, "stopped", detail="by `hm stop`") for each in plan.stopped]
+    asked = wishes(engine.paths.wishes)
+    programs += [ProgramStatus(each.name, "stopped", detail=who_stopped(asked, each.name)) for each in plan.stopped]
     programs += [ProgramStatus(each.node, "quarantined", detail=each.text) for each in plan.problems]
     programs += looked.left_out(plan.programs)
     return HiveStatus(
