@@ -46,7 +46,19 @@ _NEXT = {
 class Cell:
     """All that a system knows of one actor. Everything here is called on the loop, unless it says otherwise."""
 
-    __slots__ = ("_task", "life", "mailbox", "mailboxes", "pid", "process", "system", "timers", "watchers", "watches")
+    __slots__ = (
+        "_is_open",
+        "_task",
+        "life",
+        "mailbox",
+        "mailboxes",
+        "pid",
+        "process",
+        "system",
+        "timers",
+        "watchers",
+        "watches",
+    )
 
     def __init__(
         self, system: System, process: Process, pid: PID, mailboxes: Mapping[str, Handler], room: Room = ANY
@@ -54,6 +66,7 @@ class Cell:
         self.system, self.process, self.pid = system, process, pid
         self.mailboxes, self.mailbox = mailboxes, Mailbox(room)
         self.life = Life.STARTING
+        self._is_open = True  # whether messages may come: looked at with each of them
         self.watchers: set[Watch] | None = None  # who is told when it ends
         self.watches: set[Watch] | None = None  # of whose end it is told
         self.timers: set[Timer] | None = None
@@ -68,6 +81,7 @@ class Cell:
         """The only place where its state changes."""
         assert life in _NEXT[self.life], f"{self.pid}: {self.life} to {life}"
         self.life = life
+        self._is_open = life is Life.RUNNING
         if life is Life.RUNNING:
             self._wake()
 
@@ -78,7 +92,7 @@ class Cell:
 
     def put(self, turn: Turn) -> None:
         """Let it do that when its turn comes."""
-        if self.life is Life.RUNNING or self.life is Life.STARTING:
+        if self._is_open:
             dropped = self.mailbox.put(turn)
             if dropped is not None:
                 self.bury(dropped, f"its mailbox is full: {self.mailbox.room.limit} wait")

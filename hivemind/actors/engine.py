@@ -22,7 +22,7 @@ class Engine:
         self.name, self.loop = name, loop if loop is not None else new_loop()
         self._is_ours = loop is None
         self._thread: threading.Thread | None = None
-        self._ident = threading.get_ident() if loop is not None and _is_running(loop) else 0
+        self.ident = threading.get_ident() if loop is not None and _is_running(loop) else 0
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._is_called = False
         self._began = threading.Event()
@@ -30,7 +30,7 @@ class Engine:
     def start(self) -> None:
         """Run it. May be called again, but not once it was stopped."""
         if not self._is_ours:
-            if self._ident == 0:
+            if self.ident == 0:
                 self.loop.call_soon_threadsafe(self._be_here)
             return
         if self._thread is None:
@@ -41,7 +41,7 @@ class Engine:
     @property
     def is_here(self) -> bool:
         """Whether this is the thread of the loop."""
-        return threading.get_ident() == self._ident
+        return threading.get_ident() == self.ident
 
     @property
     def is_alive(self) -> bool:
@@ -70,7 +70,7 @@ class Engine:
 
     def do(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Call it now where this is the loop, else soon."""
-        if threading.get_ident() == self._ident:
+        if threading.get_ident() == self.ident:
             function(*arguments)
         else:
             self.call(function, *arguments)
@@ -83,7 +83,7 @@ class Engine:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout)
 
     def _be_here(self) -> None:
-        self._ident = threading.get_ident()
+        self.ident = threading.get_ident()
 
     def _take_calls(self) -> None:
         self._is_called = False  # what is appended from now on calls anew

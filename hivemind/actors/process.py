@@ -98,8 +98,8 @@ class Process:
 
     def send(self, to: PID, method: str, body: bytes | None = None) -> None:
         """Send ``body`` to a mailbox of another actor. It comes once or not at all, in the order of what is sent."""
-        cell = self._here("send")
-        cell.system.post(cell.pid, to, method, checked(body))
+        cell = self._cell or self._here("send")
+        cell.system.post(cell.pid, to, method, body if type(body) is bytes else checked(body))
 
     def ask(self, to: PID, method: str, body: bytes | None = None, timeout: float = ASK) -> Answer:
         """Send the same, and have what the handler returns, within ``timeout`` seconds: ``await`` it in an

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections.abc import Collection
+from threading import get_ident
 from typing import Any
 
 from ..errors import NoActor, RequestLost
@@ -36,7 +37,7 @@ class System(Population):
 
     def post(self, sender: PID, to: PID, mailbox: str, body: bytes) -> None:
         """Send what was checked. Those of one thread arrive in their order."""
-        if self.engine.is_here:
+        if get_ident() == self.engine.ident:
             self.deliver(sender, to, mailbox, body)
         else:
             self.engine.call(self.deliver, sender, to, mailbox, body)
