@@ -19,9 +19,11 @@ def why_away(settings: Settings) -> str:
     """Why nobody reaches the hive's own Redis, and what hived does about it; "" where that cannot be seen, and where
     the settings name a Redis elsewhere.
     """
-    if settings.redis_url or os.name == "nt":
+    if os.name == "nt":
         return ""
     server = Embedded.of(settings)
+    if settings.redis_url not in ("", server.url):  # hived tells who runs under it where its own Redis is
+        return ""
     redis = server.pidfile.living()
     if redis is None:
         todo = "hived starts it again" if _is_kept(settings) else "`hived start` starts it"
