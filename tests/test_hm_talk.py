@@ -357,6 +357,9 @@ def test_it_says_when_no_node_is_subscribed_and_what_was_probably_meant(here: Pl
     wrong = here.run("pub", "numbres", "1")
     assert wrong.returncode == 0
     assert "note: no node is subscribed to numbres, did you mean numbers?" in wrong.stderr
+    assert "did you mean" not in here.run("rate", "numbers", "n*", "--count", "1", "--window", "0.3").stderr
+    wrong = here.run("rate", "numbres", "--count", "1", "--window", "0.3")
+    assert "note: no node sends or hears numbres, did you mean numbers?" in wrong.stderr
 
 
 def test_what_cannot_be_sent_is_refused_with_its_path(here: Place) -> None:

@@ -102,6 +102,8 @@ def test_one_letter_is_replayed_and_all_are(shown: Shown) -> None:
     assert packed(shown, 5) == 0
     status, body = shown.post("/api/dead/replay", {"which": three})
     assert (status, "was replayed, dropped, or never there" in body) == (404, True)
+    assert orjson.loads(body)["todo"] == "/dead and `hm dead list` show those that are there"
+    assert orjson.loads(shown.post("/api/dead/drop", {"which": three})[1])["todo"] == 'add "sure": true'
     assert "2 dead letters replayed" in shown.post("/api/dead/replay", {"which": "orders.*"})[1]
     eventually(lambda: packed(shown, 5) == packed(shown, 1) == 1, WIDE)
     eventually(lambda: shown.rows("/dead", "letters") == {}, WIDE)

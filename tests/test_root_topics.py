@@ -126,6 +126,7 @@ def test_what_is_no_name_has_no_page_and_what_nobody_knows_has_one(shown: Shown)
     assert shown.page.get("/topics/nobody.knows")[0] == 200
     assert shown.page.get("/topics/a%2Fb")[0] == 200
     assert [one["instance"] for one in shown.rows("/topics/orders.%2A", "subscribers").values()] == ["shop.0"]
+    eventually(lambda: shown.tree("/topics/orders.%2A")["fields"]["rate"].endswith("/s"), WIDE)
 
 
 @in_browser
@@ -274,7 +275,8 @@ def test_a_message_sent_by_hand_arrives_and_it_is_said_who_hears_it(shown: Shown
     eventually(lambda: "packed 42" in shown.house.output(shown.house.processes[0]), WIDE)
     status, body = shown.post("/api/topics/alarms.fir", {"payload": "smoke"})
     assert (status, orjson.loads(body)["kept"]) == (200, False)
-    assert "nobody listens" in body
+    assert "nobody listens, did you mean alarms.fire?" in body
+    assert "nobody listens, did you mean orders.new?" in shown.page.get("/topics/orers.new")[1]
 
 
 @pytest.mark.parametrize(
@@ -284,8 +286,8 @@ def test_a_message_sent_by_hand_arrives_and_it_is_said_who_hears_it(shown: Shown
         ("/api/topics/orders.new", {"payload": "NaN"}, 400),
         ("/api/topics/orders.new", {}, 400),
         ("/api/topics/orders.new", {"payload": "[" * 100 + "]" * 100}, 400),
-        ("/api/topics/orders.*", {"payload": "1"}, 404),
-        ("/api/topics/x%20y", {"payload": "1"}, 404),
+        ("/api/topics/orders.*", {"payload": "1"}, 400),
+        ("/api/topics/x%20y", {"payload": "1"}, 400),
     ],
 )
 def test_what_is_no_json_or_no_topic_is_not_sent(shown: Shown, path: str, form: dict[str, str], status: int) -> None:

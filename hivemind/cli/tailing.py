@@ -27,13 +27,15 @@ from ..bus.inbox import Inbox
 from ..bus.receiving import LiveSubscription
 from ..data.kept_watch import KeptWatch
 from ..data.onlooker import Onlooker
+from ..data.registry import Registry
 from ..english import amount, size_of
-from ..errors import RedisDenied
+from ..errors import RedisDenied, RedisError
 from ..message import Envelope, envelope_of
 from ..node.runner import ensure_redis, new_loop
+from ..picture.traffic import Hints, traffic
 from ..settings import Settings
 from ..states import LinkState
-from ..topics import matches
+from ..topics import is_topic, matches
 from . import output
 from .forms import Form, shower, text_of
 from .past import Past
@@ -138,7 +140,21 @@ class Tail:
             asyncio.get_running_loop().call_later(self.wanted.seconds, self.stop.set)
         if self.wanted.since != "new":
             await self._read_past()
-        await asyncio.gather(*(self._read(live.inbox, earlier) for live, earlier in self._lives.items()))
+        reads = (self._read(live.inbox, earlier) for live, earlier in self._lives.items())
+        await asyncio.gather(self._hint(), *reads)
+
+    async def _hint(self) -> None:
+        """Say what a pattern that no node sends on is likely to mean: it may be mistyped."""
+        try:
+            instances = await Registry(self.bus.commands, self.bus.functions, self.bus.names).instances()
+        except RedisError:
+            return
+        subscribed = {one.pattern for each in instances if not each.is_lost for one in each.stats.subscriptions}
+        known = sorted({one.topic for one in traffic(instances).topics} | {one for one in subscribed if is_topic(one)})
+        hints = Hints(known)
+        for live in self._lives:
+            if not any(matches(live.pattern, topic) for topic in known) and (hint := hints.near(live.pattern)):
+                output.note(f"note: no node sends or hears {live.pattern}{hint}")
 
     async def _connected(self) -> None:
         link = self.bus.live.link

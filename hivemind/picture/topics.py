@@ -9,7 +9,7 @@ from ..data.backlog import TopicBacklog
 from ..topics import is_pattern, is_topic, matches
 from .graph import natural
 from .snapshot import InstanceView, SentView, ServiceView, Snapshot, SubscriptionView
-from .traffic import Topic, Traffic, is_sound, traffic
+from .traffic import Hints, Topic, Traffic, is_sound, traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,19 @@ class Topics:
     traffic: Traffic
 
     def of(self, name: str) -> TopicView:
-        """What is known of ``name``, which may be nothing."""
-        return next((one for one in self.views if one.topic.topic == name), TopicView(Topic(name, (), ())))
+        """What is known of ``name``, which may be nothing but what it is likely to mean."""
+        known = next((one for one in self.views if one.topic.topic == name), None)
+        return known or TopicView(Topic(name, (), (), self._note(name)))
+
+    def _note(self, name: str) -> str:
+        """What is odd about a topic on which nobody sends; "" of one that is heard all the same."""
+        waiting = {one.pattern: one.note for one in self.traffic.unfed}
+        heard = {one.pattern for topic in self.traffic.topics for one in topic.subscribers}
+        heard |= waiting.keys() | {one.pattern for one in self.traffic.outside}
+        if any(matches(pattern, name) for pattern in heard):
+            return waiting.get(name, "")
+        hint = Hints([*(one.topic.topic for one in self.views), *sorted(heard)]).near(name)
+        return f"nobody sends on it, and nobody listens{hint}"
 
 
 def topics_of(snapshot: Snapshot, announced: Sequence[str] = ()) -> Topics:

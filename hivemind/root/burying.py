@@ -20,6 +20,8 @@ from .pages import Hive
 from .problems import problem
 
 LONGEST = 300  #: characters of what is picked
+SURE = 'add "sure": true'
+GONE = "/dead and `hm dead list` show those that are there"
 
 
 class Burying:
@@ -50,7 +52,7 @@ class Burying:
         """Remove letters for good."""
         said = await fields_of(request)
         if not is_ticked(said, "sure"):
-            raise RequestRefused(400, "what is dropped is gone: say that you are sure")
+            raise RequestRefused(400, "what is dropped is gone: say that you are sure", SURE)
         dropped: Counter[str] = Counter()
         failed = await self._do(said, lambda letters, picked: drop(letters, picked, dropped))
         texts = [*said_of_dropped(dropped), *failed]
@@ -69,7 +71,7 @@ class Burying:
         except InvalidName as error:
             raise RequestRefused(400, str(error)) from None
         except NoLetters as error:
-            raise RequestRefused(404, str(error)) from None
+            raise RequestRefused(404, str(error), GONE) from None
         except RedisError as error:
             raise RequestRefused(503, str(error)) from None
         try:

@@ -17,7 +17,7 @@ TODO: Mapping[int, str] = {
     400: "mend the request: docs/root.md says what each address takes",
     401: "send Authorization: Bearer and a token: `hm token` makes one",
     403: "ask by an address of this site itself, as somebody who may",
-    404: "look what there is: /api/nodes and /api/topics list it",
+    404: "look what there is: /api/nodes and /api/topics have the names, docs/root.md the addresses",
     405: "the header Allow says what this address takes: GET reads, POST changes",
     408: "send the body at once",
     409: "see what is wrong, and ask again for what is left",

@@ -98,7 +98,7 @@ class Talking:
         try:
             topic = check_topic(request.path_params["topic"])
         except InvalidName as error:
-            raise RequestRefused(404, str(error)) from None
+            raise RequestRefused(400, str(error)) from None
         said = await fields_of(request)
         payload = _payload(said, is_text=is_form(request))
         is_durable = is_ticked(said, "durable")

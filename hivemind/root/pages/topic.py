@@ -9,6 +9,7 @@ from ...bus.streams import body_of
 from ...data.records import ServiceRecord
 from ...english import size_of
 from ...errors import InvalidName, RedisError
+from ...picture.flows import added
 from ...picture.topics import HearingView, SendingView, hearing, sending, topics_of
 from ...topics import check_pattern, is_pattern
 from ..wording import count, lapse, rate
@@ -39,7 +40,7 @@ class Topic:
             "events": f"/events/tail{address(name).removeprefix('/topics')}",
             "publish": f"/api{address(name)}",
             "note": "" if is_pattern(name) else found.topic.note,
-            "rate": rate(found.rate),
+            "rate": rate(added(one.service.rate for one in senders) if is_pattern(name) else found.rate),
             "sent": count(sum(one.service.record.sent for one in senders)),
             "received": _of_topic(name, subscribers, lambda one: one.subscription.record.received),
             "lost": _of_topic(name, subscribers, lambda one: one.subscription.lost),
