@@ -186,6 +186,29 @@ async def test_who_leaves_is_gone_unless_another_has_its_place(server: RedisServ
 
 
 @pytest.mark.every_server
+@pytest.mark.parametrize("comes_back", [False, True])
+async def test_who_leaves_while_all_are_read_is_not_lost_and_is_there_if_another_life_began(
+    server: RedisServer, hive_name: str, monkeypatch: pytest.MonkeyPatch, comes_back: bool
+) -> None:
+    async with registry(server, hive_name) as book, registry(server, hive_name) as other:
+        lives = [await other.register("batman.0", about(), STATS)]
+        pipeline = book._commands.pipeline
+
+        async def late(commands: Any) -> Any:
+            if commands[0][0] != "HMGET":
+                return await pipeline(commands)
+            monkeypatch.undo()
+            await other.deregister("batman.0", lives[0])
+            seen = await pipeline(commands)
+            if comes_back:
+                lives.append(await other.register("batman.0", about(), STATS))
+            return seen
+
+        monkeypatch.setattr(book._commands, "pipeline", late)
+        seen = await book.instances()
+        assert [(one.is_lost, one.incarnation) for one in seen] == [(False, life) for life in lives[1:]]
+
+
 async def test_an_older_life_is_fenced_everywhere(own_server: RedisServer) -> None:
     async with registry(own_server) as book:
         old = await book.register("batman.0", replace(about(), process=gone()), STATS)

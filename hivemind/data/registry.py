@@ -209,22 +209,40 @@ class Registry:
         return time, {instances[at - 1]: ends for at, ends in zip(told, told, strict=True)}
 
     async def _read(self, names: list[str], known: Abouts | None = None) -> list[Instance]:
+        read = await self._entries(names)
+        gone, back = await self._missing([name for name, (_, expires) in read.items() if expires == NOT_THERE])
+        if back:
+            read |= await self._entries(back)
+        abouts = known or Abouts()
+        return [_instance(name, _fields(said), at, abouts) for name, (said, at) in read.items() if name not in gone]
+
+    async def _entries(self, names: list[str]) -> dict[str, tuple[Any, int]]:
+        """What there is of each, and when its lease ends."""
         commands: list[tuple[str, ...]] = []
         for name in names:
             key = self._names.node(name)
             commands += [("HMGET", key, "incarnation", "about", "stats"), ("PEXPIRETIME", key)]
         replies = await self._commands.pipeline(commands)
-        read = list(zip(names, replies[::2], map(checked, replies[1::2]), strict=True))
-        strays = await self._strays([name for name, _, expires in read if expires == NOT_THERE])
-        abouts = known or Abouts()
-        return [_instance(name, _fields(said), at, abouts) for name, said, at in read if name not in strays]
+        return dict(zip(names, zip(replies[::2], map(checked, replies[1::2]), strict=True), strict=True))
 
-    async def _strays(self, lost: list[str]) -> set[str]:
-        """Those of ``lost`` of whom no incarnation is known: their last beat was a day ago, or there never was one."""
-        if not lost:
-            return set()
-        known = await self._commands.pipeline([("EXISTS", self._names.epoch(name)) for name in lost])
-        return {name for name, there in zip(lost, known, strict=True) if not checked(there)}
+    async def _missing(self, lost: list[str]) -> tuple[set[str], list[str]]:
+        """Of those who were listed and had no entry a moment later, who is not lost: who said goodbye meanwhile, and
+        strays, of whom no incarnation is known (their last beat was a day ago, or there never was one); and who is
+        back, in a life that began just now.
+        """
+        gone, back = set[str](), list[str]()
+        names = self._names
+        asked = [
+            [("EXISTS", names.epoch(one)), ("SISMEMBER", names.nodes(), one), ("EXISTS", names.node(one))]
+            for one in lost
+        ]
+        replies = iter(await self._commands.pipeline([each for three in asked for each in three]) if lost else [])
+        for name, known, listed, there in zip(lost, replies, replies, replies, strict=True):
+            if checked(there):
+                back.append(name)
+            elif not (checked(known) and checked(listed)):
+                gone.add(name)
+        return gone, back
 
 
 def told_of(notice: bytes) -> str:
