@@ -93,7 +93,10 @@ def test_a_topic_that_nobody_hears_and_a_pattern_that_matches_nothing_are_marked
 
 
 def test_a_pattern_that_something_outside_feeds_is_shown_and_not_marked() -> None:
-    assert lines([hears("b.0", "joker", received=3)]) == [("(outside)", "joker", "b", "")]
+    fed = [hears("b.0", "joker", received=3)]
+    assert lines(fed) == [("(outside)", "joker", "b", "")]
+    (line,) = columns(graph(fed), ["thermo.0", "thermo.1", "shop"])
+    assert line.sender == "(outside, or stopped: shop, thermo)"
 
 
 def test_what_handlers_send_has_its_node_and_its_rate_as_what_services_send() -> None:

@@ -9,6 +9,8 @@ import click
 from . import completing, output
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ..picture.graph import Graph
 
 FORMATS = ("text", "dot", "mermaid", "svg", "json")
@@ -44,7 +46,7 @@ def graph(ctx: click.Context, form: str, pattern: str, *, rates: bool) -> None:
     from ..picture.graph import narrowed
     from ..topics import check_pattern
     from .context import announce, context_hive, settings_or_last
-    from .reading import read_instances, read_rates, read_topics
+    from .reading import read_instances, read_rates, read_topics, stopped_here
     from .watch import nobody
 
     check_pattern(pattern)
@@ -57,15 +59,18 @@ def graph(ctx: click.Context, form: str, pattern: str, *, rates: bool) -> None:
         output.note(nobody(settings))
     elif whole.rows and not found.rows:
         output.note(f"{pattern} matches no topic and no node")
-    _SHOW[form](found)
+    if form == "text":
+        _text(found, stopped_here(settings))
+    else:
+        _SHOW[form](found)
 
 
-def _text(found: Graph) -> None:
+def _text(found: Graph, stopped: Collection[str]) -> None:
     from ..english import rate
     from ..picture.columns import ARROW, columns
 
     rows, styles = list[tuple[str, ...]](), list[str]()
-    for line in columns(found):
+    for line in columns(found, stopped):
         arrow = ARROW if line.is_first else ""
         speed = "" if line.rate is None else rate(line.rate)
         rows.append((line.sender, arrow, line.name, speed, arrow, line.subscriber, line.note))
@@ -98,4 +103,4 @@ def _svg(found: Graph) -> None:
     output.write_lines([svg(found)])
 
 
-_SHOW = {"text": _text, "json": _json, "dot": _dot, "mermaid": _mermaid, "svg": _svg}
+_SHOW = {"json": _json, "dot": _dot, "mermaid": _mermaid, "svg": _svg}

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,6 +27,7 @@ from ..errors import RedisError, RedisUnavailable
 from ..identity import PidFile
 from ..patterns import RESOLVED
 from ..settings import Settings
+from ..supervisor.desired import read_stopped
 from ..supervisor.engine import engine_for, redis_url
 from ..supervisor.paths import HivePaths
 from ..supervisor.sharing import unshared
@@ -80,6 +81,11 @@ def read_rates(settings: Settings, instances: Sequence[Instance]) -> Sequence[In
     history.follow(list(instances))
     time.sleep(2 * settings.constants.HEARTBEAT)
     return history.follow(read_instances(settings))
+
+
+def stopped_here(settings: Settings) -> Collection[str]:
+    """Programs that `hm stop` stopped on this machine and that nobody has started since; none outside a hive."""
+    return read_stopped(HivePaths.of(settings)) if settings.hive is not None else ()
 
 
 def read_topics(settings: Settings) -> list[str]:

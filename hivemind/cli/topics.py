@@ -28,9 +28,10 @@ def topics(ctx: click.Context, *, as_json: bool, verbose: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
+    from ..picture.columns import outside
     from ..picture.traffic import traffic
     from .context import announce, context_hive, settings_or_last
-    from .reading import read_backlogs, read_instances, read_kept, read_topics
+    from .reading import read_backlogs, read_instances, read_kept, read_topics, stopped_here
     from .watch import nobody
 
     settings = settings_or_last(context_hive(ctx))
@@ -54,6 +55,8 @@ def topics(ctx: click.Context, *, as_json: bool, verbose: bool) -> None:
         )
         for one in found.topics
     ]
+    feeds = outside(stopped_here(settings))
+    rows += [(one.pattern, feeds, ", ".join(each.who for each in one.subscribers), "") for one in found.outside]
     rows += [(one.pattern, "", ", ".join(each.who for each in one.subscribers), one.note) for one in found.unfed]
     output.table(("topic", "sent by", "listening", ""), rows, styles=["yellow" if row[-1] else "" for row in rows])
     if verbose:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from ..english import listed
+from ..topics import is_instance
 from .flows import added
 from .graph import FEWEST, LAST_NUMBER, End, Graph, Kind, Row, called, copies, natural
 
@@ -27,13 +29,21 @@ class Line:
     rate: float | None = None
 
 
-def columns(whole: Graph) -> list[Line]:
-    """The lines of the picture. Rows with the same senders and subscribers are one block."""
+def outside(stopped: Collection[str]) -> str:
+    """Who feeds a pattern by which something came though no node sends on it now; of programs that were ``stopped`` it
+    may be one.
+    """
+    nodes = sorted({one.rpartition(".")[0] if is_instance(one) else one for one in stopped})
+    return f"(outside, or stopped: {listed(nodes)})" if nodes else _NOBODY_SENDS[Kind.PATTERN]
+
+
+def columns(whole: Graph, stopped: Collection[str] = ()) -> list[Line]:
+    """The lines of the picture. Rows with the same senders and subscribers are one block. See ``outside``."""
     blocks: dict[tuple[object, ...], list[Row]] = {}
     for row in whole.rows:
         key = (row.kind, row.note, _sides(row.senders), _sides(row.subscribers))
         blocks.setdefault(key, []).append(row)
-    return [line for rows in blocks.values() for line in _block(rows)]
+    return [line for rows in blocks.values() for line in _block(rows, stopped)]
 
 
 def folded(names: Iterable[tuple[str, int]]) -> list[str]:
@@ -74,9 +84,11 @@ def _follows(one: tuple[str, int], other: tuple[str, int]) -> bool:
     return (first[1], first[3]) == (second[1], second[3]) and int(second[2]) == int(first[2]) + 1 and not is_padded
 
 
-def _block(rows: Sequence[Row]) -> Iterable[Line]:
+def _block(rows: Sequence[Row], stopped: Collection[str]) -> Iterable[Line]:
     row = rows[0]
-    nobody = "(nobody)" if row.note and row.kind is Kind.PATTERN else _NOBODY_SENDS[row.kind]
+    nobody = _NOBODY_SENDS[row.kind]
+    if row.kind is Kind.PATTERN:
+        nobody = "(nobody)" if row.note else outside(stopped)
     senders = folded(_sides(row.senders)) or [nobody]
     subscribers = folded(_sides(row.subscribers)) or ["(nobody)"]
     names = folded((called(each), 1) for each in rows)

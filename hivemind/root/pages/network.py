@@ -8,7 +8,8 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from ...errors import InvalidName
-from ...picture.graph import Graph, Row, graph, narrowed
+from ...picture.columns import outside
+from ...picture.graph import Graph, Kind, Row, graph, narrowed
 from ...picture.grouping import PLACE, Grouped, grouped
 from ...picture.layout import Box, Edge, Labels, Picture, Space, picture, short
 from ...topics import check_pattern, is_pattern
@@ -45,7 +46,9 @@ class Network:
             "high": f"{laid.height:.0f}",
             "empty": "" if whole.rows else "Nobody sends or hears anything yet.",
         }
-        return frame(visit, fields, {**_lists(laid, found, match, opened), "rows": [_row(each) for each in drawn.rows]})
+        return frame(
+            visit, fields, {**_lists(laid, found, match, opened), "rows": [_row(each, visit) for each in drawn.rows]}
+        )
 
 
 def opened_in(asked: str) -> list[str]:
@@ -119,9 +122,11 @@ def _box(box: Box, link: str) -> Item:
     return item(orjson.dumps(box.key).decode(), "trouble" if box.why else "", fields)
 
 
-def _row(row: Row) -> Item:
+def _row(row: Row, visit: Visit) -> Item:
+    is_fed = row.kind is Kind.PATTERN and not row.note
+    nobody = outside(visit.snapshot.state.should.stopped) if is_fed else "–"
     fields = {
-        "senders": ", ".join(one.node for one in row.senders) or "–",
+        "senders": ", ".join(one.node for one in row.senders) or nobody,
         "name": row.name,
         "subscribers": ", ".join(one.node for one in row.subscribers) or "–",
         "rate": rate(row.rate),
