@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -198,6 +199,11 @@ def test_a_long_text_takes_the_room_that_is_left_and_no_more() -> None:
     assert max(map(len, lines)) <= 60
     assert "x" * 30 in lines[1]
     assert plain(output.drawn(["of", "sent", "error"], rows, [], 16)[1]).split() == ["batman.0", "7"]
+    seven = ["of", *"abcdef"], ["batman.0", *"123456"]
+    head, line = map(plain, output.drawn([*seven[0], "error"], [[*seven[1], "no gas " * 9]], [], 40))
+    assert head.split() == ["of", "a", "b", "c", "error"]  # why it is not well stays
+    assert re.fullmatch(r"batman.0 +1 +2 +3 +no gas no gas.*…", line.rstrip())
+    assert len(line) <= 40
 
 
 # -- of a hive that runs

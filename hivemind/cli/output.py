@@ -12,6 +12,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 WIDTH = 80  #: columns of a terminal that does not say how many it has
+WHY, LEAST = (
+    ("note", "error"),
+    20,
+)  #: the columns that say why a row is not as it should be, and how wide they are at least
 MOST_OF_A_CELL = 40  #: columns of a terminal that a text gets at least, however long it is
 
 _STYLES = {
@@ -129,7 +133,7 @@ def drawn(
     columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str], width: int, chosen: int = -1
 ) -> list[str]:
     """A table as lines for a terminal that is so wide: a line a row, the ``chosen`` one reversed. Columns for which
-    there is no room are left out, the last first.
+    there is no room are left out, the last first; but the last of all, cut off, stays if it says why (``WHY``).
     """
     from io import StringIO
 
@@ -138,10 +142,8 @@ def drawn(
     from rich.text import Text
 
     rows = [[printable(cell).replace("\n", " ") for cell in row] for row in rows]
-    wide = [min(MOST_OF_A_CELL, max(len(name), *(len(row[at]) for row in rows), 0)) for at, name in enumerate(columns)]
-    fitting = max([1, *(count for count in range(1, len(wide) + 1) if sum(wide[:count]) + 2 * (count - 1) <= width)])
-    columns, rows = columns[:fitting], [row[:fitting] for row in rows]
-    wide = [*wide[: fitting - 1], max(wide[fitting - 1], width - sum(wide[: fitting - 1]) - 2 * fitting)]
+    wide = _fitted(columns, rows, width)
+    columns, rows = [columns[at] for at in wide], [[row[at] for at in wide] for row in rows]
     shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for at, column in enumerate(columns):
         is_number = all(row[at][:1] in ("", "–") or row[at][:1].isdigit() for row in rows)
@@ -149,7 +151,8 @@ def drawn(
     for at, row in enumerate(rows):
         style = styles[at] if at < len(styles) else ""
         cells = (
-            Text(cell if len(cell) <= most else f"{cell[: most - 1]}…") for cell, most in zip(row, wide, strict=True)
+            Text(cell if len(cell) <= most else f"{cell[: most - 1]}…")
+            for cell, most in zip(row, wide.values(), strict=True)
         )
         shown.add_row(*cells, style=f"{style} reverse" if at == chosen else style)
     is_plain = not coloured(sys.stdout)
@@ -164,6 +167,21 @@ def drawn(
         legacy_windows=False,
     ).print(shown)
     return text.getvalue().splitlines()
+
+
+def _fitted(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> dict[int, int]:
+    """Which columns there is room for, each with how wide it is; the last takes what is left."""
+    wide = [min(MOST_OF_A_CELL, max(len(name), *(len(row[at]) for row in rows), 0)) for at, name in enumerate(columns)]
+    last, says_why = len(wide) - 1, columns[-1] in WHY and any(row[-1] for row in rows)
+    fitting = [count for count in range(1, len(wide) + 1) if sum(wide[:count]) + 2 * (count - 1) <= width]
+    beside = [count for count in fitting if sum(wide[:count]) + 2 * count + LEAST <= width and count <= last]
+    if last + 1 not in fitting and says_why and beside:
+        wanted = [*range(beside[-1]), last]
+        wide[last] = 0
+    else:
+        wanted = [*range(max([1, *fitting]))]
+    rest = width - sum(wide[at] for at in wanted[:-1]) - 2 * len(wanted)
+    return {at: wide[at] if at != wanted[-1] else max(wide[at], rest) for at in wanted}
 
 
 class Listing:

@@ -192,10 +192,16 @@ class _Screen:
 def _head(snapshot: Snapshot, view: View, width: int) -> Iterator[str]:
     columns = [*TOPIC_COLUMNS] if view.kind == TOPICS else [*NODE_COLUMNS]
     clock = time.strftime("%H:%M:%S")
-    yield _styled(output.printable(f"{clock}  {snapshot.health.sentence}")[: width - 1], COLOURS[snapshot.health.level])
-    yield output.printable(totals(snapshot))[: width - 1]
+    yield _styled(_cut(f"{clock}  {snapshot.health.sentence}", width - 1), COLOURS[snapshot.health.level])
+    yield _cut(totals(snapshot), width - 1)
     yield ""
     yield _styled(output.printable(heading(view, columns))[: width - 1], "cyan")
+
+
+def _cut(text: str, width: int) -> str:
+    """As much of it as there is room for; a mark where that is not all."""
+    shown = output.printable(text)
+    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
 
 
 def _body(snapshot: Snapshot, view: View, width: int, height: int) -> Iterator[str]:
