@@ -62,8 +62,12 @@ def test_the_status_of_a_hive_whose_redis_is_frozen_says_so_and_exits_with_1(got
     done = gotham.run("hived", "status", "--json")
     found = json.loads(done.stdout)
     assert (done.returncode, found["well"], found["redis"], found["redis_away"]) == (1, False, False, said)
+    assert [one["detail"] for one in found["programs"] if one["name"] == "redis"] == ["does not answer"]
+    done = gotham.run("hm", "why", "redis")
+    assert (done.returncode, f"(process {redis}). {said[0].upper()}{said[1:]}" in done.stdout) == (1, True), done
     os.kill(redis, signal.SIGCONT)
     eventually(lambda: well(gotham), within=15)
+    assert gotham.run("hm", "why", "redis").returncode == 0
 
 
 def test_a_hive_whose_nodes_are_not_enabled_says_so_when_it_starts(gotham: Hive) -> None:

@@ -27,7 +27,7 @@ def why(ctx: click.Context, node: str, *, as_json: bool) -> int:
 
     A paragraph: does it run, since when; if not, why, how it ended last and in which line, when it is tried again, and
     what it waits for; how far its groups are behind, and what Redis did to it. Below it what it counts, and where its
-    log is. NODE may be one copy of it: batsignal.1; or root, or hived.
+    log is. NODE may be one copy of it: batsignal.1; or root, hived, or redis.
 
     Examples:
       hm why batsignal
@@ -45,6 +45,8 @@ def why(ctx: click.Context, node: str, *, as_json: bool) -> int:
     announce(settings)
     if node == "hived" and settings.hive is not None:
         return _hived(settings, as_json=as_json)
+    if node == "redis" and settings.hive is not None and (told := _of_redis(settings, as_json=as_json)) is not None:
+        return told
     instances: list[Instance] = []
     durable, away = Durability(), ""
     try:
@@ -83,6 +85,25 @@ def _hived(settings: Settings, *, as_json: bool) -> int:
         for line in (*log_lines(logs[HIVED]), (f"  log of supervisord: {logs['supervisord']}", "")):
             output.say(*line)
     return FAILED if style == "red" else WELL
+
+
+def _of_redis(settings: Settings, *, as_json: bool) -> int | None:
+    """What is known of the hive's own Redis; None where it has none."""
+    from ..supervisor.engine import engine_for
+    from .why_hived import of_redis
+
+    found = of_redis(settings)
+    if found is None:
+        return None
+    log = engine_for(settings).paths.program_log("redis")
+    text, is_red = " ".join(f"{one}." for one, _ in found), any(style == "red" for _, style in found)
+    if as_json:
+        sentences = [one for one, _ in found]
+        output.as_json({"node": "redis", "paragraph": text, "sentences": sentences, "logs": {"redis": str(log)}})
+    else:
+        output.say(_wrapped(text), "red" if is_red else "green")
+        output.say(f"  log: {log}")
+    return FAILED if is_red else WELL
 
 
 def _object(look: Look, away: str) -> dict[str, object]:

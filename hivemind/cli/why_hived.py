@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from ..english import are, duration, listed
 from ..identity import PidFile, ProcessIdentity
 from ..process_table import age
 from ..supervisor.engine import engine_for
+from ..supervisor.processes import REDIS
 from ..supervisor.status import HiveStatus, status
 from ..supervisor.strays import in_words
 
@@ -35,6 +37,25 @@ def sentences(settings: Settings) -> list[Sentence]:
         found.append((f"Redis does not answer it: {seen.redis_away}", "red"))
     elif seen.running and not seen.standing:
         found += _programs(seen)
+    return found
+
+
+def of_redis(settings: Settings) -> list[Sentence] | None:
+    """The same of the Redis that is the hive's own; None where it has none, or was never started."""
+    seen = status(engine_for(settings))
+    one = next((each for each in seen.programs if each.name == REDIS), None)
+    if one is None:
+        return None
+    if not seen.running:
+        return [(seen.absent, "red")]
+    up = f" for {duration(one.uptime)}" if one.uptime is not None else ""
+    found = [(f"The hive's own Redis: hived says {one.state}{up}{f' (process {one.pid})' if one.pid else ''}", "")]
+    if seen.redis_away:
+        found.append((f"{seen.redis_away[0].upper()}{seen.redis_away[1:].rstrip('.')}", "red"))
+    elif one.state not in WELL:
+        found.append((f"It is not well: {one.detail or one.state}", "red"))
+    if one.last_end and one.ended is not None:
+        found.append((f"{duration(max(0.0, time.time() - one.ended))} ago the life before {one.last_end}", ""))
     return found
 
 

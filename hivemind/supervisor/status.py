@@ -31,6 +31,7 @@ from .last_words import last_words
 from .lives import Lives, read_lives
 from .own_redis import why_away
 from .plan import load
+from .processes import REDIS
 from .standing import in_words, stopped
 from .stood import SUPERVISORD, lately
 from .strays import strays, with_below
@@ -138,6 +139,9 @@ def status(engine: Engine, *, ask_redis: bool = True) -> HiveStatus:
     asked = wishes(engine.paths.wishes)
     programs += [ProgramStatus(each.name, "stopped", detail=who_stopped(asked, each.name)) for each in plan.stopped]
     programs += [ProgramStatus(each.node, "quarantined", detail=each.text) for each in plan.problems]
+    away = (why_away(engine.settings) or "Redis does not answer") if is_asked and instances is None else ""
+    if away:
+        programs = [replace(one, detail="does not answer") if _is_mute(one) else one for one in programs]
     programs += looked.left_out(plan.programs)
     return HiveStatus(
         str(engine.paths.hive),
@@ -154,7 +158,7 @@ def status(engine: Engine, *, ask_redis: bool = True) -> HiveStatus:
         stood=lately(engine.paths.stood),
         undone=left_undone(engine.paths),
         standing=in_words(engine, standing),
-        redis_away=(why_away(engine.settings) or "Redis does not answer") if is_asked and instances is None else "",
+        redis_away=away,
         strays=() if identity is not None else with_below(strays(engine)),
         unguarded=() if identity is not None else tuple(sorted(survivors(engine))),
     )
@@ -253,6 +257,11 @@ def _since(lives: Lives, process: ProcessIdentity | None, otherwise: float) -> f
         return lives.began
     lived = age(process.pid)
     return otherwise if lived is None else time.time() - lived
+
+
+def _is_mute(one: ProgramStatus) -> bool:
+    """Whether that is the hive's own Redis, which is up, where Redis does not answer."""
+    return one.name == REDIS and one.state == WORDS[ProgramState.RUNNING] and not one.detail
 
 
 def _infos(engine: Engine, identity: ProcessIdentity | None) -> tuple[dict[str, ProgramInfo], str]:
