@@ -57,7 +57,10 @@ class Picky(Node):
         self.send("packed", [payload, message.deliveries])
 
 
-def test_what_cannot_be_handled_is_tried_again_or_becomes_a_dead_letter(hive: HiveTest) -> None:
+def test_what_cannot_be_handled_is_tried_again_or_becomes_a_dead_letter(
+    hive: HiveTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     node = hive.start(Picky)
     hive.start(sender(0, 1, 2, 3, "four", 5))
     packed = [hive.expect("packed", timeout=5).payload for _ in range(3)]
@@ -72,6 +75,9 @@ def test_what_cannot_be_handled_is_tried_again_or_becomes_a_dead_letter(hive: Hi
     record = node.bound_durables[0].record()
     assert (record.handled, record.failed, record.invalid) == (3, 2, 1)
     assert (record.retried, record.dead) == (2, 3)
+    meant = [one.getMessage() for one in caplog.records if "Picky.pack raised" in one.getMessage()]
+    assert meant[0] == "Picky.pack raised Reject on a message of order, try 1: nobody wants this"
+    assert not any("failed" in one for one in meant)
 
 
 def test_a_dead_letter_keeps_every_byte_of_what_is_no_text(hive: HiveTest) -> None:

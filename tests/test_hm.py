@@ -225,6 +225,9 @@ def test_hive_may_be_given_before_or_after_the_command(gotham: Path, outside: Pa
         assert run(*args).stderr == f"hive metropolis in {outside / 'metropolis'}\n"
     assert run("config").stderr == "hive default, outside any hive\n"
     assert run("--hive", "nowhere", "config").exit_code == 1
+    told = run("doctor").stdout
+    assert "you are in no hive (no config/hive.py here or above): cd into one, or use --hive" in told
+    assert "hived start" not in told
 
 
 def test_broken_settings_are_one_line_with_file_and_line(gotham: Path) -> None:

@@ -26,7 +26,7 @@ from ..supervisor.control import ask
 from ..supervisor.engine import engine_for, redis_url
 from ..supervisor.in_vain import fault_of_hive
 from ..supervisor.machine import MachineFacts, facts_here, facts_in, findings_among, findings_of
-from .context import redis_address
+from .context import outside, redis_address
 from .reading import quiet, read_instances, read_mode, read_topics
 from .well import look as look_at_health
 
@@ -90,7 +90,8 @@ def look(settings: Settings) -> Checkup:
 
 def _servers(settings: Settings) -> list[ServerFacts]:
     if not settings.redis_url and not Embedded.of(settings).socket.exists():
-        return [ServerFacts(redis_address(settings), "the hive's own Redis does not run: `hived start` starts it")]
+        todo = outside(settings).removeprefix("; ") or "`hived start` starts it"
+        return [ServerFacts(redis_address(settings), f"the hive's own Redis does not run: {todo}")]
     return asyncio.run(facts_of(Endpoint.parse(redis_url(settings), settings.var), settings.name))
 
 

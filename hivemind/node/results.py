@@ -43,7 +43,8 @@ class Results:
         burst = self._meant if is_meant else self._failures
         if (held := burst.first()) is not None:
             after = f", after {said}" if said else ""
-            what = f"{self._handler} failed on a message of {delivery.topic}, try {delivery.number}{after}"
+            how = f"raised {type(error).__name__}" if is_meant else "failed"
+            what = f"{self._handler} {how} on a message of {delivery.topic}, try {delivery.number}{after}"
             _tell(self._logger, what + burst.more(held), error, burst)
         if said is Said.NACK:
             self.failed += not is_meant
@@ -89,7 +90,8 @@ def _is_meant(error: BaseException) -> bool:
 def _tell(logger: logging.Logger, what: str, error: BaseException, burst: Burst) -> None:
     """Log what became of a message: what the handler meant, and what never came to it, in a line."""
     if _is_meant(error):
-        logger.info("%s: it raised %s", what, in_words(error), extra=burst.extra)
+        _, _, why = in_words(error).partition(": ")
+        logger.info("%s", f"{what}: {why}" if why else what, extra=burst.extra)
     elif isinstance(error, InvalidPayload | Malformed):
         logger.error("%s: it does not fit: %s", what, in_words(error), extra=burst.extra)
     else:
