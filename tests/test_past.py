@@ -102,6 +102,12 @@ def test_wishes_that_are_none_are_no_wishes(tmp_path: Path) -> None:
     assert wishes.wishes(tmp_path / "wishes") == {}
 
 
+def test_what_was_asked_of_a_node_explains_its_copies_though_one_was_asked_something_before() -> None:
+    asked = {"a.1": ("started by `hm start`", NOW - 300), "a": ("scaled by `hm scale`", NOW - 1)}
+    state = State(Declared(wishes=asked))
+    assert told(seen(instance("a.1")), seen(state=state)) == [("left", "a.1", "scaled by `hm scale`")]
+
+
 def test_who_stopped_what_is_remembered_for_long_and_until_something_else_is_asked(tmp_path: Path) -> None:
     file, text = tmp_path / "wishes", wishes.asked_for("stop", "operator, on the page")
     wishes.note(file, ["a.0"], text)

@@ -137,7 +137,8 @@ def _wish(event: Event, should: Declared) -> str:
     is_recent = seen is not None and seen.ended is not None and event.at - FRESH <= seen.ended <= event.at + STEP
     if is_recent and seen is not None and not seen.last_end.startswith(("ended with 0", "ended after")):
         return ""  # what fell is not what was asked for
-    text, at = should.wishes.get(event.who) or should.wishes.get(event.who.rpartition(".")[0]) or ("", 0.0)
+    said = [wish for name in (event.who, event.who.rpartition(".")[0]) if (wish := should.wishes.get(name)) is not None]
+    text, at = max(said, key=lambda wish: wish[1], default=("", 0.0))
     return text if event.at - FRESH <= at <= event.at + STEP else ""
 
 
