@@ -269,9 +269,7 @@ def _nothing_enables(what: str, name: str, existing: Mapping[str, str]) -> Confi
     if name in existing:
         return ConfigurationError(f"{what}, but nothing enables it: uncomment `{existing[name]}` in nodes/__init__.py")
     hint = did_you_mean(name, existing)
-    return ConfigurationError(
-        f"{what}, but there is no such node{hint.removesuffix('?')}: make it with `hm create_node {name}`"
-    )
+    return ConfigurationError(f"{what}, but there is no such node{hint}: make it with `hm create_node {name}`")
 
 
 def _check_needs(
